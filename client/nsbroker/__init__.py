@@ -1,0 +1,1 @@
+"""Sockets in network namespaces, for programs without privileges."""

@@ -1,0 +1,85 @@
+"""Packets with descriptors over a Unix socket: the one file that touches SCM_RIGHTS.
+
+`socket.recv_fds` is not used: it drops its flags, and so hands out inheritable descriptors. Source: unix(7), cmsg(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from array import array
+
+_SCM_RIGHTS = int(socket.SCM_RIGHTS)
+_SOL_SOCKET = int(socket.SOL_SOCKET)
+_MSG_CTRUNC = int(socket.MSG_CTRUNC)
+_MSG_TRUNC = int(socket.MSG_TRUNC)
+_MSG_NOSIGNAL = int(socket.MSG_NOSIGNAL)
+_RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
+_PEEK_FLAGS = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
+_DISCARD_FLAGS = int(socket.MSG_DONTWAIT)
+_FD_BYTES = array("i").itemsize
+
+
+class TruncatedError(ValueError):
+    """A packet was longer than allowed, or brought more descriptors than it may. None of them was kept."""
+
+
+def lend_packet(sock: socket.SocketType, packet: bytes, fds: list[int] | tuple[int, ...] = (), flags: int = 0) -> None:
+    """Send one packet, with copies of `fds`; the caller keeps its own.
+
+    Raises:
+        OSError: as sendmsg(2); nothing was sent.
+    """
+    if fds:
+        ancillary = [(_SOL_SOCKET, _SCM_RIGHTS, array("i", fds))]
+        sock.sendmsg([packet], ancillary, flags | _MSG_NOSIGNAL)
+    else:
+        sock.send(packet, flags | _MSG_NOSIGNAL)
+
+
+def take_packet(sock: socket.SocketType, max_bytes: int, max_fds: int, flags: int = 0) -> tuple[bytes, list[int]]:
+    """Receive one packet; the caller owns the descriptors that come with it, all close-on-exec.
+
+    An empty packet means that the other end is gone.
+
+    Raises:
+        TruncatedError: it did not fit; every descriptor of it was closed.
+        OSError: as recvmsg(2).
+    """
+    room = socket.CMSG_LEN(max_fds * _FD_BYTES) if max_fds else 0
+    packet, ancillary, message_flags, _ = sock.recvmsg(max_bytes, room, flags | _RECEIVE_FLAGS)
+    fds = _descriptors(ancillary) if ancillary else []
+    if message_flags & (_MSG_CTRUNC | _MSG_TRUNC):
+        for fd in fds:
+            os.close(fd)
+        raise TruncatedError("packet too long" if message_flags & _MSG_TRUNC else "descriptors that nobody asked for")
+    return packet, fds
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array("i")
+    for level, kind, data in ancillary:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
+    return fds.tolist()
+
+
+def peek_packet(sock: socket.SocketType, max_bytes: int) -> tuple[bytes, bool, bool]:
+    """Look at the next packet without taking it: (packet, was it longer than max_bytes, does it bring descriptors).
+
+    No descriptor of it is installed in this process. An empty packet means that the other end is gone.
+
+    Raises:
+        BlockingIOError: there is none.
+        OSError: as recvmsg(2).
+    """
+    packet, _, flags, _ = sock.recvmsg(max_bytes, 0, _PEEK_FLAGS)
+    return packet, flags & _MSG_TRUNC != 0, flags & _MSG_CTRUNC != 0
+
+
+def discard_packet(sock: socket.SocketType) -> None:
+    """Take the next packet and drop it; the kernel drops the descriptors of it without installing them.
+
+    That never blocks, while closing an installed descriptor can: flush on a hostile FUSE file never returns.
+    """
+    sock.recv(1, _DISCARD_FLAGS)

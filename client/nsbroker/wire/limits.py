@@ -1,0 +1,29 @@
+"""The numbers that both sides of the protocol agree on."""
+
+PROTOCOL_VERSION = 1
+
+MAX_PACKET_BYTES = 65536
+
+MAX_SOCKETS = 253
+"""Sockets of one request. Kernel limit: SCM_MAX_FD in include/net/scm.h."""
+
+MAX_SENT_FDS = 16
+"""Namespace descriptors that a client may send along with one request."""
+
+MAX_WAIT_S = 60
+"""Seconds that a request may wait for a namespace that does not exist yet."""
+
+MAX_BACKLOG = 65535
+
+MAX_OPTIONS = 32
+"""Socket options of one spec."""
+
+MAX_OPTION_BYTES = 256
+
+MAX_NAME_BYTES = 255
+"""Bytes of a namespace's name: NAME_MAX, since it is an entry of a directory."""
+
+MAX_ABSTRACT_BYTES = 107
+"""Bytes of an abstract Unix name: sun_path less the leading NUL."""
+
+MAX_REQUEST_ID = 2**63 - 1

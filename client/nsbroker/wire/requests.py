@@ -1,0 +1,188 @@
+"""Requests to bytes and back: what the client sends and the broker reads."""
+
+from __future__ import annotations
+
+import math
+import socket
+
+from .addresses import decode_address, encode_address
+from .limits import (
+    MAX_BACKLOG,
+    MAX_NAME_BYTES,
+    MAX_OPTION_BYTES,
+    MAX_OPTIONS,
+    MAX_REQUEST_ID,
+    MAX_SENT_FDS,
+    MAX_SOCKETS,
+    MAX_WAIT_S,
+    PROTOCOL_VERSION,
+)
+from .messages import (
+    UNSUPPORTED_VERSION,
+    NamespaceRef,
+    NamespacesRequest,
+    OpenRequest,
+    Option,
+    ProtocolError,
+    Request,
+    SocketSpec,
+)
+from .packet import Value, expect_int, expect_list, pack, refuse_unknown_keys, shorten, unpack
+
+_OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
+_NAMESPACES_KEYS = frozenset({"v", "id", "op"})
+_SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options"})
+_FD_KEYS = frozenset({"fd"})
+_SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
+_INT32 = 2**31
+
+
+def encode_request(request: Request) -> bytes:
+    """Encode a request; defaults are left out.
+
+    Raises:
+        ProtocolError: it does not fit a packet.
+    """
+    if isinstance(request, NamespacesRequest):
+        return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "namespaces"})
+    message: dict[str, Value] = {
+        "v": PROTOCOL_VERSION,
+        "id": request.request_id,
+        "op": "open",
+        "sockets": [_encode_spec(spec) for spec in request.sockets],
+    }
+    if request.wait_s:
+        message["wait"] = request.wait_s
+    return pack(message)
+
+
+def _encode_spec(spec: SocketSpec) -> Value:
+    namespace: Value = spec.namespace if type(spec.namespace) is str else {"fd": spec.namespace}
+    message: dict[str, Value] = {"ns": namespace, "family": spec.family, "type": spec.type}
+    if spec.proto:
+        message["proto"] = spec.proto
+    if spec.bind is not None:
+        message["bind"] = encode_address(spec.bind)
+    if spec.listen is not None:
+        message["listen"] = spec.listen
+    if spec.options:
+        message["options"] = [list(option) for option in spec.options]
+    return message
+
+
+def decode_request(packet: bytes) -> Request:
+    """Read a request.
+
+    Raises:
+        ProtocolError: anything that PROTOCOL.md does not allow. Its request_id is None when the id can't be read.
+    """
+    message = unpack(packet)
+    request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")
+    try:
+        return _decode_known(message, request_id)
+    except ProtocolError as error:
+        error.request_id = request_id
+        raise
+
+
+def _decode_known(message: dict[str, Value], request_id: int) -> Request:
+    version = message.get("v")
+    if type(version) is not int or version != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"protocol version {shorten(version)}; this broker speaks {PROTOCOL_VERSION}", code=UNSUPPORTED_VERSION
+        )
+    operation = message.get("op")
+    if operation == "open":
+        return _decode_open(message, request_id)
+    if operation == "namespaces":
+        refuse_unknown_keys(message, _NAMESPACES_KEYS, "the request")
+        return NamespacesRequest(request_id)
+    raise ProtocolError(f"unknown op {shorten(operation)}")
+
+
+def _decode_open(message: dict[str, Value], request_id: int) -> OpenRequest:
+    if not message.keys() <= _OPEN_KEYS:
+        refuse_unknown_keys(message, _OPEN_KEYS, "the request")
+    sockets = expect_list(message.get("sockets"), "sockets")
+    if not 1 <= len(sockets) <= MAX_SOCKETS:
+        raise ProtocolError(f"{len(sockets)} sockets asked for; a request takes 1..{MAX_SOCKETS}")
+    wait_s = _decode_wait(message["wait"]) if "wait" in message else 0
+    specs: list[SocketSpec] = []
+    try:
+        for value in sockets:
+            specs.append(_decode_spec(value))  # noqa: PERF401, RUF100  # the length is the index of a refused one
+    except ProtocolError as error:
+        error.index = len(specs)
+        raise
+    return OpenRequest(request_id, tuple(specs), wait_s)
+
+
+def _decode_wait(value: Value) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= MAX_WAIT_S:  # type: ignore[arg-type,operator]  # a number, as checked first
+        raise ProtocolError(f"wait is 0..{MAX_WAIT_S} seconds, got {shorten(value)}")
+    return value  # type: ignore[return-value]  # a number, as checked
+
+
+def _decode_spec(value: Value) -> SocketSpec:
+    if type(value) is not dict:
+        raise ProtocolError(f"a socket spec is a map, got {shorten(value)}")
+    if not value.keys() <= _SPEC_KEYS:
+        refuse_unknown_keys(value, _SPEC_KEYS, "a socket spec")
+    family = expect_int(value.get("family"), 0, _INT32 - 1, "family")
+    socket_type = expect_int(value.get("type"), 0, _INT32 - 1, "type")
+    if socket_type & ~_SOCK_NONBLOCK > 15:
+        raise ProtocolError(f"type {socket_type:#x}: of the flags only SOCK_NONBLOCK is known")
+    return SocketSpec(
+        _decode_namespace(value.get("ns")),
+        family,
+        socket_type,
+        expect_int(value.get("proto", 0), 0, _INT32 - 1, "proto"),
+        decode_address(value["bind"], family) if "bind" in value else None,
+        expect_int(value["listen"], 0, MAX_BACKLOG, "listen") if "listen" in value else None,
+        _decode_options(value["options"]) if "options" in value else (),
+    )
+
+
+def _decode_namespace(value: Value) -> NamespaceRef:
+    """Check the type alone: which names exist, or can, is the broker's to say."""
+    if type(value) is str:
+        if len(value) > MAX_NAME_BYTES and len(value.encode()) > 4 * MAX_NAME_BYTES:
+            raise ProtocolError(f"a namespace's name is at most {MAX_NAME_BYTES} bytes")
+        return value
+    if type(value) is dict and value.keys() == _FD_KEYS:
+        return expect_int(value["fd"], 0, MAX_SENT_FDS - 1, "fd")
+    raise ProtocolError(f'ns is a name or {{"fd": index}}, got {shorten(value)}')
+
+
+def _decode_options(value: Value) -> tuple[Option, ...]:
+    options = expect_list(value, "options")
+    if len(options) > MAX_OPTIONS:
+        raise ProtocolError(f"{len(options)} options; a socket spec takes at most {MAX_OPTIONS}")
+    return tuple(_decode_option(option) for option in options)
+
+
+def _decode_option(value: Value) -> Option:
+    if type(value) is not list or len(value) != 3:
+        raise ProtocolError(f"an option is [level, name, value], got {shorten(value)}")
+    level = expect_int(value[0], 0, _INT32 - 1, "an option's level")
+    name = expect_int(value[1], 0, _INT32 - 1, "an option's name")
+    setting = value[2]
+    if type(setting) is bytes:
+        if len(setting) > MAX_OPTION_BYTES:
+            raise ProtocolError(f"an option's value is at most {MAX_OPTION_BYTES} bytes, got {len(setting)}")
+        return level, name, setting
+    return level, name, expect_int(setting, -_INT32, 2 * _INT32 - 1, "an option's value")
+
+
+def named_descriptors(request: Request) -> int:
+    """How many descriptors the request says it sends along: the highest index that it names, and one.
+
+    Raises:
+        ProtocolError: the indices leave one out.
+    """
+    if isinstance(request, NamespacesRequest):
+        return 0
+    named = {spec.namespace for spec in request.sockets if type(spec.namespace) is int}
+    if named and named != set(range(len(named))):
+        raise ProtocolError("the indices of the descriptors must start at 0 without a gap", request_id=request[0])
+    return len(named)
