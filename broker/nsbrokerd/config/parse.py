@@ -1,0 +1,125 @@
+"""The configuration: TOML texts in, settings and policy out, or every problem at once. Pure.
+
+Strict: an unknown key is a problem, so a restriction that is misspelt can't be ignored.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..policy import Policy
+from .grants import Accounts, read_grants, refuse_double_names
+from .table import Problem, Table
+
+DEFAULT_CONFIG_PATH = "/etc/nsbroker/nsbrokerd.toml"
+MAX_PACKET_BYTES = 65536
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class ConfigError(ValueError):
+    """The configuration can't be used; `problems` has all that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, one user and all together can take up.
+
+    `packet_bytes` bounds a request; `reply_timeout_s` is how long a client may leave its replies unread;
+    `requests_per_second` is for each user, over all of its connections.
+    """
+
+    clients: int = 4096
+    clients_per_user: int = 1024
+    requests_per_second: int = 20000
+    packet_bytes: int = MAX_PACKET_BYTES
+    reply_timeout_s: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, and the policy. `audit_path` None is standard error."""
+
+    policy: Policy
+    socket_path: str = "/run/nsbroker/nsbroker.sock"
+    socket_gid: int = 0
+    limits: Limits = field(default_factory=Limits)
+    audit_path: str | None = None
+    log_level: str = "info"
+
+
+def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], accounts: Accounts) -> Config:
+    """Read the main file and those of grants.d, each a (file name, text).
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    problems: list[Problem] = []
+    tables = [Table(name, "", _parse_toml(name, text, problems), problems) for name, text in (main, *grant_files)]
+    settings = _read_settings(tables[0], accounts)
+    grants = [grant for table in tables for grant in read_grants(table, accounts)]
+    for table in tables:
+        table.refuse_the_rest()
+    refuse_double_names(grants)
+    if problems:
+        raise ConfigError(problems)
+    return Config(Policy(tuple(grant for _, grant in grants)), **settings)
+
+
+def _parse_toml(name: str, text: str, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problems.append(Problem(name, "", f"not valid TOML: {error}"))
+        return {}
+
+
+def _read_settings(main: Table, accounts: Accounts) -> dict[str, Any]:
+    broker, limits, audit, log = (main.take_table(key) for key in ("broker", "limits", "audit", "log"))
+    settings: dict[str, Any] = {
+        "socket_path": _take_path(broker, "socket", "/run/nsbroker/nsbroker.sock"),
+        "socket_gid": _take_group(broker, accounts),
+        "limits": _read_limits(limits),
+        "audit_path": _take_path(audit, "path", "") or None,
+        "log_level": log.take("level", str, "info"),
+    }
+    if settings["log_level"] not in LOG_LEVELS:
+        log.complain("level", f"must be one of {', '.join(LOG_LEVELS)}, not {settings['log_level']!r}")
+    for table in (broker, limits, audit, log):
+        table.refuse_the_rest()
+    return settings
+
+
+def _take_path(table: Table, key: str, default: str) -> str:
+    path = table.take(key, str, default)
+    if path and not path.startswith("/"):
+        table.complain(key, f"must be an absolute path, not {path!r}")
+    return path
+
+
+def _take_group(broker: Table, accounts: Accounts) -> int:
+    name = broker.take("socket_group", str, "nsbroker")
+    gid = accounts.gid(name)
+    if gid is None:
+        broker.complain("socket_group", f"there is no group {name!r}: create it, or name the group that may connect")
+    return gid or 0
+
+
+_LIMIT_RANGES = {
+    "clients": (1, 1_000_000),
+    "clients_per_user": (1, 1_000_000),
+    "requests_per_second": (1, 10_000_000),
+    "packet_bytes": (256, MAX_PACKET_BYTES),
+    "reply_timeout_s": (1, 3600),
+}
+
+
+def _read_limits(table: Table) -> Limits:
+    defaults = asdict(Limits())
+    return Limits(**{key: table.take_number(key, *_LIMIT_RANGES[key], default) for key, default in defaults.items()})

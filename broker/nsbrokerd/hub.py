@@ -1,0 +1,187 @@
+"""The hub: one task serves all clients, from an epoll of its own that trio awaits as one descriptor.
+
+A task for each client would cost more for each request, and twice the memory at ten thousand clients. Each ready
+client gets one request a round; a request that has to wait gets a task of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import time
+
+import structlog
+import trio
+
+from nsbroker import fdpass
+from nsbroker.wire import OVERLOADED, ErrorReply, encode_reply
+
+from .client import Client
+from .config import Limits
+from .intake import Intake
+from .peer import UnknownPeerError, read_peer
+from .users import Users
+
+_CHECKPOINT_S = 0.005
+_SWEEP_S = 1.0
+_STOP_S = 2.0
+"""How long the requests that are in flight may take when the broker stops."""
+
+_ACCEPTS_AT_ONCE = 64
+_ACCEPT_PAUSE_S = 0.1
+_LISTENER_GONE = (errno.EAGAIN, errno.ECONNABORTED, errno.EINTR)
+
+log = structlog.get_logger()
+
+
+class Hub:
+    """Accepts clients, and hands their packets on, fairly."""
+
+    def __init__(self, listener: socket.SocketType, intake: Intake, limits: Limits, untrusted_uid: int | None) -> None:
+        self._listener = listener
+        self._intake = intake
+        self._untrusted_uid = untrusted_uid
+        self._users = Users(limits)
+        self._clients: dict[int, Client] = {}
+        self._blocked: set[Client] = set()
+        self._epoll = select.epoll()
+        self._accepts_again_at: float | None = None
+        listener.setblocking(False)
+        self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+
+    def use_limits(self, limits: Limits) -> None:
+        """Apply new limits; those who are connected stay so."""
+        self._users.limits = limits
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._intake.wait_in(nursery)
+            nursery.start_soon(self._sweep)
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                await self._serve_ready()
+
+    async def _serve_ready(self) -> None:
+        """Serve rounds until nobody is ready, with a checkpoint now and then."""
+        checkpoint_at = time.monotonic() + _CHECKPOINT_S
+        while events := self._epoll.poll(0):
+            for fd, event in events:
+                now = time.monotonic()
+                if now >= checkpoint_at:
+                    await trio.lowlevel.checkpoint()
+                    checkpoint_at = time.monotonic() + _CHECKPOINT_S
+                client = self._clients.get(fd)
+                if client is not None:
+                    self._serve(client, event, now)
+                elif fd == self._listener.fileno():
+                    self._accept(now)
+
+    def _serve(self, client: Client, event: int, now: float) -> None:
+        """Serve one request of a client that is ready, or drop it when it is gone."""
+        if event & (select.EPOLLHUP | select.EPOLLERR):
+            self._drop(client)
+        elif not client.reads_its_replies():
+            self._block(client, now)
+        else:
+            if client.blocked_since is not None:
+                self._unblock(client)
+            try:
+                keep = self._intake.serve_one(client, now, self._users.limits)
+            except OSError as error:
+                keep = False
+                log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
+            if not keep:
+                self._drop(client)
+
+    def _block(self, client: Client, now: float) -> None:
+        """Take no more requests of a client until it has read its replies."""
+        if client.blocked_since is None:
+            client.blocked_since = now
+            self._blocked.add(client)
+        self._epoll.modify(client.fd, select.EPOLLOUT)
+
+    def _unblock(self, client: Client) -> None:
+        client.blocked_since = None
+        self._blocked.discard(client)
+        self._epoll.modify(client.fd, select.EPOLLIN)
+
+    def _drop(self, client: Client) -> None:
+        self._blocked.discard(client)
+        del self._clients[client.fd]
+        self._users.leave(client.user)
+        client.sock.close()
+
+    def _accept(self, now: float) -> None:
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                fd, _ = self._listener._accept()  # type: ignore[attr-defined]  # accept() of the C class
+            except OSError as error:
+                if error.errno not in _LISTENER_GONE:
+                    self._pause_accepting(now, error)
+                return
+            connection = socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+            try:
+                self._admit(connection, now)
+            except OSError as error:
+                connection.close()
+                log.debug("client lost while connecting", reason=str(error))
+
+    def _pause_accepting(self, now: float, error: OSError) -> None:
+        """No descriptor is left, most likely: those who are connected go on, the others wait in the backlog."""
+        log.error("can't accept clients", reason=str(error))
+        self._epoll.unregister(self._listener.fileno())
+        self._accepts_again_at = now + _ACCEPT_PAUSE_S
+
+    def _admit(self, connection: socket.SocketType, now: float) -> None:
+        connection.setblocking(False)
+        try:
+            peer = read_peer(connection, self._untrusted_uid)
+        except UnknownPeerError as error:
+            log.warning("client refused", reason=str(error))
+            connection.close()
+            return
+        limits = self._users.limits
+        user = self._users.admit(peer.subject.uid, now) if self._users.clients < limits.clients else None
+        if user is None:
+            log.warning("too many clients", uid=peer.subject.uid, clients=self._users.clients)
+            _turn_away(connection)
+            return
+        client = self._clients[connection.fileno()] = Client(connection, peer, user)
+        self._epoll.register(client.fd, select.EPOLLIN)
+
+    async def _sweep(self) -> None:
+        """Drop who does not read, accept again after a pause, and forget users that are gone."""
+        while True:
+            await trio.sleep(_SWEEP_S if self._accepts_again_at is None else _ACCEPT_PAUSE_S)
+            now = time.monotonic()
+            if self._accepts_again_at is not None and now >= self._accepts_again_at:
+                self._accepts_again_at = None
+                self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+            deadline = now - self._users.limits.reply_timeout_s
+            for client in [one for one in self._blocked if (one.blocked_since or now) < deadline]:
+                log.warning("client dropped: it does not read its replies", uid=client.user.uid, pid=client.peer.pid)
+                self._drop(client)
+            self._users.forget_idle(now)
+
+    def finish(self) -> None:
+        """Serve what clients have sent already, for a while; then drop them all."""
+        self._intake.wait_in(None)
+        if self._accepts_again_at is None:
+            self._epoll.unregister(self._listener.fileno())
+        end = time.monotonic() + _STOP_S
+        while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:
+            for fd, event in events:
+                self._serve(self._clients[fd], event, now)
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._epoll.close()
+
+
+def _turn_away(connection: socket.SocketType) -> None:
+    with contextlib.suppress(OSError):
+        refusal = ErrorReply(None, OVERLOADED, "too many clients are connected; try again later")
+        fdpass.lend_packet(connection, encode_reply(refusal), (), int(socket.MSG_DONTWAIT))
+    connection.close()

@@ -1,0 +1,30 @@
+"""What this host's kernel can do, asked once at each load of the policy."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+
+from .kinds import Triple, triples_of
+from .policy import Policy
+
+_UNSUPPORTED = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT)
+
+
+def probe_kinds(policy: Policy) -> Mapping[Triple, int]:
+    """Try each kind that a grant names, in the own namespace; gives the errno of what the kernel does not have.
+
+    A kernel looks for a module of a protocol that it does not have, which can take hundreds of milliseconds: so this
+    happens here, and never while clients are served. It loads only modules that a grant asks for.
+    """
+    kinds = {kind for grant in policy.grants for kind in grant.kinds}
+    return {triple: number for kind in kinds for triple in triples_of(kind) if (number := _probe(triple))}
+
+
+def _probe(triple: Triple) -> int:
+    try:
+        socket.SocketType(*triple).close()
+    except OSError as error:
+        return error.errno if error.errno in _UNSUPPORTED else 0
+    return 0

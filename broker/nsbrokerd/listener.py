@@ -1,0 +1,130 @@
+"""The broker's Unix socket: handed over by the service manager, or its own; never one that another broker serves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Mapping
+
+_LISTEN_FDS_START = 3
+"""Source: sd_listen_fds(3)."""
+
+_BACKLOG = 4096
+_PROBE_TIMEOUT_S = 5.0
+
+
+class ListenError(Exception):
+    """The socket can't be listened on; the message says what to do."""
+
+
+def take_activated(environment: Mapping[str, str]) -> socket.socket | None:
+    """Take over the socket of a service manager, as sd_listen_fds(3) passes it; None when there is none.
+
+    Raises:
+        ListenError: it is not the one socket that this broker needs.
+    """
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = environment.get("LISTEN_FDS", "0")
+    if count != "1":
+        raise ListenError(f"the service manager passed {count} sockets; this needs one, of ListenSequentialPacket=")
+    listener = socket.socket(fileno=_LISTEN_FDS_START)
+    listener.set_inheritable(False)
+    kind = listener.family, listener.type, listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if kind != (socket.AF_UNIX, socket.SOCK_SEQPACKET, 1):
+        raise ListenError("the service manager passed something else than a socket of ListenSequentialPacket=")
+    return listener
+
+
+class OwnListener:
+    """A socket that this broker makes, and removes at its end."""
+
+    def __init__(self, path: str, gid: int) -> None:
+        """Listen on `path`, for root and the group `gid`.
+
+        A lock beside the socket says that a broker serves it, so that two that start at once can't both take it.
+
+        Raises:
+            ListenError: another broker serves it, or something else is there.
+        """
+        self._path = path
+        self._lock_fd = _lock(path)
+        try:
+            _remove_stale(path)
+            self.sock = _listen(path, gid)
+        except (OSError, ListenError) as error:
+            os.close(self._lock_fd)
+            if isinstance(error, ListenError):
+                raise
+            raise ListenError(f"can't listen on {path}: {error.strerror}") from error
+        self._identity = _identify(path)
+
+    def close(self) -> None:
+        """Remove the socket, if it is still this broker's, and end the lock."""
+        with contextlib.suppress(FileNotFoundError):
+            if _identify(self._path) == self._identity:
+                os.unlink(self._path)
+        self.sock.close()
+        os.close(self._lock_fd)
+
+
+def _identify(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _lock(path: str) -> int:
+    try:
+        fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ListenError(f"can't lock {path}.lock: {error.strerror}; does its directory exist?") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise ListenError(f"another broker serves {path}: stop it, or use another path") from error
+    return fd
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more.
+
+    Raises:
+        ListenError: somebody does, or it is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ListenError(f"{path} is no socket: remove it, or use another path")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.settimeout(_PROBE_TIMEOUT_S)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
+                raise
+    raise ListenError(f"another program listens on {path}: stop it, or use another path")
+
+
+def _listen(path: str, gid: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    umask = os.umask(0o777)  # nobody may connect until owner and mode are right
+    try:
+        listener.bind(path)
+        os.chown(path, -1, gid, follow_symlinks=False)
+        os.chmod(path, 0o660)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(umask)
+    return listener

@@ -1,0 +1,70 @@
+"""Reads the configuration's files, and the host's users and groups."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from .config import Config, ConfigError, Problem, parse_config
+
+
+class HostAccounts:
+    """Users and groups as the host's name service has them."""
+
+    def uid(self, name: str) -> int | None:
+        """Give the id of a user, or None."""
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            return None
+
+    def gid(self, name: str) -> int | None:
+        """Give the id of a group, or None."""
+        try:
+            return grp.getgrnam(name).gr_gid
+        except KeyError:
+            return None
+
+
+def load_config(path: Path) -> Config:
+    """Load the file and the *.toml of the directory grants.d beside it, in order of their names.
+
+    Raises:
+        ConfigError: with every problem: also a file that can't be read, or that others than root can write.
+    """
+    problems: list[Problem] = []
+    main = (str(path), _read(path, problems))
+    directory = path.parent / "grants.d"
+    files = sorted(directory.glob("*.toml")) if directory.is_dir() else []
+    if files:
+        _refuse_foreign_writers(directory, problems)
+    grants = [(str(file), _read(file, problems)) for file in files]
+    try:
+        config = parse_config(main, grants, HostAccounts())
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _read(path: Path, problems: list[Problem]) -> str:
+    _refuse_foreign_writers(path, problems)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(str(path), "", f"can't be read: {error}"))
+        return ""
+
+
+def _refuse_foreign_writers(path: Path, problems: list[Problem]) -> None:
+    """Whoever can write the policy has every socket of this host: so only root, or who runs this."""
+    try:
+        status = path.stat()
+    except OSError:
+        return  # reading it says what is wrong
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        problems.append(Problem(str(path), "", "others than root can write it: chown root, chmod go-w"))

@@ -1,0 +1,177 @@
+"""Network namespaces: opened by name, entered for the length of one function. The one file that calls setns(2).
+
+Entering is synchronous and short, in a thread that does nothing else meanwhile, and fails closed: a thread whose way
+back failed never runs another line. Never in a pooled thread: its next job would run in the wrong namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from typing import NewType, TypeVar
+
+T = TypeVar("T")
+
+NamespaceName = NewType("NamespaceName", str)
+"""A name that can be an entry of NETNS_DIRECTORY."""
+
+NETNS_DIRECTORY = "/run/netns"
+HOST = "@host"
+DESCRIPTORS_USED_UP = (errno.EMFILE, errno.ENFILE)
+EXIT_STATUS = 71
+"""EX_OSERR of sysexits.h: the way back to the own namespace failed."""
+
+# With flags 0, setns fails under systemd's RestrictNamespaces=net; and it would take other kinds of namespaces.
+_CLONE_NEWNET = 0x40000000
+
+# Source: include/uapi/linux/nsfs.h and sockios.h. NS_GET_ID is there since Linux 6.18.
+_NS_GET_ID = 0x8008B70D
+_SIOCGSKNS = 0x894C
+_SOL_SOCKET = 1
+_SO_NETNS_COOKIE = 71
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+class NamespaceNotFoundError(Exception):
+    """There is no such network namespace now. `position` is that of the first socket that was asked for in it."""
+
+    position: int | None = None
+
+
+class WrongNamespaceError(Exception):
+    """A socket is in another namespace than the one that was entered: our own invariant is broken."""
+
+
+def check_name(name: str) -> NamespaceName:
+    """Check that the name can be one entry of NETNS_DIRECTORY.
+
+    Raises:
+        NamespaceNotFoundError: it can't, and so there is no such namespace.
+    """
+    if name in ("", ".", "..") or name[0] == "@" or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
+        raise NamespaceNotFoundError("this can't be the name of a namespace")
+    return NamespaceName(name)
+
+
+def open_namespace(name: NamespaceName) -> int:
+    """Open a namespace by name, as it is now; the caller owns the returned descriptor.
+
+    Raises:
+        NamespaceNotFoundError: no such entry, or one that can't be opened yet.
+        OSError: no descriptor is left (EMFILE, ENFILE).
+
+    Source: setns(2); entries are pinned by ip-netns(8), which creates the file first, with mode 0, and mounts after.
+    """
+    try:
+        return os.open(f"{NETNS_DIRECTORY}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in DESCRIPTORS_USED_UP:
+            raise
+        raise NamespaceNotFoundError(f"there is no network namespace {name!r}") from error
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _enter(namespace_fd: int) -> None:
+    try:
+        _setns(namespace_fd)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise NamespaceNotFoundError("this is no network namespace (yet)") from error
+        raise
+
+
+class Gate:
+    """The way into other namespaces and back, for the thread that makes it."""
+
+    def __init__(self) -> None:
+        """Remember the thread's own namespace.
+
+        Raises:
+            OSError: /proc is not mounted.
+        """
+        # Not /proc/self: that is the main thread's.
+        self.home_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._verify = self._verify_by_id if _namespace_id(self.home_fd) is not None else _verify_by_descriptor
+
+    def call_inside(self, namespace_fd: int, make: Callable[[], T]) -> T:
+        """Call `make` in the namespace, and come back. No await may be in it.
+
+        Ends the process when the way back fails.
+
+        Raises:
+            NamespaceNotFoundError: the descriptor is no network namespace; `make` was not called.
+            OSError: setns(2) refused, or what `make` raises.
+        """
+        if namespace_fd == self.home_fd:
+            return make()
+        # One `try` around both, and the way back spelt out here: an interrupt may come after each call.
+        try:
+            _enter(namespace_fd)
+            return make()
+        finally:
+            try:
+                _setns(self.home_fd)
+            except BaseException:
+                os._exit(EXIT_STATUS)
+
+    def verify(self, namespace_fd: int, sock: socket.SocketType) -> int:
+        """Prove that a socket is in the namespace of the descriptor; gives its SO_NETNS_COOKIE.
+
+        Raises:
+            WrongNamespaceError: it is not.
+        """
+        cookie = int.from_bytes(sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
+        self._verify(namespace_fd, sock, cookie)
+        return cookie
+
+    def _verify_by_id(self, namespace_fd: int, _sock: socket.SocketType, cookie: int) -> None:
+        if _namespace_id(namespace_fd) != cookie:
+            raise WrongNamespaceError(f"a socket has the namespace cookie {cookie}, not the one that was entered")
+
+
+def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: int) -> None:
+    """Compare by SIOCGSKNS, on kernels that can't tell a namespace's id. Costs about 9 us."""
+    found_fd = fcntl.ioctl(sock.fileno(), _SIOCGSKNS)
+    try:
+        if not os.path.samestat(os.fstat(found_fd), os.fstat(namespace_fd)):
+            raise WrongNamespaceError("a socket is in another namespace than the one that was entered")
+    finally:
+        os.close(found_fd)
+
+
+def _namespace_id(namespace_fd: int) -> int | None:
+    """Give the namespace's id, which its sockets have as SO_NETNS_COOKIE; None where the kernel can't tell."""
+    try:
+        number: int = struct.unpack("=Q", fcntl.ioctl(namespace_fd, _NS_GET_ID, b"\0" * 8))[0]
+    except OSError:
+        return None
+    return number
+
+
+def list_names() -> list[str]:
+    """List the entries of NETNS_DIRECTORY; none when it does not exist (yet)."""
+    try:
+        return os.listdir(NETNS_DIRECTORY)
+    except FileNotFoundError:
+        return []
+
+
+def identity(name: str) -> tuple[int, int] | None:
+    """Give the device and inode of a named entry, which identify its namespace as long as that exists."""
+    try:
+        status = os.stat(f"{NETNS_DIRECTORY}/{name}")
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -1,0 +1,9 @@
+"""The policy: who may have which sockets in which namespaces. Pure: values in, decisions out."""
+
+from .decide import Allow, Deny, Policy
+from .grant import Grant, NamespaceRule
+from .options import OptionRule
+from .rules import AddressRule
+from .subject import Subject
+
+__all__ = ["AddressRule", "Allow", "Deny", "Grant", "NamespaceRule", "OptionRule", "Policy", "Subject"]

@@ -1,0 +1,117 @@
+"""The decision: may this subject have this socket in this namespace, and by which grant?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nsbroker.wire import SocketSpec
+
+from ..kinds import PORT_KINDS
+from .grant import Grant
+from .options import UnknownOptionError, classify
+from .subject import Subject
+
+_FIRST_UNPRIVILEGED_PORT = 1024
+_MAX_MEMO_ENTRIES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The socket is granted.
+
+    `binds_as_root`: the grant lists the address, so the broker binds with its own rights. Otherwise it binds
+    without any capability, and the kernel decides as it would for the client.
+    """
+
+    grant: Grant
+    binds_as_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The socket is refused; `reason` says what was missing."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Policy:
+    """All grants, in the order of the files. Nothing is allowed that no single grant allows as a whole."""
+
+    grants: tuple[Grant, ...]
+    _memo: dict[tuple[Subject, str, str], tuple[Grant, ...] | Deny] = field(default_factory=dict)
+
+    def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
+        """Decide about one socket.
+
+        Args:
+            subject: who asks.
+            namespaces: every name that the namespace goes by: one for a name; those that match for a descriptor.
+            kind: the kind of the spec's triple.
+            spec: what is asked for.
+        """
+        refused: Deny | None = None
+        for namespace in namespaces:
+            grants = self._grants_for(subject, namespace, kind)
+            decision = grants if isinstance(grants, Deny) else _decide_details(grants, kind, spec)
+            if isinstance(decision, Allow):
+                return decision
+            refused = refused or decision
+        return refused or Deny("the namespace that was sent has no name, and is none that a grant allows")
+
+    def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
+        """List the grants that are for this subject."""
+        return tuple(grant for grant in self.grants if grant.is_for(subject))
+
+    def _grants_for(self, subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
+        key = (subject, namespace, kind)
+        found = self._memo.get(key)
+        if found is None:
+            if len(self._memo) >= _MAX_MEMO_ENTRIES:
+                self._memo.clear()
+            found = self._memo[key] = self._match(subject, namespace, kind)
+        return found
+
+    def _match(self, subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
+        own = self.grants_of(subject)
+        if not own:
+            return Deny(f"no grant is for uid {subject.uid} or its groups")
+        there = tuple(grant for grant in own if grant.namespaces.covers(namespace))
+        if not there:
+            return Deny(f"no grant of uid {subject.uid} is for namespace {namespace!r}")
+        able = tuple(grant for grant in there if kind in grant.kinds)
+        if not able:
+            names = ", ".join(repr(grant.name) for grant in there[:3])
+            return Deny(f"no {kind} sockets in namespace {namespace!r} by grant {names}")
+        return able
+
+
+def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> Allow | Deny:
+    """Find the grant that allows the options and the address to bind to, too."""
+    if spec.options:
+        kept = _with_options(grants, spec)
+        if isinstance(kept, Deny):
+            return kept
+        grants = kept
+    if spec.bind is None or kind not in PORT_KINDS:
+        # Without ports there is nothing to bind to that the client could not bind to by itself.
+        return Allow(grants[0])
+    for grant in grants:
+        if grant.lists_bind(spec.bind):
+            return Allow(grant, binds_as_root=True)
+    host, port = spec.bind[:2]
+    if 0 < int(port) < _FIRST_UNPRIVILEGED_PORT:
+        return Deny(f"port {port} of {host} is not in the bind list of grant {grants[0].name!r}")
+    return Allow(grants[0])
+
+
+def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, ...] | Deny:
+    try:
+        asked = [option for option in (classify(*option) for option in spec.options) if option is not None]
+    except UnknownOptionError as error:
+        return Deny(str(error))
+    kept = tuple(grant for grant in grants if grant.missing_option(asked) is None)
+    if kept:
+        return kept
+    return Deny(f"option {grants[0].missing_option(asked)} is not in grant {grants[0].name!r}")

@@ -1,0 +1,141 @@
+"""The broker as a service: start, signals, reload, stop."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+import trio
+
+from .audit import Audit
+from .closer import Closer
+from .config import Config, ConfigError, Limits
+from .credentials import Credentials
+from .descriptors import SentNamespaces
+from .handler import Handler
+from .hub import Hub
+from .intake import Intake
+from .kernel import probe_kinds
+from .listener import ListenError, OwnListener, take_activated
+from .load import load_config
+from .log import set_up_log
+from .netns import Gate
+from .notify import ServiceManager
+from .opener import Opener
+from .peer import untrusted_uid
+
+_DESCRIPTORS_BESIDE_CLIENTS = 1024
+"""For the sockets and namespaces of the requests that are being served."""
+
+log = structlog.get_logger()
+
+
+class Service:
+    """One broker, from its configuration to its end."""
+
+    def __init__(self, config_path: Path, environment: Mapping[str, str]) -> None:
+        """Load the configuration and take the socket.
+
+        Raises:
+            ConfigError: with every problem of the configuration.
+            ListenError: the socket can't be had.
+            OSError: the audit can't be opened, or /proc is not mounted.
+        """
+        self._config_path = config_path
+        self._manager = ServiceManager(environment)
+        self._config = load_config(config_path)
+        set_up_log(self._config.log_level)
+        gate = Gate()
+        self._audit = Audit(self._config.audit_path)
+        self._opener = Opener(gate, Credentials(), probe_kinds(self._config.policy))
+        self._handler = Handler(self._config.policy, self._audit, gate, self._opener, SentNamespaces(gate.home_fd))
+        self._own: OwnListener | None = None
+        listener = take_activated(environment)
+        if listener is None:
+            self._own = OwnListener(self._config.socket_path, self._config.socket_gid)
+            listener = self._own.sock
+        limits = _raise_descriptor_limit(self._config.limits)
+        self._hub = Hub(listener, Intake(self._handler, Closer()), limits, untrusted_uid())
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._hub.run)
+                    log.info("serving", socket=self._socket_name(), grants=len(self._config.policy.grants))
+                    self._manager.ready(self._status())
+                    async for number in signals:
+                        if number != signal.SIGHUP:
+                            break
+                        self._reload()
+                    self._manager.stopping()
+                    nursery.cancel_scope.cancel()
+                self._hub.finish()
+            finally:
+                if self._own is not None:
+                    self._own.close()
+        log.info("stopped")
+
+    def _socket_name(self) -> str:
+        return self._config.socket_path if self._own is not None else "of the service manager"
+
+    def _status(self) -> str:
+        return f"serving by {len(self._config.policy.grants)} grants"
+
+    def _reload(self) -> None:
+        """Load the configuration anew, whole or not at all."""
+        self._manager.reloading()
+        try:
+            config = load_config(self._config_path)
+            self._audit.reopen(config.audit_path)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("reload failed", file=problem.file, key=problem.key, reason=problem.reason)
+        except OSError as error:
+            log.error("reload failed", file=str(config.audit_path), key="audit.path", reason=str(error))
+        else:
+            self._use(config)
+            log.info("reloaded", grants=len(config.policy.grants))
+        self._manager.ready(self._status())
+
+    def _use(self, config: Config) -> None:
+        if (config.socket_path, config.socket_gid) != (self._config.socket_path, self._config.socket_gid):
+            log.warning("another socket is used from the next start on only", key="broker.socket, broker.socket_group")
+        set_up_log(config.log_level)
+        self._config = config
+        self._handler.policy = config.policy
+        self._opener.unsupported = probe_kinds(config.policy)
+        self._hub.use_limits(_raise_descriptor_limit(config.limits))
+
+
+def _raise_descriptor_limit(limits: Limits) -> Limits:
+    """Use all descriptors that this process may have, and admit no more clients than they suffice for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = max(1, hard - _DESCRIPTORS_BESIDE_CLIENTS) if hard != resource.RLIM_INFINITY else limits.clients
+    if room < limits.clients:
+        log.warning("fewer clients than configured: raise LimitNOFILE", clients=room, configured=limits.clients)
+    return replace(limits, clients=min(limits.clients, room))
+
+
+def serve(config_path: Path) -> int:
+    """Run the broker; gives the exit status."""
+    if os.geteuid() != 0:
+        print("nsbrokerd: it must be started as root: it enters the namespaces for those who can't", file=sys.stderr)
+        return 1
+    try:
+        service = Service(config_path, os.environ)
+    except (ConfigError, ListenError, OSError) as error:
+        for line in str(error).splitlines():
+            print(f"nsbrokerd: {line}", file=sys.stderr)
+        return 1
+    # An interrupt must never come between entering a namespace and the way back: only checkpoints see one.
+    trio.run(service.run, restrict_keyboard_interrupt_to_checkpoints=True)
+    return 0
