@@ -9,6 +9,10 @@ import os
 import socket
 from array import array
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SCM_RIGHTS = int(socket.SCM_RIGHTS)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
@@ -37,13 +41,20 @@ def lend_packet(sock: socket.SocketType, packet: bytes, fds: list[int] | tuple[i
         sock.send(packet, flags | _MSG_NOSIGNAL)
 
 
-def take_packet(sock: socket.SocketType, max_bytes: int, max_fds: int, flags: int = 0) -> tuple[bytes, list[int]]:
+def take_packet(
+    sock: socket.SocketType,
+    max_bytes: int,
+    max_fds: int,
+    flags: int = 0,
+    give_fd: Callable[[int], object] | None = None,
+) -> tuple[bytes, list[int]]:
     """Receive one packet; the caller owns the descriptors that come with it, all close-on-exec.
 
-    An empty packet means that the other end is gone.
+    An empty packet means that the other end is gone. Descriptors of a packet that does not fit go to `give_fd`, which
+    closes them; unless told otherwise, at once (which can block, when the sender is hostile).
 
     Raises:
-        TruncatedError: it did not fit; every descriptor of it was closed.
+        TruncatedError: it did not fit; every descriptor of it was given to `give_fd`.
         OSError: as recvmsg(2).
     """
     room = socket.CMSG_LEN(max_fds * _FD_BYTES) if max_fds else 0
@@ -51,9 +62,17 @@ def take_packet(sock: socket.SocketType, max_bytes: int, max_fds: int, flags: in
     fds = _descriptors(ancillary) if ancillary else []
     if message_flags & (_MSG_CTRUNC | _MSG_TRUNC):
         for fd in fds:
-            os.close(fd)
+            (give_fd or _close)(fd)
         raise TruncatedError("packet too long" if message_flags & _MSG_TRUNC else "descriptors that nobody asked for")
     return packet, fds
+
+
+def _close(fd: int) -> None:
+    """Close `fd` even if its file system reports an error: the others of the packet must be closed too."""
+    try:  # noqa: SIM105  # contextlib is a slow import
+        os.close(fd)
+    except OSError:
+        pass
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

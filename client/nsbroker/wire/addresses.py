@@ -53,18 +53,18 @@ def _decode_packet(value: Value) -> Address:
     if type(value) is not list or len(value) != 2:
         raise ProtocolError(f"an address of AF_PACKET is [interface, protocol], got {shorten(value)}")
     interface = expect_str(value[0], "interface")
-    if len(interface.encode()) > MAX_INTERFACE_BYTES or "\0" in interface or "/" in interface:
+    if not 1 <= len(interface.encode()) <= MAX_INTERFACE_BYTES or "\0" in interface or "/" in interface:
         raise ProtocolError(f"{shorten(interface)} is no interface name")
     return interface, expect_int(value[1], 0, 65535, "protocol")
 
 
-def decode_name(value: Value) -> Address | None:
+def decode_name(value: Value) -> Address:
     """Read where a socket of a reply is bound; the reply does not repeat the family.
 
     Raises:
         ProtocolError: no address of any family.
     """
-    if value is None or type(value) is bytes:
+    if type(value) is bytes and len(value) <= MAX_ABSTRACT_BYTES:
         return value
     if type(value) is list and len(value) in (2, 4):
         host, *numbers = value

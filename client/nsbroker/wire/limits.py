@@ -7,6 +7,9 @@ MAX_PACKET_BYTES = 65536
 MAX_SOCKETS = 253
 """Sockets of one request. Kernel limit: SCM_MAX_FD in include/net/scm.h."""
 
+MAX_LIST_ITEMS = 1024
+"""Items of any list in a packet: a longer one is not even read, since decoders make room for what a list claims."""
+
 MAX_SENT_FDS = 16
 """Namespace descriptors that a client may send along with one request."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from msgpack import Packer, unpackb
+from msgpack import Packer, packb, unpackb
 
-from .limits import MAX_PACKET_BYTES
+from .limits import MAX_LIST_ITEMS, MAX_PACKET_BYTES
 from .messages import ProtocolError
 
-_pack = Packer(autoreset=True, use_bin_type=True).pack
+# One packer for all is faster, but where msgpack is written in Python, threads would mix their packets in it.
+_pack = packb if Packer.__module__ == "msgpack.fallback" else Packer(autoreset=True, use_bin_type=True).pack
 
 Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
 """What msgpack can carry here."""
@@ -28,11 +29,12 @@ def pack(message: dict[str, Value], max_bytes: int = MAX_PACKET_BYTES) -> bytes:
     return packet
 
 
-def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES) -> dict[str, Value]:
-    """Decode one map.
+def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES, max_items: int = MAX_LIST_ITEMS) -> dict[str, Value]:
+    """Decode one map; no list in it is longer than `max_items`.
 
-    Re-encoding must give the same length: this catches duplicate keys, which decoders else drop silently, and every
-    encoding that is not the shortest.
+    Re-encoding must give the same bytes: this catches duplicate keys, which decoders else drop silently, and every
+    encoding that is not the shortest. (The same length would not do: a short float makes up for a duplicate key.)
+    The decoder makes room for as many items as a list claims to have: nested claims would cost 60 MB a packet.
 
     Raises:
         ProtocolError: it is not exactly one map with string keys in its shortest encoding.
@@ -40,14 +42,14 @@ def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES) -> dict[str, Value]
     if len(packet) > max_bytes:
         raise ProtocolError(f"packet of more than {max_bytes} bytes")
     try:
-        message = unpackb(packet)
-        canonical_bytes = len(_pack(message))
+        message = unpackb(packet, max_array_len=max_items)
+        canonical = _pack(message)
     except Exception as error:
         # msgpack raises a dozen types, and each means the same here: not a msgpack value.
         raise ProtocolError(f"not a msgpack value: {str(error)[:80]}") from error
     if type(message) is not dict:
         raise ProtocolError(f"expected a map, got {type(message).__name__}")
-    if canonical_bytes != len(packet):
+    if canonical != packet:
         raise ProtocolError("duplicate keys, or not the shortest encoding")
     return message
 

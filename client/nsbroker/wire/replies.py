@@ -65,7 +65,7 @@ def decode_reply(packet: bytes) -> Reply:
     message = unpack(packet)
     if "error" in message:
         refuse_unknown_keys(message, _ERROR_REPLY_KEYS, "the reply")
-        return _decode_error(message["error"], message.get("id"))
+        return _decode_error(message["error"], message.get("id", ""))
     request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")
     if "blob" in message:
         refuse_unknown_keys(message, _BLOB_KEYS, "the reply")
@@ -128,7 +128,7 @@ def decode_namespaces(blob: bytes) -> NamespaceList:
     Raises:
         ProtocolError: anything that PROTOCOL.md does not allow.
     """
-    message = unpack(blob, MAX_BLOB_BYTES)
+    message = unpack(blob, MAX_BLOB_BYTES, max_items=len(blob))
     refuse_unknown_keys(message, _LIST_KEYS, "the answer")
     grants = tuple(_decode_grant(value) for value in expect_list(message.get("grants"), "grants"))
     entries = expect_list(message.get("namespaces"), "namespaces")

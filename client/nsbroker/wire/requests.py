@@ -147,7 +147,7 @@ def _decode_namespace(value: Value) -> NamespaceRef:
     """Check the type alone: which names exist, or can, is the broker's to say."""
     if type(value) is str:
         if len(value) > MAX_NAME_BYTES and len(value.encode()) > 4 * MAX_NAME_BYTES:
-            raise ProtocolError(f"a namespace's name is at most {MAX_NAME_BYTES} bytes")
+            raise ProtocolError(f"a namespace's name is at most {4 * MAX_NAME_BYTES} bytes here")
         return value
     if type(value) is dict and value.keys() == _FD_KEYS:
         return expect_int(value["fd"], 0, MAX_SENT_FDS - 1, "fd")

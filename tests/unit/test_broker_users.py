@@ -1,0 +1,46 @@
+"""What one user may take up: connections, and requests in a second."""
+
+from __future__ import annotations
+
+from nsbrokerd.config import Limits
+from nsbrokerd.users import Users
+
+
+def test_a_user_gets_its_share_of_clients_and_others_still_get_theirs() -> None:
+    users = Users(Limits(clients_per_user=2))
+    first = users.admit(1000, 0.0)
+    assert first is not None
+    assert users.admit(1000, 0.0) is first
+    assert users.admit(1000, 0.0) is None
+    assert users.admit(1001, 0.0) is not None
+    users.leave(first)
+    assert users.admit(1000, 0.0) is first
+    assert users.clients == 3
+
+
+def test_a_rate_is_granted_for_a_second_and_then_refilled() -> None:
+    user = Users(Limits(requests_per_second=10)).admit(1000, 0.0)
+    assert user is not None
+    assert [user.take_request(0.0, 10) for _ in range(11)] == [True] * 10 + [False]
+    assert [user.take_request(0.5, 10) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_an_allowance_never_grows_past_a_second_of_it() -> None:
+    user = Users(Limits(requests_per_second=10)).admit(1000, 0.0)
+    assert user is not None
+    assert sum(user.take_request(1000.0, 10) for _ in range(50)) <= 20
+
+
+def test_coming_back_does_not_refill_an_allowance() -> None:
+    users = Users(Limits(requests_per_second=10))
+    user = users.admit(1000, 0.0)
+    assert user is not None
+    while user.take_request(0.0, 10):
+        pass
+    users.leave(user)
+    users.forget_idle(1.0)
+    again = users.admit(1000, 1.0)
+    assert again is user
+    users.leave(user)
+    users.forget_idle(10.0)
+    assert users.admit(1000, 10.0) is not user

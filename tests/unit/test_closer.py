@@ -1,0 +1,46 @@
+"""What can't be closed at once is closed elsewhere, and bounded for each user."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+
+from nsbrokerd.closer import MAX_PENDING_FOR_USER, Closer
+
+LIMIT_S = 30
+
+
+def test_descriptors_are_closed_in_another_thread() -> None:
+    closed: SimpleQueue[tuple[int, str]] = SimpleQueue()
+    closer = Closer(lambda fd: closed.put((fd, threading.current_thread().name)))
+    closer.take_fds(1000, [7, 8])
+    assert [closed.get(timeout=LIMIT_S) for _ in range(2)] == [(7, "closer"), (8, "closer")]
+
+
+def test_a_user_whose_descriptors_hang_is_full_and_others_are_not() -> None:
+    release = threading.Event()
+    started = threading.Event()
+
+    def hang(_fd: int) -> None:
+        started.set()
+        release.wait(LIMIT_S)
+
+    closer = Closer(hang)
+    closer.take_fds(1000, range(MAX_PENDING_FOR_USER))
+    assert started.wait(LIMIT_S)
+    assert closer.is_full(1000)
+    assert not closer.is_full(1001)
+    release.set()
+
+
+def test_an_error_of_close_ends_nothing() -> None:
+    closed: SimpleQueue[int] = SimpleQueue()
+
+    def close(fd: int) -> None:
+        closed.put(fd)
+        if fd == 1:
+            raise OSError(5, "flush failed")
+
+    closer = Closer(close)
+    closer.take_fds(1000, [1, 2])
+    assert [closed.get(timeout=LIMIT_S) for _ in range(2)] == [1, 2]

@@ -1,0 +1,111 @@
+"""The configuration: what is read, and that every problem of it is named at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from nsbrokerd.config import Config, ConfigError, Limits, parse_config
+
+
+class FakeAccounts:
+    """A host with the users alice and bob, and the groups web and nsbroker."""
+
+    def uid(self, name: str) -> int | None:
+        return {"alice": 1000, "bob": 1001}.get(name)
+
+    def gid(self, name: str) -> int | None:
+        return {"web": 50, "nsbroker": 990}.get(name)
+
+
+GRANT = '[[grant]]\nname = "web"\nusers = ["alice"]\nnamespaces = ["blue"]\nsockets = ["tcp"]\n'
+
+
+def parse(main: str, *more: str) -> Config:
+    return parse_config(("main.toml", main), [(f"{i}.toml", text) for i, text in enumerate(more)], FakeAccounts())
+
+
+def problems(main: str, *more: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(main, *more)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_an_empty_file_grants_nothing_and_has_the_defaults() -> None:
+    config = parse("")
+    assert config.policy.grants == ()
+    assert config.limits == Limits()
+    assert (config.socket_path, config.socket_gid) == ("/run/nsbroker/nsbroker.sock", 990)
+    assert config.audit_path is None
+
+
+def test_every_setting_is_read() -> None:
+    config = parse(
+        '[broker]\nsocket = "/run/x.sock"\nsocket_group = "web"\n'
+        "[limits]\nclients = 7\nclients_per_user = 3\nrequests_per_second = 11\npacket_bytes = 1024\n"
+        'reply_timeout_s = 2\n[audit]\npath = "/var/log/audit"\n[log]\nlevel = "debug"\n'
+    )
+    assert config.limits == Limits(7, 3, 11, 1024, 2)
+    assert (config.socket_path, config.socket_gid) == ("/run/x.sock", 50)
+    assert (config.audit_path, config.log_level) == ("/var/log/audit", "debug")
+
+
+def test_a_grant_is_read_with_the_ids_of_its_users_and_groups() -> None:
+    [grant] = parse(
+        '[[grant]]\nname = "g"\nusers = ["alice", 1234]\ngroups = ["web"]\nnamespaces = ["a-*", "!a-x", "@host"]\n'
+        'sockets = ["tcp", "netlink:route"]\nbind = ["*:80"]\noptions = ["mark=1"]\n'
+    ).policy.grants
+    assert grant.users == {1000, 1234}
+    assert grant.groups == {50}
+    assert grant.kinds == {"tcp", "netlink:route"}
+    assert [rule.text for rule in grant.bind] == ["*:80"]
+    assert [rule.text for rule in grant.options] == ["mark=1"]
+
+
+def test_grants_of_all_files_count_in_their_order() -> None:
+    config = parse(GRANT, GRANT.replace('"web"', '"second"'), GRANT.replace('"web"', '"third"'))
+    assert [grant.name for grant in config.policy.grants] == ["web", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1", "main.toml: x: unknown key"),
+        ("[broker]\nsockets = 1", "main.toml: broker.sockets: unknown key"),
+        ("[limits]\nclients = 0", "main.toml: limits.clients: must be 1..1000000, not 0"),
+        ("[limits]\nclients = true", "main.toml: limits.clients: must be a number, not True"),
+        ("[limits]\npacket_bytes = 65537", "limits.packet_bytes: must be 256..65536"),
+        ('[broker]\nsocket = "relative"', "broker.socket: must be an absolute path"),
+        ('[broker]\nsocket_group = "nope"', "broker.socket_group: there is no group 'nope'"),
+        ('[log]\nlevel = "loud"', "log.level: must be one of debug, info, warning, error"),
+        ("[[grant]", "main.toml: not valid TOML"),
+        ("grant = 3", "main.toml: grant: must be a list"),
+        ("grant = [3]", "main.toml: grant: must be written as [[grant]]"),
+        (GRANT + 'color = "red"', "main.toml: grant[0].color: unknown key"),
+        (GRANT + "limit = { connect = [] }", "grant[0].limit: needs the seal"),
+        (GRANT + 'units = ["x.service"]', "grant[0].units: a unit can't be proven"),
+        (GRANT + 'bind = ["10.0.0.0/33:80"]', "grant[0].bind: '10.0.0.0/33'"),
+        (GRANT + 'options = ["mark"]', "grant[0].options: 'mark' is none of"),
+        (GRANT.replace('"alice"', '"carol"'), "grant[0].users: there is no user 'carol'"),
+        (GRANT.replace('"alice"', "-1"), "grant[0].users: -1 is no id"),
+        (GRANT.replace('"alice"', ""), "grant[0].users: the grant is for nobody"),
+        (GRANT.replace('"alice"', "true"), "grant[0].users: must be a list of a string or a number; True"),
+        (GRANT.replace('"tcp"', '"tcpp"'), "grant[0].sockets: 'tcpp' is no kind of socket"),
+        (GRANT.replace('"tcp"', ""), "grant[0].sockets: the grant is for no socket"),
+        (GRANT.replace('"blue"', '"a/b"'), "grant[0].namespaces: 'a/b' is no name or pattern"),
+        (GRANT.replace('"blue"', '"!a"'), "grant[0].namespaces: the grant is for no namespace"),
+        (GRANT.replace('name = "web"', ""), "grant[0].name: a grant needs a name"),
+        (GRANT + GRANT, "grant[1].name: 'web' is the name of a grant in main.toml already"),
+    ],
+)
+def test_a_problem_names_file_key_and_reason(text: str, told: str) -> None:
+    assert any(told in problem for problem in problems(text)), problems(text)
+
+
+def test_all_problems_of_all_files_are_told_at_once() -> None:
+    told = problems("[limits]\nclients = -1\nx = 2\n", GRANT.replace("tcp", "tpc"), "[broker]\n")
+    assert len(told) == 4
+    assert {problem.split(":")[0] for problem in told} == {"main.toml", "0.toml", "1.toml"}
+
+
+def test_only_the_main_file_has_settings() -> None:
+    assert problems("", '[audit]\npath = "/x"') == ["0.toml: audit: unknown key"]

@@ -1,0 +1,209 @@
+"""Packets with descriptors: what arrives, who owns it, and that nothing leaks."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from array import array
+from collections.abc import Iterator
+
+import pytest
+
+from nsbroker import fdpass
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with left, right:
+        yield left, right
+
+
+@pytest.fixture
+def pipes() -> Iterator[list[int]]:
+    """300 descriptors: more than any packet takes."""
+    fds = [fd for _ in range(150) for fd in os.pipe2(os.O_CLOEXEC)]
+    yield fds
+    for fd in fds:
+        os.close(fd)
+
+
+def open_descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def same_file(left: int, right: int) -> bool:
+    return os.path.samestat(os.fstat(left), os.fstat(right))
+
+
+def test_packet_arrives_whole(pair: Pair) -> None:
+    fdpass.lend_packet(pair[0], b"x" * 65536)
+    assert fdpass.take_packet(pair[1], 65536, 0) == (b"x" * 65536, [])
+
+
+def test_packets_keep_their_bounds(pair: Pair) -> None:
+    """Two packets are never read as one."""
+    fdpass.lend_packet(pair[0], b"one")
+    fdpass.lend_packet(pair[0], b"two")
+    assert [fdpass.take_packet(pair[1], 100, 0)[0] for _ in range(2)] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 252, 253])
+def test_descriptors_arrive_in_order(pair: Pair, pipes: list[int], count: int) -> None:
+    """Up to the kernel's most, 253, and whether their number is odd or even."""
+    fdpass.lend_packet(pair[0], b"packet", pipes[:count])
+    packet, fds = fdpass.take_packet(pair[1], 100, 253)
+    try:
+        assert packet == b"packet"
+        assert len(fds) == count
+        assert all(map(same_file, fds, pipes))
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def test_more_than_253_descriptors_are_refused_by_the_kernel(pair: Pair, pipes: list[int]) -> None:
+    with pytest.raises(OSError, match="Invalid argument"):
+        fdpass.lend_packet(pair[0], b"packet", pipes[:254])
+
+
+def test_descriptors_are_close_on_exec(pair: Pair, pipes: list[int]) -> None:
+    """Else a program that is started at that moment would inherit somebody's socket."""
+    fdpass.lend_packet(pair[0], b"packet", pipes[:1])
+    _, [fd] = fdpass.take_packet(pair[1], 100, 1)
+    assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    os.close(fd)
+
+
+def test_sender_keeps_its_own(pair: Pair, pipes: list[int]) -> None:
+    fdpass.lend_packet(pair[0], b"packet", pipes[:2])
+    for fd in fdpass.take_packet(pair[1], 100, 2)[1]:
+        os.close(fd)
+    os.write(pipes[1], b"x")
+    assert os.read(pipes[0], 1) == b"x"
+
+
+@pytest.mark.parametrize(("sent", "room"), [(1, 0), (2, 1), (3, 2), (4, 1), (253, 16), (253, 252)])
+def test_unexpected_descriptors_are_closed(pair: Pair, pipes: list[int], sent: int, room: int) -> None:
+    """One that slips through the padding of the control buffer would leak, one for each packet."""
+    before = open_descriptors()
+    fdpass.lend_packet(pair[0], b"packet", pipes[:sent])
+    with pytest.raises(fdpass.TruncatedError, match="descriptors"):
+        fdpass.take_packet(pair[1], 100, room)
+    assert open_descriptors() == before
+
+
+def test_descriptors_of_a_packet_that_is_too_long_are_closed(pair: Pair, pipes: list[int]) -> None:
+    before = open_descriptors()
+    fdpass.lend_packet(pair[0], b"x" * 101, pipes[:3])
+    with pytest.raises(fdpass.TruncatedError, match="too long"):
+        fdpass.take_packet(pair[1], 100, 3)
+    assert open_descriptors() == before
+
+
+def test_unexpected_descriptors_can_be_given_away(pair: Pair, pipes: list[int]) -> None:
+    """Closing a hostile descriptor can block, so the broker does not do it here."""
+    given: list[int] = []
+    fdpass.lend_packet(pair[0], b"packet", pipes[:3])
+    with pytest.raises(fdpass.TruncatedError):
+        fdpass.take_packet(pair[1], 100, 2, give_fd=given.append)
+    assert all(map(same_file, given, pipes))
+    assert len(given) == 2
+    for fd in given:
+        os.close(fd)
+
+
+def test_close_that_reports_an_error_does_not_keep_the_others(
+    pair: Pair, pipes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender's own file system may answer close with EIO."""
+    before = open_descriptors()
+    close = os.close
+
+    def close_with_error(fd: int) -> None:
+        close(fd)
+        raise OSError(5, "Input/output error")
+
+    fdpass.lend_packet(pair[0], b"packet", pipes[:3])
+    with monkeypatch.context() as patch:
+        patch.setattr(fdpass.os, "close", close_with_error)
+        with pytest.raises(fdpass.TruncatedError):
+            fdpass.take_packet(pair[1], 100, 2)
+    assert open_descriptors() == before
+
+
+def test_connection_goes_on_after_a_refused_packet(pair: Pair, pipes: list[int]) -> None:
+    fdpass.lend_packet(pair[0], b"one", pipes[:3])
+    fdpass.lend_packet(pair[0], b"two")
+    with pytest.raises(fdpass.TruncatedError):
+        fdpass.take_packet(pair[1], 100, 0)
+    assert fdpass.take_packet(pair[1], 100, 0) == (b"two", [])
+
+
+def test_several_control_messages_give_all_their_descriptors(pair: Pair, pipes: list[int]) -> None:
+    """A sender may split its descriptors over messages; Linux joins them."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd])) for fd in pipes[:2]]
+    pair[0].sendmsg([b"packet"], rights)
+    _, fds = fdpass.take_packet(pair[1], 100, 2)
+    assert all(map(same_file, fds, pipes))
+    assert len(fds) == 2
+    for fd in fds:
+        os.close(fd)
+
+
+def test_end_of_the_connection_is_an_empty_packet(pair: Pair) -> None:
+    pair[0].close()
+    assert fdpass.take_packet(pair[1], 100, 1) == (b"", [])
+
+
+def test_sending_to_nobody_is_an_error_and_no_signal(pair: Pair) -> None:
+    pair[1].close()
+    with pytest.raises(BrokenPipeError):
+        fdpass.lend_packet(pair[0], b"packet")
+
+
+def test_peek_takes_nothing(pair: Pair, pipes: list[int]) -> None:
+    """The packet stays, and no descriptor of it enters this process."""
+    fdpass.lend_packet(pair[0], b"packet", pipes[:2])
+    before = open_descriptors()
+    assert [fdpass.peek_packet(pair[1], 100) for _ in range(2)] == [(b"packet", False, True)] * 2
+    assert open_descriptors() == before
+    packet, fds = fdpass.take_packet(pair[1], 100, 2)
+    assert (packet, len(fds)) == (b"packet", 2)
+    for fd in fds:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("size", "longer"), [(100, False), (101, True)])
+def test_peek_tells_a_packet_that_is_too_long(pair: Pair, size: int, longer: bool) -> None:
+    fdpass.lend_packet(pair[0], b"x" * size)
+    assert fdpass.peek_packet(pair[1], 100) == (b"x" * 100, longer, False)
+
+
+def test_peek_never_waits(pair: Pair) -> None:
+    """Not even on a blocking socket."""
+    with pytest.raises(BlockingIOError):
+        fdpass.peek_packet(pair[1], 100)
+
+
+def test_discarded_packet_installs_no_descriptor(pair: Pair, pipes: list[int]) -> None:
+    """What is never installed need never be closed."""
+    fdpass.lend_packet(pair[0], b"one", pipes[:253])
+    fdpass.lend_packet(pair[0], b"two")
+    before = open_descriptors()
+    fdpass.discard_packet(pair[1])
+    assert open_descriptors() == before
+    assert fdpass.take_packet(pair[1], 100, 0) == (b"two", [])
+
+
+def test_discarded_descriptor_is_released(pair: Pair) -> None:
+    """The last copy of a pipe's end goes away with the packet."""
+    reader, writer = os.pipe()
+    fdpass.lend_packet(pair[0], b"packet", [writer])
+    os.close(writer)
+    fdpass.discard_packet(pair[1])
+    assert os.read(reader, 1) == b""
+    os.close(reader)

@@ -1,0 +1,152 @@
+"""The layers hold: what is pure stays pure, and what is dangerous stays in one file. Read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PURE = (
+    "nsbroker.wire",
+    "nsbroker.errors",
+    "nsbrokerd.policy",
+    "nsbrokerd.config",
+    "nsbrokerd.session",
+    "nsbrokerd.kinds",
+)
+"""Values in, values out: no clock, no file, no socket."""
+
+PURE_IMPORTS = frozenset({
+    "__future__", "collections", "collections.abc", "dataclasses", "enum", "errno", "fnmatch", "functools", "ipaddress",
+    "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string", "struct", "tomllib", "typing",
+})  # fmt: skip
+PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
+IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})
+SHARED = ("nsbroker.wire", "nsbroker.fdpass", "nsbroker.errors")
+"""What the daemon takes from the client's package."""
+
+
+@cache
+def sources(package: str) -> dict[str, Path]:
+    """Every module of an installed package, and its file."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    root = Path(spec.submodule_search_locations[0])
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join((package, *(part for part in parts if part != "__init__")))] = path
+    return found
+
+
+ALL = {**sources("nsbroker"), **sources("nsbrokerd")}
+CLIENT = sorted(sources("nsbroker"))
+BROKER = sorted(sources("nsbrokerd"))
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(ALL[module].read_text())
+
+
+def is_in(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def imports(module: str) -> Iterator[str]:
+    """Every module that is imported anywhere in this one, relative names made absolute."""
+    package = module if ALL[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1] + [base] * bool(base))
+            for alias in node.names:
+                # A name in a package is a module of it, or something of its __init__.
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in ALL else base
+
+
+def names_used(module: str) -> set[str]:
+    """Every identifier, attribute and imported name, and every string that is nothing else but a word."""
+    used = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Name):
+            used.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            used.add(node.attr)
+        elif isinstance(node, ast.alias):
+            used.add(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            used.add(node.value)
+    return used
+
+
+@pytest.mark.parametrize("module", [module for module in ALL if is_in(module, PURE)])
+def test_pure_module_imports_pure_ones_alone(module: str) -> None:
+    for name in imports(module):
+        assert name in PURE_IMPORTS or is_in(name, PURE), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [module for module in ALL if is_in(module, PURE)])
+def test_pure_module_does_no_input_or_output(module: str) -> None:
+    """Of the socket module it uses constants, and what turns addresses into bytes."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket":
+            assert node.attr.isupper() or node.attr in PURE_SOCKET_FUNCTIONS, f"{module}: socket.{node.attr}"
+        if isinstance(node, ast.ImportFrom) and node.module == "socket":
+            assert all(alias.name.isupper() or alias.name in PURE_SOCKET_FUNCTIONS for alias in node.names)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in IMPURE_CALLS, f"{module}: {node.func.id}()"
+
+
+def test_the_pure_layers_are_there() -> None:
+    """A layer that was renamed must not slip out of these tests."""
+    assert [layer for layer in PURE if not any(is_in(module, (layer,)) for module in ALL)] == []
+
+
+def test_one_file_enters_namespaces() -> None:
+    assert [module for module in ALL if "setns" in names_used(module)] == ["nsbrokerd.netns"]
+
+
+def test_one_file_of_each_side_touches_descriptors_in_packets() -> None:
+    """And nobody uses the standard library's recv_fds, whose descriptors are inheritable."""
+    assert [module for module in CLIENT if "SCM_RIGHTS" in names_used(module)] == ["nsbroker.fdpass"]
+    assert len([module for module in BROKER if "SCM_RIGHTS" in names_used(module)]) <= 1
+    assert [module for module in ALL if names_used(module) & {"send_fds", "recv_fds"}] == []
+
+
+@pytest.mark.parametrize("module", CLIENT)
+def test_client_never_imports_the_daemon(module: str) -> None:
+    """Nor what the daemon is made of; an adapter may import the framework that it is for."""
+    foreign = {"nsbrokerd", "pyroute2"} if is_in(module, ("nsbroker.adapters",)) else {"nsbrokerd", "pyroute2", "trio"}
+    assert {name.partition(".")[0] for name in imports(module)} & foreign == set()
+
+
+@pytest.mark.parametrize("module", BROKER)
+def test_daemon_takes_from_the_client_what_is_shared(module: str) -> None:
+    taken = [name for name in imports(module) if is_in(name, ("nsbroker",))]
+    assert [name for name in taken if not is_in(name, SHARED)] == []
+
+
+def test_client_imports_where_the_daemon_needs_are_not_installed() -> None:
+    """Every module of the package loads without trio, pyroute2 and structlog; importing it alone loads nothing else."""
+    modules = [module for module in CLIENT if not is_in(module, ("nsbroker.adapters",)) and "__main__" not in module]
+    code = (
+        "import importlib, sys\n"
+        "for missing in ('trio', 'pyroute2', 'structlog', 'nsbrokerd'): sys.modules[missing] = None\n"
+        "import nsbroker\n"
+        "loaded = [name for name in sys.modules if name.startswith('nsbroker.')]\n"
+        "assert loaded == [], loaded\n"
+        f"for module in {modules!r}: importlib.import_module(module)\n"
+    )
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-B", "-c", code], env=environment, check=True)

@@ -1,0 +1,150 @@
+"""What of the wire the test packets can't say: errors that say enough, bounded costs, encoding what can't be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+
+import msgpack
+import pytest
+
+from nsbroker import wire
+
+PYTHONPATH = ":".join(path for path in sys.path if path)
+SPEC = wire.SocketSpec("blue", 2, 1)
+
+
+def error_of(packet: bytes) -> wire.ProtocolError:
+    with pytest.raises(wire.ProtocolError) as refused:
+        wire.decode_request(packet)
+    return refused.value
+
+
+def request(**changes) -> bytes:
+    message = {"v": 1, "id": 1, "op": "open", "sockets": [{"ns": "blue", "family": 2, "type": 1}]}
+    return msgpack.packb({**message, **changes})
+
+
+def test_error_names_the_unknown_key() -> None:
+    """Whoever wrote the client can see what to change."""
+    assert "'limit'" in str(error_of(request(limit=[])))
+
+
+def test_error_shows_a_huge_value_shortened() -> None:
+    assert len(str(error_of(request(op="x" * 60000)))) < 200
+
+
+def test_version_error_names_both_versions() -> None:
+    error = error_of(request(v=2))
+    assert "version 2" in str(error)
+    assert "speaks 1" in str(error)
+
+
+def test_version_is_judged_before_keys() -> None:
+    """A newer client learns that the version is the matter, not some key of it."""
+    assert error_of(request(v=2, new=1)).code == wire.UNSUPPORTED_VERSION
+
+
+LIES = {
+    "array16": b"\xdc\xff\xff" * 21845,
+    "array16 of 1024": b"\xdc\x04\x00" * 21845,
+    "array32": b"\xdd\x00\x00\xff\xff" * 13107,
+    "map32": b"\xdf\xff\xff\xff\xff",
+    "bin32": b"\xc6\xff\xff\xff\xff",
+    "ext32": b"\xc9\xff\xff\xff\xff\x01",
+    "nested": b"\x91" * 65536,
+    "maps": b"\x81\xa1v" * 21845,
+}
+
+
+@pytest.mark.parametrize("packet", LIES.values(), ids=LIES)
+def test_lying_sizes_cost_little_memory(packet: bytes) -> None:
+    """What a packet claims to hold is not allocated: 64 KiB of nested claims must not cost 60 MB."""
+    tracemalloc.start()
+    try:
+        error = error_of(packet)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert error.request_id is None
+    assert peak < 12 * 2**20
+
+
+def test_request_that_does_not_fit_a_packet_is_not_encoded() -> None:
+    """The client learns before anything is sent."""
+    spec = SPEC._replace(options=((1, 25, b"x" * 256),) * 32)
+    with pytest.raises(wire.ProtocolError, match="at most 65536"):
+        wire.encode_request(wire.OpenRequest(1, (spec,) * 10))
+
+
+def test_packet_of_exactly_the_limit_is_read() -> None:
+    size = len(wire.encode_reply(wire.ErrorReply(1, wire.DENIED, "x" * 60000)))
+    message = "x" * (60000 + 65536 - size)
+    packet = wire.encode_reply(wire.ErrorReply(1, wire.DENIED, message))
+    assert len(packet) == 65536
+    assert wire.decode_reply(packet) == wire.ErrorReply(1, wire.DENIED, message)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udcff"])
+def test_name_that_is_no_text_is_not_encoded(name: str) -> None:
+    with pytest.raises(wire.ProtocolError):
+        wire.encode_request(wire.OpenRequest(1, (SPEC._replace(namespace=name),)))
+
+
+def test_number_past_64_bits_is_not_encoded() -> None:
+    with pytest.raises(wire.ProtocolError):
+        wire.encode_request(wire.NamespacesRequest(2**64))
+
+
+def test_packer_is_clean_after_a_failure() -> None:
+    """What could not be encoded leaves nothing behind for the next packet."""
+    before = wire.encode_request(wire.OpenRequest(1, (SPEC,)))
+    with pytest.raises(wire.ProtocolError):
+        wire.encode_request(wire.OpenRequest(1, (SPEC, SPEC._replace(namespace="\ud800"))))
+    assert wire.encode_request(wire.OpenRequest(1, (SPEC,))) == before
+
+
+def test_defaults_are_left_out() -> None:
+    packet = msgpack.unpackb(wire.encode_request(wire.OpenRequest(1, (SPEC,), 0.0)))
+    assert packet == {"v": 1, "id": 1, "op": "open", "sockets": [{"ns": "blue", "family": 2, "type": 1}]}
+
+
+@pytest.mark.parametrize("indices", [(), (0,), (1, 0), (0, 0, 1)])
+def test_descriptors_are_counted_by_their_highest_index(indices: tuple[int, ...]) -> None:
+    specs = tuple(SPEC._replace(namespace=index) for index in indices) or (SPEC,)
+    assert wire.named_descriptors(wire.OpenRequest(1, specs)) == len(set(indices))
+
+
+@pytest.mark.parametrize("indices", [(1,), (0, 2), (15,)])
+def test_gap_in_the_descriptors_is_refused_with_the_id(indices: tuple[int, ...]) -> None:
+    specs = tuple(SPEC._replace(namespace=index) for index in indices)
+    with pytest.raises(wire.ProtocolError, match="gap") as refused:
+        wire.named_descriptors(wire.OpenRequest(7, specs))
+    assert refused.value.request_id == 7
+
+
+def test_msgpack_written_in_python_is_as_strict() -> None:
+    """Where msgpack has no compiled part, packets are judged and made alike."""
+    code = (
+        "import msgpack; assert msgpack.Packer.__module__ == 'msgpack.fallback'\n"
+        "from nsbroker import wire\n"
+        f"assert wire.encode_request(wire.NamespacesRequest(1)) == {wire.encode_request(wire.NamespacesRequest(1))!r}\n"
+        f"for packet in {[request(id=True), request() + request(), b'', LIES['array16'][:999]]!r}:\n"
+        "    try: wire.decode_request(packet)\n"
+        "    except wire.ProtocolError: pass\n"
+        "    else: raise SystemExit(f'accepted {packet!r}')\n"
+    )
+    environment = {"MSGPACK_PUREPYTHON": "1", "PYTHONPATH": PYTHONPATH}
+    subprocess.run([sys.executable, "-B", "-c", code], env=environment, check=True)
+
+
+def test_wire_loads_nothing_slow() -> None:
+    """A program that is started for one socket pays for every import."""
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import nsbroker.wire, nsbroker.fdpass, nsbroker.errors\n"
+        "slow = {'typing', 'dataclasses', 'argparse', 'inspect', 'trio', 'pyroute2', 'nsbrokerd', 'asyncio'}\n"
+        "assert not slow & (sys.modules.keys() - before), slow & (sys.modules.keys() - before)\n"
+    )
+    subprocess.run([sys.executable, "-B", "-c", code], env={"PYTHONPATH": PYTHONPATH}, check=True)

@@ -1,0 +1,111 @@
+"""Hypothesis strategies for the messages of the protocol, and for bytes that are nearly one."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address
+
+import msgpack
+from hypothesis import strategies as st
+
+from nsbroker import wire
+
+ints32 = st.integers(0, 2**31 - 1)
+ports = st.integers(0, 65535)
+ids = st.integers(0, 2**63 - 1)
+cookies = st.integers(1, 2**64 - 1)
+texts = st.text(max_size=20)
+v4 = st.tuples(st.builds(str, st.builds(IPv4Address, st.integers(0, 2**32 - 1))), ports)
+v6 = st.tuples(
+    st.builds(str, st.builds(IPv6Address, st.integers(0, 2**128 - 1))),
+    ports,
+    st.integers(0, 2**20 - 1),
+    st.integers(0, 2**32 - 1),
+)
+abstract = st.binary(max_size=107)
+packet = st.tuples(st.from_regex(r"[a-z0-9.:@-]{1,15}", fullmatch=True), ports)
+BINDABLE = {socket.AF_INET: v4, socket.AF_INET6: v6, socket.AF_UNIX: abstract, socket.AF_PACKET: packet}
+
+namespaces = st.one_of(st.text(max_size=255), st.integers(0, 15))
+options = st.lists(
+    st.tuples(ints32, ints32, st.one_of(st.integers(-(2**31), 2**32 - 1), st.binary(max_size=256))), max_size=4
+).map(tuple)
+types = st.tuples(st.integers(0, 15), st.sampled_from([0, int(socket.SOCK_NONBLOCK)])).map(sum)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> wire.SocketSpec:
+    family = draw(st.one_of(st.sampled_from([int(family) for family in BINDABLE]), ints32))
+    bind = draw(st.one_of(st.none(), BINDABLE[family])) if family in BINDABLE else None
+    backlog = draw(st.one_of(st.none(), ports))
+    return wire.SocketSpec(draw(namespaces), family, draw(types), draw(ints32), bind, backlog, draw(options))
+
+
+waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
+open_requests = st.builds(wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits)
+requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids))
+
+names = st.one_of(st.none(), v4, v6, abstract, packet)
+opened = st.lists(st.builds(wire.OpenedSocket, cookies, cookies, names), min_size=1, max_size=8).map(tuple)
+
+
+@st.composite
+def error_replies(draw: st.DrawFn) -> wire.ErrorReply:
+    code = draw(st.sampled_from(sorted(wire.CODES)))
+    errno = draw(st.integers(1, 4095)) if code == wire.OS_ERROR else None
+    index = draw(st.one_of(st.none(), st.integers(0, 252)))
+    return wire.ErrorReply(draw(st.one_of(st.none(), ids)), code, draw(texts), errno, index)
+
+
+replies = st.one_of(
+    st.builds(wire.OpenReply, ids, opened),
+    st.builds(wire.BlobReply, ids, st.integers(0, 2**26)),
+    error_replies(),
+)
+
+strings = st.lists(texts, max_size=3).map(tuple)
+grants = st.lists(st.builds(wire.GrantSummary, texts, strings, strings, strings), max_size=4).map(tuple)
+
+
+@st.composite
+def namespace_lists(draw: st.DrawFn) -> wire.NamespaceList:
+    some = draw(grants)
+    indices = st.lists(st.integers(0, len(some) - 1), max_size=3).map(tuple) if some else st.just(())
+    return wire.NamespaceList(some, draw(st.lists(st.tuples(texts, indices), max_size=5).map(tuple)))
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), texts, st.binary(max_size=20)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    max_leaves=8,
+)
+"""Anything that msgpack can carry."""
+
+KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
+        "options", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces"]  # fmt: skip
+
+
+def _nearly(inner: st.SearchStrategy) -> st.SearchStrategy:
+    return st.dictionaries(st.sampled_from(KEYS), st.one_of(inner, st.lists(inner, max_size=3)), max_size=7)
+
+
+nearly_messages = _nearly(st.one_of(values, _nearly(values), st.sampled_from([1, 2, 16, "open", "os-error"])))
+"""Maps with the protocol's keys and whatever else in them."""
+
+
+@st.composite
+def mutated(draw: st.DrawFn, packets: st.SearchStrategy[bytes]) -> bytes:
+    """A valid packet with some bytes changed, cut out or put in."""
+    damaged = bytearray(draw(packets))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(damaged)))
+        end = draw(st.integers(start, min(start + 4, len(damaged))))
+        damaged[start:end] = draw(st.binary(max_size=4))
+    return bytes(damaged)
+
+
+def hostile(encoded: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Bytes of all sorts: random, nearly a message, and valid ones with damage."""
+    return st.one_of(
+        st.binary(max_size=200), values.map(msgpack.packb), nearly_messages.map(msgpack.packb), mutated(encoded)
+    )

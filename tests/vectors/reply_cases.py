@@ -1,0 +1,130 @@
+"""Replies and blobs, good and bad."""
+
+from __future__ import annotations
+
+import msgpack
+from case import Case, bad, good, pair, raw_map, written_out
+
+SOCKET = {"cookie": 7, "netns": 4097}
+
+
+def sockets(name: str, *opened: dict) -> Case:
+    means = {"id": 1, "sockets": [{"name": None, **one} for one in opened]}
+    return good(name, {"id": 1, "sockets": list(opened)}, means)
+
+
+def error(code: str, request_id: object = 1, **more) -> dict:
+    return {"id": request_id, "error": {"code": code, "message": "said plainly", **more}}
+
+
+def refusal(name: str, code: str, request_id: int | None = 1, **more) -> Case:
+    body = {"code": code, "message": "said plainly", **more}
+    means = {"id": request_id, "error": {"errno": None, "index": None, **body}}
+    return good(name, {"id": request_id, "error": body}, means)
+
+
+def bad_socket(name: str, /, **changes) -> Case:
+    return bad(name, {"id": 1, "sockets": [{**SOCKET, **changes}]})
+
+
+CASES = [
+    sockets("one socket that the broker did not bind", SOCKET),
+    sockets("bound to an IPv4 address", {**SOCKET, "name": ["0.0.0.0", 80]}),
+    sockets("bound to an IPv6 address", {**SOCKET, "name": ["fe80::1", 80, 0, 3]}),
+    sockets("bound to an abstract name", {**SOCKET, "name": b"\xffname"}),
+    sockets("bound to an interface", {**SOCKET, "name": ["eth0", 3]}),
+    sockets("the largest cookies", {"cookie": 2**64 - 1, "netns": 2**64 - 1}),
+    sockets("253 sockets", *[SOCKET] * 253),
+    good("a blob", {"id": 1, "blob": 2**26}, {"id": 1, "blob": 2**26}),
+    refusal("bad-request, id not read", "bad-request", None),
+    refusal("overloaded, as the first packet of a connection", "overloaded", None),
+    refusal("denied, the third socket", "denied", index=2),
+    refusal("no such namespace, the last of 253", "no-such-namespace", index=252),
+    refusal("EADDRINUSE of the first socket", "os-error", errno=98, index=0),
+    refusal("unsupported-version", "unsupported-version"),
+    bad("an empty packet", b""),
+    bad("a list", [1]),
+    bad("an empty map", {}),
+    bad("neither sockets nor blob nor error", {"id": 1}),
+    bad("sockets and a blob", {"id": 1, "sockets": [SOCKET], "blob": 1}),
+    bad("sockets and an error", {"id": 1, "sockets": [SOCKET], **error("denied")}),
+    bad("an unknown key", {"id": 1, "sockets": [SOCKET], "more": 1}),
+    bad("id twice", raw_map(pair("id", 1), pair("id", 2), pair("blob", 1))),
+    bad("sockets without an id", {"sockets": [SOCKET]}),
+    bad("sockets with id nil", {"id": None, "sockets": [SOCKET]}),
+    bad("an error without an id", {"error": error("denied")["error"]}),
+    bad("an error with id true", error("denied", True)),
+    bad("no sockets", {"id": 1, "sockets": []}),
+    bad("254 sockets", {"id": 1, "sockets": [SOCKET] * 254}),
+    bad("a socket that is no map", {"id": 1, "sockets": [7]}),
+    bad("a socket without its cookie", {"id": 1, "sockets": [{"netns": 4097}]}),
+    bad("a socket without its namespace", {"id": 1, "sockets": [{"cookie": 7}]}),
+    bad_socket("an unknown key in a socket", fd=3),
+    bad_socket("cookie 0", cookie=0),
+    bad_socket("cookie -1", cookie=-1),
+    bad_socket("netns true", netns=True),
+    bad_socket("name nil", name=None),
+    bad_socket("a name as text", name="0.0.0.0:80"),
+    bad_socket("a name of three", name=["0.0.0.0", 80, 0]),
+    bad_socket("a name with a port as text", name=["0.0.0.0", "80"]),
+    bad_socket("an abstract name of 108 bytes", name=b"n" * 108),
+    bad("a blob of 2^26+1 bytes", {"id": 1, "blob": 2**26 + 1}),
+    bad("a blob of -1 bytes", {"id": 1, "blob": -1}),
+    bad("an error that is no map", {"id": 1, "error": "denied"}),
+    bad("an error without a message", {"id": 1, "error": {"code": "denied"}}),
+    bad("an error without a code", {"id": 1, "error": {"message": "said plainly"}}),
+    bad("an unknown code", error("forbidden")),
+    bad("os-error without errno", error("os-error")),
+    bad("errno with another code", error("denied", errno=13)),
+    bad("errno 0", error("os-error", errno=0)),
+    bad("errno 4096", error("os-error", errno=4096)),
+    bad("index 253", error("denied", index=253)),
+    bad("index nil", error("denied", index=None)),
+    bad("an unknown key in an error", error("denied", hint="ask")),
+    bad("65537 bytes", msgpack.packb(error("denied") | {"pad": "n" * 65450})[:65400].ljust(65537, b"n")),
+]
+
+GRANT = {"name": "web", "sockets": ["tcp", "raw:icmp"]}
+GRANT_MEANS = {**GRANT, "bind": [], "options": []}
+
+
+def bad_answer(name: str, grants: object = (), namespaces: object = ()) -> Case:
+    return bad(name, {"grants": grants, "namespaces": namespaces})
+
+
+NAMESPACES = [
+    good("nothing at all", {"grants": [], "namespaces": []}, {"grants": [], "namespaces": []}),
+    good(
+        "one grant for two namespaces, one for none",
+        {
+            "grants": [GRANT, {**GRANT, "bind": ["*:80"], "options": ["mark=0x10"]}],
+            "namespaces": [["@host", [0]], ["blue", [0]]],
+        },
+        {
+            "grants": [GRANT_MEANS, {**GRANT, "bind": ["*:80"], "options": ["mark=0x10"]}],
+            "namespaces": [["@host", [0]], ["blue", [0]]],
+        },
+    ),
+    good(
+        "more namespaces than a list of a packet may have",
+        {"grants": [GRANT], "namespaces": [[f"ns{n}", [0]] for n in range(1100)]},
+        {"grants": [GRANT_MEANS], "namespaces": [[f"ns{n}", [0]] for n in range(1100)]},
+    ),
+    written_out(
+        "defaults written out",
+        {"grants": [GRANT_MEANS], "namespaces": []},
+        {"grants": [GRANT], "namespaces": []},
+        {"grants": [GRANT_MEANS], "namespaces": []},
+    ),
+    bad("an unknown key", {"grants": [], "namespaces": [], "more": 1}),
+    bad("no namespaces", {"grants": []}),
+    bad_answer("a grant that is no map", ["web"]),
+    bad_answer("an unknown key in a grant", [{**GRANT, "limit": []}]),
+    bad_answer("a grant without a name", [{"sockets": []}]),
+    bad_answer("kinds as one string", [{"name": "web", "sockets": "tcp"}]),
+    bad_answer("a namespace without its grants", [GRANT], [["blue"]]),
+    bad_answer("a namespace of three", [GRANT], [["blue", [0], 1]]),
+    bad_answer("a grant that is not there", [GRANT], [["blue", [1]]]),
+    bad_answer("grant -1", [GRANT], [["blue", [-1]]]),
+    bad_answer("a namespace as bytes", [GRANT], [[b"blue", [0]]]),
+]
