@@ -1,1 +1,61 @@
-"""Sockets in network namespaces, for programs without privileges."""
+"""Sockets in network namespaces, for programs without privileges.
+
+    import nsbroker
+
+    blue = nsbroker.Namespace("blue")
+    with blue.create_connection(("10.0.0.1", 80)) as sock: ...
+
+Nothing is loaded before it is used: whoever imports `nsbroker.wire` alone pays for that alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .client import Client
+    from .errors import (
+        AccessDeniedError,
+        BrokerProtocolError,
+        BrokerUnavailableError,
+        Error,
+        NamespaceNotFoundError,
+        WrongNamespaceError,
+    )
+    from .namespace import Namespace
+    from .servers import create_servers
+    from .wire.messages import SocketSpec
+
+__all__ = [
+    "AccessDeniedError",
+    "BrokerProtocolError",
+    "BrokerUnavailableError",
+    "Client",
+    "Error",
+    "Namespace",
+    "NamespaceNotFoundError",
+    "SocketSpec",
+    "WrongNamespaceError",
+    "create_servers",
+]
+
+_HOMES = {
+    "Client": ".client",
+    "Namespace": ".namespace",
+    "SocketSpec": ".wire.messages",
+    "create_servers": ".servers",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what `__all__` promises when it is first asked for (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES.get(name, ".errors"), __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,6 +18,7 @@ _SOL_SOCKET = int(socket.SOL_SOCKET)
 _MSG_CTRUNC = int(socket.MSG_CTRUNC)
 _MSG_TRUNC = int(socket.MSG_TRUNC)
 _MSG_NOSIGNAL = int(socket.MSG_NOSIGNAL)
+_SO_PASSCRED = int(socket.SO_PASSCRED)
 _RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
 _PEEK_FLAGS = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 _DISCARD_FLAGS = int(socket.MSG_DONTWAIT)
@@ -96,9 +97,48 @@ def peek_packet(sock: socket.SocketType, max_bytes: int) -> tuple[bytes, bool, b
     return packet, flags & _MSG_TRUNC != 0, flags & _MSG_CTRUNC != 0
 
 
+def copy_fds(sock: socket.SocketType, max_fds: int) -> tuple[list[int], bool]:
+    """Receive copies of the descriptors of the next packet, close-on-exec: (copies, which the caller owns; more came).
+
+    The packet stays where it is, so that nothing of it is closed.
+
+    Raises:
+        OSError: as recvmsg(2).
+    """
+    room = socket.CMSG_LEN(max_fds * _FD_BYTES)
+    _, ancillary, message_flags, _ = sock.recvmsg(1, room, _PEEK_FLAGS | _RECEIVE_FLAGS)
+    return _descriptors(ancillary), message_flags & _MSG_CTRUNC != 0
+
+
 def discard_packet(sock: socket.SocketType) -> None:
     """Take the next packet and drop it; the kernel drops the descriptors of it without installing them.
 
-    That never blocks, while closing an installed descriptor can: flush on a hostile FUSE file never returns.
+    No flush of a hostile FUSE file is called, but when the packet had the last copy of a socket, that is closed here,
+    which can wait for its SO_LINGER.
     """
     sock.recv(1, _DISCARD_FLAGS)
+
+
+def hang_up(sock: socket.SocketType) -> bool:
+    """End a connection on both sides, which may still read what it got. Tell whether this side has got a packet."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+        # With this, every packet brings something that there is no room for; else an empty one looks like the end.
+        sock.setsockopt(_SOL_SOCKET, _SO_PASSCRED, 1)
+        _, _, flags, _ = sock.recvmsg(1, 0, _PEEK_FLAGS)
+    except OSError:
+        return False
+    return flags & _MSG_CTRUNC != 0
+
+
+def drop_connection(fd: int) -> None:
+    """Take all packets of a connection after `hang_up`, and close it. This can wait for SO_LINGER.
+
+    Without that, the other side would get ECONNRESET instead of the replies that it has not read yet.
+    """
+    sock = socket.SocketType(fileno=fd)
+    try:
+        while hang_up(sock):
+            discard_packet(sock)
+    finally:
+        sock.close()

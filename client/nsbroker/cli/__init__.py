@@ -1,0 +1,83 @@
+"""nsbroker-get: sockets of network namespaces for people, scripts and programs in any language.
+
+It is started for one socket and so pays for every import: neither argparse nor typing nor dataclasses here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .failure import INTERRUPTED, REFUSED, SETUP_FAILED, FailureError, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .command import Command
+
+__all__ = ["main"]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run nsbroker-get; returns the exit status, unless another program took this one's place."""
+    try:
+        _prepare_process()
+        status = _run(sys.argv[1:] if args is None else args)
+        sys.stdout.flush()
+    except FailureError as failure:
+        say(str(failure))
+        return failure.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        return _explain(error)
+    except Exception as error:
+        say(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
+        return SETUP_FAILED
+    return status
+
+
+def _prepare_process() -> None:
+    # Python ignores SIGPIPE, and that would be passed on to the program that is run; as would a socket that
+    # took the place of a standard descriptor which was closed.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _run(args: list[str]) -> int:
+    from .command import read_command
+
+    command = read_command(args)
+    return _verb(command.verb)(command)
+
+
+def _verb(name: str) -> Verb:
+    if name == "connect":
+        from .connect import run
+    elif name == "listen":
+        from .listen import run
+    elif name == "socket":
+        from .socket_verb import run
+    elif name == "list":
+        from .listing import run
+    else:
+        from .usage import run
+    return run
+
+
+def _explain(error: OSError) -> int:
+    from ..errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError
+
+    say(error.strerror or str(error))
+    no_broker = isinstance(error, BrokerUnavailableError | BrokerProtocolError | WrongNamespaceError)
+    return SETUP_FAILED if no_broker else REFUSED
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Verb = Callable[[Command], int]

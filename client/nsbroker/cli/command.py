@@ -1,0 +1,65 @@
+"""The command line: what comes before the verb's own arguments."""
+
+from __future__ import annotations
+
+from ..client import Client
+from ..wire.limits import MAX_WAIT_S
+from ..wire.record import Record
+from .failure import usage_error
+from .options import parse, seconds
+
+VERBS = ("connect", "listen", "socket")
+"""What is said after a namespace."""
+
+_OPTIONS = {"--broker": True, "--timeout": True, "--wait": True, "-h": False, "--help": False, "--version": False}
+
+
+class Command(Record):
+    """A command line: `args` are the verb's own; `namespace` is "" where the verb needs none."""
+
+    verb: str
+    namespace: str
+    args: list[str]
+    client: Client
+    wait_s: float
+
+
+def read_command(args: list[str]) -> Command:
+    """Read `[options] NS VERB ...`, `[options] list [NS]`, `--help` and `--version`.
+
+    Raises:
+        FailureError: it is none of these.
+    """
+    options, rest = parse(args, _OPTIONS)
+    given = dict(options)
+    client = _client(given)
+    wait_s = seconds("--wait", given.get("--wait", "0"), MAX_WAIT_S)
+    if "-h" in given or "--help" in given:
+        return Command("help", "", [], client, wait_s)
+    if "--version" in given:
+        return Command("version", "", [], client, wait_s)
+    namespace, verb, verb_args = _split(rest)
+    if verb_args in (["-h"], ["--help"]):
+        verb = "help"
+    return Command(verb, namespace, verb_args, client, wait_s)
+
+
+def _client(given: dict[str, str]) -> Client:
+    timeout_s = seconds("--timeout", given.get("--timeout", "5"))
+    if not timeout_s:
+        raise usage_error("--timeout takes more than 0 seconds")
+    return Client(given.get("--broker"), timeout_s)
+
+
+def _split(rest: list[str]) -> tuple[str, str, list[str]]:
+    if not rest:
+        raise usage_error("a namespace and a verb are missing")
+    namespace, verb = rest[0], rest[1] if len(rest) > 1 else ""
+    if verb in VERBS:
+        return namespace, verb, rest[2:]
+    if namespace == "list":
+        return "", "list", rest[1:]
+    if verb == "list":
+        return namespace, "list", [namespace, *rest[2:]]
+    what = f"unknown verb {verb!r}" if verb else f"what to do in {namespace!r} is missing"
+    raise usage_error(f"{what}: connect, listen, socket or list")

@@ -1,0 +1,66 @@
+"""`list`: the namespaces that this user may have sockets in, and which ones."""
+
+from __future__ import annotations
+
+import sys
+
+from ..wire.messages import GrantSummary, NamespaceList
+from .command import Command
+from .failure import REFUSED, FailureError, usage_error
+from .options import parse
+
+_HEADINGS = ("NAMESPACE", "SOCKETS", "BIND", "OPTIONS", "GRANT")
+
+
+def run(command: Command) -> int:
+    """Print a table, or JSON."""
+    options, wanted = parse(command.args, {"--json": False}, anywhere=True)
+    if len(wanted) > 1:
+        raise usage_error("list takes at most one namespace")
+    rows = _rows(command.client.namespaces(), wanted)
+    if wanted and not rows:
+        raise FailureError(f"no grant gives this user sockets in {wanted[0]}, or it does not exist", REFUSED)
+    text = _as_json(rows) if options else _as_table(rows)
+    if not rows and not options:
+        raise FailureError("no grant gives this user any socket", REFUSED)
+    sys.stdout.write(text)
+    return 0
+
+
+def _rows(answer: NamespaceList, wanted: list[str]) -> list[tuple[str, GrantSummary]]:
+    return [
+        (name, answer.grants[index])
+        for name, indices in answer.namespaces
+        for index in indices
+        if not wanted or name in wanted
+    ]
+
+
+def _as_json(rows: list[tuple[str, GrantSummary]]) -> str:
+    import json
+
+    namespaces: dict[str, list[dict[str, object]]] = {}
+    for name, grant in rows:
+        namespaces.setdefault(name, []).append(
+            {
+                "grant": grant.name,
+                "sockets": list(grant.sockets),
+                "bind": list(grant.bind),
+                "options": list(grant.options),
+            }
+        )
+    return json.dumps([{"namespace": name, "grants": grants} for name, grants in namespaces.items()], indent=2) + "\n"
+
+
+def _as_table(rows: list[tuple[str, GrantSummary]]) -> str:
+    lines = [_HEADINGS, *(_cells(name, grant) for name, grant in rows)]
+    # The last column needs no padding, and an empty one no place.
+    used = [column for column in range(len(_HEADINGS)) if any(line[column] != "-" for line in lines[1:])]
+    widths = {column: max(len(line[column]) for line in lines) for column in used}
+    return "".join("  ".join(line[column].ljust(widths[column]) for column in used).rstrip() + "\n" for line in lines)
+
+
+def _cells(name: str, grant: GrantSummary) -> tuple[str, ...]:
+    cells = (name, " ".join(grant.sockets), " ".join(grant.bind), " ".join(grant.options), grant.name)
+    printable = ("".join(char if char.isprintable() else "?" for char in cell) for cell in cells)
+    return tuple(cell or "-" for cell in printable)

@@ -1,0 +1,57 @@
+"""`NS socket --type KIND --fd N -- CMD`: a program gets one socket, unbound or bound, as descriptor N."""
+
+from __future__ import annotations
+
+from ..listening import bind_address
+from ..wire.messages import Address, SocketSpec
+from .command import Command
+from .endpoint import IPV4, family_option, host_family, listen_address
+from .failure import usage_error
+from .kinds import triple_of
+from .launch import run_program
+from .options import parse
+
+_OPTIONS = {"--type": True, "-4": False, "-6": False, "--bind": True, "--fd": True}
+_ALL_PROTOCOLS = 3
+"""ETH_P_ALL."""
+
+
+def run(command: Command) -> int:
+    """Open the socket and run the program in this one's place."""
+    options, program = parse(command.args, _OPTIONS)
+    given = dict(options)
+    if "--type" not in given:
+        raise usage_error("socket needs --type")
+    targets = [_descriptor(value) for name, value in options if name == "--fd"]
+    if not targets:
+        raise usage_error("socket needs --fd N")
+    if not program:
+        raise usage_error("socket needs a command to run, after --")
+    spec = _spec(command.namespace, given["--type"], given.get("--bind"), family_option(options))
+    (sock,) = command.client.open([spec], command.wait_s)
+    run_program(program, [sock.fileno()] * len(targets), targets)
+
+
+def _spec(namespace: str, kind: str, bind: str | None, family: int | None) -> SocketSpec:
+    address: Address | None = None
+    if bind is not None:
+        family, address = _bind_address(kind, bind, family)
+    return SocketSpec(namespace, *triple_of(kind, family or IPV4), address)
+
+
+def _bind_address(kind: str, text: str, family: int | None) -> tuple[int | None, Address]:
+    if kind == "packet":
+        return family, (text, _ALL_PROTOCOLS)
+    if kind.startswith("netlink:"):
+        raise usage_error("--bind is not for netlink sockets")
+    if kind == "icmp" or kind.startswith("raw:"):
+        family = host_family(text, family)
+        return family, bind_address((text, 0), family)
+    family, address = listen_address(text, family)
+    return family, bind_address(address, family)
+
+
+def _descriptor(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise usage_error(f"--fd {text}: not a descriptor's number")
+    return int(text)

@@ -1,0 +1,180 @@
+"""One connection to the broker: requests go out, replies come in, and each wait for them has an end.
+
+The socket is non-blocking and every wait is a poll(2) with a deadline. SO_RCVTIMEO would save 0.3 us a request, but
+starts anew after each signal (PEP 475), so that a program with a ticking timer would hang for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from time import monotonic, sleep
+
+from .errors import BrokerProtocolError
+from .fdpass import TruncatedError, lend_packet, take_packet
+from .wire.limits import MAX_PACKET_BYTES, MAX_REQUEST_ID
+from .wire.messages import ProtocolError, Reply
+from .wire.replies import decode_reply
+
+_LOST = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
+_SOCKET_TYPE = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+_LONGEST_PAUSE_S = 0.05
+_LONGEST_POLL_S = 1e6
+"""poll(2) takes milliseconds as an int."""
+
+open_connections: set[Connection] = set()
+"""Every connection of this process that is open; `pool` closes the copies of them in a forked child."""
+
+
+class ConnectionLostError(Exception):
+    """The broker is gone, or closed the connection. What it had not answered died with the connection."""
+
+
+class DeadlineError(Exception):
+    """The deadline passed first."""
+
+
+def identity() -> tuple[int, int, int]:
+    """Give who this process is now: its pid, effective user and effective group."""
+    return os.getpid(), os.geteuid(), os.getegid()
+
+
+class Connection:
+    """A connection that exactly one call uses at a time.
+
+    Attributes:
+        owner: the process and the user that connected, as `identity` gives them. A forked child shares the socket and
+            must not use it; a program that gave up root must not go on with what the broker takes for root's.
+        unanswered: requests sent less replies received. Unless it is 0 the connection can't be used for another call.
+    """
+
+    __slots__ = ("_readable", "_request_id", "_sock", "owner", "unanswered")
+
+    def __init__(self, sock: socket.SocketType) -> None:
+        self._sock = sock
+        self._readable = select.poll()
+        self._readable.register(sock.fileno(), select.POLLIN)
+        self._request_id = 0
+        self.owner = identity()
+        self.unanswered = 0
+        open_connections.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._sock.fileno() < 0
+
+    def close(self) -> None:
+        """Close this process's copy; never shutdown(2), which would end a parent's or child's connection as well."""
+        open_connections.discard(self)
+        self._sock.close()
+
+    def next_id(self) -> int:
+        """Give the id of the next request; no two requests of a connection have the same."""
+        self._request_id = self._request_id % MAX_REQUEST_ID + 1
+        return self._request_id
+
+    def send(self, packet: bytes, fds: tuple[int, ...], deadline: float) -> None:
+        """Send a request, with copies of `fds`.
+
+        Raises:
+            ConnectionLostError: the other end is gone.
+            DeadlineError: the broker took nothing until `deadline` (in the time of `time.monotonic`).
+            OSError: as sendmsg(2), for example EBADF when one of `fds` is none.
+        """
+        self.unanswered += 1
+        while True:
+            try:
+                return lend_packet(self._sock, packet, fds)
+            except BlockingIOError:
+                self._await_room(deadline)
+            except OSError as error:
+                if error.errno in _LOST:
+                    raise ConnectionLostError(str(error)) from error
+                raise
+
+    def _await_room(self, deadline: float) -> None:
+        writable = select.poll()
+        writable.register(self._sock.fileno(), select.POLLOUT)
+        if not writable.poll(_milliseconds_until(deadline)):
+            raise DeadlineError
+
+    def receive(self, max_fds: int, deadline: float) -> tuple[Reply, list[int]]:
+        """Wait for the next reply; the caller owns the descriptors that come with it.
+
+        Raises:
+            ConnectionLostError: the other end is gone.
+            DeadlineError: nothing came until `deadline`.
+            BrokerProtocolError: what came is no reply, or brought more than `max_fds` descriptors. All are closed.
+            OSError: EMFILE when this process has no room for the descriptors. All are closed.
+        """
+        while True:
+            if not self._readable.poll(_milliseconds_until(deadline)):
+                raise DeadlineError
+            try:
+                packet, fds = take_packet(self._sock, MAX_PACKET_BYTES, max_fds)
+            except BlockingIOError:
+                continue
+            except TruncatedError as error:
+                raise _explain_truncation(error, max_fds) from error
+            except OSError as error:
+                if error.errno in _LOST:
+                    raise ConnectionLostError(str(error)) from error
+                raise
+            return self._decode(packet, fds), fds
+
+    def _decode(self, packet: bytes, fds: list[int]) -> Reply:
+        try:
+            if not packet:
+                raise ConnectionLostError("end of file")
+            reply = decode_reply(packet)
+        except BaseException as error:
+            for fd in fds:
+                os.close(fd)
+            if isinstance(error, ProtocolError):
+                raise BrokerProtocolError(errno.EPROTO, f"what came is no reply of a broker: {error}") from error
+            raise
+        self.unanswered -= 1
+        return reply
+
+
+def _milliseconds_until(deadline: float) -> int:
+    left_s = min(deadline - monotonic(), _LONGEST_POLL_S)
+    return int(left_s * 1000) + 1 if left_s > 0 else 0
+
+
+def _explain_truncation(error: TruncatedError, max_fds: int) -> OSError:
+    # The kernel says MSG_CTRUNC both for descriptors past the room that was made and past RLIMIT_NOFILE.
+    limit = os.sysconf("SC_OPEN_MAX")
+    if len(os.listdir("/proc/self/fd")) + max_fds > limit:
+        text = f"{os.strerror(errno.EMFILE)}: no room for {max_fds} sockets, RLIMIT_NOFILE is {limit}"
+        return OSError(errno.EMFILE, text)
+    return BrokerProtocolError(errno.EPROTO, f"what came is no reply of a broker: {error}")
+
+
+def connect(path: str, deadline: float) -> Connection:
+    """Connect to the broker's socket; while its backlog is full (EAGAIN), try again.
+
+    Raises:
+        DeadlineError: the backlog stayed full until `deadline`.
+        OSError: as connect(2).
+    """
+    sock = socket.SocketType(socket.AF_UNIX, _SOCKET_TYPE)
+    pause_s = 0.001
+    try:
+        # A default timeout of the program's would make the socket module wait as well.
+        sock.settimeout(0)
+        while True:
+            try:
+                sock.connect(path)
+                return Connection(sock)
+            except BlockingIOError:
+                if monotonic() + pause_s > deadline:
+                    raise DeadlineError from None
+                sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,219 @@
+"""A broker for the client's tests: a forked process with a script, so that it can misbehave and be killed.
+
+It makes real sockets, in its own namespace, whatever namespace is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nsbroker import wire
+from nsbroker.fdpass import lend_packet, take_packet
+
+SO_COOKIE, SO_NETNS_COOKIE = 57, 71
+
+Script = Callable[["Visit"], None]
+"""What is done about one request; without an answer in it there is none."""
+
+
+class Visit:
+    """One request, in the fake broker's process."""
+
+    def __init__(self, connection: socket.socket, request: wire.Request, fds: list[int], number: int) -> None:
+        self.connection = connection
+        self.request = request
+        self.fds = fds
+        self.number = number
+        """How many requests this process has had, this one included."""
+
+    def reply(self, reply: wire.Reply, fds: list[int] | tuple[int, ...] = ()) -> None:
+        self.send(wire.encode_reply(reply), fds)
+
+    def send(self, packet: bytes, fds: list[int] | tuple[int, ...] = ()) -> None:
+        # The client may be gone already.
+        if self.connection.fileno() >= 0:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                lend_packet(self.connection, packet, fds)
+
+    def fail(self, code: str, number: int | None = None, index: int | None = None, message: str = "no") -> None:
+        self.reply(wire.ErrorReply(self.request.request_id, code, message, number, index))
+
+    def make(self) -> tuple[list[socket.socket], list[wire.OpenedSocket]]:
+        """Make the sockets that are asked for, and what the reply says of them."""
+        assert isinstance(self.request, wire.OpenRequest)
+        sockets = [_make(spec) for spec in self.request.sockets]
+        return sockets, [_describe(sock) for sock in sockets]
+
+    def grant(self) -> None:
+        """Answer as a broker does."""
+        if isinstance(self.request, wire.NamespacesRequest):
+            return self.list_namespaces()
+        try:
+            sockets, opened = self.make()
+        except OSError as error:
+            return self.fail(wire.OS_ERROR, error.errno or errno.EIO, 0, os.strerror(error.errno))
+        self.reply(wire.OpenReply(self.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets])
+        for sock in sockets:
+            sock.close()
+        return None
+
+    def list_namespaces(self) -> None:
+        grants = (wire.GrantSummary("web", ("tcp", "udp"), ("*:80",)), wire.GrantSummary("ping", ("icmp",)))
+        blob = wire.encode_namespaces(wire.NamespaceList(grants, (("blue", (0, 1)), ("@host", (0,)))))
+        self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
+
+
+def memfd(blob: bytes, *, sealed: bool = True) -> int:
+    import fcntl
+
+    fd = os.memfd_create("blob", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, blob)
+    if sealed:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 0xF)
+    return fd
+
+
+def _make(spec: wire.SocketSpec) -> socket.socket:
+    sock = socket.socket(spec.family, spec.type, spec.proto)
+    try:
+        for level, name, value in spec.options:
+            sock.setsockopt(level, name, value)
+        if spec.bind is not None:
+            sock.bind(spec.bind)
+        if spec.listen is not None:
+            sock.listen(spec.listen)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _describe(sock: socket.socket) -> wire.OpenedSocket:
+    cookie, netns = (
+        int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, name, 8), sys.byteorder)
+        for name in (SO_COOKIE, SO_NETNS_COOKIE)
+    )
+    return wire.OpenedSocket(cookie, netns)
+
+
+def honest(visit: Visit) -> None:
+    visit.grant()
+
+
+class FakeBroker:
+    """A broker that runs in a process of its own from `start` to `kill`; its listener lives on, as systemd's does."""
+
+    def __init__(self, script: Script = honest, backlog: int = 64) -> None:
+        self.directory = tempfile.TemporaryDirectory(prefix="nsbroker-fake-")
+        Path(self.directory.name).chmod(0o755)
+        self.path = f"{self.directory.name}/socket"
+        self.script = script
+        self.backlog = backlog
+        self.pid = 0
+        self.listener: socket.socket | None = None
+        self.listen()
+
+    def listen(self) -> None:
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(self.path)
+        os.chmod(self.path, 0o666)
+        self.listener.listen(self.backlog)
+
+    def unlisten(self) -> None:
+        """Take the socket away, as the end of a broker without socket activation does."""
+        assert self.listener is not None
+        self.listener.close()
+        self.listener = None
+        os.unlink(self.path)
+
+    def start(self) -> None:
+        assert self.pid == 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child uses none of theirs
+            self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                _serve(self.listener, self.script, f"{self.directory.name}/log")
+            finally:
+                os._exit(1)
+
+    def kill(self) -> None:
+        pid, self.pid = self.pid, 0
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def close(self) -> None:
+        self.kill()
+        if self.listener is not None:
+            self.listener.close()
+        self.directory.cleanup()
+
+    def seen(self) -> list[str]:
+        """One line for each request, from all processes: "connection's number, ids and number of specs"."""
+        try:
+            return Path(f"{self.directory.name}/log").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+
+def _serve(listener: socket.socket | None, script: Script, log: str) -> None:
+    assert listener is not None
+    connections: dict[int, socket.socket] = {}
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    number = 0
+    with open(log, "a", buffering=1) as seen:
+        while True:
+            for fd, _ in poll.poll():
+                if fd == listener.fileno():
+                    accepted, _ = listener.accept()
+                    connections[accepted.fileno()] = accepted
+                    poll.register(accepted, select.POLLIN)
+                    continue
+                connection = connections[fd]
+                packet, fds = b"", []
+                # The client may go with a reply unread.
+                with contextlib.suppress(ConnectionResetError):
+                    packet, fds = take_packet(connection, wire.MAX_PACKET_BYTES, wire.MAX_SENT_FDS)
+                if not packet:
+                    poll.unregister(fd)
+                    connections.pop(fd).close()
+                    continue
+                number += 1
+                request = wire.decode_request(packet)
+                specs = len(request.sockets) if isinstance(request, wire.OpenRequest) else 0
+                seen.write(f"{request.request_id} {specs} {len(fds)}\n")
+                script(Visit(connection, request, fds, number))
+                for lent in fds:
+                    os.close(lent)
+
+
+def die(_: Visit) -> None:
+    """End without a word, as by kill -9 in the middle of a request."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def fake_broker(script: Script = honest) -> Iterator[FakeBroker]:
+    broker = FakeBroker(script)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))

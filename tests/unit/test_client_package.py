@@ -1,0 +1,132 @@
+"""The package as a whole: what it promises, what it loads, and what a Namespace passes on."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import nsbroker
+from nsbroker import Namespace
+from nsbroker.client import Client
+
+HEAVY = {
+    "typing",
+    "dataclasses",
+    "argparse",
+    "threading",
+    "asyncio",
+    "inspect",
+    "re",
+    "contextlib",
+    "ssl",
+    "trio",
+    "dns",
+}
+"""What would be felt by somebody who starts nsbroker-get for one socket."""
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has after running `code`."""
+    path = ":".join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_everything_that_is_promised_is_there() -> None:
+    for name in nsbroker.__all__:
+        assert getattr(nsbroker, name).__name__ == name
+        assert name in dir(nsbroker)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        nsbroker.nothing  # noqa: B018
+
+
+def test_package_is_lazy() -> None:
+    """Importing it, or the wire layer alone, loads nothing else of it."""
+    assert {name for name in loaded_by("import nsbroker") if name.startswith("nsbroker")} == {"nsbroker"}
+    wire = {name for name in loaded_by("import nsbroker.wire") if name.startswith("nsbroker")}
+    assert {name for name in wire if not name.startswith("nsbroker.wire")} == {"nsbroker"}
+
+
+def test_client_and_tool_load_nothing_heavy() -> None:
+    before = loaded_by("")
+    tool = (
+        "import nsbroker.cli, nsbroker.cli.command, nsbroker.cli.connect, nsbroker.cli.listen, nsbroker.cli.socket_verb"
+    )
+    for code in ("import nsbroker; nsbroker.Client", "import nsbroker; nsbroker.Namespace", tool):
+        assert (loaded_by(code) - before) & HEAVY == set()
+
+
+def test_client_and_tool_load_nothing_that_they_do_not_need() -> None:
+    """Neither the daemon nor what it is made of."""
+    loaded = loaded_by("import nsbroker.namespace, nsbroker.servers, nsbroker.cli.listing, nsbroker.cli.usage")
+    assert {name.partition(".")[0] for name in loaded} & {"nsbrokerd", "trio", "pyroute2", "structlog"} == set()
+
+
+@pytest.fixture
+def blue() -> Namespace:
+    return Namespace("blue", client=Client("/nowhere"))
+
+
+def test_constants_and_pure_functions_are_the_socket_modules(blue: Namespace) -> None:
+    for name in ("AF_INET", "SOCK_STREAM", "SOL_SOCKET", "SO_REUSEADDR", "IPPROTO_TCP", "TCP_NODELAY", "MSG_PEEK"):
+        assert getattr(blue, name) == getattr(socket, name)
+    for name in ("error", "timeout", "gaierror", "herror", "htons", "inet_pton", "socketpair", "getdefaulttimeout"):
+        assert getattr(blue, name) is getattr(socket, name)
+
+
+LOOKUPS = ["getaddrinfo", "getfqdn", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo"]
+
+
+@pytest.mark.parametrize("name", [*LOOKUPS, "getservbyname", "getservbyport", "getprotobyname"])
+def test_what_could_look_up_a_name_raises(blue: Namespace, name: str) -> None:
+    with pytest.raises(socket.gaierror, match="not looked up") as caught:
+        getattr(blue, name)("example.com")
+    assert caught.value.errno == socket.EAI_NONAME
+
+
+@pytest.mark.parametrize("name", ["if_nameindex", "if_nametoindex", "if_indextoname"])
+def test_what_would_look_at_the_callers_interfaces_raises(blue: Namespace, name: str) -> None:
+    with pytest.raises(OSError, match="interfaces are not looked up") as caught:
+        getattr(blue, name)("lo")
+    assert caught.value.errno == errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("name", ["SocketIO_", "sethostname", "os", "_socket", "nothing", "recv_fds"])
+def test_the_rest_of_the_module_is_not_there(blue: Namespace, name: str) -> None:
+    with pytest.raises(AttributeError, match=name):
+        getattr(blue, name)
+
+
+def test_every_name_of_the_socket_module_was_thought_of(blue: Namespace) -> None:
+    """A function that a later Python adds is not passed on unseen."""
+    passed = {name for name in dir(socket) if not name.startswith("_") and hasattr(blue, name)}
+    functions = {
+        name for name in passed if callable(getattr(socket, name)) and not isinstance(getattr(socket, name), type)
+    }
+    assert functions == {
+        *LOOKUPS, "getservbyname", "getservbyport", "getprotobyname",
+        "if_nameindex", "if_nametoindex", "if_indextoname",
+        "CMSG_LEN", "CMSG_SPACE", "close", "dup", "getdefaulttimeout", "gethostname", "has_dualstack_ipv6", "htonl",
+        "htons", "inet_aton", "inet_ntoa", "inet_ntop", "inet_pton", "ntohl", "ntohs", "setdefaulttimeout",
+        "socketpair", "create_connection", "create_server", "fromfd",
+    }  # fmt: skip
+
+
+def test_representation_names_the_namespace(blue: Namespace) -> None:
+    assert repr(blue) == "<nsbroker.Namespace 'blue'>"
+    assert repr(Client("/nowhere")) == "<nsbroker.Client '/nowhere'>"
+
+
+def test_client_and_path_exclude_each_other() -> None:
+    with pytest.raises(TypeError, match="path"):
+        Namespace("blue", client=Client("/nowhere"), path="/elsewhere")
