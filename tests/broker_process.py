@@ -28,6 +28,8 @@ class BrokerProcess:
     `settings` and `grants` are TOML, put after the sections [broker] and [audit].
     """
 
+    passed_fds: tuple[int, ...] = ()
+
     def __init__(self, grants: str, settings: str = "") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="nsbroker-test-"))
         self.directory.chmod(0o755)
@@ -51,6 +53,10 @@ class BrokerProcess:
         assert self.process is not None
         return self.process.pid
 
+    def command(self) -> list[str]:
+        # -P: what is tested is the installed package, not a directory that happens to be the current one.
+        return [sys.executable, "-P", "-m", "nsbrokerd", "serve", "--config", str(self.config_path)]
+
     def start(self) -> None:
         """Start it, and wait until it says that it is ready.
 
@@ -62,10 +68,10 @@ class BrokerProcess:
         notify_path.unlink(missing_ok=True)
         self._notify.bind(str(notify_path))
         with self.log_path.open("ab") as log:
-            # -P: what is tested is the installed package, not a directory that happens to be the current one.
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "nsbrokerd", "serve", "--config", str(self.config_path)],
+                self.command(),
                 cwd=self.directory,
+                pass_fds=self.passed_fds,
                 env={**os.environ, "NOTIFY_SOCKET": str(notify_path)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -98,12 +104,12 @@ class BrokerProcess:
         self.wait_for("RELOADING=1", START_S)
         return self.wait_for("READY=1", START_S)
 
-    def stop(self) -> None:
-        """Ask it to end; it must do so with status 0."""
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ask it to end, by a signal; it must do so with status 0."""
         if self.process is None:
             return
         process, self.process = self.process, None
-        process.terminate()
+        process.send_signal(number)
         try:
             status = process.wait(STOP_S)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -37,7 +38,8 @@ def _client_is_loaded() -> None:
     """Children that are another user may not be able to read the package: everything of it is loaded before."""
     for module in pkgutil.walk_packages(nsbroker.__path__, "nsbroker."):
         if "adapters" not in module.name and "__main__" not in module.name:
-            importlib.import_module(module.name)
+            with contextlib.suppress(ImportError):  # test_layers says which, and why
+                importlib.import_module(module.name)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import os
 import pickle
 import select
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -85,6 +87,18 @@ def as_user(uid: int, gid: int, function: Callable[..., Any], *args: Any, groups
 def as_nobody(function: Callable[..., Any], *args: Any) -> Any:
     """Call `function` as the user without any rights."""
     return as_user(NOBODY, NOBODY, function, *args)
+
+
+def can_start_programs() -> bool:
+    """Whether the user without any rights can run this Python with this package: it may lie in root's home."""
+    return as_nobody(_starts, [sys.executable, "-I", "-c", "import nsbroker.client"])
+
+
+def _starts(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _run_child(

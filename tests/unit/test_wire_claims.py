@@ -129,6 +129,7 @@ def test_msgpack_written_in_python_is_as_strict() -> None:
     code = (
         "import msgpack; assert msgpack.Packer.__module__ == 'msgpack.fallback'\n"
         "from nsbroker import wire\n"
+        "assert wire.packet._pack is msgpack.packb  # one packer for each: threads would mix their packets in it\n"
         f"assert wire.encode_request(wire.NamespacesRequest(1)) == {wire.encode_request(wire.NamespacesRequest(1))!r}\n"
         f"for packet in {[request(id=True), request() + request(), b'', LIES['array16'][:999]]!r}:\n"
         "    try: wire.decode_request(packet)\n"

@@ -1,0 +1,36 @@
+"""Numbers that processes share, and waiting for them: what the phases of a test wait for instead of sleeping."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Callable
+
+LIMIT_S = 120
+"""Generous: it only ends what would hang."""
+
+_LOOK_AGAIN_S = 0.001
+
+
+class Counters:
+    """Numbers in memory that forked children share; each is written by one process alone."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = memoryview(mmap.mmap(-1, 8 * count)).cast("q")
+
+    def __getitem__(self, index: int) -> int:
+        return self._numbers[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self._numbers[index] = value
+
+    def sum(self) -> int:
+        return sum(self._numbers)
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    """Wait for a condition; an AssertionError says that it did not come true."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{condition} did not come true in {limit_s} s"
+        time.sleep(_LOOK_AGAIN_S)

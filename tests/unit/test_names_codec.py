@@ -1,0 +1,166 @@
+"""Questions are what servers expect, and no bytes at all are more than one bad answer."""
+
+from __future__ import annotations
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nsbroker.names.codec import is_answer, make_question, read_answer
+from nsbroker.names.exchange import frame, split_stream
+from nsbroker.names.messages import AAAA, BAD_ANSWER, FORMERR, NOERROR, NXDOMAIN, PTR, SERVFAIL, A, Answer, Question
+
+WWW = make_question("www.test", A, 0x1234)
+
+
+def reply_to(question: Question, *rows: str, rcode: int = NOERROR, flags: int = 0) -> bytes:
+    """An answer with these rows: "www.test. A 10.0.0.1"."""
+    reply = dns.message.make_response(dns.message.from_wire(question.packet))
+    reply.flags |= dns.flags.RA | flags
+    reply.set_rcode(dns.rcode.Rcode(rcode))
+    for row in rows:
+        name, kind, value = row.split(maxsplit=2)
+        reply.answer.append(dns.rrset.from_text(name, 60, "IN", kind, value))
+    return reply.to_wire()
+
+
+def read(question: Question, data: bytes) -> Answer:
+    assert is_answer(question, data)
+    return read_answer(question, data)
+
+
+def test_question_asks_for_recursion_and_for_nothing_else() -> None:
+    message = dns.message.from_wire(WWW.packet)
+    assert (message.id, message.flags, message.edns) == (0x1234, dns.flags.RD, -1)
+    assert str(message.question[0]) == "www.test. IN A"
+
+
+def test_question_has_edns_and_the_ad_bit_when_resolv_conf_says_so() -> None:
+    message = dns.message.from_wire(make_question("www.test", AAAA, 1, edns0=True, trust_ad=True).packet)
+    assert (message.edns, message.payload) == (0, 1200)
+    assert message.flags == dns.flags.RD | dns.flags.AD
+
+
+def test_backslash_in_a_name_is_a_backslash() -> None:
+    message = dns.message.from_wire(make_question(r"a\032b.test", A, 1).packet)
+    assert message.question[0].name.labels == (rb"a\032b", b"test", b"")
+
+
+def test_addresses_are_read() -> None:
+    answer = read(WWW, reply_to(WWW, "www.test. A 10.0.0.1", "www.test. A 10.0.0.2"))
+    assert answer == Answer(A, NOERROR, any_records=True, canonical="www.test", records=("10.0.0.1", "10.0.0.2"))
+
+
+def test_aliases_are_followed_in_any_order() -> None:
+    rows = ["end.test. A 10.0.0.1", "www.test. CNAME mid.test.", "mid.test. CNAME end.test.", "evil.test. A 10.6.6.6"]
+    answer = read(WWW, reply_to(WWW, *rows))
+    assert (answer.canonical, answer.records) == ("end.test", ("10.0.0.1",))
+
+
+def test_alias_without_an_address_has_records_but_not_ours() -> None:
+    answer = read(WWW, reply_to(WWW, "www.test. CNAME end.test."))
+    assert (answer.any_records, answer.canonical, answer.records) == (True, "end.test", ())
+
+
+def test_circle_of_aliases_is_a_bad_answer() -> None:
+    rows = ["www.test. CNAME mid.test.", "mid.test. CNAME www.test."]
+    assert read(WWW, reply_to(WWW, *rows)).rcode == BAD_ANSWER
+
+
+def test_names_of_addresses_are_read_through_aliases() -> None:
+    question = make_question("1.0.0.10.in-addr.arpa", PTR, 1)
+    rows = ["1.0.0.10.in-addr.arpa. CNAME 1.sub.arpa.", "1.sub.arpa. PTR www.test."]
+    assert read(question, reply_to(question, *rows)).records == ("www.test",)
+
+
+@pytest.mark.parametrize("rcode", [FORMERR, SERVFAIL, NXDOMAIN, 4, 5])
+def test_errors_keep_their_code(rcode: int) -> None:
+    assert read(WWW, reply_to(WWW, rcode=rcode)).rcode == rcode
+
+
+def test_cut_answer_says_so_and_keeps_what_can_be_read() -> None:
+    answer = read(WWW, reply_to(WWW, "www.test. A 10.0.0.1", flags=dns.flags.TC))
+    assert (answer.truncated, answer.records) == (True, ("10.0.0.1",))
+    answer = read(WWW, reply_to(WWW, "www.test. A 10.0.0.1", flags=dns.flags.TC)[:-2])
+    assert (answer.truncated, answer.records, answer.rcode) == (True, (), NOERROR)
+
+
+def test_answer_that_ends_too_soon_is_a_bad_answer() -> None:
+    assert read(WWW, reply_to(WWW, "www.test. A 10.0.0.1")[:-2]).rcode == BAD_ANSWER
+
+
+def test_empty_answer_of_a_server_that_does_not_recurse_is_lame() -> None:
+    reply = dns.message.from_wire(reply_to(WWW))
+    assert not read(WWW, reply.to_wire()).lame
+    reply.flags &= ~dns.flags.RA
+    assert read(WWW, reply.to_wire()).lame
+
+
+def test_answer_in_other_letters_is_an_answer() -> None:
+    """Some servers give the name back in lower case."""
+    question = make_question("WWW.Test", A, 0x1234)
+    assert read(question, reply_to(WWW, "www.test. A 10.0.0.1")).records == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        reply_to(make_question("www.test", A, 0x1235)),
+        reply_to(make_question("www.test", AAAA, 0x1234)),
+        reply_to(make_question("ww2.test", A, 0x1234)),
+        reply_to(make_question("www.test.evil", A, 0x1234)),
+        reply_to(WWW, flags=0x0800),
+        WWW.packet,
+        b"",
+        reply_to(WWW)[:11],
+        reply_to(WWW)[:4] + b"\0\0" + reply_to(WWW)[6:],
+        reply_to(WWW)[:4] + b"\0\2" + reply_to(WWW)[6:],
+    ],
+    ids=["id", "type", "name", "longer name", "opcode", "a question", "nothing", "short", "no question", "two questions"],
+)
+def test_what_answers_something_else_is_no_answer(other: bytes) -> None:
+    assert not is_answer(WWW, other)
+
+
+def test_error_may_come_without_the_question() -> None:
+    packet = bytearray(reply_to(WWW, rcode=FORMERR)[:12])
+    packet[4:6] = b"\0\0"
+    assert read(WWW, bytes(packet)).rcode == FORMERR
+
+
+@given(st.binary(max_size=200))
+@example(b"\xc0\x0c" * 40)
+def test_any_bytes_after_the_question_are_one_answer(tail: bytes) -> None:
+    header = reply_to(WWW)[:6] + b"\0\3\0\1\0\1" + WWW.packet[12:]
+    for data in (header + tail, header[:4] + b"\0\1\0\1\0\0\0\0" + WWW.packet[12:] + b"\xc0\x0c\0\1\0\1\0\0\0\1" + tail):
+        answer = read(WWW, data)
+        assert answer.rcode in (NOERROR, BAD_ANSWER)
+
+
+@given(st.data())
+def test_any_change_of_an_answer_is_no_exception(data: st.DataObject) -> None:
+    good = reply_to(WWW, "www.test. CNAME end.test.", "end.test. A 10.0.0.1", "www.test. TXT abc")
+    changed = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 8))):
+        changed[data.draw(st.integers(2, len(good) - 1))] = data.draw(st.integers(0, 255))
+    if is_answer(WWW, bytes(changed)):
+        assert all(record.count(".") == 3 for record in read_answer(WWW, bytes(changed)).records)
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_can_be_asked_about(data: bytes) -> None:
+    is_answer(WWW, data)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6), st.data())
+def test_stream_gives_whole_messages_however_it_is_cut(messages: list[bytes], data: st.DataObject) -> None:
+    stream = frame(tuple(messages))
+    cut = data.draw(st.integers(0, len(stream)))
+    first, rest = split_stream(stream[:cut])
+    second, left = split_stream(rest + stream[cut:])
+    assert first + second == messages
+    assert left == b""

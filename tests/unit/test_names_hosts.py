@@ -1,0 +1,62 @@
+"""The hosts file is read as glibc reads it, and nothing in it is an error."""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nsbroker.names.hosts import Hosts, parse
+
+BOTH = (AF_INET6, AF_INET)
+
+
+def addresses(hosts: Hosts, name: str, families: tuple[int, ...] = BOTH) -> list[str]:
+    return [line.address for line in hosts.by_name(name, families)]
+
+
+def test_name_has_all_its_addresses_in_the_files_order() -> None:
+    hosts = parse("10.0.0.1 www\n10.0.0.9 other\n2001:DB8::1 www\n10.0.0.2 x www\n")
+    assert addresses(hosts, "www") == ["10.0.0.1", "2001:db8::1", "10.0.0.2"]
+
+
+def test_families_that_are_not_asked_for_are_left_out() -> None:
+    hosts = parse("10.0.0.1 www\n2001:db8::1 www\n")
+    assert addresses(hosts, "www", (AF_INET,)) == ["10.0.0.1"]
+    assert addresses(hosts, "www", (AF_INET6,)) == ["2001:db8::1"]
+
+
+def test_case_of_a_name_does_not_matter_and_is_kept() -> None:
+    hosts = parse("10.0.0.1\tWww.Example  Alias # a comment with otherword\n")
+    assert addresses(hosts, "wwW.exAmple") == ["10.0.0.1"]
+    assert hosts.by_name("ALIAS", BOTH)[0].names == ("Www.Example", "Alias")
+    assert addresses(hosts, "otherword") == []
+
+
+def test_address_has_the_names_of_its_first_line() -> None:
+    hosts = parse("10.0.0.1 first f\n10.0.0.1 second\n2001:DB8:0::1 six\n")
+    assert hosts.by_address("10.0.0.1") == ("first", "f")
+    assert hosts.by_address("2001:db8::1") == ("six",)
+    assert hosts.by_address("10.0.0.2") == ()
+
+
+def test_name_that_is_twice_in_a_line_counts_once() -> None:
+    assert addresses(parse("10.0.0.1 www WWW www\n"), "www") == ["10.0.0.1"]
+
+
+def test_lines_that_make_no_sense_are_ignored() -> None:
+    hosts = parse("www 10.0.0.1\n10.0.0 www\n10.0.0.1\n#10.0.0.2 www\n\n10.0.0.300 www\n::1%lo www\n\x00 www\n10.0.0.5 www\r\n")
+    assert addresses(hosts, "www") == ["10.0.0.5"]
+
+
+@given(st.text(max_size=300) | st.binary(max_size=300).map(lambda data: data.decode("utf-8", "surrogateescape")))
+def test_any_text_is_read(text: str) -> None:
+    parse(text).by_name("www", BOTH)
+
+
+@given(st.lists(st.tuples(st.ip_addresses(), st.sampled_from("abcABC")), max_size=20))
+def test_what_was_written_is_found(lines: list[tuple[object, str]]) -> None:
+    hosts = parse("".join(f"{address} {name}\n" for address, name in lines))
+    for name in "abc":
+        assert len(addresses(hosts, name)) == sum(line[1].lower() == name for line in lines)

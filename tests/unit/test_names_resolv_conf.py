@@ -1,0 +1,108 @@
+"""resolv.conf is read as glibc reads it, and nothing in it is an error."""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nsbroker.names.resolv_conf import NameServer, Settings, parse
+
+WORDS = st.sampled_from([
+    "nameserver", "search", "domain", "options", "sortlist", "#", ";", "10.0.0.1", "::1", "fe80::1%eth0", "1.2.3.4.5",
+    "ndots:", "ndots:99999999999999999999", "timeout:-1", "attempts:0", "rotate", "a..b", "%", "\t", "\0", "\u00e9", "\u0663",
+])  # fmt: skip
+
+
+def servers(text: str) -> list[str]:
+    return [str(server) for server in parse(text).servers]
+
+
+def test_empty_file_means_the_local_server_and_the_defaults() -> None:
+    """Without a nameserver line, glibc asks 127.0.0.1."""
+    assert parse("") == Settings()
+    assert parse("") == Settings((NameServer(AF_INET, "127.0.0.1"),), (), ndots=1, timeout_s=5, attempts=2)
+
+
+def test_servers_keep_their_order_and_their_scope() -> None:
+    settings = parse("nameserver 10.0.0.1\nnameserver\tfe80::1%eth0\nnameserver  2001:DB8::1  \n")
+    assert settings.servers == (
+        NameServer(AF_INET, "10.0.0.1"),
+        NameServer(AF_INET6, "fe80::1", "eth0"),
+        NameServer(AF_INET6, "2001:db8::1"),
+    )
+
+
+def test_no_more_than_three_servers_count() -> None:
+    assert servers("".join(f"nameserver 10.0.0.{n}\n" for n in range(1, 6))) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nameserver", "nameserver ", "nameserver name", "nameserver 10.0.0.256", "nameserver [::1]", " nameserver 10.0.0.9",
+     "Nameserver 10.0.0.9", "nameserver10.0.0.9", "#nameserver 10.0.0.9", ";nameserver 10.0.0.9", "nameserver \u0661.0.0.1"],
+)  # fmt: skip
+def test_line_that_names_no_server_is_ignored(line: str) -> None:
+    assert servers(f"{line}\nnameserver 10.0.0.1\n") == ["10.0.0.1"]
+
+
+def test_server_ends_where_a_comment_begins() -> None:
+    assert servers("nameserver 10.0.0.1#53\nnameserver 10.0.0.2;x\nnameserver 10.0.0.3 # the last one\r\n") == [
+        "10.0.0.1",
+        "10.0.0.2",
+        "10.0.0.3",
+    ]
+
+
+def test_last_of_search_and_domain_counts() -> None:
+    assert parse("search a.test b.test\nsearch c.test\td.test \n").search == ("c.test", "d.test")
+    assert parse("search a.test b.test\ndomain e.test f.test\n").search == ("e.test",)
+    assert parse("search a.test\nsearch\nsearch  \n").search == ("a.test",)
+
+
+def test_search_list_has_no_end() -> None:
+    """glibc has had no limit since 2.26."""
+    assert len(parse("search " + " ".join(f"{n}.test" for n in range(100))).search) == 100
+
+
+def test_own_domain_is_searched_when_the_file_names_none() -> None:
+    assert parse("", "machine.corp.test").search == ("corp.test",)
+    assert parse("", "machine").search == ()
+    assert parse("search a.test", "machine.corp.test").search == ("a.test",)
+
+
+def test_options_are_read_and_add_up() -> None:
+    text = (
+        "options ndots:3 timeout:2\noptions attempts:4 rotate use-vc no-aaaa edns0 trust-ad single-request debug inet6\n"
+    )
+    assert parse(text) == Settings(
+        ndots=3, timeout_s=2, attempts=4, rotate=True, use_vc=True, no_aaaa=True, edns0=True, single_request=True, trust_ad=True
+    )  # fmt: skip
+    assert parse("options single-request-reopen").single_request
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "value"),
+    [("ndots:16", "ndots", 15), ("ndots:0", "ndots", 0), ("ndots:", "ndots", 0), ("ndots:x", "ndots", 0),
+     ("ndots:-1", "ndots", 0), ("timeout:31", "timeout_s", 30), ("timeout:0", "timeout_s", 1),
+     ("attempts:9", "attempts", 5), ("attempts:0", "attempts", 1), ("timeout:3x", "timeout_s", 3)],
+)  # fmt: skip
+def test_numbers_stay_within_glibcs_limits(option: str, field: str, value: int) -> None:
+    assert getattr(parse(f"options {option}"), field) == value
+
+
+@given(st.lists(st.lists(WORDS | st.text(max_size=8), max_size=6).map(" ".join), max_size=12).map("\n".join))
+def test_any_text_gives_settings_that_can_be_used(text: str) -> None:
+    settings = parse(text)
+    assert 1 <= len(settings.servers) <= 3
+    assert 0 <= settings.ndots <= 15
+    assert 1 <= settings.timeout_s <= 30
+    assert 1 <= settings.attempts <= 5
+    assert all(domain and not domain.isspace() for domain in settings.search)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read(data: bytes) -> None:
+    parse(data.decode("utf-8", "surrogateescape"))
