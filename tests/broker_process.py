@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,29 @@ class BrokerProcess:
         text = self.audit_path.read_text() if self.audit_path.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
+    def audit_with_parts(self) -> list[dict[str, Any] | None]:
+        """As `audit`; None for a line that is only a part of a record: the disk was full, or the broker killed."""
+        return [_parse(line) for line in self.audit_path.read_text().splitlines()]
+
     def descriptors(self) -> int:
         """How many descriptors it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return record
+
+
+@contextmanager
+def running(grants: str, settings: str = "") -> Iterator[BrokerProcess]:
+    """Run a broker for longer than one test: what one does to it must not show in the next."""
+    broker = BrokerProcess(grants, settings)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.close()

@@ -78,7 +78,7 @@ def _serve(device: int) -> None:
         if operation in (_FORGET, _BATCH_FORGET, _INTERRUPT):
             continue
         if operation == _INIT:
-            answer = struct.pack("=IIIIHHIIHHI32x", 7, 31, 0, 0, 12, 9, 4096, 1, 1, 0, 0)
+            answer = struct.pack("=IIIIHHIIHHI28x", 7, 31, 0, 0, 12, 9, 4096, 1, 1, 0, 0)
         elif operation == _LOOKUP:
             answer = struct.pack("=QQQQII", _FILE, 0, _VALID_S, _VALID_S, 0, 0) + _attributes(_FILE, uid)
         elif operation == _GETATTR and pid in (friend, 0):

@@ -74,7 +74,8 @@ class Load:
         seen: Seen = self._child.result()
         assert seen.wrong == []
         assert len(set(seen.cookies)) == len(seen.cookies)
-        audited = [sock["cookie"] for record in self._broker.audit() for sock in record.get("sockets", ())]
+        records = [record for record in self._broker.audit_with_parts() if record]
+        audited = [sock["cookie"] for record in records for sock in record.get("sockets", ())]
         assert len(set(audited)) == len(audited)
         assert set(seen.cookies) <= set(audited)
         for name in self._cookies:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from shared import wait_until
@@ -39,8 +42,24 @@ def thread_count(pid: int | str) -> int:
 
 def idle_descriptors(pid: int) -> int:
     """How many descriptors a process has open, as soon as it has nothing to do."""
-    wait_until(lambda: _status(str(pid))["State"].startswith("S"))
+    wait_until(lambda: state(pid) == "S")
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def state(pid: int) -> str:
+    """What a process does: "R" runs, "S" waits, "T" was stopped, "Z" has ended."""
+    return _status(str(pid))["State"][0]
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: state(pid) == "T")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def resident_kib(pid: int) -> int:

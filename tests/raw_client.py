@@ -12,6 +12,7 @@ from broker_process import BrokerProcess
 from nsbroker import SocketSpec
 from nsbroker.fdpass import lend_packet, take_packet
 from nsbroker.wire import ErrorReply, OpenReply, OpenRequest, Reply, Request, decode_reply, encode_request
+from users import NOBODY
 
 TIMEOUT_S = 60
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
@@ -57,9 +58,10 @@ class RawClient:
 
     def refusal(self, packet: bytes | Request, fds: Sequence[int] = ()) -> ErrorReply:
         """The reply to what must be refused."""
+        kept = len(self.fds)
         reply = self.ask(packet, fds)
         assert isinstance(reply, ErrorReply), reply
-        assert self.fds == []
+        assert len(self.fds) == kept
         return reply
 
     def has_hung_up(self) -> bool:
@@ -74,6 +76,17 @@ class RawClient:
         reply = self.ask(tcp(namespace, request_id=4711))
         self.close_fds()
         return isinstance(reply, OpenReply) and reply.request_id == 4711
+
+
+def connect_as(uid: int, broker: BrokerProcess) -> RawClient:
+    """A connection of this user's, in this process: who connected is what counts."""
+    os.setegid(NOBODY)
+    os.seteuid(uid)
+    try:
+        return RawClient(broker)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def tcp(*namespaces: str | int, request_id: int = 1, wait_s: float = 0) -> OpenRequest:

@@ -1,53 +1,122 @@
-"""Closes descriptors that a client sent and that are no namespaces: elsewhere, since that can hang for ever.
+"""Closes what clients sent and what is no namespace: elsewhere, since the last close of a file can take for ever.
 
-close(2) calls flush, and on a file of the client's own FUSE file system this is answered when the client likes to.
+close(2) calls flush, and on a file of the client's own FUSE file system this is answered when the client likes to. The
+last close of a socket waits as long as its SO_LINGER says, or 16 ms for a packet socket; and it is the last close, too,
+when a packet is dropped that carried the socket, or a connection that has such a packet in its queue.
+
+Each user has threads of its own, while there is something to close: whoever hangs one, hangs it for itself.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections import Counter
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from nsbroker import fdpass
 
 MAX_PENDING_FOR_USER = 16
 """From here on, descriptors of that user are dropped without being received."""
 
+INTERRUPT = signal.SIGURG
+"""Ends the waiting of SO_LINGER. The process must have a handler for it: what is ignored interrupts nothing."""
+
+_IMPATIENT_AFTER_S = 0.1
+
+
+class _LaneName(NamedTuple):
+    """One user's descriptors, or its connections: the former may hang past every signal, the latter do not."""
+
+    uid: int
+    has_connections: bool
+
+
+@dataclass(slots=True)
+class _Lane:
+    thread: threading.Thread
+    fds: deque[int] = field(default_factory=deque)
+    began_at: float = 0.0
+
 
 class Closer:
-    """One thread that closes, and does nothing else. It is started when it is needed first."""
+    """Threads that close, and do nothing else. Owns every descriptor that it takes."""
 
-    def __init__(self, close: Callable[[int], None] = os.close) -> None:
+    def __init__(
+        self, close: Callable[[int], None] = os.close, drop: Callable[[int], None] = fdpass.drop_connection
+    ) -> None:
         self._close = close
-        self._queue: SimpleQueue[tuple[int, int]] = SimpleQueue()
-        self._pending: Counter[int] = Counter()
+        self._drop = drop
+        self._lanes: dict[_LaneName, _Lane] = {}
         self._lock = threading.Lock()
-        self._started = False
 
     def is_full(self, uid: int) -> bool:
         """Tell whether too many descriptors of this user wait to be closed already."""
-        return self._pending[uid] >= MAX_PENDING_FOR_USER if self._pending else False
+        lane = self._lanes.get(_LaneName(uid, False)) if self._lanes else None
+        return lane is not None and len(lane.fds) >= MAX_PENDING_FOR_USER
+
+    @property
+    def connections(self) -> int:
+        """Count the connections that are not closed yet."""
+        if not self._lanes:
+            return 0
+        with self._lock:
+            return sum(len(lane.fds) for name, lane in self._lanes.items() if name.has_connections)
 
     def take_fds(self, uid: int, fds: Iterable[int]) -> None:
         """Close them, sooner or later."""
         for fd in fds:
-            with self._lock:
-                self._pending[uid] += 1
-            self._queue.put((uid, fd))
-        if not self._started and not self._queue.empty():
-            self._started = True
-            threading.Thread(target=self._run, name="closer", daemon=True).start()
+            self._put(_LaneName(uid, False), fd)
 
-    def _run(self) -> None:
+    def take_connection(self, uid: int, fd: int) -> None:
+        """Drop what is left on a connection, and close it, sooner or later."""
+        self._put(_LaneName(uid, True), fd)
+
+    def interrupt(self) -> None:
+        """Hurry the closes that take long, where it can be done; for now and then."""
+        before = time.monotonic() - _IMPATIENT_AFTER_S
+        with self._lock:
+            for lane in self._lanes.values():
+                if lane.began_at < before:
+                    _interrupt(lane)
+
+    def _put(self, name: _LaneName, fd: int) -> None:
+        with self._lock:
+            lane = self._lanes.get(name)
+            if lane is None:
+                thread = threading.Thread(target=self._run, args=(name,), name="closer", daemon=True)
+                lane = self._lanes[name] = _Lane(thread)
+                lane.began_at = time.monotonic()
+                lane.fds.append(fd)
+                thread.start()
+                return
+            lane.fds.append(fd)
+            if len(lane.fds) > MAX_PENDING_FOR_USER:
+                _interrupt(lane)
+
+    def _run(self, name: _LaneName) -> None:
+        close = self._drop if name.has_connections else self._close
         while True:
-            uid, fd = self._queue.get()
+            with self._lock:
+                lane = self._lanes[name]
+                if not lane.fds:
+                    del self._lanes[name]
+                    return
+                fd, lane.began_at = lane.fds[0], time.monotonic()
             try:
-                self._close(fd)
+                close(fd)
             except OSError:
                 pass  # what flush reports is the client's own affair
             finally:
                 with self._lock:
-                    self._pending[uid] -= 1
-                    if not self._pending[uid]:
-                        del self._pending[uid]
+                    lane.fds.popleft()
+
+
+def _interrupt(lane: _Lane) -> None:
+    """Interrupt the thread of a lane; the lock is held, so it is alive. Before its first line it has nothing to do."""
+    if lane.thread.ident is not None:
+        signal.pthread_kill(lane.thread.ident, INTERRUPT)

@@ -7,6 +7,7 @@ the peer. All of these are per thread. Source: setfsuid(2), capset(2), credentia
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,6 +20,10 @@ _setfsuid = _libc.setfsuid
 _setfsuid.argtypes = [ctypes.c_uint]
 _setfsgid = _libc.setfsgid
 _setfsgid.argtypes = [ctypes.c_uint]
+
+# The C library's own setresuid changes all threads at once. Source: the syscall tables of Linux.
+_SYS_SETRESUID = {"x86_64": 117, "aarch64": 147, "riscv64": 147, "loongarch64": 147, "ppc64le": 169, "s390x": 208}
+_UNCHANGED = -1
 
 _CAPABILITY_VERSION_3 = 0x20080522
 EXIT_STATUS = 70
@@ -58,6 +63,7 @@ class Credentials:
         self._none = _Sets.from_buffer_copy(self._full)
         self._none.effective_low = self._none.effective_high = 0
         self._header_at, self._full_at, self._none_at = map(ctypes.addressof, (self._header, self._full, self._none))
+        self._unused_uid = _last_uid()
 
     def as_owner(self, uid: int, gid: int, function: Callable[[], T]) -> T:
         """Call `function` with this fsuid and fsgid. No await may be in it.
@@ -70,8 +76,11 @@ class Credentials:
             came_from = _setfsgid(gid), _setfsuid(uid)
             return function()
         finally:
-            was = _setfsuid(self.uid), _setfsgid(self.gid)
-            if came_from != (self.gid, self.uid) or was != (_as_int(uid), _as_int(gid)):
+            try:
+                was = _setfsuid(self.uid), _setfsgid(self.gid)
+                if came_from != (self.gid, self.uid) or was != (_as_int(uid), _as_int(gid)):
+                    os._exit(EXIT_STATUS)
+            except BaseException:  # an interrupt in between: one of the ids is still the peer's, or unproven
                 os._exit(EXIT_STATUS)
 
     def without_capabilities(self, function: Callable[[], T]) -> T:
@@ -86,6 +95,50 @@ class Credentials:
         finally:
             if self._capset(self._header_at, self._full_at) != 0:
                 os._exit(EXIT_STATUS)
+
+    def without_power(self, uid: int, function: Callable[[], T]) -> T:
+        """Call `function` with this fsuid, and without power over any user namespace. No await may be in it.
+
+        To drop the capabilities is not enough: an euid has all of them over the user namespaces that belong to it,
+        and to root belong those of the containers that root started. So the euid is one that nobody has, not even
+        the peer, who could tamper with a thread of its own euid.
+
+        Ends the process when something of this can't be done or undone.
+
+        Raises:
+            OSError: this machine's number for setresuid(2) is not known; or what `function` raises.
+        """
+        number = _SYS_SETRESUID.get(os.uname().machine)
+        if number is None:
+            raise OSError(errno.ENOSYS, "setresuid is not known on this machine")
+        try:
+            self._become(number, self._unused_uid, uid)
+            return self.without_capabilities(function)
+        finally:
+            try:
+                self._become(number, self.uid, uid)
+            except BaseException:  # an interrupt before it began: the euid is still nobody's
+                os._exit(EXIT_STATUS)
+
+    def _become(self, setresuid: int, euid: int, fsuid: int) -> None:
+        """Change the euid, with all capabilities (which that takes away), and the fsuid (which follows the euid)."""
+        done = False
+        try:
+            done = (
+                _libc.syscall(setresuid, _UNCHANGED, ctypes.c_uint(euid), _UNCHANGED) == 0
+                and self._capset(self._header_at, self._full_at) == 0
+                and _setfsuid(fsuid) == _as_int(euid)
+            )
+        finally:
+            if not done:
+                os._exit(EXIT_STATUS)
+
+
+def _last_uid() -> int:
+    """Give the highest id that this process's user namespace has: no user, anywhere, is given that one."""
+    with open("/proc/self/uid_map") as file:
+        first, _, length = file.read().splitlines()[-1].split()
+    return int(first) + int(length) - 1
 
 
 def _as_int(number: int) -> int:

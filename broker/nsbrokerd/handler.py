@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from nsbroker.wire import (
+    DENIED,
     NO_SUCH_NAMESPACE,
     OS_ERROR,
     OVERLOADED,
     ErrorReply,
-    GrantSummary,
-    NamespaceList,
     OpenedSocket,
     OpenReply,
     OpenRequest,
-    encode_namespaces,
+    ResolverRequest,
+    SocketSpec,
+    encode_resolver_files,
 )
 
 from .audit import Audit
+from .blob import list_namespaces, seal
 from .descriptors import SentNamespaces
 from .netns import (
     DESCRIPTORS_USED_UP,
@@ -30,18 +32,15 @@ from .netns import (
     NamespaceNotFoundError,
     check_name,
     identity,
-    list_names,
     open_namespace,
 )
 from .opener import Opened, Opener, OpenError
 from .peer import Peer
-from .policy import Policy
+from .policy import Deny, Policy
+from .resolver import read_resolver_files
 from .session import Plan, Refusal, plan
 
 T = TypeVar("T")
-
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-_NAMES_AT_ONCE = 256
 
 
 class Granted(NamedTuple):
@@ -75,10 +74,12 @@ class Handler:
             fds: the descriptors that it names, known to be network namespaces; they are only lent.
         """
         opened_fds: list[int] = []
+        planned: Plan = []
         try:
-            planned = self._plan(peer, request, fds)
-            if isinstance(planned, Refusal):
-                return planned
+            decision = self._plan(peer, request, fds)
+            if isinstance(decision, Refusal):
+                return decision
+            planned = decision
             groups = []
             for group in planned:
                 namespace_fd = _at(group.sockets[0].position, self._open, group.namespace, fds, opened_fds)
@@ -88,7 +89,8 @@ class Handler:
             namespace = None if error.position is None else request.sockets[error.position].namespace
             return Refusal(NO_SUCH_NAMESPACE, str(error), None, error.position, str(namespace))
         except OpenError as error:
-            return _refuse_os_error(error.errno, error.message, error.position)
+            refusal = _refuse_os_error(error.errno, error.message, error.position)
+            return _at_socket(refusal, planned, error.position)
         except OSError as error:
             return _refuse_os_error(error.errno or 0, str(error), None)
         finally:
@@ -126,10 +128,12 @@ class Handler:
         """Tell whether a descriptor that a client sent is a network namespace. If not, closing it can hang."""
         return self._sent.is_namespace(fd)
 
-    def refuse(self, peer: Peer, request_id: int | None, operation: str, refusal: Refusal) -> ErrorReply:
+    def refuse(
+        self, peer: Peer, request_id: int | None, operation: str, refusal: Refusal, specs: Sequence[SocketSpec] = ()
+    ) -> ErrorReply:
         """Write the refusal to the audit, and give it as a reply."""
         with contextlib.suppress(OSError):  # nothing is handed out either way
-            self._audit.refused(peer, request_id, operation, refusal)
+            self._audit.refused(peer, request_id, operation, refusal, specs)
         return ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index)
 
     def list_namespaces(self, peer: Peer, request_id: int) -> Iterator[int | None]:
@@ -140,26 +144,37 @@ class Handler:
         Raises:
             OSError: the audit can't be written, or no descriptor is left.
         """
-        grants = self.policy.grants_of(peer.subject)
-        summaries = tuple(
-            GrantSummary(
-                grant.name,
-                tuple(sorted(grant.kinds)),
-                tuple(rule.text for rule in grant.bind),
-                tuple(rule.text for rule in grant.options),
-            )
-            for grant in grants
-        )
-        entries: list[tuple[str, tuple[int, ...]]] = []
-        special = [name for name in ("@host", "@own") if any(grant.namespaces.covers(name) for grant in grants)]
-        for number, name in enumerate(special + sorted(list_names() if grants else [])):
-            if number % _NAMES_AT_ONCE == _NAMES_AT_ONCE - 1:
+        for answer in list_namespaces(self.policy.grants_of(peer.subject), self._sent):
+            if answer is None:
                 yield None
-            indices = tuple(index for index, grant in enumerate(grants) if grant.namespaces.covers(name))
-            if indices and (name in special or self._sent.is_on_nsfs(identity(name))):
-                entries.append((name, indices))
-        self._audit.answered(peer, request_id, "namespaces")
-        yield _seal(encode_namespaces(NamespaceList(summaries, tuple(entries))))
+            else:
+                self._audit.answered(peer, request_id, "namespaces")
+                yield seal(answer)
+
+    def resolver_files(self, peer: Peer, request: ResolverRequest, fds: Sequence[int]) -> int | Refusal:
+        """Make the memfd with the texts by which names are looked up in a namespace; its receiver owns it."""
+        try:
+            return self._answer_lookup(peer, request, fds)
+        except NamespaceNotFoundError as error:
+            return Refusal(NO_SUCH_NAMESPACE, str(error), namespace=str(request.namespace))
+        except OSError as error:
+            return _refuse_os_error(error.errno or errno.EIO, error.strerror or str(error), None)
+
+    def _answer_lookup(self, peer: Peer, request: ResolverRequest, fds: Sequence[int]) -> int | Refusal:
+        namespace = request.namespace
+        if isinstance(namespace, int):
+            names = self._sent.names_of(fds[namespace], peer.subject.uid)
+        else:
+            names = [namespace if namespace == HOST else check_name(namespace)]
+        label = "=".join(names)
+        decision = self.policy.decide_lookup(peer.subject, names)
+        if isinstance(decision, Deny):
+            return Refusal(DENIED, decision.reason, namespace=label)
+        if isinstance(namespace, str) and namespace != HOST and not self._sent.is_on_nsfs(identity(namespace)):
+            raise NamespaceNotFoundError(f"there is no network namespace {namespace!r}")
+        files = read_resolver_files(filter(decision.grant.namespaces.covers, names))
+        self._audit.answered(peer, request.request_id, "resolver", namespace=label, grant=decision.grant.name)
+        return seal(encode_resolver_files(files))
 
 
 def _at(position: int, step: Callable[..., T], *arguments: object) -> T:
@@ -171,20 +186,16 @@ def _at(position: int, step: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def _seal(data: bytes) -> int:
-    fd = os.memfd_create("nsbroker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+def _at_socket(refusal: Refusal, planned: Plan, position: int) -> Refusal:
+    """Say in the audit which namespace and grant it was about."""
+    for group in planned:
+        for planned_socket in group.sockets:
+            if planned_socket.position == position:
+                return refusal._replace(namespace=group.label, grant=planned_socket.grant.name)
+    return refusal
 
 
-def _refuse_os_error(errno: int, message: str, position: int | None) -> Refusal:
-    if errno in DESCRIPTORS_USED_UP:
+def _refuse_os_error(number: int, message: str, position: int | None) -> Refusal:
+    if number in DESCRIPTORS_USED_UP:
         return Refusal(OVERLOADED, "the broker has no descriptor left; try again", spec_index=position)
-    return Refusal(OS_ERROR, message, errno, position)
+    return Refusal(OS_ERROR, message, number, position)

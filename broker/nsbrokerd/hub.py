@@ -31,6 +31,12 @@ _STOP_S = 2.0
 
 _ACCEPTS_AT_ONCE = 64
 _ACCEPT_PAUSE_S = 0.1
+_MOST_HANGING = 512
+"""Connections that could not be closed at once; past them, no more are accepted for a while."""
+
+_NOBODY = -1
+"""In place of the uid of a peer that is not known."""
+
 _LISTENER_GONE = (errno.EAGAIN, errno.ECONNABORTED, errno.EINTR)
 
 log = structlog.get_logger()
@@ -112,7 +118,8 @@ class Hub:
         self._blocked.discard(client)
         del self._clients[client.fd]
         self._users.leave(client.user)
-        client.sock.close()
+        self._epoll.unregister(client.fd)
+        self._intake.hang_up(client.user.uid, client.sock)
 
     def _accept(self, now: float) -> None:
         for _ in range(_ACCEPTS_AT_ONCE):
@@ -126,8 +133,11 @@ class Hub:
             try:
                 self._admit(connection, now)
             except OSError as error:
-                connection.close()
+                self._intake.hang_up(_NOBODY, connection)
                 log.debug("client lost while connecting", reason=str(error))
+            if self._intake.hanging >= _MOST_HANGING:
+                self._pause_accepting(now, OSError("too many connections bring what can't be closed at once"))
+                return
 
     def _pause_accepting(self, now: float, error: OSError) -> None:
         """No descriptor is left, most likely: those who are connected go on, the others wait in the backlog."""
@@ -141,16 +151,22 @@ class Hub:
             peer = read_peer(connection, self._untrusted_uid)
         except UnknownPeerError as error:
             log.warning("client refused", reason=str(error))
-            connection.close()
+            self._intake.hang_up(_NOBODY, connection)
             return
         limits = self._users.limits
         user = self._users.admit(peer.subject.uid, now) if self._users.clients < limits.clients else None
         if user is None:
             log.warning("too many clients", uid=peer.subject.uid, clients=self._users.clients)
-            _turn_away(connection)
+            self._turn_away(peer.subject.uid, connection)
             return
         client = self._clients[connection.fileno()] = Client(connection, peer, user)
         self._epoll.register(client.fd, select.EPOLLIN)
+
+    def _turn_away(self, uid: int, connection: socket.SocketType) -> None:
+        with contextlib.suppress(OSError):
+            refusal = ErrorReply(None, OVERLOADED, "too many clients are connected; try again later")
+            fdpass.lend_packet(connection, encode_reply(refusal), (), int(socket.MSG_DONTWAIT))
+        self._intake.hang_up(uid, connection)
 
     async def _sweep(self) -> None:
         """Drop who does not read, accept again after a pause, and forget users that are gone."""
@@ -165,6 +181,7 @@ class Hub:
                 log.warning("client dropped: it does not read its replies", uid=client.user.uid, pid=client.peer.pid)
                 self._drop(client)
             self._users.forget_idle(now)
+            self._intake.interrupt()
 
     def finish(self) -> None:
         """Serve what clients have sent already, for a while; then drop them all."""
@@ -178,10 +195,3 @@ class Hub:
         for client in list(self._clients.values()):
             self._drop(client)
         self._epoll.close()
-
-
-def _turn_away(connection: socket.SocketType) -> None:
-    with contextlib.suppress(OSError):
-        refusal = ErrorReply(None, OVERLOADED, "too many clients are connected; try again later")
-        fdpass.lend_packet(connection, encode_reply(refusal), (), int(socket.MSG_DONTWAIT))
-    connection.close()

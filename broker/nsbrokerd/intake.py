@@ -1,7 +1,7 @@
 """Takes one packet off a connection, and sees that it is answered. Nothing here trusts the packet.
 
-A packet is looked at before it is taken, so that only as many descriptors are received as its request names: those
-that nobody asked for are dropped by the kernel, which never blocks, while closing them here might.
+A packet is looked at before it is taken, so that only as many descriptors are received as its request names. Those
+that nobody asked for stay in the queue, which another thread drops with the whole connection: that can take long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import trio
 from nsbroker import fdpass
 from nsbroker.wire import (
     BAD_REQUEST,
-    MAX_PACKET_BYTES,
     NO_SUCH_NAMESPACE,
     OVERLOADED,
     BlobReply,
@@ -25,6 +24,7 @@ from nsbroker.wire import (
     OpenRequest,
     ProtocolError,
     Request,
+    ResolverRequest,
 )
 
 from .client import Client
@@ -37,8 +37,6 @@ from .users import MAX_WAITING_FOR_USER
 
 _RECHECK_S = 0.25
 """A waiting request looks this often anyhow: a symbolic link or a directory is no mount."""
-
-_DONTWAIT = int(socket.MSG_DONTWAIT)
 
 log = structlog.get_logger()
 
@@ -54,6 +52,22 @@ class Intake:
     def wait_in(self, nursery: trio.Nursery | None) -> None:
         """Use this nursery for the requests that can't be answered at once; None refuses them."""
         self._nursery = nursery
+
+    def hang_up(self, uid: int, connection: socket.SocketType) -> None:
+        """Close a connection; takes it over. Packets that were not read may bring descriptors: not here, then."""
+        if fdpass.hang_up(connection):
+            self._closer.take_connection(uid, connection.detach())
+        else:
+            connection.close()
+
+    @property
+    def hanging(self) -> int:
+        """Count the connections that could not be closed at once."""
+        return self._closer.connections
+
+    def interrupt(self) -> None:
+        """Hurry what takes long to close, now and then."""
+        self._closer.interrupt()
 
     def serve_one(self, client: Client, now: float, limits: Limits) -> bool:
         """Serve one packet of a client; False when it is gone, or can't be followed any further.
@@ -72,69 +86,84 @@ class Intake:
                 raise ProtocolError(f"packet of more than {limits.packet_bytes} bytes")
             request, named = read_request(packet)
         except ProtocolError as error:
-            return self._answer_unread(client, error.request_id, refuse(error))
+            return self._answer_unread(client, error.request_id, refuse(error), brings_fds)
         if not client.user.take_request(now, limits.requests_per_second):
             too_many = f"more than {limits.requests_per_second} requests in a second; try again later"
-            return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, too_many))
+            return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, too_many), brings_fds)
         if not (brings_fds or named):
             fdpass.discard_packet(client.sock)
             self._answer(client, request, [])
             return True
         return self._serve_with_fds(client, request, named, brings_fds)
 
-    def _answer_unread(self, client: Client, request_id: int | None, refusal: Refusal) -> bool:
-        """Drop the packet with all that it brings, and refuse; without an id the client can't be followed."""
-        fdpass.discard_packet(client.sock)
+    def _answer_unread(self, client: Client, request_id: int | None, refusal: Refusal, brings_fds: bool) -> bool:
+        """Refuse a packet unseen. Without an id, or when it brings descriptors, the client can't be followed."""
+        if brings_fds:
+            request_id = None
+        else:
+            fdpass.discard_packet(client.sock)
         client.reply(self._handler.refuse(client.peer, request_id, "unread", refusal))
         return request_id is not None
 
     def _serve_with_fds(self, client: Client, request: Request, named: int, brings_fds: bool) -> bool:
         if not named or not brings_fds:
             told = f"the request names {named} descriptors, and brings {'some' if brings_fds else 'none'}"
-            return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told))
+            return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
         uid = client.user.uid
         if self._closer.is_full(uid):
             told = "descriptors that you sent can't be closed: your file system does not answer"
-            return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, told))
-        fds = self._take_namespaces(client, named)
-        if isinstance(fds, Refusal):
-            client.reply(self._handler.refuse(client.peer, request.request_id, "unread", fds))
-        else:
+            return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, told), brings_fds)
+        fds, more_came = fdpass.copy_fds(client.sock, named)
+        if more_came:
+            self._closer.take_fds(uid, fds)
+            told = f"more descriptors came than the {named} that the request names"
+            return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
+        fdpass.discard_packet(client.sock)  # that closes nothing, since everything in it is open here as well
+        refusal = self._refuse_foreign(fds, named)
+        if refusal is None:
             self._answer(client, request, fds)
+        else:
+            self._closer.take_fds(uid, fds)
+            client.reply(self._handler.refuse(client.peer, request.request_id, "unread", refusal))
         return True
 
-    def _take_namespaces(self, client: Client, named: int) -> list[int] | Refusal:
-        """Take the packet with its descriptors; the caller owns them. What is no namespace is closed elsewhere."""
-        fds: list[int] = []
-        try:
-            _, fds = fdpass.take_packet(client.sock, MAX_PACKET_BYTES, named, _DONTWAIT, fds.append)
-        except fdpass.TruncatedError:
-            refusal = Refusal(BAD_REQUEST, f"more descriptors came than the {named} that the request names")
-        else:
-            foreign = [fd for fd in fds if not self._handler.is_namespace(fd)]
-            if not foreign and len(fds) == named:
-                return fds
-            refusal = Refusal(NO_SUCH_NAMESPACE, "a descriptor that was sent is no network namespace")
-            if not foreign:
-                refusal = Refusal(BAD_REQUEST, f"{len(fds)} descriptors came; the request names {named}")
-        self._closer.take_fds(client.user.uid, fds)
-        return refusal
+    def _refuse_foreign(self, fds: list[int], named: int) -> Refusal | None:
+        if not all(map(self._handler.is_namespace, fds)):
+            return Refusal(NO_SUCH_NAMESPACE, "a descriptor that was sent is no network namespace")
+        if len(fds) != named:
+            return Refusal(BAD_REQUEST, f"{len(fds)} descriptors came; the request names {named}")
+        return None
 
     def _answer(self, client: Client, request: Request, fds: list[int]) -> None:
         """Answer, at once or in a task; takes over `fds`, which are namespaces."""
         if isinstance(request, NamespacesRequest):
             self._start(client, request, self._list_namespaces, [])
             return
+        if isinstance(request, ResolverRequest):
+            self._answer_resolver(client, request, fds)
+            return
         outcome = self._handler.try_open(client.peer, request, fds)
         if request.wait_s and isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE:
             self._start(client, request, self._open_when_there, fds)
             return
         _close(fds)
-        self._deliver(client, request.request_id, outcome)
+        self._deliver(client, request, outcome)
 
-    def _deliver(self, client: Client, request_id: int, outcome: Granted | Refusal) -> None:
+    def _answer_resolver(self, client: Client, request: ResolverRequest, fds: list[int]) -> None:
+        answer = self._handler.resolver_files(client.peer, request, fds)
+        _close(fds)
+        if isinstance(answer, Refusal):
+            client.reply(self._handler.refuse(client.peer, request.request_id, "resolver", answer))
+            return
+        try:
+            client.reply(BlobReply(request.request_id, os.fstat(answer).st_size), [answer])
+        finally:
+            os.close(answer)
+
+    def _deliver(self, client: Client, request: Request, outcome: Granted | Refusal) -> None:
         if isinstance(outcome, Refusal):
-            client.reply(self._handler.refuse(client.peer, request_id, "open", outcome))
+            operation, specs = ("open", request.sockets) if isinstance(request, OpenRequest) else ("namespaces", ())
+            client.reply(self._handler.refuse(client.peer, request.request_id, operation, outcome, specs))
             return
         try:
             client.reply(outcome.reply, [one.sock.fileno() for one in outcome.opened])
@@ -146,7 +175,7 @@ class Intake:
         if self._nursery is None or client.user.waiting >= MAX_WAITING_FOR_USER:
             _close(fds)
             told = f"{MAX_WAITING_FOR_USER} requests of uid {client.user.uid} wait already; try again later"
-            self._deliver(client, request.request_id, Refusal(OVERLOADED, told))
+            self._deliver(client, request, Refusal(OVERLOADED, told))
             return
         client.user.waiting += 1
         self._nursery.start_soon(self._work, client, request, work, fds)
@@ -158,7 +187,7 @@ class Intake:
             if not client.is_closed:
                 with contextlib.suppress(OSError):
                     stopping = Refusal(OVERLOADED, "the broker is stopping; try again")
-                    self._deliver(client, request.request_id, stopping)
+                    self._deliver(client, request, stopping)
             raise
         except OSError as error:
             log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
@@ -177,7 +206,7 @@ class Intake:
                 outcome = self._handler.try_open(client.peer, request, fds)
                 missing = isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE
                 if not missing or trio.current_time() >= deadline:
-                    self._deliver(client, request.request_id, outcome)
+                    self._deliver(client, request, outcome)
                     return
                 with trio.move_on_at(min(deadline, trio.current_time() + _RECHECK_S)):
                     await trio.lowlevel.wait_readable(changes.fd)

@@ -80,3 +80,8 @@ KINDS = tuple(dict.fromkeys(sorted(KIND_OF_TRIPLE.values())))
 def triples_of(kind: str) -> list[Triple]:
     """List what socket(2) is called with for a kind."""
     return [triple for triple, name in KIND_OF_TRIPLE.items() if name == kind]
+
+
+def is_inet(kind: str) -> bool:
+    """Tell whether sockets of this kind speak IP."""
+    return kind in PORT_KINDS or kind == "icmp" or kind.startswith("raw:")

@@ -55,7 +55,7 @@ def check_name(name: str) -> NamespaceName:
     Raises:
         NamespaceNotFoundError: it can't, and so there is no such namespace.
     """
-    if name in ("", ".", "..") or name[0] == "@" or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
+    if name in ("", ".", "..") or name[0] == "@" or "/" in name or "\0" in name or len(name.encode()) > 255:
         raise NamespaceNotFoundError("this can't be the name of a namespace")
     return NamespaceName(name)
 
@@ -70,7 +70,7 @@ def open_namespace(name: NamespaceName) -> int:
     Source: setns(2); entries are pinned by ip-netns(8), which creates the file first, with mode 0, and mounts after.
     """
     try:
-        return os.open(f"{NETNS_DIRECTORY}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in DESCRIPTORS_USED_UP:
             raise
@@ -160,18 +160,25 @@ def _namespace_id(namespace_fd: int) -> int | None:
     return number
 
 
+def _path(name: str) -> bytes:
+    # As bytes: names are UTF-8 here, whatever the locale says.
+    return f"{NETNS_DIRECTORY}/{name}".encode()
+
+
 def list_names() -> list[str]:
-    """List the entries of NETNS_DIRECTORY; none when it does not exist (yet)."""
+    """List the entries of NETNS_DIRECTORY; none when it does not exist (yet). What is no UTF-8 can't be named."""
     try:
-        return os.listdir(NETNS_DIRECTORY)
+        entries = os.listdir(_path(""))
     except FileNotFoundError:
         return []
+    decoded = [entry.decode(errors="ignore") for entry in entries]
+    return [name for name, entry in zip(decoded, entries, strict=True) if name.encode() == entry]
 
 
 def identity(name: str) -> tuple[int, int] | None:
     """Give the device and inode of a named entry, which identify its namespace as long as that exists."""
     try:
-        status = os.stat(f"{NETNS_DIRECTORY}/{name}")
+        status = os.stat(_path(name))
     except OSError:
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -12,6 +12,7 @@ from nsbroker.wire import Address, SocketSpec
 
 from .credentials import Credentials
 from .kinds import Triple
+from .linklayer import bind_everywhere
 from .netns import Gate, NamespaceNotFoundError
 from .policy.options import ORDINARY_OPTIONS
 from .session import PlannedSocket
@@ -69,7 +70,7 @@ class Opener:
         """
         made: _Made = []
         try:
-            self._credentials.as_owner(uid, gid, partial(self._make_all, groups, made))
+            self._credentials.as_owner(uid, gid, partial(self._make_all, groups, uid, made))
             cookies = self._verify_all(groups, made)
             self._prepare(made)
             opened = [_describe(planned, sock, cookies[planned.position]) for planned, sock in made]
@@ -80,23 +81,23 @@ class Opener:
         opened.sort(key=_by_index)
         return opened
 
-    def _make_all(self, groups: Sequence[tuple[int, Sequence[PlannedSocket]]], made: _Made) -> None:
+    def _make_all(self, groups: Sequence[tuple[int, Sequence[PlannedSocket]]], uid: int, made: _Made) -> None:
         for namespace_fd, planned in groups:
             try:
-                self._gate.call_inside(namespace_fd, partial(self._make, planned, made))
+                self._gate.call_inside(namespace_fd, partial(self._make, planned, uid, made))
             except NamespaceNotFoundError as error:
                 error.position = planned[0].position
                 raise
 
-    def _make(self, group: Sequence[PlannedSocket], made: _Made) -> None:
+    def _make(self, group: Sequence[PlannedSocket], uid: int, made: _Made) -> None:
         for planned in group:
             if self.unsupported and (number := self.unsupported.get(_triple(planned.spec))):
                 raise OpenError(planned.position, OSError(number, os.strerror(number)))
             create = partial(socket.SocketType, *planned.spec[1:4])
             try:
-                # A netlink socket lends its opener's capabilities to each later message, whoever sends it.
+                # A netlink socket lends its opener's power to each later message, whoever sends it.
                 netlink = planned.spec.family == _AF_NETLINK
-                sock = self._credentials.without_capabilities(create) if netlink else create()
+                sock = self._credentials.without_power(uid, create) if netlink else create()
             except OSError as error:
                 raise OpenError(planned.position, error) from error
             made.append((planned, sock))
@@ -145,15 +146,20 @@ def _each(made: Iterable[tuple[PlannedSocket, socket.SocketType]], step: Callabl
 def _set_privileged_options(planned: PlannedSocket, sock: socket.SocketType) -> None:
     for level, name, value in planned.spec.options:
         if (level, name) not in ORDINARY_OPTIONS:
-            sock.setsockopt(level, name, value)
+            sock.setsockopt(level, name, _as_c_int(value))
 
 
 def _do_unprivileged(planned: PlannedSocket, sock: socket.SocketType) -> None:
     for level, name, value in planned.spec.options:
         if (level, name) in ORDINARY_OPTIONS:
-            sock.setsockopt(level, name, value)
+            sock.setsockopt(level, name, _as_c_int(value))
     if planned.spec.bind is not None and not planned.binds_as_root:
         _bind(planned, sock)
+
+
+def _as_c_int(value: int | bytes) -> int | bytes:
+    """Give the bits of an option's value as an int of C: Python raises no OSError for what does not fit one."""
+    return value - 2**32 if isinstance(value, int) and value >= 2**31 else value
 
 
 def _bind_as_root_and_listen(planned: PlannedSocket, sock: socket.SocketType) -> None:
@@ -168,6 +174,8 @@ def _bind(planned: PlannedSocket, sock: socket.SocketType) -> None:
     if isinstance(address, bytes):
         # An abstract name begins with NUL; no name at all means that the kernel chooses one.
         sock.bind(b"\0" + address if address else b"")
+    elif address is not None and planned.kind == "packet" and not address[0]:
+        bind_everywhere(sock.fileno(), address[1])
     elif address is not None:
         # Hosts were checked to be numeric, so that Python has nothing to look up.
         sock.bind(address)
@@ -179,9 +187,7 @@ def _describe(planned: PlannedSocket, sock: socket.SocketType, netns: int) -> Op
 
 
 def _name(planned: PlannedSocket, sock: socket.SocketType) -> Address:
+    if planned.kind == "packet" and planned.spec.bind is not None:
+        return planned.spec.bind  # the kernel's own name for the interface may be no text
     name = sock.getsockname()
-    if planned.spec.family == _AF_UNIX:
-        return bytes(name[1:])
-    if planned.kind == "packet":
-        return str(name[0]), int(name[1])
-    return tuple(name)
+    return bytes(name[1:]) if planned.spec.family == _AF_UNIX else tuple(name)

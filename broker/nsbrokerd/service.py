@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from .audit import Audit
-from .closer import Closer
+from .closer import INTERRUPT, Closer
 from .config import Config, ConfigError, Limits
 from .credentials import Credentials
 from .descriptors import SentNamespaces
@@ -32,6 +32,8 @@ from .peer import untrusted_uid
 
 _DESCRIPTORS_BESIDE_CLIENTS = 1024
 """For the sockets and namespaces of the requests that are being served."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger()
 
@@ -60,12 +62,18 @@ class Service:
         if listener is None:
             self._own = OwnListener(self._config.socket_path, self._config.socket_gid)
             listener = self._own.sock
+        signal.signal(INTERRUPT, lambda _number, _frame: None)
         limits = _raise_descriptor_limit(self._config.limits)
         self._hub = Hub(listener, Intake(self._handler, Closer()), limits, untrusted_uid())
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what is in flight."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        # What comes while it stops goes back to the handlers of before, and shall not cut it short: so they are none.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        with trio.open_signal_receiver(*_SIGNALS) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._hub.run)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbroker.listening import bind_address, listener_spec
-from nsbroker.numeric import candidates, numeric_address, numeric_host, numeric_port
+from nsbroker.numeric import numeric_address, numeric_host, numeric_port
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -100,14 +100,6 @@ def test_port_is_a_number() -> None:
         numeric_port("http")
     with pytest.raises(OverflowError):
         numeric_port(65536)
-
-
-def test_hosts_to_connect_to() -> None:
-    assert candidates("10.0.0.1") == [(V4, "10.0.0.1")]
-    assert candidates("fe80::1%eth0") == [(V6, "fe80::1%eth0")]
-    assert candidates("localhost") == candidates(None) == [(V6, "::1"), (V4, "127.0.0.1")]
-    with pytest.raises(socket.gaierror):
-        candidates("example.com")
 
 
 def test_listener_spec_has_the_socket_modules_defaults() -> None:

@@ -6,6 +6,7 @@ import threading
 from queue import SimpleQueue
 
 from nsbrokerd.closer import MAX_PENDING_FOR_USER, Closer
+from shared import wait_until
 
 LIMIT_S = 30
 
@@ -44,3 +45,35 @@ def test_an_error_of_close_ends_nothing() -> None:
     closer = Closer(close)
     closer.take_fds(1000, [1, 2])
     assert [closed.get(timeout=LIMIT_S) for _ in range(2)] == [1, 2]
+
+
+def test_a_user_that_hangs_its_closer_hangs_nobody_elses() -> None:
+    release = threading.Event()
+    closed: SimpleQueue[int] = SimpleQueue()
+
+    def close(fd: int) -> None:
+        if fd == 1:
+            release.wait(LIMIT_S)
+        closed.put(fd)
+
+    closer = Closer(close, close)
+    closer.take_fds(1000, [1])
+    closer.take_fds(1001, [2])
+    closer.take_connection(1000, 3)
+    assert {closed.get(timeout=LIMIT_S) for _ in range(2)} == {2, 3}
+    release.set()
+    assert closed.get(timeout=LIMIT_S) == 1
+
+
+def test_connections_are_counted_until_they_are_closed() -> None:
+    release = threading.Event()
+
+    def drop(_fd: int) -> None:
+        release.wait(LIMIT_S)
+
+    closer = Closer(drop=drop)
+    closer.take_connection(1000, 1)
+    closer.take_connection(1001, 2)
+    assert closer.connections == 2
+    release.set()
+    wait_until(lambda: closer.connections == 0)

@@ -207,3 +207,54 @@ def test_discarded_descriptor_is_released(pair: Pair) -> None:
     fdpass.discard_packet(pair[1])
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+def test_copied_descriptors_stay_in_their_packet(pair: Pair, pipes: list[int]) -> None:
+    """They are close-on-exec, and the packet can still be taken with all it brings."""
+    fdpass.lend_packet(pair[0], b"packet", pipes[:3])
+    copies, more_came = fdpass.copy_fds(pair[1], 3)
+    assert not more_came
+    assert all(map(same_file, copies, pipes[:3]))
+    assert not any(os.get_inheritable(fd) for fd in copies)
+    packet, fds = fdpass.take_packet(pair[1], 100, 3)
+    assert packet == b"packet"
+    for fd in copies + fds:
+        os.close(fd)
+
+
+def test_copies_are_no_more_than_asked_for(pair: Pair, pipes: list[int]) -> None:
+    fdpass.lend_packet(pair[0], b"packet", pipes[:4])
+    before = open_descriptors()
+    copies, more_came = fdpass.copy_fds(pair[1], 3)
+    assert more_came
+    assert len(open_descriptors()) - len(before) == len(copies)
+    for fd in copies:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("packets", [[b""], [b"x"], [b"", b"x"]])
+def test_hang_up_tells_whether_packets_are_left(pair: Pair, packets: list[bytes]) -> None:
+    """Empty ones too, whether the other end is there or not; and it gets what was sent to it before."""
+    fdpass.lend_packet(pair[1], b"reply")
+    for packet in packets:
+        fdpass.lend_packet(pair[0], packet)
+    assert fdpass.hang_up(pair[1])
+    for _ in packets:
+        fdpass.discard_packet(pair[1])
+    assert not fdpass.hang_up(pair[1])
+    assert fdpass.take_packet(pair[0], 100, 0)[0] == b"reply"
+    with pytest.raises(BrokenPipeError):
+        fdpass.lend_packet(pair[0], b"more")
+    pair[0].close()
+    assert not fdpass.hang_up(pair[1])
+
+
+def test_dropped_connection_delivers_its_last_replies(pair: Pair, pipes: list[int]) -> None:
+    """Though it had packets left, for which close(2) alone would tell the other end ECONNRESET."""
+    fdpass.lend_packet(pair[1], b"reply")
+    fdpass.lend_packet(pair[0], b"", pipes[:2])
+    fdpass.lend_packet(pair[0], b"request", pipes[:2])
+    fdpass.hang_up(pair[1])
+    fdpass.drop_connection(pair[1].detach())
+    assert fdpass.take_packet(pair[0], 100, 0)[0] == b"reply"
+    assert fdpass.take_packet(pair[0], 100, 0)[0] == b""

@@ -15,6 +15,10 @@ import pytest
 PURE = (
     "nsbroker.wire",
     "nsbroker.errors",
+    "nsbroker.supervise.bpf",
+    "nsbroker.supervise.calls",
+    "nsbroker.supervise.failures",
+    "nsbroker.supervise.filter",
     "nsbrokerd.policy",
     "nsbrokerd.config",
     "nsbrokerd.session",
@@ -90,6 +94,10 @@ def names_used(module: str) -> set[str]:
     return used
 
 
+FRAMEWORKS = ("nsbroker.adapters", "nsbroker.async_client.anyio", "nsbroker.async_client.trio")
+"""What may import a framework: each its own, and nobody imports them who does not use it."""
+
+
 @pytest.mark.parametrize("module", [module for module in ALL if is_in(module, PURE)])
 def test_pure_module_imports_pure_ones_alone(module: str) -> None:
     for name in imports(module):
@@ -127,7 +135,7 @@ def test_one_file_of_each_side_touches_descriptors_in_packets() -> None:
 @pytest.mark.parametrize("module", CLIENT)
 def test_client_never_imports_the_daemon(module: str) -> None:
     """Nor what the daemon is made of; an adapter may import the framework that it is for."""
-    foreign = {"nsbrokerd", "pyroute2"} if is_in(module, ("nsbroker.adapters",)) else {"nsbrokerd", "pyroute2", "trio"}
+    foreign = {"nsbrokerd", "pyroute2"} if is_in(module, FRAMEWORKS) else {"nsbrokerd", "pyroute2", "trio"}
     assert {name.partition(".")[0] for name in imports(module)} & foreign == set()
 
 
@@ -139,7 +147,7 @@ def test_daemon_takes_from_the_client_what_is_shared(module: str) -> None:
 
 def test_client_imports_where_the_daemon_needs_are_not_installed() -> None:
     """Every module of the package loads without trio, pyroute2 and structlog; importing it alone loads nothing else."""
-    modules = [module for module in CLIENT if not is_in(module, ("nsbroker.adapters",)) and "__main__" not in module]
+    modules = [module for module in CLIENT if not is_in(module, FRAMEWORKS) and "__main__" not in module]
     code = (
         "import importlib, sys\n"
         "for missing in ('trio', 'pyroute2', 'structlog', 'nsbrokerd'): sys.modules[missing] = None\n"

@@ -47,6 +47,11 @@ def test_namespace_list_decodes_to_itself(answer: wire.NamespaceList) -> None:
     assert wire.decode_namespaces(wire.encode_namespaces(answer)) == answer
 
 
+@given(some.resolver_files)
+def test_resolver_files_decode_to_themselves(answer: wire.ResolverFiles) -> None:
+    assert wire.decode_resolver_files(wire.encode_resolver_files(answer)) == answer
+
+
 @given(some.hostile(some.requests.map(wire.encode_request)))
 def test_any_bytes_are_a_request_or_a_protocol_error(packet: bytes) -> None:
     """No bytes make the broker's decoder raise anything else, and an error says what can be answered."""

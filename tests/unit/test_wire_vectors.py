@@ -33,13 +33,19 @@ def from_json(value: object) -> object:
 def request_of(means: dict) -> wire.Request:
     if means["op"] == "namespaces":
         return wire.NamespacesRequest(means["id"])
+    if means["op"] == "resolver":
+        return wire.ResolverRequest(means["id"], namespace_of(means))
     return wire.OpenRequest(means["id"], tuple(spec_of(spec) for spec in means["sockets"]), means["wait"])
 
 
 def spec_of(spec: dict) -> wire.SocketSpec:
-    fields = {**spec, "namespace": spec["ns"]["fd"] if isinstance(spec["ns"], dict) else spec["ns"]}
+    fields = {**spec, "namespace": namespace_of(spec)}
     del fields["ns"]
     return wire.SocketSpec(**fields)
+
+
+def namespace_of(means: dict) -> wire.NamespaceRef:
+    return means["ns"]["fd"] if isinstance(means["ns"], dict) else means["ns"]
 
 
 def reply_of(means: dict) -> wire.Reply:
@@ -96,6 +102,15 @@ def test_namespaces(vector: dict) -> None:
         return
     with pytest.raises(wire.ProtocolError):
         wire.decode_namespaces(bytes.fromhex(vector["packet"]))
+
+
+@pytest.mark.parametrize("vector", vectors("resolver.json"))
+def test_resolver_files(vector: dict) -> None:
+    if "error" not in vector:
+        check(vector, wire.decode_resolver_files, wire.encode_resolver_files, lambda means: wire.ResolverFiles(**means))
+        return
+    with pytest.raises(wire.ProtocolError):
+        wire.decode_resolver_files(bytes.fromhex(vector["packet"]))
 
 
 def test_files_are_what_the_script_writes() -> None:

@@ -43,7 +43,9 @@ def specs(draw: st.DrawFn) -> wire.SocketSpec:
 
 waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
 open_requests = st.builds(wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits)
-requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids))
+resolver_requests = st.builds(wire.ResolverRequest, ids, st.one_of(st.text(max_size=255), st.just(0)))
+requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids), resolver_requests)
+resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts)
 
 names = st.one_of(st.none(), v4, v6, abstract, packet)
 opened = st.lists(st.builds(wire.OpenedSocket, cookies, cookies, names), min_size=1, max_size=8).map(tuple)
@@ -82,7 +84,8 @@ values = st.recursive(
 """Anything that msgpack can carry."""
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
-        "options", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces"]  # fmt: skip
+        "options", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces",
+        "resolv_conf", "hosts", "origin"]  # fmt: skip
 
 
 def _nearly(inner: st.SearchStrategy) -> st.SearchStrategy:

@@ -128,3 +128,12 @@ NAMESPACES = [
     bad_answer("grant -1", [GRANT], [["blue", [-1]]]),
     bad_answer("a namespace as bytes", [GRANT], [[b"blue", [0]]]),
 ]
+
+FILES = {"resolv_conf": "nameserver 192.0.2.53\n", "hosts": "", "origin": "/etc/netns/blue/resolv.conf"}
+
+RESOLVER = [
+    good("the files of a namespace", FILES, FILES),
+    bad("an unknown key", {**FILES, "services": ""}),
+    bad("no hosts", {key: text for key, text in FILES.items() if key != "hosts"}),
+    bad("a text as bytes", {**FILES, "hosts": b""}),
+]

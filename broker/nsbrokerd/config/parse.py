@@ -62,7 +62,9 @@ def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], 
     """
     problems: list[Problem] = []
     tables = [Table(name, "", _parse_toml(name, text, problems), problems) for name, text in (main, *grant_files)]
-    settings = _read_settings(tables[0], accounts)
+    # Of a main file that can't be parsed no default is judged: it may say something else.
+    is_main_parsed = not any(problem.file == main[0] for problem in problems)
+    settings = _read_settings(tables[0], accounts) if is_main_parsed else {}
     grants = [grant for table in tables for grant in read_grants(table, accounts)]
     for table in tables:
         table.refuse_the_rest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nsbroker.wire import SocketSpec
 
-from ..kinds import PORT_KINDS
+from ..kinds import PORT_KINDS, is_inet
 from .grant import Grant
 from .options import UnknownOptionError, classify
 from .subject import Subject
@@ -59,6 +59,13 @@ class Policy:
                 return decision
             refused = refused or decision
         return refused or Deny("the namespace that was sent has no name, and is none that a grant allows")
+
+    def decide_lookup(self, subject: Subject, namespaces: Sequence[str]) -> Allow | Deny:
+        """Decide whether this subject may know how names are looked up there: who has any IP socket there may."""
+        for grant in self.grants_of(subject):
+            if any(map(grant.namespaces.covers, namespaces)) and any(map(is_inet, grant.kinds)):
+                return Allow(grant)
+        return Deny(f"no grant of uid {subject.uid} has IP sockets in this namespace")
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
         """List the grants that are for this subject."""

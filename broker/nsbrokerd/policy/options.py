@@ -12,6 +12,7 @@ from dataclasses import dataclass
 # Source: include/uapi/asm-generic/socket.h, linux/in.h, linux/in6.h; Python 3.11 lacks some of the names.
 SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6, IPPROTO_SCTP = 1, 0, 6, 41, 132
 SO_MARK, SO_BINDTODEVICE, IP_TRANSPARENT, IPV6_TRANSPARENT = 36, 25, 19, 75
+_MAX_INTERFACE_BYTES = 15  # IFNAMSIZ less the NUL
 
 ORDINARY_OPTIONS: dict[tuple[int, int], str] = {
     (SOL_SOCKET, 2): "SO_REUSEADDR",
@@ -72,7 +73,10 @@ def classify(level: int, name: int, value: int | bytes) -> PrivilegedOption | No
     if (level, name) == (SOL_SOCKET, SO_MARK) and type(value) is int and 0 <= value < 2**32:
         return PrivilegedOption("mark", f"{value:#x}")
     if (level, name) == (SOL_SOCKET, SO_BINDTODEVICE) and type(value) is bytes:
-        return PrivilegedOption("bind_device", value.rstrip(b"\0").decode(errors="replace"))
+        device = value.rstrip(b"\0")
+        # The kernel stops at the first NUL and after 15 bytes: what is compared must be what it reads.
+        if b"\0" not in device and len(device) <= _MAX_INTERFACE_BYTES:
+            return PrivilegedOption("bind_device", device.decode(errors="replace"))
     if (level, name) in ((IPPROTO_IP, IP_TRANSPARENT), (IPPROTO_IPV6, IPV6_TRANSPARENT)) and value in (0, 1):
         return PrivilegedOption("transparent", "")
     raise UnknownOptionError(f"option {name} of level {level} with this value is none that the broker sets")

@@ -26,9 +26,18 @@ from .messages import (
     ProtocolError,
     Reply,
     Request,
+    ResolverFiles,
+    ResolverRequest,
     SocketSpec,
 )
-from .replies import decode_namespaces, decode_reply, encode_namespaces, encode_reply
+from .replies import (
+    decode_namespaces,
+    decode_reply,
+    decode_resolver_files,
+    encode_namespaces,
+    encode_reply,
+    encode_resolver_files,
+)
 from .requests import decode_request, encode_request, named_descriptors
 
 __all__ = [
@@ -58,12 +67,16 @@ __all__ = [
     "ProtocolError",
     "Reply",
     "Request",
+    "ResolverFiles",
+    "ResolverRequest",
     "SocketSpec",
     "decode_namespaces",
     "decode_reply",
     "decode_request",
+    "decode_resolver_files",
     "encode_namespaces",
     "encode_reply",
     "encode_request",
+    "encode_resolver_files",
     "named_descriptors",
 ]

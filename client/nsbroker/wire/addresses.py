@@ -14,7 +14,7 @@ _AF_INET6 = int(socket.AF_INET6)
 _AF_PACKET = int(socket.AF_PACKET)
 
 MAX_INTERFACE_BYTES = 15
-"""Kernel limit: IFNAMSIZ less the NUL."""
+"""Kernel limit: IFNAMSIZ less the NUL. No bytes at all mean every interface."""
 
 
 def decode_address(value: Value, family: int) -> Address:
@@ -53,7 +53,7 @@ def _decode_packet(value: Value) -> Address:
     if type(value) is not list or len(value) != 2:
         raise ProtocolError(f"an address of AF_PACKET is [interface, protocol], got {shorten(value)}")
     interface = expect_str(value[0], "interface")
-    if not 1 <= len(interface.encode()) <= MAX_INTERFACE_BYTES or "\0" in interface or "/" in interface:
+    if len(interface.encode()) > MAX_INTERFACE_BYTES or "\0" in interface or "/" in interface:
         raise ProtocolError(f"{shorten(interface)} is no interface name")
     return interface, expect_int(value[1], 0, 65535, "protocol")
 

@@ -45,6 +45,13 @@ class NamespacesRequest(Record):
     request_id: int
 
 
+class ResolverRequest(Record):
+    """Asks for the files by which names are looked up in a namespace."""
+
+    request_id: int
+    namespace: NamespaceRef
+
+
 class OpenedSocket(Record):
     """One socket of a reply: SO_COOKIE, SO_NETNS_COOKIE, and where it is bound if the broker bound it."""
 
@@ -93,7 +100,15 @@ class NamespaceList(Record):
     namespaces: tuple[tuple[str, tuple[int, ...]], ...]
 
 
-Request = OpenRequest | NamespacesRequest
+class ResolverFiles(Record):
+    """The answer to `ResolverRequest`: the files' texts, and the path of the first, which says whose they are."""
+
+    resolv_conf: str
+    hosts: str
+    origin: str
+
+
+Request = OpenRequest | NamespacesRequest | ResolverRequest
 Reply = OpenReply | BlobReply | ErrorReply
 
 BAD_REQUEST = "bad-request"

@@ -15,6 +15,7 @@ from .messages import (
     OpenReply,
     ProtocolError,
     Reply,
+    ResolverFiles,
 )
 from .packet import Value, expect_int, expect_list, expect_str, pack, refuse_unknown_keys, shorten, unpack
 
@@ -24,6 +25,7 @@ _ERROR_REPLY_KEYS = frozenset({"id", "error"})
 _SOCKET_KEYS = frozenset({"cookie", "netns", "name"})
 _ERROR_KEYS = frozenset({"code", "errno", "message", "index"})
 _LIST_KEYS = frozenset({"grants", "namespaces"})
+_RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin"})
 _GRANT_KEYS = frozenset({"name", "sockets", "bind", "options"})
 _UINT64_MAX = 2**64 - 1
 
@@ -157,3 +159,20 @@ def _decode_entry(value: Value, grants: int) -> tuple[str, tuple[int, ...]]:
         raise ProtocolError(f"a namespace is [name, grants], got {shorten(value)}")
     numbers = expect_list(indices, "grants of a namespace")
     return expect_str(name, "name"), tuple(expect_int(number, 0, grants - 1, "grant") for number in numbers)
+
+
+def encode_resolver_files(files: ResolverFiles) -> bytes:
+    """Encode the blob that answers a `ResolverRequest`."""
+    return pack({"resolv_conf": files.resolv_conf, "hosts": files.hosts, "origin": files.origin}, MAX_BLOB_BYTES)
+
+
+def decode_resolver_files(blob: bytes) -> ResolverFiles:
+    """Read the blob that answers a `ResolverRequest`.
+
+    Raises:
+        ProtocolError: anything that PROTOCOL.md does not allow.
+    """
+    message = unpack(blob, MAX_BLOB_BYTES)
+    refuse_unknown_keys(message, _RESOLVER_KEYS, "the answer")
+    resolv_conf, hosts, origin = (expect_str(message.get(key), key) for key in ("resolv_conf", "hosts", "origin"))
+    return ResolverFiles(resolv_conf, hosts, origin)

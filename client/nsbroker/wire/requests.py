@@ -25,12 +25,14 @@ from .messages import (
     Option,
     ProtocolError,
     Request,
+    ResolverRequest,
     SocketSpec,
 )
 from .packet import Value, expect_int, expect_list, pack, refuse_unknown_keys, shorten, unpack
 
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
 _NAMESPACES_KEYS = frozenset({"v", "id", "op"})
+_RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
 _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options"})
 _FD_KEYS = frozenset({"fd"})
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
@@ -45,6 +47,9 @@ def encode_request(request: Request) -> bytes:
     """
     if isinstance(request, NamespacesRequest):
         return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "namespaces"})
+    if isinstance(request, ResolverRequest):
+        namespace = _encode_namespace(request.namespace)
+        return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "resolver", "ns": namespace})
     message: dict[str, Value] = {
         "v": PROTOCOL_VERSION,
         "id": request.request_id,
@@ -57,8 +62,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def _encode_spec(spec: SocketSpec) -> Value:
-    namespace: Value = spec.namespace if type(spec.namespace) is str else {"fd": spec.namespace}
-    message: dict[str, Value] = {"ns": namespace, "family": spec.family, "type": spec.type}
+    message: dict[str, Value] = {"ns": _encode_namespace(spec.namespace), "family": spec.family, "type": spec.type}
     if spec.proto:
         message["proto"] = spec.proto
     if spec.bind is not None:
@@ -68,6 +72,10 @@ def _encode_spec(spec: SocketSpec) -> Value:
     if spec.options:
         message["options"] = [list(option) for option in spec.options]
     return message
+
+
+def _encode_namespace(namespace: NamespaceRef) -> Value:
+    return namespace if type(namespace) is str else {"fd": namespace}
 
 
 def decode_request(packet: bytes) -> Request:
@@ -97,6 +105,9 @@ def _decode_known(message: dict[str, Value], request_id: int) -> Request:
     if operation == "namespaces":
         refuse_unknown_keys(message, _NAMESPACES_KEYS, "the request")
         return NamespacesRequest(request_id)
+    if operation == "resolver":
+        refuse_unknown_keys(message, _RESOLVER_KEYS, "the request")
+        return ResolverRequest(request_id, _decode_namespace(message.get("ns")))
     raise ProtocolError(f"unknown op {shorten(operation)}")
 
 
@@ -182,7 +193,11 @@ def named_descriptors(request: Request) -> int:
     """
     if isinstance(request, NamespacesRequest):
         return 0
-    named = {spec.namespace for spec in request.sockets if type(spec.namespace) is int}
+    if isinstance(request, ResolverRequest):
+        namespaces: tuple[NamespaceRef, ...] = (request.namespace,)
+    else:
+        namespaces = tuple(spec.namespace for spec in request.sockets)
+    named = {namespace for namespace in namespaces if type(namespace) is int}
     if named and named != set(range(len(named))):
         raise ProtocolError("the indices of the descriptors must start at 0 without a gap", request_id=request[0])
     return len(named)

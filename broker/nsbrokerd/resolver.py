@@ -1,0 +1,49 @@
+"""The files by which names are looked up in a namespace: those of /etc/netns/NAME first, as `ip netns exec` has it.
+
+The client may not be able to read them, or has others at these paths (in a container). The broker hands out the
+texts, and looks up nothing itself. Source: ip-netns(8), resolv.conf(5), hosts(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from nsbroker.wire import ResolverFiles
+
+MAX_FILE_BYTES = 2**20
+"""A larger file is refused: it is read while everybody waits."""
+
+
+def read_resolver_files(names: Iterable[str], etc: Path = Path("/etc")) -> ResolverFiles:
+    """Read resolv.conf and hosts for the first of the names that has them, each by itself; else the system's.
+
+    A file that does not exist is empty: look-ups then use the name server of the namespace's own loopback.
+
+    Args:
+        names: checked names of the namespace; special ones such as "@host" have no files of their own.
+        etc: where to look.
+
+    Raises:
+        OSError: one is there and can't be read, or is larger than MAX_FILE_BYTES (EFBIG).
+    """
+    directories = [etc / "netns" / name for name in names if not name.startswith("@")] + [etc]
+    resolv_conf, origin = _read_first([directory / "resolv.conf" for directory in directories])
+    hosts, _ = _read_first([directory / "hosts" for directory in directories])
+    return ResolverFiles(resolv_conf, hosts, str(origin))
+
+
+def _read_first(paths: list[Path]) -> tuple[str, Path]:
+    for path in paths:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        with open(fd, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise OSError(errno.EFBIG, f"{path} is larger than {MAX_FILE_BYTES} bytes")
+        return data.decode(errors="replace"), path
+    return "", paths[-1]

@@ -1,0 +1,53 @@
+"""Which files say how names are looked up in a namespace."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from nsbroker.wire import ResolverFiles
+from nsbrokerd.resolver import MAX_FILE_BYTES, read_resolver_files
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_files_of_the_namespace_come_before_those_of_the_system(tmp_path: Path) -> None:
+    """Each file by itself, as ip-netns(8) mounts them."""
+    write(tmp_path / "resolv.conf", "system")
+    write(tmp_path / "hosts", "system's hosts")
+    write(tmp_path / "netns/blue/resolv.conf", "blue")
+    expected = ResolverFiles("blue", "system's hosts", str(tmp_path / "netns/blue/resolv.conf"))
+    assert read_resolver_files(["blue"], tmp_path) == expected
+    assert read_resolver_files(["red"], tmp_path).resolv_conf == "system"
+    assert read_resolver_files(["red", "blue"], tmp_path) == expected
+
+
+def test_host_has_the_files_of_the_system_whatever_is_called_alike(tmp_path: Path) -> None:
+    write(tmp_path / "resolv.conf", "system")
+    write(tmp_path / "netns/@host/resolv.conf", "trap")
+    assert read_resolver_files(["@host"], tmp_path).resolv_conf == "system"
+
+
+def test_missing_files_are_empty(tmp_path: Path) -> None:
+    assert read_resolver_files(["blue"], tmp_path) == ResolverFiles("", "", str(tmp_path / "resolv.conf"))
+
+
+def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_bytes(b"127.0.0.1 caf\xe9\n")
+    assert read_resolver_files([], tmp_path).hosts == "127.0.0.1 caf\N{REPLACEMENT CHARACTER}\n"
+
+
+def test_huge_file_is_refused_and_a_pipe_never_waited_for(tmp_path: Path) -> None:
+    write(tmp_path / "resolv.conf", "#" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(OSError, match="larger") as caught:
+        read_resolver_files([], tmp_path)
+    assert caught.value.errno == errno.EFBIG
+    (tmp_path / "resolv.conf").unlink()
+    os.mkfifo(tmp_path / "resolv.conf")
+    assert read_resolver_files([], tmp_path).resolv_conf == ""

@@ -1,0 +1,117 @@
+"""What a call of socket(2) under `nsbroker-get run` asks the broker for, and what the program is told if it fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from nsbroker.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
+from nsbroker.supervise.calls import Unsupported, descriptor_flags, read_spec
+from nsbroker.supervise.failures import errno_of, line_of
+from nsbroker.wire.messages import OpenRequest, SocketSpec
+from nsbroker.wire.requests import decode_request, encode_request
+
+INET, INET6, NETLINK, PACKET = 2, 10, 16, 17
+STREAM, DGRAM, RAW = 1, 2, 3
+CLOEXEC, NONBLOCK = 0o2000000, 0o4000
+
+
+def as_register(number: int) -> int:
+    return number % 2**64
+
+
+def spec_of(family: int, kind: int, proto: int) -> SocketSpec:
+    args = tuple(as_register(arg) for arg in (family, kind, proto, 7, 8, 9))
+    spec = read_spec("blue", args)
+    request = OpenRequest(1, (spec,))
+    assert decode_request(encode_request(request)) == request, "the broker must be able to read it"
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "proto"),
+    [
+        (INET, STREAM, 0),
+        (INET6, DGRAM, 17),
+        (INET, STREAM, 262),
+        (INET, DGRAM, 1),
+        (INET, RAW, 255),
+        (NETLINK, RAW, 0),
+        (NETLINK, DGRAM, 16),
+        (PACKET, RAW, 0),
+    ],
+)
+def test_the_same_socket_is_asked_for(family: int, kind: int, proto: int) -> None:
+    assert spec_of(family, kind, proto) == SocketSpec("blue", family, kind, proto)
+    assert spec_of(family, kind | CLOEXEC, proto) == SocketSpec("blue", family, kind, proto)
+    assert spec_of(family, kind | CLOEXEC | NONBLOCK, proto) == SocketSpec("blue", family, kind | NONBLOCK, proto)
+
+
+def test_close_on_exec_is_the_descriptors_and_not_the_sockets() -> None:
+    assert descriptor_flags((INET, STREAM | CLOEXEC, 0)) == os.O_CLOEXEC
+    assert descriptor_flags((INET, STREAM | NONBLOCK, 0)) == 0
+
+
+def test_upper_halves_of_registers_mean_nothing() -> None:
+    noise = 0xABCD << 32
+    spec = read_spec("blue", (noise | INET, noise | DGRAM, noise | 17, 0, 0, 0))
+    assert spec == SocketSpec("blue", INET, DGRAM, 17)
+
+
+def test_packet_socket_gets_its_protocol_by_bind() -> None:
+    """The broker makes them without: with one, they take in packets before anyone said which."""
+    every = socket.htons(3)
+    assert spec_of(PACKET, RAW, every) == SocketSpec("blue", PACKET, RAW, 0, ("", 3))
+    # The kernel takes 16 bits of it.
+    assert spec_of(PACKET, DGRAM | CLOEXEC, 0x50000 | every) == SocketSpec("blue", PACKET, DGRAM, 0, ("", 3))
+    assert spec_of(PACKET, RAW, 0x50000) == SocketSpec("blue", PACKET, RAW, 0)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "proto", "number"),
+    [
+        (INET, STREAM | 0o1, 0, None),
+        (INET, STREAM | 0x10, 0, errno.EINVAL),
+        (INET, 11, 0, errno.EINVAL),
+        (INET, -1, 0, errno.EINVAL),
+        (INET, STREAM, -1, errno.EINVAL),
+        (INET6, STREAM, 263, errno.EINVAL),
+        (INET, STREAM, 2**31 - 1, errno.EINVAL),
+        (NETLINK, RAW, 9, errno.EPROTONOSUPPORT),  # audit: to say so is what libaudit understands
+        (NETLINK, RAW, 15, errno.EPROTONOSUPPORT),
+        (NETLINK, RAW, -1, errno.EPROTONOSUPPORT),
+        (PACKET, RAW, -1, None),
+    ],
+)
+def test_what_no_kernel_makes_is_refused_as_the_kernel_does(
+    family: int, kind: int, proto: int, number: int | None
+) -> None:
+    if number is None:
+        spec_of(family, kind, proto)
+        return
+    with pytest.raises(Unsupported) as caught:
+        spec_of(family, kind, proto)
+    assert caught.value.errno == number
+
+
+def test_refusals_of_the_broker_have_an_errno_that_programs_know_and_a_line_for_people() -> None:
+    told = {
+        "no udp sockets": (refusal("denied", "no udp sockets", 0), errno.EACCES),
+        "no such name": (refusal("no-such-namespace", "no such name", 0), errno.ENETDOWN),
+        "too many": (refusal("overloaded", "too many", None), errno.ENOBUFS),
+        "gone": (BrokerUnavailableError(errno.ECONNREFUSED, "gone"), errno.ENETDOWN),
+        "late": (BrokerUnavailableError(errno.ETIMEDOUT, "late"), errno.ENETDOWN),
+        "nonsense": (BrokerProtocolError(errno.EPROTO, "nonsense"), errno.ENETDOWN),
+        "elsewhere": (WrongNamespaceError(errno.EXDEV, "elsewhere"), errno.ENETDOWN),
+    }
+    for line, (error, number) in told.items():
+        assert (errno_of(error), line_of(error)) == (number, line)
+
+
+def test_what_the_kernel_refuses_there_is_told_as_it_is() -> None:
+    error = os_error(errno.EAFNOSUPPORT, "Address family not supported by protocol", 0)
+    assert (errno_of(error), line_of(error)) == (errno.EAFNOSUPPORT, None)
+    assert errno_of(OSError("no number at all")) == errno.EIO

@@ -1,0 +1,155 @@
+"""The seccomp filter of `nsbroker-get run`, in an interpreter of its own: what is asked, what fails, what is let be."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+import pytest
+
+from nsbroker.supervise.bpf import assemble, give, if_at_least, if_equal, load
+from nsbroker.supervise.filter import (
+    ALLOW,
+    BROKERED_FAMILIES,
+    ERRNO,
+    IO_URING_SETUP,
+    LOCAL_FAMILIES,
+    MACHINES,
+    NOTIFY,
+    X32_BIT,
+    Machine,
+    assemble_filter,
+)
+
+ABSENT = ERRNO | errno.ENOSYS
+NO_FAMILY = ERRNO | errno.EAFNOSUPPORT
+X86, ARM = MACHINES["x86_64"], MACHINES["aarch64"]
+EVERY_CALL = range(1024)
+"""More numbers than any table has."""
+
+both = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
+
+
+def interpret(program: bytes, data: bytes) -> int:
+    """What a program gives for the data: the instructions that filters of ours have, as the kernel runs them."""
+    instructions = list(struct.iter_unpack("=HBBI", program))
+    loaded = place = 0
+    while True:
+        code, if_true, if_false, operand = instructions[place]
+        place += 1
+        if code == 0x20:
+            (loaded,) = struct.unpack_from("=I", data, operand)
+        elif code == 0x15:
+            place += if_true if loaded == operand else if_false
+        elif code == 0x35:
+            place += if_true if loaded >= operand else if_false
+        elif code == 0x06:
+            return int(operand)
+        else:
+            raise AssertionError(f"instruction {place - 1} has the unknown code {code:#x}")
+
+
+def ask(machine: Machine, number: int, first: int = 0, audit: int | None = None) -> int:
+    """What becomes of a system call: `struct seccomp_data`, as seccomp(2) has it, in an array of six arguments."""
+    data = struct.pack("=IIQ6Q", number, machine.audit if audit is None else audit, 0xDEAD, first, *[2] * 5)
+    return interpret(assemble_filter(machine), data)
+
+
+@both
+def test_every_network_family_is_asked_about(machine: Machine) -> None:
+    assert [int(family) for family in BROKERED_FAMILIES] == [2, 10, 16, 17]
+    for family in BROKERED_FAMILIES:
+        assert ask(machine, machine.socket, int(family)) == NOTIFY
+
+
+@both
+def test_local_families_stay(machine: Machine) -> None:
+    """AF_UNIX, AF_ALG and AF_VSOCK."""
+    assert [int(family) for family in LOCAL_FAMILIES] == [1, 38, 40]
+    for family in LOCAL_FAMILIES:
+        assert ask(machine, machine.socket, int(family)) == ALLOW
+
+
+@both
+def test_every_other_family_is_unknown(machine: Machine) -> None:
+    """AF_SMC, AF_RDS, AF_XDP and the others would be in the caller's own namespace; so would those of later kernels."""
+    known = {int(family) for family in (*BROKERED_FAMILIES, *LOCAL_FAMILIES)}
+    for family in [*range(256), 2**31 - 1, 2**32 - 1]:
+        if family not in known:
+            assert ask(machine, machine.socket, family) == NO_FAMILY
+
+
+@both
+def test_family_is_an_int_as_the_kernel_takes_it(machine: Machine) -> None:
+    """What is in the upper half of the register means nothing to socket(2), and so must hide nothing."""
+    assert ask(machine, machine.socket, 0xFFFFFFFF00000000 | socket.AF_INET) == NOTIFY
+    assert ask(machine, machine.socket, 1 << 32 | socket.AF_UNIX) == ALLOW
+
+
+@both
+def test_no_other_call_is_touched(machine: Machine) -> None:
+    """But for io_uring, whose rings make sockets without a system call."""
+    touched = {number for number in EVERY_CALL if ask(machine, number, int(socket.AF_INET)) != ALLOW}
+    assert touched == {machine.socket, IO_URING_SETUP}
+    assert ask(machine, IO_URING_SETUP) == ABSENT
+
+
+def test_the_numbers_are_the_kernels() -> None:
+    """Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
+    assert (X86.socket, X86.seccomp, ARM.socket, ARM.seccomp, IO_URING_SETUP) == (41, 317, 198, 277, 425)
+
+
+def test_32_bit_x86_has_all_calls_but_those_that_make_sockets() -> None:
+    """By int 0x80, from any 64-bit program too: socket, socketcall(SYS_SOCKET), io_uring_setup."""
+    i386 = 0x40000003
+    touched = {number for number in EVERY_CALL if ask(X86, number, 1, i386) != ALLOW}
+    assert touched == {359, 102, 425}
+    assert [ask(X86, number, 1, i386) for number in touched] == [ABSENT] * 3
+    for other_socketcall in range(2, 21):
+        assert ask(X86, 102, other_socketcall, i386) == ALLOW
+
+
+def test_32_bit_arm_has_all_calls_but_those_that_make_sockets() -> None:
+    touched = {number for number in EVERY_CALL if ask(ARM, number, 1, 0x40000028) != ALLOW}
+    assert touched == {281, 425}
+
+
+def test_x32_has_all_calls_but_those_that_make_sockets() -> None:
+    touched = {number for number in EVERY_CALL if ask(X86, X32_BIT | number, 2) != ALLOW}
+    assert touched == {41, 425}
+    assert [ask(X86, X32_BIT | number, 2) for number in touched] == [ABSENT] * 2
+
+
+@both
+def test_instruction_set_that_nobody_knows_has_no_calls(machine: Machine) -> None:
+    known = {machine.audit, machine.foreign_audit}
+    for audit in {0, 0xC000003E, 0xC00000B7, 0x40000003, 0x40000028, 0xFFFFFFFF} - known:
+        assert {ask(machine, number, 1, audit) for number in EVERY_CALL} == {ABSENT}
+
+
+def test_program_fits_the_kernels_limit() -> None:
+    for machine in MACHINES.values():
+        assert len(assemble_filter(machine)) % 8 == 0
+        assert len(assemble_filter(machine)) // 8 <= 4096  # BPF_MAXINSNS
+
+
+def test_assembler_counts_distances() -> None:
+    program = assemble(
+        [load(0), if_equal(1, "one"), if_at_least(7, "many"), give(10), "one", give(11), "many", give(12)]
+    )
+    results = {number: interpret(program, struct.pack("=I", number)) for number in (0, 1, 6, 7, 2**32 - 1)}
+    assert results == {0: 10, 1: 11, 6: 10, 7: 12, 2**32 - 1: 12}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        [if_equal(1, "nowhere"), give(0)],
+        ["back", load(0), if_equal(1, "back"), give(0)],
+        [if_equal(1, "far"), *[load(0)] * 256, "far", give(0)],
+    ],
+)
+def test_assembler_refuses_what_the_kernel_would_run_otherwise(program: list[object]) -> None:
+    with pytest.raises(ValueError, match="no way"):
+        assemble(program)  # type: ignore[arg-type]
