@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         WrongNamespaceError,
     )
     from .namespace import Namespace
+    from .patching import PatchError, patch
     from .servers import create_servers
     from .wire.messages import SocketSpec
 
@@ -35,16 +36,20 @@ __all__ = [
     "Error",
     "Namespace",
     "NamespaceNotFoundError",
+    "PatchError",
     "SocketSpec",
     "WrongNamespaceError",
     "create_servers",
+    "patch",
 ]
 
 _HOMES = {
     "Client": ".client",
     "Namespace": ".namespace",
     "SocketSpec": ".wire.messages",
+    "PatchError": ".patching",
     "create_servers": ".servers",
+    "patch": ".patching",
 }
 
 

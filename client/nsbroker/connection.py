@@ -1,19 +1,19 @@
 """One connection to the broker: requests go out, replies come in, and each wait for them has an end.
 
-The socket is non-blocking and every wait is a poll(2) with a deadline. SO_RCVTIMEO would save 0.3 us a request, but
-starts anew after each signal (PEP 475), so that a program with a ticking timer would hang for ever.
+The socket is non-blocking and every wait has a deadline. SO_RCVTIMEO would save 0.3 us a request, but starts anew
+after each signal (PEP 475), so that a program with a ticking timer would hang for ever.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
-from time import monotonic, sleep
+from time import monotonic
 
 from .errors import BrokerProtocolError
 from .fdpass import TruncatedError, lend_packet, take_packet
+from .waiting import READ, WRITE, DeadlineError
 from .wire.limits import MAX_PACKET_BYTES, MAX_REQUEST_ID
 from .wire.messages import ProtocolError, Reply
 from .wire.replies import decode_reply
@@ -21,8 +21,10 @@ from .wire.replies import decode_reply
 _LOST = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
 _SOCKET_TYPE = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _LONGEST_PAUSE_S = 0.05
-_LONGEST_POLL_S = 1e6
-"""poll(2) takes milliseconds as an int."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .waiting import Steps
 
 open_connections: set[Connection] = set()
 """Every connection of this process that is open; `pool` closes the copies of them in a forked child."""
@@ -30,10 +32,6 @@ open_connections: set[Connection] = set()
 
 class ConnectionLostError(Exception):
     """The broker is gone, or closed the connection. What it had not answered died with the connection."""
-
-
-class DeadlineError(Exception):
-    """The deadline passed first."""
 
 
 def identity() -> tuple[int, int, int]:
@@ -44,18 +42,20 @@ def identity() -> tuple[int, int, int]:
 class Connection:
     """A connection that exactly one call uses at a time.
 
+    It never waits: `readable` and `writable` are what to wait for.
+
     Attributes:
         owner: the process and the user that connected, as `identity` gives them. A forked child shares the socket and
             must not use it; a program that gave up root must not go on with what the broker takes for root's.
         unanswered: requests sent less replies received. Unless it is 0 the connection can't be used for another call.
     """
 
-    __slots__ = ("_readable", "_request_id", "_sock", "owner", "unanswered")
+    __slots__ = ("_request_id", "_sock", "owner", "readable", "unanswered", "writable")
 
     def __init__(self, sock: socket.SocketType) -> None:
         self._sock = sock
-        self._readable = select.poll()
-        self._readable.register(sock.fileno(), select.POLLIN)
+        self.readable = ((sock, READ),)
+        self.writable = ((sock, WRITE),)
         self._request_id = 0
         self.owner = identity()
         self.unanswered = 0
@@ -76,54 +76,44 @@ class Connection:
         self._request_id = self._request_id % MAX_REQUEST_ID + 1
         return self._request_id
 
-    def send(self, packet: bytes, fds: tuple[int, ...], deadline: float) -> None:
-        """Send a request, with copies of `fds`.
+    def send(self, packet: bytes, fds: tuple[int, ...]) -> bool:
+        """Send a request, with copies of `fds`, unless there is no room for it: then False.
 
         Raises:
             ConnectionLostError: the other end is gone.
-            DeadlineError: the broker took nothing until `deadline` (in the time of `time.monotonic`).
             OSError: as sendmsg(2), for example EBADF when one of `fds` is none.
         """
         self.unanswered += 1
-        while True:
-            try:
-                return lend_packet(self._sock, packet, fds)
-            except BlockingIOError:
-                self._await_room(deadline)
-            except OSError as error:
-                if error.errno in _LOST:
-                    raise ConnectionLostError(str(error)) from error
-                raise
+        try:
+            lend_packet(self._sock, packet, fds)
+        except BlockingIOError:
+            self.unanswered -= 1
+            return False
+        except OSError as error:
+            if error.errno in _LOST:
+                raise ConnectionLostError(str(error)) from error
+            raise
+        return True
 
-    def _await_room(self, deadline: float) -> None:
-        writable = select.poll()
-        writable.register(self._sock.fileno(), select.POLLOUT)
-        if not writable.poll(_milliseconds_until(deadline)):
-            raise DeadlineError
-
-    def receive(self, max_fds: int, deadline: float) -> tuple[Reply, list[int]]:
-        """Wait for the next reply; the caller owns the descriptors that come with it.
+    def receive(self, max_fds: int) -> tuple[Reply, list[int]] | None:
+        """Take the next reply, if there is one; the caller owns the descriptors that come with it.
 
         Raises:
             ConnectionLostError: the other end is gone.
-            DeadlineError: nothing came until `deadline`.
             BrokerProtocolError: what came is no reply, or brought more than `max_fds` descriptors. All are closed.
             OSError: EMFILE when this process has no room for the descriptors. All are closed.
         """
-        while True:
-            if not self._readable.poll(_milliseconds_until(deadline)):
-                raise DeadlineError
-            try:
-                packet, fds = take_packet(self._sock, MAX_PACKET_BYTES, max_fds)
-            except BlockingIOError:
-                continue
-            except TruncatedError as error:
-                raise _explain_truncation(error, max_fds) from error
-            except OSError as error:
-                if error.errno in _LOST:
-                    raise ConnectionLostError(str(error)) from error
-                raise
-            return self._decode(packet, fds), fds
+        try:
+            packet, fds = take_packet(self._sock, MAX_PACKET_BYTES, max_fds)
+        except BlockingIOError:
+            return None
+        except TruncatedError as error:
+            raise _explain_truncation(error, max_fds) from error
+        except OSError as error:
+            if error.errno in _LOST:
+                raise ConnectionLostError(str(error)) from error
+            raise
+        return self._decode(packet, fds), fds
 
     def _decode(self, packet: bytes, fds: list[int]) -> Reply:
         try:
@@ -140,11 +130,6 @@ class Connection:
         return reply
 
 
-def _milliseconds_until(deadline: float) -> int:
-    left_s = min(deadline - monotonic(), _LONGEST_POLL_S)
-    return int(left_s * 1000) + 1 if left_s > 0 else 0
-
-
 def _explain_truncation(error: TruncatedError, max_fds: int) -> OSError:
     # The kernel says MSG_CTRUNC both for descriptors past the room that was made and past RLIMIT_NOFILE.
     limit = os.sysconf("SC_OPEN_MAX")
@@ -154,8 +139,10 @@ def _explain_truncation(error: TruncatedError, max_fds: int) -> OSError:
     return BrokerProtocolError(errno.EPROTO, f"what came is no reply of a broker: {error}")
 
 
-def connect(path: str, deadline: float) -> Connection:
+def connect(path: str, deadline: float) -> Steps[Connection]:
     """Connect to the broker's socket; while its backlog is full (EAGAIN), try again.
+
+    By hand, since event loops take EAGAIN for EINPROGRESS, and would report success.
 
     Raises:
         DeadlineError: the backlog stayed full until `deadline`.
@@ -173,7 +160,7 @@ def connect(path: str, deadline: float) -> Connection:
             except BlockingIOError:
                 if monotonic() + pause_s > deadline:
                     raise DeadlineError from None
-                sleep(pause_s)
+                yield monotonic() + pause_s, ()
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
     except BaseException:
         sock.close()

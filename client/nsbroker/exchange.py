@@ -10,16 +10,14 @@ from .batch import Chunk
 from .connection import Connection
 from .errors import BrokerProtocolError, refusal
 from .proof import read_blob
+from .waiting import DeadlineError
 from .wire.messages import (
     BlobReply,
     ErrorReply,
-    NamespaceList,
-    NamespacesRequest,
     OpenReply,
     OpenRequest,
     ProtocolError,
 )
-from .wire.replies import decode_namespaces
 from .wire.requests import encode_request
 
 WINDOW = 2
@@ -29,8 +27,12 @@ can't wait for each other; more in flight would gain nothing, since the broker s
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
-    from .wire.messages import OpenedSocket, Reply
+    from .waiting import Steps
+    from .wire.messages import OpenedSocket, Reply, Request
+
+    T = TypeVar("T")
 
     TakeAnswer = Callable[[Chunk, tuple[OpenedSocket, ...], list[int]], None]
 
@@ -46,31 +48,37 @@ class Batch:
         self._take_answer = take_answer
         self._wait_until = monotonic() + wait_s if wait_s else 0.0
 
-    def converse(self, connection: Connection, deadline: float) -> None:
+    def converse(self, connection: Connection, deadline: float) -> Steps[None]:
         """Ask for everything that is not answered yet. A batch whose connection was lost goes on with another one.
 
         Raises:
-            ConnectionLostError, DeadlineError: as `Connection.receive`.
+            ConnectionLostError: as `Connection.send` and `Connection.receive`.
+            DeadlineError: the broker took or answered nothing until `deadline` (in the time of `time.monotonic`).
             OSError: a refusal, with its index in the whole batch, or a broker that does not follow the protocol.
         """
         to_send = list(self._unanswered.values())[::-1]
         in_flight: dict[int | None, Chunk] = {}
         while to_send or in_flight:
             while to_send and len(in_flight) < WINDOW:
-                self._send(connection, to_send.pop(), in_flight, deadline)
+                chunk = to_send.pop()
+                packet = self._request(connection.next_id(), chunk, in_flight)
+                while not connection.send(packet, chunk.fds):
+                    if not (yield deadline, connection.writable):
+                        raise DeadlineError
             most_fds = max(len(chunk.specs) for chunk in in_flight.values())
-            reply, fds = connection.receive(most_fds, deadline)
-            self._take(connection, reply, fds, in_flight)
+            if not (yield deadline, connection.readable):
+                raise DeadlineError
+            if answer := connection.receive(most_fds):
+                self._take(connection, *answer, in_flight)
 
-    def _send(self, connection: Connection, chunk: Chunk, in_flight: dict[int | None, Chunk], deadline: float) -> None:
-        request_id = connection.next_id()
+    def _request(self, request_id: int, chunk: Chunk, in_flight: dict[int | None, Chunk]) -> bytes:
         wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
         try:
             packet = encode_request(OpenRequest(request_id, chunk.specs, wait_s))
         except ProtocolError as error:
             raise ValueError(f"sockets {chunk.first}.. of the request: {error}") from error
         in_flight[request_id] = chunk
-        connection.send(packet, chunk.fds, deadline)
+        return packet
 
     def _take(self, connection: Connection, reply: Reply, fds: list[int], in_flight: dict[int | None, Chunk]) -> None:
         if isinstance(reply, OpenReply) and reply.request_id in in_flight:
@@ -98,22 +106,36 @@ def _failure(connection: Connection, reply: Reply, fds: list[int], known_id: boo
     return BrokerProtocolError(errno.EPROTO, f"a reply came that nobody asked for: {type(reply).__name__}")
 
 
-def ask_namespaces(connection: Connection, deadline: float) -> NamespaceList:
-    """Ask which namespaces this user may use.
+def ask_blob(
+    make_request: Callable[[int], Request],
+    fds: tuple[int, ...],
+    read: Callable[[bytes], T],
+    connection: Connection,
+    deadline: float,
+) -> Steps[T]:
+    """Ask what is answered with a blob, and give what `read` makes of it.
 
     Raises:
-        ConnectionLostError, DeadlineError: as `Connection.receive`.
+        ConnectionLostError, DeadlineError: as `Batch.converse`.
         OSError: a refusal, or a broker that does not follow the protocol.
     """
     request_id = connection.next_id()
-    connection.send(encode_request(NamespacesRequest(request_id)), (), deadline)
-    reply, fds = connection.receive(1, deadline)
-    if not isinstance(reply, BlobReply) or reply.request_id != request_id or len(fds) != 1:
-        raise _failure(connection, reply, fds, reply.request_id == request_id)
+    packet = encode_request(make_request(request_id))
+    while not connection.send(packet, fds):
+        if not (yield deadline, connection.writable):
+            raise DeadlineError
+    answer = None
+    while answer is None:
+        if not (yield deadline, connection.readable):
+            raise DeadlineError
+        answer = connection.receive(1)
+    reply, blobs = answer
+    if not isinstance(reply, BlobReply) or reply.request_id != request_id or len(blobs) != 1:
+        raise _failure(connection, reply, blobs, reply.request_id == request_id)
     try:
-        return decode_namespaces(read_blob(fds[0], reply.size))
+        return read(read_blob(blobs[0], reply.size))
     except ProtocolError as error:
         connection.close()
-        raise BrokerProtocolError(errno.EPROTO, f"the list of namespaces can't be read: {error}") from error
+        raise BrokerProtocolError(errno.EPROTO, f"the answer can't be read: {error}") from error
     finally:
-        os.close(fds[0])
+        os.close(blobs[0])

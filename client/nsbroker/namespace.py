@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket as _socket
 
-from .client import DEFAULT_TIMEOUT_S, Client, shared_client
+from .client import Client, shared_client
 from .listening import listener_spec
-from .numeric import candidates, numeric_port
+from .lookups import Lookups
+from .numeric import NameGivenError, numeric_host
 from .passthrough import pass_on
+from .reach import DEFAULT_TIMEOUT_S
 from .sockets import NamespaceSocket, socket_class
 from .wire.messages import NamespaceRef, SocketSpec
 
@@ -18,10 +20,13 @@ _PROGRAMS_DEFAULT = object()
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
     from typing import Any
 
+    from .names.actions import SocketAddress
 
-class Namespace:
+
+class Namespace(Lookups):
     """A network namespace, with the socket module's own names: `socket`, `create_connection`, `AF_INET`, ...
 
     Args:
@@ -34,7 +39,7 @@ class Namespace:
         wait: seconds, up to 60, that a call waits for the namespace to exist.
 
     Attributes:
-        socket: the class of this namespace's sockets: `socket.socket`, but numeric addresses only.
+        socket: the class of this namespace's sockets: `socket.socket`, but born there, and looking up names there.
     """
 
     socket: type[NamespaceSocket]
@@ -50,10 +55,8 @@ class Namespace:
     ) -> None:
         if client is not None and path is not None:
             raise TypeError("a client has its path already")
-        self._namespace = namespace
-        self._client = client or shared_client(path, timeout)
-        self._wait_s = wait
-        self.socket = socket_class(self._open)
+        super().__init__(namespace, client or shared_client(path, timeout), wait)
+        self.socket = socket_class(self._open, self._look_up)
 
     def __repr__(self) -> str:
         return f"<nsbroker.Namespace {self._namespace!r}>"
@@ -75,18 +78,17 @@ class Namespace:
         *,
         all_errors: bool = False,
     ) -> NamespaceSocket:
-        """Connect a TCP socket, as `socket.create_connection` does. The host must be numeric, or "localhost".
+        """Connect a TCP socket, as `socket.create_connection` does: the addresses of the host one after the other.
 
         Raises:
-            socket.gaierror: the host is a name.
+            socket.gaierror: the host is not found.
             OSError: as `Client.open` and connect(2).
             ExceptionGroup: with `all_errors`, when no address could be reached.
         """
-        host, port = address[0], numeric_port(address[1])
         errors: list[OSError] = []
-        for family, numeric in candidates(host):
+        for family, _, _, _, sockaddr in self.getaddrinfo(address[0], address[1], 0, _socket.SOCK_STREAM):
             try:
-                return self._connect(family, (numeric, port), timeout, source_address)
+                return self._connect(family, sockaddr, timeout, source_address)
             except OSError as error:
                 errors.append(error)
         try:
@@ -97,7 +99,7 @@ class Namespace:
             errors.clear()  # A traceback that holds its own exception would be a cycle.
 
     def _connect(
-        self, family: int, address: tuple[str, int], timeout: object, source_address: tuple[str, int] | None
+        self, family: int, address: SocketAddress, timeout: object, source_address: tuple[str, int] | None
     ) -> NamespaceSocket:
         sock = self.socket(family, _socket.SOCK_STREAM)
         try:
@@ -123,9 +125,13 @@ class Namespace:
         """Listen on a TCP address, as `socket.create_server` does; the broker binds, so low ports work.
 
         Raises:
-            socket.gaierror: the host is a name.
+            socket.gaierror: the host is not found.
             OSError: as `Client.open`.
         """
+        try:
+            numeric_host(str(address[0]).partition("%")[0], family)
+        except NameGivenError:
+            address = (self._look_up(address[0], family)[0], *address[1:])
         spec = listener_spec(
             self._namespace, address, family, backlog, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6
         )
@@ -133,6 +139,17 @@ class Namespace:
 
     def _adopt(self, spec: SocketSpec, fd: int) -> NamespaceSocket:
         return self.socket(spec.family, spec.type, spec.proto, fd)
+
+    def secure(self, context: SSLContext) -> SSLContext:
+        """Have a TLS context's sockets look up names in the namespace, also when they are wrapped before they connect.
+
+        Returns:
+            The same context.
+        """
+        from .tls import ssl_socket_class
+
+        context.sslsocket_class = ssl_socket_class(self._look_up)
+        return context
 
     def fromfd(self, fd: int, family: int, type: int, proto: int = 0) -> NamespaceSocket:  # noqa: A002  # the socket module's own name
         """Make a socket of a copy of a descriptor, as `socket.fromfd` does. It stays in the namespace it is in."""

@@ -17,27 +17,44 @@ _SHORTHAND = frozenset("0123456789abcdefABCDEFxX.")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    LookUp = Callable[[str, int], tuple[Any, ...]]
 
     from _typeshed import ReadableBuffer
 
     Address = tuple[Any, ...] | str | ReadableBuffer
 
 
-def name_error(host: object) -> socket.gaierror:
-    """Make the exception for a host name, which nothing here looks up."""
+class NameGivenError(socket.gaierror):
+    """A host is a name, which nothing here looks up."""
+
+
+def name_error(host: object) -> NameGivenError:
+    """Make the exception for a host name."""
     text = f"host names are not looked up, since the answer would be the wrong namespace's: {host!r} is not numeric"
-    return socket.gaierror(socket.EAI_NONAME, text)
+    return NameGivenError(socket.EAI_NONAME, text)
 
 
-def numeric_address(sock: socket.SocketType, address: Address) -> Address:
+def refuse_name(host: str, family: int) -> tuple[Any, ...]:
+    """Look up nothing: where there is no way to ask in the right namespace.
+
+    Raises:
+        socket.gaierror: always.
+    """
+    raise name_error(host)
+
+
+def numeric_address(sock: socket.SocketType, address: Address, look_up: LookUp = refuse_name) -> Address:
     """Give the address for `sock` without anything left to look up; those of other families pass unchanged.
 
     As in the socket module "" means any address and, for IPv4, "<broadcast>" the broadcast address. "localhost" is
-    the loopback address. `%scope` of an IPv6 address is looked up in the namespace of `sock`.
+    the loopback address. `%scope` of an IPv6 address is looked up in the namespace of `sock`, and so are names, by
+    `look_up(host, family)`, which gives a numeric address of that family.
 
     Raises:
-        socket.gaierror: the host is a name, or of the other family.
+        socket.gaierror: the host is a name that `look_up` does not find, or of the other family.
         OSError: the socket's namespace has no such interface.
     """
     family = sock.family
@@ -48,11 +65,13 @@ def numeric_address(sock: socket.SocketType, address: Address) -> Address:
         host = host.decode("ascii", "replace")
     if not isinstance(host, str):
         return address
-    if family == _AF_INET:
-        return (numeric_host(host, _AF_INET), *address[1:])
-    host, _, scope = host.partition("%")
-    host = numeric_host(host, _AF_INET6)
-    if not scope:
+    literal, _, scope = host.partition("%")
+    try:
+        host = numeric_host(literal if family == _AF_INET6 else host, family)
+    except NameGivenError:
+        found = look_up(host, family)
+        host, scope = found[0], str(found[3]) if len(found) == 4 and found[3] else ""
+    if not scope or family == _AF_INET:
         return (host, *address[1:])
     port, flowinfo, scope_id = (*address[1:], 0, 0)[:3]
     return host, port, flowinfo, scope_id or interface_index(sock, scope)
@@ -126,18 +145,3 @@ def numeric_port(port: object) -> int:
     if not 0 <= port <= 65535:
         raise OverflowError("port must be 0-65535.")
     return port
-
-
-def candidates(host: str | None) -> list[tuple[int, str]]:
-    """Give the (family, host) pairs to try for a host to connect to, in order. No host means loopback.
-
-    Raises:
-        socket.gaierror: it is a name.
-    """
-    if host is None or host.lower() == "localhost":
-        return [(_AF_INET6, "::1"), (_AF_INET, "127.0.0.1")]
-    if host == "":
-        return [(_AF_INET, "0.0.0.0")]
-    if ":" in host:
-        return [(_AF_INET6, host)]
-    return [(_AF_INET, numeric_host(host, _AF_INET))]

@@ -42,6 +42,11 @@ def prove_socket(sock: socket.SocketType, opened: OpenedSocket) -> None:
         raise WrongNamespaceError(errno.EXDEV, "a socket came from another namespace (SO_NETNS_COOKIE)")
 
 
+def netns_cookie(sock: socket.socket) -> bytes:
+    """Give what is the same for all sockets of one namespace, and for those of no other, ever."""
+    return sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
+
+
 def take_sockets(
     specs: tuple[SocketSpec, ...],
     opened: tuple[OpenedSocket, ...],

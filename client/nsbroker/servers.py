@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from .client import DEFAULT_TIMEOUT_S, Client, shared_client
+from .client import Client, shared_client
 from .listening import listener_spec
+from .reach import DEFAULT_TIMEOUT_S
 from .wire.messages import NamespaceRef
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""The socket class of a namespace: `socket.socket`, except that it is born elsewhere and never looks up a name."""
+"""The socket class of a namespace: `socket.socket`, except that it is born elsewhere, and looks up names there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class NamespaceSocket(socket.socket):
-    """A socket of one namespace; each `Namespace` has a subclass of its own, with `_open` set.
+    """A socket of one namespace; each `Namespace` has a subclass of its own, with `_open` and `_look_up` set.
 
-    Signatures and meanings are those of `socket.socket`. Where that would look up a host name, this raises
-    `socket.gaierror`: the socket module would ask the resolver of the caller's namespace.
+    Signatures and meanings are those of `socket.socket`. Host names are looked up in the namespace: the socket module
+    would ask the resolver of the caller's own.
     """
 
     __slots__ = ()
@@ -36,6 +36,14 @@ class NamespaceSocket(socket.socket):
     def _open(take_fd: TakeFd, family: int, kind: int, proto: int) -> object:
         """Open a socket and give its descriptor to `take_fd`."""
         raise NotImplementedError
+
+    @staticmethod
+    def _look_up(host: str, family: int) -> tuple[Any, ...]:
+        """Find a numeric address of the family for a host name."""
+        raise NotImplementedError
+
+    def _numeric(self, address: Address) -> Address:
+        return numeric_address(self, address, self._look_up)
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002  # the socket module's own name
         if fileno is not None:
@@ -51,16 +59,16 @@ class NamespaceSocket(socket.socket):
         return self
 
     def connect(self, address: Address) -> None:
-        """Connect to a numeric address."""
-        super().connect(numeric_address(self, address))
+        """Connect to an address."""
+        super().connect(self._numeric(address))
 
     def connect_ex(self, address: Address) -> int:
-        """Connect to a numeric address; return the errno."""
-        return super().connect_ex(numeric_address(self, address))
+        """Connect to an address; return the errno."""
+        return super().connect_ex(self._numeric(address))
 
     def bind(self, address: Address) -> None:
-        """Bind to a numeric address."""
-        address = numeric_address(self, address)
+        """Bind to an address."""
+        address = self._numeric(address)
         try:
             super().bind(address)
         except PermissionError as error:
@@ -70,11 +78,11 @@ class NamespaceSocket(socket.socket):
             raise
 
     def sendto(self, data: ReadableBuffer, *flags_address: Any) -> int:
-        """Send to a numeric address, which is the last argument; flags may come before it."""
+        """Send to an address, which is the last argument; flags may come before it."""
         if not 1 <= len(flags_address) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(flags_address)} given)")
         flags = flags_address[0] if len(flags_address) == 2 else 0
-        return super().sendto(data, flags, numeric_address(self, flags_address[-1]))
+        return super().sendto(data, flags, self._numeric(flags_address[-1]))
 
     def sendmsg(
         self,
@@ -84,9 +92,9 @@ class NamespaceSocket(socket.socket):
         address: Address | None = None,
         /,
     ) -> int:
-        """Send to a numeric address, or to the connected one."""
+        """Send to an address, or to the connected one."""
         if address is not None:
-            address = numeric_address(self, address)
+            address = self._numeric(address)
         return super().sendmsg(buffers, ancdata, flags, address)
 
     def accept(self) -> tuple[Self, Any]:
@@ -98,8 +106,11 @@ class NamespaceSocket(socket.socket):
         return sock, address
 
 
-def socket_class(opener: Callable[[TakeFd, int, int, int], object]) -> type[NamespaceSocket]:
-    """Make the class whose sockets `opener(take_fd, family, type, proto)` opens."""
-    members = {"__slots__": (), "__doc__": NamespaceSocket.__doc__, "_open": staticmethod(opener)}
+def socket_class(
+    opener: Callable[[TakeFd, int, int, int], object], look_up: Callable[[str, int], tuple[Any, ...]]
+) -> type[NamespaceSocket]:
+    """Make the class whose sockets `opener(take_fd, family, type, proto)` opens, and that finds names by `look_up`."""
+    doc = NamespaceSocket.__doc__
+    members = {"__slots__": (), "__doc__": doc, "_open": staticmethod(opener), "_look_up": staticmethod(look_up)}
     made: type[NamespaceSocket] = type("socket", (NamespaceSocket,), members)
     return made

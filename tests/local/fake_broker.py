@@ -22,6 +22,11 @@ from nsbroker.fdpass import lend_packet, take_packet
 
 SO_COOKIE, SO_NETNS_COOKIE = 57, 71
 
+FILES = wire.ResolverFiles(
+    "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", "127.0.0.1 web.example\n::1 web.example\n", "/resolv.conf"
+)
+"""A namespace whose name server is not there, with one host that is known."""
+
 Script = Callable[["Visit"], None]
 """What is done about one request; without an answer in it there is none."""
 
@@ -58,6 +63,9 @@ class Visit:
         """Answer as a broker does."""
         if isinstance(self.request, wire.NamespacesRequest):
             return self.list_namespaces()
+        if isinstance(self.request, wire.ResolverRequest):
+            blob = wire.encode_resolver_files(FILES)
+            return self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
         try:
             sockets, opened = self.make()
         except OSError as error:

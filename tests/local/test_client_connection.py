@@ -11,13 +11,17 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from fake_broker import FakeBroker, Visit, descriptors, die, fake_broker, honest
 
-import nsbroker.client
-import nsbroker.connection
+import nsbroker.reach
+import nsbroker.waiting
 from nsbroker import BrokerUnavailableError, Client, SocketSpec
+
+if TYPE_CHECKING:
+    from nsbroker.waiting import Steps
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
@@ -173,12 +177,13 @@ def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeyp
     broker.script = die
     broker.start()
 
-    def restart(attempts: int, deadline: float) -> None:
+    def restart(attempts: int, deadline: float) -> Steps[None]:
         broker.kill()
         broker.script = honest
         broker.start()
+        yield from ()
 
-    monkeypatch.setattr(nsbroker.client, "_pause", restart)
+    monkeypatch.setattr(nsbroker.reach, "_pause", restart)
     before = descriptors()
     with Client(broker.path) as client:
         open_and_close(client)
@@ -196,12 +201,13 @@ def test_answered_part_of_a_batch_is_not_asked_again(monkeypatch: pytest.MonkeyP
 
     with fake_broker(die_at_second) as broker:
 
-        def restart(attempts: int, deadline: float) -> None:
+        def restart(attempts: int, deadline: float) -> Steps[None]:
             broker.kill()
             broker.script = honest
             broker.start()
+            yield from ()
 
-        monkeypatch.setattr(nsbroker.client, "_pause", restart)
+        monkeypatch.setattr(nsbroker.reach, "_pause", restart)
         with Client(broker.path) as client:
             sockets = client.open([TCP] * 253 + [UDP] * 253 + [TCP] * 10)
         assert [sock.type for sock in sockets] == [TCP.type] * 253 + [UDP.type] * 253 + [TCP.type] * 10
@@ -282,13 +288,14 @@ def test_restart_without_a_listener_is_waited_for(broker: FakeBroker, monkeypatc
         broker.unlisten()
         pauses: list[int] = []
 
-        def come_back(attempts: int, deadline: float) -> None:
+        def come_back(attempts: int, deadline: float) -> Steps[None]:
             pauses.append(attempts)
             if len(pauses) == 3:
                 broker.listen()
                 broker.start()
+            yield from ()
 
-        monkeypatch.setattr(nsbroker.client, "_pause", come_back)
+        monkeypatch.setattr(nsbroker.reach, "_pause", come_back)
         open_and_close(client)
         assert len(pauses) == 3
 
@@ -376,7 +383,7 @@ def test_full_backlog_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
                 broker.start()
             pauses.append(seconds)
 
-        monkeypatch.setattr(nsbroker.connection, "sleep", accept)
+        monkeypatch.setattr(nsbroker.waiting, "sleep", accept)
         with Client(broker.path) as client:
             open_and_close(client)
         assert pauses

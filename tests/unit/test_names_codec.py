@@ -120,7 +120,18 @@ def test_answer_in_other_letters_is_an_answer() -> None:
         reply_to(WWW)[:4] + b"\0\0" + reply_to(WWW)[6:],
         reply_to(WWW)[:4] + b"\0\2" + reply_to(WWW)[6:],
     ],
-    ids=["id", "type", "name", "longer name", "opcode", "a question", "nothing", "short", "no question", "two questions"],
+    ids=[
+        "id",
+        "type",
+        "name",
+        "longer name",
+        "opcode",
+        "a question",
+        "nothing",
+        "short",
+        "no question",
+        "two questions",
+    ],
 )
 def test_what_answers_something_else_is_no_answer(other: bytes) -> None:
     assert not is_answer(WWW, other)
@@ -136,7 +147,10 @@ def test_error_may_come_without_the_question() -> None:
 @example(b"\xc0\x0c" * 40)
 def test_any_bytes_after_the_question_are_one_answer(tail: bytes) -> None:
     header = reply_to(WWW)[:6] + b"\0\3\0\1\0\1" + WWW.packet[12:]
-    for data in (header + tail, header[:4] + b"\0\1\0\1\0\0\0\0" + WWW.packet[12:] + b"\xc0\x0c\0\1\0\1\0\0\0\1" + tail):
+    for data in (
+        header + tail,
+        header[:4] + b"\0\1\0\1\0\0\0\0" + WWW.packet[12:] + b"\xc0\x0c\0\1\0\1\0\0\0\1" + tail,
+    ):
         answer = read(WWW, data)
         assert answer.rcode in (NOERROR, BAD_ANSWER)
 

@@ -46,7 +46,9 @@ def test_name_that_is_twice_in_a_line_counts_once() -> None:
 
 
 def test_lines_that_make_no_sense_are_ignored() -> None:
-    hosts = parse("www 10.0.0.1\n10.0.0 www\n10.0.0.1\n#10.0.0.2 www\n\n10.0.0.300 www\n::1%lo www\n\x00 www\n10.0.0.5 www\r\n")
+    hosts = parse(
+        "www 10.0.0.1\n10.0.0 www\n10.0.0.1\n#10.0.0.2 www\n\n10.0.0.300 www\n::1%lo www\n\x00 www\n10.0.0.5 www\r\n"
+    )
     assert addresses(hosts, "www") == ["10.0.0.5"]
 
 

@@ -27,7 +27,15 @@ def order(*pairs: tuple[str, str | None]) -> list[str]:
         (("2002:c633:6401::1", "2002:c633:6401::2"), ("2001:db8:1::1", "2002:c633:6401::2")),
         (("2001:db8:1::1", "2001:db8:1::2"), ("2002:c633:6401::1", "2002:c633:6401::2")),
     ],
-    ids=["matching scope", "matching scope, IPv4", "precedence", "smaller scope", "longest prefix", "label", "6to4 last"],
+    ids=[
+        "matching scope",
+        "matching scope, IPv4",
+        "precedence",
+        "smaller scope",
+        "longest prefix",
+        "label",
+        "6to4 last",
+    ],
 )
 def test_examples_of_the_rfc(preferred: tuple[str, str], other: tuple[str, str]) -> None:
     assert order(other, preferred)[0] == preferred[0]

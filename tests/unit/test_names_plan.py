@@ -85,7 +85,7 @@ def test_first_domain_that_has_the_name_wins() -> None:
 
 
 def test_search_goes_on_after_a_name_without_addresses() -> None:
-    """glibc goes on after NODATA, as far as the bare name; dnspython would stop."""
+    """Glibc goes on after NODATA, as far as the bare name; dnspython would stop."""
     assert find("text", "search test corp\n").addresses == ((AF_INET, "10.0.0.8"),)
     assert find("bare", "search test\n").addresses == ((AF_INET, "10.0.0.5"),)
 
@@ -147,7 +147,7 @@ def test_stub_that_the_namespace_cannot_reach_is_named(address: str) -> None:
 def test_missing_server_of_the_namespaces_own_file_is_not_called_the_hosts() -> None:
     network = Network({"127.0.0.1": Server(error=refused())})
     network.configuration = network.configuration._replace(origin="/etc/netns/blue/resolv.conf")
-    with pytest.raises(socket.gaierror, match="namespace blue has none at this address$"):
+    with pytest.raises(socket.gaierror, match="namespace blue has none at this address"):
         find("www.test", network=network)
 
 
@@ -163,6 +163,7 @@ def test_no_aaaa_asks_for_ipv4_alone() -> None:
     assert find("www.test", families=BOTH, network=network).addresses == ((AF_INET, "10.0.0.1"),)
     assert network.questions() == ["A www.test"]
     assert code_of("www.test", network, (AF_INET6,)) == socket.EAI_NODATA
+    assert code_of("nope.test", network, (AF_INET6,)) == socket.EAI_NONAME
 
 
 @pytest.mark.parametrize("name", ["x" * 64, f"{'x' * 64}.test", "a..b", ".a", ".", "..", ".".join(["x" * 60] * 5)])

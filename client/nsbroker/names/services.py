@@ -1,0 +1,107 @@
+"""Services, and the types of sockets that one stands for: the half of getaddrinfo(3) that is not about the host."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from ..wire.record import Record
+from .failure import EAI_NONAME, EAI_SERVICE, EAI_SOCKTYPE, gaierror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STREAM, _DGRAM, _RAW, _SEQPACKET, _DCCP = 1, 2, 3, 5, 6
+_TCP, _UDP, _DCCP_PROTO, _SCTP, _UDPLITE = 6, 17, 33, 132, 136
+
+
+class _Kind(Record):
+    type: int
+    proto: int
+    name: str
+    is_default: bool = False
+    any_proto: bool = False
+    has_services: bool = True
+
+
+_KINDS = (
+    _Kind(_STREAM, _TCP, "tcp", is_default=True),
+    _Kind(_DGRAM, _UDP, "udp", is_default=True),
+    _Kind(_DCCP, _DCCP_PROTO, "dccp"),
+    _Kind(_DGRAM, _UDPLITE, "udplite"),
+    _Kind(_STREAM, _SCTP, "sctp"),
+    _Kind(_SEQPACKET, _SCTP, "sctp"),
+    _Kind(_RAW, 0, "raw", is_default=True, any_proto=True, has_services=False),
+)
+"""Source: gaih_inet_typeproto in glibc's sysdeps/posix/getaddrinfo.c."""
+
+_MASK = 0xFFFFFFFF
+_MOST_DIGITS = 20
+
+
+class Service(Record):
+    """A socket's type and protocol, and the port of the service there."""
+
+    type: int
+    proto: int
+    port: int
+
+
+def services(
+    service: str | None,
+    type: int,  # noqa: A002  # the socket module's own name
+    proto: int,
+    *,
+    numeric_only: bool,
+    by_name: Callable[[str, str], int] = socket.getservbyname,
+) -> list[Service]:
+    """Give the services that a name, or a number as text, stands for. "" is none.
+
+    Raises:
+        socket.gaierror: there is no such service for such sockets.
+
+    Source: get_servtuples in glibc's sysdeps/posix/getaddrinfo.c.
+    """
+    port = _number(service) if service else 0
+    if port is None and numeric_only:
+        raise gaierror(EAI_NONAME)
+    name = service if service and (port is None or port < 0) else None
+    chosen = _choose(type, proto) if type or proto else None
+    if chosen and service and not chosen.has_services:
+        raise gaierror(EAI_SERVICE)
+    if name is None:
+        number = (port or 0) & 0xFFFF
+        if chosen:
+            return [Service(chosen.type, proto if chosen.any_proto else chosen.proto, number)]
+        return [Service(kind.type, kind.proto, number) for kind in _KINDS if kind.is_default]
+    named = (_named(name, kind, by_name) for kind in ([chosen] if chosen else _KINDS) if kind.has_services)
+    if found := [each for each in named if each]:
+        return found
+    raise gaierror(EAI_SERVICE)
+
+
+def _choose(type: int, proto: int) -> _Kind:  # noqa: A002  # as above
+    for kind in _KINDS:
+        if type in (0, kind.type) and (proto in (0, kind.proto) or kind.any_proto):
+            return kind
+    raise gaierror(EAI_SOCKTYPE if type else EAI_SERVICE)
+
+
+def _named(name: str, kind: _Kind, by_name: Callable[[str, str], int]) -> Service | None:
+    try:
+        return Service(kind.type, kind.proto, by_name(name, kind.name))
+    except (OSError, ValueError):
+        return None
+
+
+def _number(text: str) -> int | None:
+    """Read a number as glibc does: strtoul(3), cut to an int. None if it is none."""
+    match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
+    if not match:
+        return None
+    digits = match[2].lstrip("0")
+    if len(digits) > _MOST_DIGITS or int(digits or 0) >= 1 << 64:
+        return -1
+    number = (-1 if match[1] == "-" else 1) * int(digits or 0) & _MASK
+    return number - (1 << 32) if number >> 31 else number

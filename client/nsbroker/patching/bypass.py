@@ -1,0 +1,120 @@
+"""What would pass a patched `socket` module by: libraries that connect in C, and names that were taken before."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from pathlib import Path
+
+from .elf import imported_symbols
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import ModuleType
+
+CONNECT_IN_C = {
+    "MySQLdb": "libmysqlclient",
+    "_mysql_connector": "libmysqlclient",
+    "confluent_kafka": "librdkafka",
+    "curl_cffi": "libcurl",
+    "gevent": "its own event loop",
+    "granian": "Rust",
+    "grpc": "gRPC's core",
+    "psycopg2": "libpq",
+    "psycopg_binary": "libpq",
+    "psycopg_c": "libpq",
+    "pycares": "c-ares",
+    "pycurl": "libcurl",
+    "pymssql": "FreeTDS",
+    "pynng": "nng",
+    "pyodbc": "an ODBC driver",
+    "uvloop": "libuv",
+    "zmq": "libzmq",
+}
+"""Packages that are known to connect or look up names without the socket module, and by what."""
+
+CONNECT_BY_CTYPES = {"psycopg.pq.pq_ctypes": "libpq"}
+
+_SYMBOLS = {b"connect", b"getaddrinfo", b"gethostbyname", b"gethostbyname_r", b"res_query", b"res_search", b"sendto"}
+"""An extension module that takes one of these from the C library speaks to the network by itself."""
+
+_HARMLESS = frozenset({"cryptography"})
+"""Packages that have such symbols and make no connection: this one has all of OpenSSL in it, and uses its ciphers."""
+
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+
+
+class PatchError(ImportError):
+    """A library is, or gets, imported that would leave the namespace. The message names it."""
+
+
+def refuse_loaded(originals: Iterable[object]) -> None:
+    """Refuse if something is loaded already that would pass a patch by.
+
+    Args:
+        originals: what will be replaced; a module that took one of them by `from socket import` keeps it.
+
+    Raises:
+        PatchError: something is.
+    """
+    taken = {id(original) for original in originals}
+    for name, module in list(sys.modules.items()):
+        refuse_package(name)
+        spec = getattr(module, "__spec__", None)
+        if isinstance(spec, ModuleSpec) and isinstance(spec.loader, ExtensionFileLoader):
+            _refuse_extension(name, spec)
+        if not _is_ours(name) and _has_taken(module, taken):
+            raise PatchError(
+                f"{name} was imported before nsbroker.patch, and has sockets of its own from it: patch first"
+            )
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in ("socket", "_socket", "ssl", "nsbroker")
+
+
+def _has_taken(module: ModuleType, taken: set[int]) -> bool:
+    return any(id(value) in taken for value in list(getattr(module, "__dict__", {}).values()))
+
+
+def refuse_package(name: str) -> None:
+    """Refuse a module of a library that is known to pass the socket module by.
+
+    Raises:
+        PatchError: it is one.
+    """
+    by = CONNECT_IN_C.get(name.partition(".")[0]) or CONNECT_BY_CTYPES.get(name)
+    if by is not None:
+        library = name.partition(".")[0]
+        advice = "use nsbroker.adapters.asyncio.loop_factory" if library == "uvloop" else "use `nsbroker-get NS run`"
+        raise PatchError(f"{library} connects by {by}, which nsbroker.patch can't reach: {advice} instead", name=name)
+
+
+def _refuse_extension(name: str, spec: ModuleSpec) -> None:
+    path = Path(spec.origin or "").resolve()
+    is_standard = _STANDARD_LIBRARY in path.parents and "site-packages" not in path.parts
+    if is_standard or name.partition(".")[0] in _HARMLESS:
+        return
+    try:
+        called = _SYMBOLS & imported_symbols(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PatchError(f"{name}: nobody knows whether {path} connects by itself: {error}", name=name) from error
+    if called:
+        text = f"{name} calls {min(called).decode()} in C, which nsbroker.patch can't reach"
+        raise PatchError(f"{text}: use `nsbroker-get NS run` instead", name=name)
+
+
+class Guard:
+    """Refuses such imports from now on, as the first finder of `sys.meta_path`."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find nothing: only look at what the others will find."""
+        refuse_package(name)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, ExtensionFileLoader):
+            _refuse_extension(name, spec)
+        return None

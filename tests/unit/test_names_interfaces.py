@@ -1,0 +1,68 @@
+"""A socket tells of its namespace, here of this process's own."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from nsbroker.names.interfaces import by_family, find_interface, name_interface, source_addresses
+
+
+@pytest.fixture
+def sock() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        yield sock
+
+
+def test_interfaces_have_an_index_and_a_name(sock: socket.socket) -> None:
+    index = socket.if_nametoindex("lo")
+    assert find_interface(sock, "lo") == index
+    assert name_interface(sock, index) == "lo"
+
+
+@pytest.mark.parametrize("name", ["", "nothing-here", "a-name-that-is-much-too-long", "7", "n\u00f6", "a\0b"])
+def test_interface_that_is_not_there_has_the_index_0(sock: socket.socket, name: str) -> None:
+    assert find_interface(sock, name) == 0
+
+
+@pytest.mark.parametrize("index", [0, 1 << 30])
+def test_index_that_is_not_there_has_no_name(sock: socket.socket, index: int) -> None:
+    assert name_interface(sock, index) == ""
+
+
+@pytest.mark.parametrize("index", [1 << 31, 1 << 40, -(1 << 40)])
+def test_index_that_no_interface_can_have_has_no_name(sock: socket.socket, index: int) -> None:
+    assert name_interface(sock, index) == ""
+
+
+def test_one_socket_finds_the_source_for_each_destination(sock: socket.socket) -> None:
+    """Each anew: a socket that stayed connected would give its first source for all of them."""
+    sock.connect(("127.0.0.9", 9))
+    assert source_addresses(sock, [("127.0.0.1", 9), ("127.0.0.2", 9)]) == ["127.0.0.1", "127.0.0.1"]
+    assert source_addresses(sock, [("255.255.255.255", 9), ("127.0.0.2", 9)]) == [None, "127.0.0.1"]
+
+
+class Sealed(socket.socket):
+    """A socket whose grant has a limit: it may connect to port 53 alone."""
+
+    def connect(self, address: Any) -> None:
+        if address[1] != 53:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        super().connect(address)
+
+
+def test_limit_of_a_grant_leaves_the_sources_unknown() -> None:
+    with Sealed(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert source_addresses(sock, [("127.0.0.1", 53)]) == ["127.0.0.1"]
+        assert source_addresses(sock, [("127.0.0.1", 53), ("127.0.0.1", 80)]) is None
+
+
+def test_destinations_are_grouped_by_family() -> None:
+    assert by_family([("10.0.0.1", 1), ("::1", 1, 0, 0), ("10.0.0.2", 1)]) == {
+        socket.AF_INET: [("10.0.0.1", 1), ("10.0.0.2", 1)],
+        socket.AF_INET6: [("::1", 1, 0, 0)],
+    }
