@@ -33,10 +33,12 @@ from .config import Limits
 from .handler import Granted, Handler
 from .mounts import MountChanges
 from .session import Refusal, read_request, refuse
-from .users import MAX_WAITING_FOR_USER
+from .users import MAX_LISTING_FOR_USER, MAX_WAITING_FOR_USER
 
 _RECHECK_S = 0.25
 """A waiting request looks this often anyhow: a symbolic link or a directory is no mount."""
+
+_STOPPING = Refusal(OVERLOADED, "the broker is stopping; try again")
 
 log = structlog.get_logger()
 
@@ -172,27 +174,36 @@ class Intake:
 
     def _start(self, client: Client, request: Request, work: _Work, fds: list[int]) -> None:
         """Begin a task for a request that may take long; takes over `fds`."""
-        if self._nursery is None or client.user.waiting >= MAX_WAITING_FOR_USER:
-            _close(fds)
-            told = f"{MAX_WAITING_FOR_USER} requests of uid {client.user.uid} wait already; try again later"
-            self._deliver(client, request, Refusal(OVERLOADED, told))
+        user, is_list = client.user, isinstance(request, NamespacesRequest)
+        if self._nursery is None:
+            refusal = _STOPPING
+        elif is_list and user.listing >= MAX_LISTING_FOR_USER:
+            refusal = Refusal(OVERLOADED, f"{MAX_LISTING_FOR_USER} lists for uid {user.uid} are being made already")
+        elif not is_list and user.waiting >= MAX_WAITING_FOR_USER:
+            told = f"{MAX_WAITING_FOR_USER} requests of uid {user.uid} wait already; try again later"
+            refusal = Refusal(OVERLOADED, told)
+        else:
+            user.listing += is_list
+            user.waiting += not is_list
+            self._nursery.start_soon(self._work, client, request, work, fds)
             return
-        client.user.waiting += 1
-        self._nursery.start_soon(self._work, client, request, work, fds)
+        _close(fds)
+        self._deliver(client, request, refusal)
 
     async def _work(self, client: Client, request: Request, work: _Work, fds: list[int]) -> None:
+        is_list = isinstance(request, NamespacesRequest)
         try:
             await work(client, request, fds)
         except trio.Cancelled:
             if not client.is_closed:
                 with contextlib.suppress(OSError):
-                    stopping = Refusal(OVERLOADED, "the broker is stopping; try again")
-                    self._deliver(client, request, stopping)
+                    self._deliver(client, request, _STOPPING)
             raise
         except OSError as error:
             log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
         finally:
-            client.user.waiting -= 1
+            client.user.listing -= is_list
+            client.user.waiting -= not is_list
             _close(fds)
 
     async def _open_when_there(self, client: Client, request: Request, fds: list[int]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from nsbroker.wire import ResolverFiles
 
@@ -17,7 +16,7 @@ MAX_FILE_BYTES = 2**20
 """A larger file is refused: it is read while everybody waits."""
 
 
-def read_resolver_files(names: Iterable[str], etc: Path = Path("/etc")) -> ResolverFiles:
+def read_resolver_files(names: Iterable[str], etc: str = "/etc") -> ResolverFiles:
     """Read resolv.conf and hosts for the first of the names that has them, each by itself; else the system's.
 
     A file that does not exist is empty: look-ups then use the name server of the namespace's own loopback.
@@ -29,16 +28,17 @@ def read_resolver_files(names: Iterable[str], etc: Path = Path("/etc")) -> Resol
     Raises:
         OSError: one is there and can't be read, or is larger than MAX_FILE_BYTES (EFBIG).
     """
-    directories = [etc / "netns" / name for name in names if not name.startswith("@")] + [etc]
-    resolv_conf, origin = _read_first([directory / "resolv.conf" for directory in directories])
-    hosts, _ = _read_first([directory / "hosts" for directory in directories])
-    return ResolverFiles(resolv_conf, hosts, str(origin))
+    directories = [f"{etc}/netns/{name}" for name in names if not name.startswith("@")] + [etc]
+    resolv_conf, origin = _read_first([f"{directory}/resolv.conf" for directory in directories])
+    hosts, _ = _read_first([f"{directory}/hosts" for directory in directories])
+    return ResolverFiles(resolv_conf, hosts, origin)
 
 
-def _read_first(paths: list[Path]) -> tuple[str, Path]:
+def _read_first(paths: list[str]) -> tuple[str, str]:
     for path in paths:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            # As bytes: names are UTF-8 here, whatever the locale says.
+            fd = os.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             continue
         with open(fd, "rb") as file:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from .config import Limits
 
 MAX_WAITING_FOR_USER = 2
-"""Requests of one user that are not answered at once: they hold a task each."""
+"""Requests of one user that wait for a namespace: they hold a task each."""
+
+MAX_LISTING_FOR_USER = 8
+"""Lists of namespaces for one user that are made at the same time: likewise."""
 
 _BURST_S = 1.0
 """Seconds of its rate that a user may use up at once."""
@@ -14,12 +17,13 @@ _BURST_S = 1.0
 class User:
     """One user's share. `allowance` is the number of requests that it may make right now."""
 
-    __slots__ = ("allowance", "clients", "refilled_at", "uid", "waiting")
+    __slots__ = ("allowance", "clients", "listing", "refilled_at", "uid", "waiting")
 
     def __init__(self, uid: int, now: float, rate: int) -> None:
         self.uid = uid
         self.clients = 0
         self.waiting = 0
+        self.listing = 0
         self.allowance = rate * _BURST_S
         self.refilled_at = now
 

@@ -11,6 +11,7 @@ import pytest
 from broker_process import BrokerProcess
 from inside import cookie_inside, path_of
 from namespaces import PREFIX
+from nsbroker import Client
 from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED, OpenReply
 from nsbrokerd.users import MAX_WAITING_FOR_USER
 from process_state import idle_descriptors
@@ -99,6 +100,8 @@ def test_third_request_of_a_user_that_waits_is_refused(
         assert second.works()
         refusal = second.refusal(tcp(LATE, wait_s=WAIT_S, request_id=3))
         assert (refusal.code, refusal.request_id) == (OVERLOADED, 3)
+        with Client(str(broker.socket_path)) as asking:
+            assert "@host" in dict(asking.namespaces().namespaces)
         assert as_nobody(_code, str(broker.socket_path), 0.05) == NO_SUCH_NAMESPACE
         make_namespace("late")
         assert netns_of(first.receive()) == netns_of(second.receive()) == [cookie_inside(LATE)]

@@ -23,31 +23,31 @@ def test_files_of_the_namespace_come_before_those_of_the_system(tmp_path: Path) 
     write(tmp_path / "hosts", "system's hosts")
     write(tmp_path / "netns/blue/resolv.conf", "blue")
     expected = ResolverFiles("blue", "system's hosts", str(tmp_path / "netns/blue/resolv.conf"))
-    assert read_resolver_files(["blue"], tmp_path) == expected
-    assert read_resolver_files(["red"], tmp_path).resolv_conf == "system"
-    assert read_resolver_files(["red", "blue"], tmp_path) == expected
+    assert read_resolver_files(["blue"], str(tmp_path)) == expected
+    assert read_resolver_files(["red"], str(tmp_path)).resolv_conf == "system"
+    assert read_resolver_files(["red", "blue"], str(tmp_path)) == expected
 
 
 def test_host_has_the_files_of_the_system_whatever_is_called_alike(tmp_path: Path) -> None:
     write(tmp_path / "resolv.conf", "system")
     write(tmp_path / "netns/@host/resolv.conf", "trap")
-    assert read_resolver_files(["@host"], tmp_path).resolv_conf == "system"
+    assert read_resolver_files(["@host"], str(tmp_path)).resolv_conf == "system"
 
 
 def test_missing_files_are_empty(tmp_path: Path) -> None:
-    assert read_resolver_files(["blue"], tmp_path) == ResolverFiles("", "", str(tmp_path / "resolv.conf"))
+    assert read_resolver_files(["blue"], str(tmp_path)) == ResolverFiles("", "", str(tmp_path / "resolv.conf"))
 
 
 def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_bytes(b"127.0.0.1 caf\xe9\n")
-    assert read_resolver_files([], tmp_path).hosts == "127.0.0.1 caf\N{REPLACEMENT CHARACTER}\n"
+    assert read_resolver_files([], str(tmp_path)).hosts == "127.0.0.1 caf\N{REPLACEMENT CHARACTER}\n"
 
 
 def test_huge_file_is_refused_and_a_pipe_never_waited_for(tmp_path: Path) -> None:
     write(tmp_path / "resolv.conf", "#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(OSError, match="larger") as caught:
-        read_resolver_files([], tmp_path)
+        read_resolver_files([], str(tmp_path))
     assert caught.value.errno == errno.EFBIG
     (tmp_path / "resolv.conf").unlink()
     os.mkfifo(tmp_path / "resolv.conf")
-    assert read_resolver_files([], tmp_path).resolv_conf == ""
+    assert read_resolver_files([], str(tmp_path)).resolv_conf == ""
