@@ -126,8 +126,9 @@ def test_entry_whose_name_is_no_text_harms_nobody(broker: BrokerProcess) -> None
     subprocess.run([b"ip", b"netns", b"add", name], check=True)
     try:
         with nsbroker.Client(str(broker.socket_path)) as client:
-            listed = [listed for listed, _ in client.namespaces().namespaces]
-            assert [one for one in listed if one.startswith(PREFIX)] == []
+            listed = {listed for listed, _ in client.namespaces().namespaces}
+            assert not listed & {PREFIX, os.fsdecode(name), name.decode(errors="replace")}
+            assert "@host" in listed
             client.open([SocketSpec("@host", *TCP)])[0].close()
     finally:
         subprocess.run([b"ip", b"netns", b"delete", name], check=True)

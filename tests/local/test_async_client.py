@@ -13,9 +13,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 from fake_broker import FakeBroker, Visit, descriptors, die, fake_broker, honest
-from loops import LOOPS, Loop, on, while_ticking
 
 import nsbroker.reach
+from loops import LOOPS, Loop, on, start_each, while_ticking
 from nsbroker import AccessDeniedError, BrokerUnavailableError, Client, SocketSpec, wire
 from nsbroker.async_client.base import BaseClient
 from nsbroker.opening import open_sockets, plain_socket
@@ -28,9 +28,7 @@ WAIT_S = 0.3
 
 @pytest.fixture(scope="module", autouse=True)
 def _loops_have_what_they_keep() -> None:
-    """libuv has descriptors that outlive its loops."""
-    for loop in LOOPS:
-        loop.run(anyio.lowlevel.checkpoint)
+    start_each()
 
 
 @pytest.fixture
@@ -102,8 +100,7 @@ def test_stopped_broker_never_blocks_the_loop(loop: Loop, broker: FakeBroker) ->
     async def both() -> None:
         begin = time.monotonic()
         ticker = await while_ticking(ask)
-        assert WAIT_S <= time.monotonic() - begin
-        assert sum(ticker.gaps) >= WAIT_S / 2, "the task beside it ran"
+        assert time.monotonic() - begin >= WAIT_S
         ticker.assert_never_blocked()
 
     os.kill(broker.pid, signal.SIGSTOP)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.patching.bypass import Guard, PatchError, refuse_loaded, refuse_package
+from nsbroker.patching.bypass import CONNECT_IN_C, Guard, PatchError, refuse_loaded, refuse_package
 from nsbroker.patching.elf import imported_symbols
 
 SOME_LIBRARY = next(
@@ -60,6 +60,15 @@ def test_other_modules_are_left_to_the_other_finders() -> None:
     assert Guard().find_spec("no_such_module") is None
 
 
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if other tests had not imported what is refused: by its name, or since it connects in C."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in CONNECT_IN_C:
+            monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.usefixtures("nothing_loaded")
 def test_module_that_took_the_class_before_is_named() -> None:
     """`from socket import socket` keeps what it got."""
 
@@ -107,6 +116,7 @@ def test_extension_module_of_any_name_is_refused_when_it_connects(
         assert Guard().find_spec(name) is None
 
 
+@pytest.mark.usefixtures("nothing_loaded")
 def test_extension_module_that_can_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = tmp_path / f"nsbtest_torn{EXTENSION_SUFFIXES[0]}"
     library.write_bytes(b"\x7fELF\x02\x01 and no more")

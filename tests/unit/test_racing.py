@@ -121,16 +121,16 @@ def test_interrupted_race_closes_all(world: World) -> None:
 def test_attempt_hears_of_its_own_sockets_alone() -> None:
     heard: list[object] = []
 
-    def attempt(number: int) -> Steps[int]:
-        ready = yield inf, ((number, 1), (number, 4))  # type: ignore[arg-type]  # numbers stand for sockets
+    def attempt(number: Any) -> Steps[int]:  # a number stands for a socket
+        ready = yield inf, ((number, 1), (number, 4))
         heard.append(ready)
         raise OSError(number)
 
-    steps = race([attempt(7), attempt(8)], 0)
+    steps: Any = race([attempt(7), attempt(8)], 0)
     next(steps)
     _, sockets = steps.send(())
     assert sockets == ((7, 1), (7, 4), (8, 1), (8, 4))
-    assert steps.send(((8, 4),)) == (inf, ((7, 1), (7, 4)))  # type: ignore[arg-type]  # as above
+    assert steps.send(((8, 4),)) == (inf, ((7, 1), (7, 4)))
     assert heard == [((8, 4),)]
     steps.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from ..numeric import name_error
+from ..numeric import numeric_address
 from .connecting import bind_to_one
 from .sockets import connect
 
@@ -125,12 +125,8 @@ class NumericSocket(socket.socket):
         Raises:
             socket.gaierror: its host is a name.
         """
-        host = flags_address[-1][0]
-        try:
-            socket.inet_pton(self.family, host.partition("%")[0])
-        except (OSError, ValueError) as error:
-            raise name_error(host) from error
-        return super().sendto(data, *flags_address)
+        *flags, address = flags_address
+        return super().sendto(data, *flags, numeric_address(self, address))  # type: ignore[call-overload,no-any-return]  # its own TypeError
 
 
 def numeric_socket(spec: SocketSpec, fd: int) -> NumericSocket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from weakref import WeakKeyDictionary
 
+from ..names import codec  # noqa: F401  # An event loop must not wait 50 ms for it at the first look-up.
 from ..names.stepping import Resolver
 from ..namespace import Namespace
 from ..opening import open_sockets, plain_socket, read_resolver_files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from math import inf
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
     from ..waiting import Steps
 
-_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EINTR})
-
 
 def connect(sock: socket.socket, address: tuple[Any, ...], deadline: float = inf) -> Steps[None]:
     """Connect a non-blocking socket to a numeric address.
@@ -24,10 +21,10 @@ def connect(sock: socket.socket, address: tuple[Any, ...], deadline: float = inf
     Raises:
         OSError: as connect(2); a TimeoutError when the deadline passed first.
     """
-    number = sock.connect_ex(address)
-    if number in _UNDER_WAY:
+    try:
+        sock.connect(address)
+    except (BlockingIOError, InterruptedError):
         if not (yield deadline, ((sock, WRITE),)):
-            raise TimeoutError
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if number:
-        raise OSError(number, os.strerror(number))
+            raise TimeoutError from None
+        if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(number, os.strerror(number)) from None

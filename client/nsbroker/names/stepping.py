@@ -1,4 +1,4 @@
-"""The driver for event loops: runs plans as steps (see `..waiting`), which never block."""
+"""The driver of plans: performs their actions as steps (see `..waiting`), for threads and for event loops."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from time import monotonic
 from ..errors import AccessDeniedError
 from ..inside.sockets import connect
 from ..waiting import READ, WRITE
-from . import codec  # noqa: F401  # so that the first plan does not wait 50 ms for it
 from .actions import Ask, Configuration, Configure, FindFamilies, FindInterface, FindSources, NameInterface, Read
 from .addrinfo import getaddrinfo
-from .interfaces import find_interface, has_ipv4, has_ipv6, name_interface, source_addresses
+from .interfaces import by_family, find_interface, has_addresses, name_interface, source_addresses
 from .literal import AF_INET, AF_INET6
 from .nameinfo import getnameinfo
 from .sources import Configurations
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     OpenSocket: TypeAlias = Callable[[int, int], Steps[socket.socket]]
 
-_UDP, _TCP = int(socket.SOCK_DGRAM), int(socket.SOCK_STREAM)
-_MOST_BYTES = 65535
+_UDP, _TCP, _MOST_BYTES = int(socket.SOCK_DGRAM), int(socket.SOCK_STREAM), 65535
 
 
 class Resolver:
@@ -129,16 +127,15 @@ class Driver:
             self._deadline = monotonic() + ask.timeout_s
             yield from connect(sock, ask.address, self._deadline)
             for packet in ask.packets:
-                while packet := packet[(yield from self._send(sock, packet)) :]:
-                    pass
+                yield from self._send(sock, packet)
         except OSError as error:
             return error
         return (yield from self._read())
 
-    def _send(self, sock: socket.socket, packet: bytes) -> Steps[int]:
-        while True:
+    def _send(self, sock: socket.socket, packet: bytes) -> Steps[None]:
+        while packet:
             try:
-                return sock.send(packet)
+                packet = packet[sock.send(packet) :]
             except BlockingIOError:
                 yield from self._until_ready(((sock, WRITE),))
 
@@ -150,8 +147,8 @@ class Driver:
                 yield from self._until_ready(((self._sock, READ),))
                 try:
                     return self._sock.recv(_MOST_BYTES)
-                except BlockingIOError:
-                    continue  # A datagram with a wrong checksum wakes, and is not there.
+                except BlockingIOError:  # A datagram with a wrong checksum wakes, and is not there.
+                    pass
         except OSError as error:
             return error
 
@@ -161,10 +158,10 @@ class Driver:
 
     def _families(self) -> Steps[frozenset[int]]:
         found = set()
-        for family, has in ((AF_INET, has_ipv4), (AF_INET6, has_ipv6)):
+        for family in (AF_INET, AF_INET6):
             try:
                 with (yield from self._open_socket(family, _UDP)) as sock:
-                    present = has(sock)
+                    present = has_addresses(sock)
             except OSError as error:
                 # Without a socket to ask by: the namespace may have addresses of this family.
                 present = isinstance(error, AccessDeniedError)
@@ -176,15 +173,16 @@ class Driver:
 
     def _sources(self, destinations: tuple[SocketAddress, ...]) -> Steps[tuple[str | None, ...] | None]:
         found: dict[SocketAddress, str | None] = {}
-        for family, length in ((AF_INET, 2), (AF_INET6, 4)):
-            if group := [destination for destination in destinations if len(destination) == length]:
-                sources = yield from self._sources_of(family, group)
-                if sources is None:
-                    return None
-                found.update(zip(group, sources, strict=True))
+        for family, group in by_family(destinations).items():
+            sources = yield from self._sources_of(family, group)
+            if sources is None:
+                return None
+            found.update(zip(group, sources, strict=True))
         return tuple(found[destination] for destination in destinations)
 
     def _sources_of(self, family: int, group: list[SocketAddress]) -> Steps[list[str | None] | None]:
+        if self._sock is not None and (self._sock.family, self._sock.type) == (family, _UDP):
+            return source_addresses(self._sock, group)  # It saves the broker a request.
         try:
             with (yield from self._open_socket(family, _UDP)) as sock:
                 return source_addresses(sock, group)

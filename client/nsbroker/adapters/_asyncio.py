@@ -1,0 +1,189 @@
+"""asyncio's transports over sockets of a namespace, for the functions of `asyncio` and the loops of `_asyncio_loop`.
+
+Each takes the loop's own method, which gets a ready socket; so the loop looks up no name, and opens no socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from ..async_client.asyncio import run
+from ..inside.connecting import connect_tcp
+from ..inside.datagrams import numeric_socket, open_udp
+from ..inside.serving import listen_tcp
+from ._asyncio_server import ServerGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from typing import Any, TypeVar
+
+    from ..inside.connecting import LocalAddress
+    from ..inside.place import Place
+
+    T = TypeVar("T")
+
+    Make = Callable[..., Awaitable[T]]
+
+
+async def connect(
+    place: Place,
+    host: str | None,
+    port: int | str | None,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    local_addr: LocalAddress | None = None,
+    happy_eyeballs_delay: float | None = None,
+    interleave: int | None = None,
+    all_errors: bool = False,
+) -> socket.socket:
+    """Connect a socket; arguments and errors are those of `loop.create_connection`."""
+    if interleave is None:
+        interleave = 0 if happy_eyeballs_delay is None else 1
+    steps = connect_tcp(
+        place,
+        host,
+        port,
+        family=family,
+        proto=proto,
+        flags=flags,
+        local_addr=local_addr,
+        stagger_s=happy_eyeballs_delay,
+        interleave_from=interleave,
+    )
+    try:
+        return await run(steps)
+    except ExceptionGroup as group:
+        if all_errors:
+            raise ExceptionGroup("create_connection failed", group.exceptions) from group
+        if len({str(error) for error in group.exceptions}) == 1:
+            raise group.exceptions[0] from None
+        texts = ", ".join(str(error) for error in group.exceptions)
+        raise OSError(f"Multiple exceptions: {texts}") from group
+
+
+async def create_connection(
+    make: Make[T],
+    place: Place,
+    protocol_factory: Callable[[], Any],
+    host: str | None,
+    port: int | str | None,
+    *,
+    ssl: Any = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    **how: Any,
+) -> T:
+    """Make a transport with a connection; `how` is for `connect`."""
+    if server_hostname is not None and not ssl:
+        raise ValueError("server_hostname is only meaningful with ssl")
+    if ssl and server_hostname is None:
+        if not host:
+            raise ValueError("You must set server_hostname when using ssl without a host")
+        server_hostname = host
+    timeouts = _given(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
+    sock = await connect(place, host, port, **how)
+    return await _give(sock, make(protocol_factory, sock=sock, ssl=ssl, server_hostname=server_hostname, **timeouts))
+
+
+async def create_server(
+    make: Make[asyncio.Server],
+    place: Place,
+    protocol_factory: Callable[[], Any],
+    host: str | Iterable[str] | None,
+    port: int | str | None,
+    *,
+    family: int = 0,
+    flags: int = socket.AI_PASSIVE,
+    backlog: int = 100,
+    reuse_address: bool | None = None,
+    reuse_port: bool | None = None,
+    start_serving: bool = True,
+    **options: Any,
+) -> asyncio.AbstractServer:
+    """Make a server on every address; `options` are those of `loop.create_server` that are not about sockets."""
+    sockets = await run(
+        listen_tcp(
+            place,
+            host,
+            port,
+            family=family,
+            flags=flags,
+            backlog=backlog,
+            reuse_address=reuse_address is not False,
+            reuse_port=bool(reuse_port),
+        )
+    )
+    servers: list[asyncio.Server] = []
+    try:
+        for sock in sockets:
+            servers.append(await make(protocol_factory, sock=sock, backlog=backlog, start_serving=False, **options))
+        server = servers[0] if len(servers) == 1 else ServerGroup(servers)
+        if start_serving:
+            await server.start_serving()
+    except BaseException:
+        for made in servers:
+            made.close()
+        for sock in sockets[len(servers) :]:
+            sock.close()
+        raise
+    return server
+
+
+async def create_datagram_endpoint(
+    make: Make[T],
+    place: Place,
+    protocol_factory: Callable[[], Any],
+    local_addr: LocalAddress | None = None,
+    remote_addr: LocalAddress | None = None,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    reuse_port: bool | None = None,
+    allow_broadcast: bool | None = None,
+) -> T:
+    """Make a transport of a UDP socket, which sends to numeric addresses only."""
+    options = []
+    if reuse_port:
+        options.append((int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1))
+    if allow_broadcast:
+        options.append((int(socket.SOL_SOCKET), int(socket.SO_BROADCAST), 1))
+    sock = await run(
+        open_udp(
+            place,
+            numeric_socket,
+            local_addr=local_addr,
+            remote_addr=remote_addr,
+            family=family,
+            proto=proto,
+            flags=flags,
+            options=options,
+        )
+    )
+    return await _give(sock, make(protocol_factory, sock=sock))
+
+
+async def resolve(place: Place, sock: socket.socket, address: Sequence[Any]) -> tuple[Any, ...]:
+    """Give the first numeric address for a socket."""
+    host, port = address[:2]
+    found = await run(place.getaddrinfo(host, port, sock.family, sock.type, sock.proto))
+    numeric = found[0][4]
+    return (*numeric[:2], *address[2:]) if len(address) > 2 and "%" not in str(host) else numeric
+
+
+async def _give(sock: socket.socket, made: Awaitable[T]) -> T:
+    """Wait for what then owns the socket; if that fails, close it."""
+    try:
+        return await made
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,86 @@
+"""trio's two official hooks: what makes sockets, and what looks up names, in one run of trio."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+import trio.socket
+
+from ..async_client.trio import run
+from ..inside.place import place_of
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from ..inside.place import Place
+    from ..namespace import Namespace
+    from ..wire.messages import NamespaceRef
+
+
+class SocketFactory(trio.abc.SocketFactory):
+    """Makes all sockets in a namespace but Unix ones, whose paths belong to no namespace.
+
+    trio asks for sockets without `await`, so the run waits for the broker, at most for its timeout. Where that is too
+    long, use `open_tcp_stream` and `open_tcp_listeners`, which never block.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> Any:  # noqa: A002  # trio's own name
+        """Make a socket."""
+        if family == socket.AF_UNIX:
+            return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
+        return trio.socket.from_stdlib_socket(self._place.open_now(family, type, proto))
+
+
+class HostnameResolver(trio.abc.HostnameResolver):
+    """Looks up names in a namespace."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002  # trio's own name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Look up a name."""
+        return await run(self._place.getaddrinfo(host, port, family, type, proto, flags))
+
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+        """Look up an address."""
+        return await run(self._place.getnameinfo(sockaddr, flags))
+
+
+class Installed:
+    """The hooks that are in place; as a context manager, or by `remove`, the ones before come back."""
+
+    def __init__(self, place: Place) -> None:
+        self._factory = trio.socket.set_custom_socket_factory(SocketFactory(place))
+        self._resolver = trio.socket.set_custom_hostname_resolver(HostnameResolver(place))
+
+    def remove(self) -> None:
+        """Put back what was there before."""
+        trio.socket.set_custom_socket_factory(self._factory)
+        trio.socket.set_custom_hostname_resolver(self._resolver)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def install(namespace: Namespace | NamespaceRef) -> Installed:
+    """Lead every socket and every look-up of this run of trio into a namespace, for good or for a `with` block.
+
+    trio itself turns `%interface` of an IPv6 address into a number, in the caller's own namespace.
+    """
+    return Installed(place_of(namespace))

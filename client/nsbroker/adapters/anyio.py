@@ -1,0 +1,200 @@
+"""anyio in a namespace, on asyncio and on trio: version 4.10 or newer, which has `from_socket`.
+
+async with await anyio.connect_tcp("blue", "www.example.org", 443, tls=True) as stream: ...
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import ConnectedUDPSocket, SocketListener, SocketStream, UDPSocket
+from anyio.streams.stapled import MultiListener
+from anyio.streams.tls import TLSStream
+
+from ..async_client.anyio import AsyncClient, run
+from ..inside.connecting import connect_tcp as connect_steps
+from ..inside.datagrams import open_udp
+from ..inside.place import place_of
+from ..inside.serving import listen_tcp
+from ..opening import plain_socket
+from ._anyio_udp import NamespaceUDPSocket
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable
+    from typing import Any, TypeVar
+
+    from ..inside.connecting import LocalAddress
+    from ..namespace import Namespace
+    from ..wire.messages import NamespaceRef
+
+    T = TypeVar("T")
+
+__all__ = [
+    "AsyncClient",
+    "connect_tcp",
+    "create_connected_udp_socket",
+    "create_tcp_listener",
+    "create_udp_socket",
+    "getaddrinfo",
+    "getnameinfo",
+]
+
+
+async def connect_tcp(
+    namespace: Namespace | NamespaceRef,
+    remote_host: object,
+    remote_port: int,
+    *,
+    local_host: object = None,
+    local_port: int | None = None,
+    tls: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    tls_standard_compatible: bool = True,
+    tls_hostname: str | None = None,
+    happy_eyeballs_delay: float = 0.25,
+) -> SocketStream | TLSStream:
+    """Connect in a namespace, as `anyio.connect_tcp` does. Hosts are str or objects of ipaddress.
+
+    Raises:
+        socket.gaierror: the namespace's name servers know no such name.
+        OSError: as `Client.open` and connect(2).
+    """
+    host = str(remote_host)
+    steps = connect_steps(
+        place_of(namespace),
+        host,
+        remote_port,
+        local_addr=_local(local_host, local_port),
+        stagger_s=happy_eyeballs_delay,
+    )
+    try:
+        sock = await run(steps)
+    except ExceptionGroup as group:
+        cause = group.exceptions[0] if len(group.exceptions) == 1 else group
+        raise OSError("All connection attempts failed") from cause
+    stream = await _give(sock, SocketStream.from_socket(sock))
+    if not (tls or tls_hostname or ssl_context):
+        return stream
+    try:
+        return await TLSStream.wrap(
+            stream,
+            server_side=False,
+            hostname=tls_hostname or host,
+            ssl_context=ssl_context,
+            standard_compatible=tls_standard_compatible,
+        )
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+async def create_tcp_listener(
+    namespace: Namespace | NamespaceRef,
+    *,
+    local_host: object = None,
+    local_port: int = 0,
+    family: int = socket.AF_UNSPEC,
+    backlog: int = 65536,
+    reuse_port: bool = False,
+) -> MultiListener[SocketStream]:
+    """Listen in a namespace, as `anyio.create_tcp_listener` does. The broker binds, so low ports work.
+
+    With port 0 each address gets a port of its own.
+    """
+    host = None if local_host is None else str(local_host)
+    sockets = await run(
+        listen_tcp(
+            place_of(namespace), host, local_port, family=family, backlog=min(backlog, 0xFFFF), reuse_port=reuse_port
+        )
+    )
+    listeners: list[SocketListener] = []
+    try:
+        for sock in sockets:
+            listeners.append(await SocketListener.from_socket(sock))
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return MultiListener(listeners)
+
+
+async def create_udp_socket(
+    namespace: Namespace | NamespaceRef,
+    family: int = socket.AF_UNSPEC,
+    *,
+    local_host: object = None,
+    local_port: int = 0,
+    reuse_port: bool = False,
+) -> UDPSocket:
+    """Open a bound UDP socket in a namespace, as `anyio.create_udp_socket` does."""
+    if family == socket.AF_UNSPEC and not local_host:
+        raise ValueError('Either "family" or "local_host" must be given')
+    place = place_of(namespace)
+    steps = open_udp(
+        place,
+        plain_socket,
+        local_addr=(str(local_host) if local_host else None, local_port),
+        family=family,
+        flags=socket.AI_PASSIVE,
+        options=_options(reuse_port=reuse_port),
+    )
+    sock = await run(steps)
+    return NamespaceUDPSocket(await _give(sock, UDPSocket.from_socket(sock)), place, sock.family)
+
+
+async def create_connected_udp_socket(
+    namespace: Namespace | NamespaceRef,
+    remote_host: object,
+    remote_port: int,
+    *,
+    family: int = socket.AF_UNSPEC,
+    local_host: object = None,
+    local_port: int = 0,
+    reuse_port: bool = False,
+) -> ConnectedUDPSocket:
+    """Open a connected UDP socket in a namespace, as `anyio.create_connected_udp_socket` does."""
+    steps = open_udp(
+        place_of(namespace),
+        plain_socket,
+        local_addr=_local(local_host, local_port),
+        remote_addr=(str(remote_host), remote_port),
+        family=family,
+        options=_options(reuse_port=reuse_port),
+    )
+    sock = await run(steps)
+    return await _give(sock, ConnectedUDPSocket.from_socket(sock))
+
+
+async def getaddrinfo(
+    namespace: Namespace | NamespaceRef, host: str | bytes | None, port: int | str | None, **options: int
+) -> list[tuple[Any, ...]]:
+    """Look up a name in a namespace, as `anyio.getaddrinfo` does."""
+    found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, **options))
+    return found
+
+
+async def getnameinfo(
+    namespace: Namespace | NamespaceRef, sockaddr: tuple[Any, ...], flags: int = 0
+) -> tuple[str, str]:
+    """Look up an address in a namespace, as `anyio.getnameinfo` does."""
+    return await run(place_of(namespace).getnameinfo(sockaddr, flags))
+
+
+def _local(host: object, port: int | None) -> LocalAddress | None:
+    return None if host is None else (str(host), port or 0)
+
+
+def _options(*, reuse_port: bool) -> list[tuple[int, int, int]]:
+    return [(int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)] if reuse_port else []
+
+
+async def _give(sock: socket.socket, made: Awaitable[T]) -> T:
+    """Wait for what then owns the socket; if that fails, close it."""
+    try:
+        return await made
+    except BaseException:
+        sock.close()
+        raise

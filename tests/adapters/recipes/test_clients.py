@@ -1,0 +1,79 @@
+"""Recipes for clients that take a connected socket: each function is the recipe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import asyncssh
+import paramiko
+import pytest
+import websockets
+import websockets.sync.client
+import websockets.sync.server
+from example_org import CLIENT, HOST, ExampleOrg
+from programs import Function
+from ssh_server import USER, SshServer
+
+import nsbroker
+from nsbroker.adapters import asyncio as inside
+
+WEBSOCKET_PORT = 8001
+
+
+def by_paramiko(namespace: str, key: str, known_hosts: str) -> str:
+    blue = nsbroker.Namespace(namespace)
+    with paramiko.SSHClient() as client:
+        client.load_host_keys(known_hosts)
+        sock = blue.create_connection((HOST, 22))
+        client.connect(HOST, username=USER, key_filename=key, sock=sock, allow_agent=False, look_for_keys=False)
+        return client.exec_command("who am I")[1].read().decode()
+
+
+def by_asyncssh(namespace: str, key: str, known_hosts: str) -> str:
+    async def connect() -> str:
+        sock = await inside.connect(namespace, HOST, 22)
+        how = {"username": USER, "client_keys": [key], "known_hosts": known_hosts}
+        async with asyncssh.connect(HOST, sock=sock, config=None, agent_path=None, **how) as connection:
+            return str((await connection.run("who am I")).stdout)
+
+    return asyncio.run(connect())
+
+
+@pytest.mark.parametrize("recipe", [by_paramiko, by_asyncssh])
+def test_ssh_connection_comes_from_the_namespace(site: ExampleOrg, ssh: SshServer, recipe: Callable[..., str]) -> None:
+    """The server's key is verified by its original name."""
+    assert site.run(recipe, str(ssh.user_key), str(ssh.known_hosts)).split()[0] == CLIENT
+
+
+def by_websockets(namespace: str) -> str:
+    blue = nsbroker.Namespace(namespace)
+    sock = blue.create_connection((HOST, WEBSOCKET_PORT))
+    with websockets.sync.client.connect(f"ws://{HOST}:{WEBSOCKET_PORT}", sock=sock, proxy=None) as connection:
+        return str(connection.recv())
+
+
+def by_websockets_and_asyncio(namespace: str) -> str:
+    async def connect() -> str:
+        sock = await inside.connect(namespace, HOST, WEBSOCKET_PORT)
+        async with websockets.connect(f"ws://{HOST}:{WEBSOCKET_PORT}", sock=sock, proxy=None) as connection:
+            return str(await connection.recv())
+
+    return asyncio.run(connect())
+
+
+def serve_websockets() -> None:
+    def tell_peer(connection: websockets.sync.server.ServerConnection) -> None:
+        connection.send(connection.remote_address[0])
+
+    with websockets.sync.server.serve(tell_peer, "0.0.0.0", WEBSOCKET_PORT) as server:
+        server.serve_forever()
+
+
+@pytest.mark.parametrize("recipe", [by_websockets, by_websockets_and_asyncio])
+def test_websocket_comes_from_the_namespace(site: ExampleOrg, recipe: Callable[..., str]) -> None:
+    server = Function(site.server, [WEBSOCKET_PORT], serve_websockets)
+    try:
+        assert site.run(recipe) == CLIENT
+    finally:
+        server.stop()

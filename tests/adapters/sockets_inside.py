@@ -1,0 +1,30 @@
+"""Sockets of a namespace for the test itself, made without a broker: by a forked child, which sends them back."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from inside import enter, path_of
+from nsbroker import fdpass
+
+
+def open_inside(namespace: str, kind: int, port: int) -> socket.socket:
+    """Open a socket that is bound to a port, and listens if it is of TCP."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                enter(path_of(namespace))
+                sock = socket.socket(socket.AF_INET, kind)
+                sock.bind(("0.0.0.0", port))
+                if kind == socket.SOCK_STREAM:
+                    sock.listen()
+                fdpass.lend_packet(theirs, b"x", [sock.detach()])
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        theirs.close()
+        _, fds = fdpass.take_packet(ours, 1, 1)
+    return socket.socket(fileno=fds[0])
