@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import example_org
 import ftp_server
 import mail_servers
-import pytest
 import redis_server
 import ssh_server
 import web_server

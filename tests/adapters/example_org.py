@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from outside import ADDRESS as OUTSIDE_ADDRESS
-from outside import Outside
-from programs import Program, find_program
-from sockets_inside import open_inside
 
 import namespaces
 from broker_process import BrokerProcess
 from namespaces import PREFIX, ip
+from outside import ADDRESS as OUTSIDE_ADDRESS
+from outside import Outside
+from programs import Program, find_program
+from sockets_inside import open_inside
 from users import Child
 
 CLIENT = "10.98.0.2"

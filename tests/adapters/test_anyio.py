@@ -11,10 +11,10 @@ from typing import Any
 
 import anyio
 import pytest
-from echo import REQUEST, body, descriptors
-from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 
 import nsbroker
+from echo import REQUEST, body, descriptors
+from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from loops import ASYNCIO, TRIO, UVLOOP, Loop, on, start_each
 from nsbroker.adapters import anyio as inside
 

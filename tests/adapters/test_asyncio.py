@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from echo import REQUEST, body, descriptors
-from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 
 import nsbroker
+from echo import REQUEST, body, descriptors
+from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from loops import ASYNCIO, UVLOOP, Loop, on, start_each, while_ticking
 from nsbroker.adapters import asyncio as inside
 

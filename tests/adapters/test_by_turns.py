@@ -11,13 +11,13 @@ from pathlib import Path
 
 import anyio
 import pytest
-from echo import descriptors
 
 import dnsmasq
 import nsbroker.adapters.anyio
 import nsbroker.adapters.asyncio
 import nsbroker.adapters.trio
 from broker_process import BrokerProcess
+from echo import descriptors
 from inside import netns_cookie
 from loops import ANYIO, ANYIO_TRIO, ASYNCIO, LOOPS, TRIO, UVLOOP, Loop, on, start_each
 from users import as_nobody

@@ -8,6 +8,7 @@ import dns.nameserver
 import dns.resolver
 import pytest
 import trio
+
 from example_org import (
     CLOSED_PORT,
     HOST,
@@ -17,7 +18,6 @@ from example_org import (
     UNKNOWN,
     ExampleOrg,
 )
-
 from nsbroker.adapters.dnspython import Do53Nameserver, Resolver
 
 

@@ -9,8 +9,9 @@ import textwrap
 from email.message import EmailMessage
 from typing import Any
 
-import mail_servers
 import pytest
+
+import mail_servers
 from example_org import ExampleOrg
 
 NAMES = (

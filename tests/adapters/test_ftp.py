@@ -7,10 +7,10 @@ import io
 import socket
 import ssl
 
-import ftp_server
 import pytest
-from example_org import CLIENT, CLOSED_PORT, HOST, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 
+import ftp_server
+from example_org import CLIENT, CLOSED_PORT, HOST, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from nsbroker.adapters.ftplib import FTP, FTP_TLS
 
 FTP_HOST = "ftp.example.org"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from example_org import CLIENT, UNKNOWN, ExampleOrg
-from sockets_inside import open_inside
 
+from example_org import CLIENT, UNKNOWN, ExampleOrg
 from nsbroker.adapters.logging import DatagramHandler, HTTPHandler, SocketHandler, SysLogHandler
+from sockets_inside import open_inside
 
 LOG = "log.example.org"
 PORT = 9020

@@ -9,9 +9,9 @@ import ssl
 from collections.abc import Callable
 
 import pytest
+
 from example_org import CLIENT, CLOSED_PORT, HOST, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from mail_servers import IMAP_PORT, IMAPS_PORT, PASSWORD, SMTP_PORT, SMTPS_PORT, USER
-
 from nsbroker.adapters.imaplib import IMAP4, IMAP4_SSL
 from nsbroker.adapters.smtplib import SMTP, SMTP_SSL
 

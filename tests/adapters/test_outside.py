@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
+
 from example_org import HOST, SERVER, ExampleOrg
 from outside import ADDRESS, LeakError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 import requests
-from example_org import ExampleOrg
 
+from example_org import ExampleOrg
 from namespaces import PREFIX
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

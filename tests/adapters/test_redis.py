@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import redis
-import redis_server
-from example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import redis_server
+from example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from nsbroker.adapters.redis import ConnectionPool
 
 HOST = "redis.example.org"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-import redis_server
-from example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+import redis_server
+from example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from nsbroker.adapters.redis_asyncio import ConnectionPool
 
 HOST = "redis.example.org"

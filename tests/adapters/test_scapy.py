@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from example_org import CLIENT, SERVER, ExampleOrg
 
+from example_org import CLIENT, SERVER, ExampleOrg
 from namespaces import ip
 
 with warnings.catch_warnings():

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from echo import REQUEST, body, descriptors
-from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 
 import nsbroker
+from echo import REQUEST, body, descriptors
+from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from loops import TRIO, while_ticking
 from nsbroker.adapters import trio as inside
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from example_org import CLIENT, HOST, ExampleOrg
-from programs import wait_for_listener
 from twisted.internet import defer, error
 from twisted.internet.protocol import Factory, Protocol
-from web_clients_twisted import run_reactor
 
+from example_org import CLIENT, HOST, ExampleOrg
 from inside import call_inside
 from nsbroker.adapters.twisted import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from programs import wait_for_listener
+from web_clients_twisted import run_reactor
 
 PORT = 800
 """Below 1024: the broker binds it."""

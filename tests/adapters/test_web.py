@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+
 from example_org import (
     CLIENT,
     CLOSED_PORT,

@@ -7,8 +7,8 @@ import xmlrpc.client
 from typing import Any
 
 import pytest
-from example_org import CLIENT, HOST, UNTRUSTED, ExampleOrg
 
+from example_org import CLIENT, HOST, UNTRUSTED, ExampleOrg
 from nsbroker.adapters.xmlrpc_client import SafeTransport, Transport
 
 pytestmark = pytest.mark.usefixtures("web")

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import httpx
 import requests
 import urllib3
-from web_errors import WebErrors
 
 from nsbroker.adapters.http_client import HTTPConnection, HTTPSConnection
 from nsbroker.adapters.httpx import HTTPTransport
 from nsbroker.adapters.requests import Session
 from nsbroker.adapters.urllib3 import PoolManager, ProxyManager
 from nsbroker.adapters.urllib_request import build_opener
+from web_errors import WebErrors
 
 
 class WebClient:

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import aiohttp
 import anyio
 import httpx
-from web_clients import WebClient
-from web_errors import WebErrors
 
 from nsbroker.adapters.aiohttp import TCPConnector
 from nsbroker.adapters.httpx import AsyncHTTPTransport
+from web_clients import WebClient
+from web_errors import WebErrors
 
 
 class HttpxAsync(WebClient):

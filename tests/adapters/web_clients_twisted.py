@@ -24,10 +24,10 @@ from twisted.web.client import (
     ResponseNeverReceived,
     readBody,
 )
-from web_clients import WebClient
-from web_errors import WebErrors
 
 from nsbroker.adapters.twisted import EndpointFactory, HostnameEndpoint
+from web_clients import WebClient
+from web_errors import WebErrors
 
 
 class Twisted(WebClient):

@@ -11,12 +11,12 @@ import pytest
 import websockets
 import websockets.sync.client
 import websockets.sync.server
-from example_org import CLIENT, HOST, ExampleOrg
-from programs import Function
-from ssh_server import USER, SshServer
 
 import nsbroker
+from example_org import CLIENT, HOST, ExampleOrg
 from nsbroker.adapters import asyncio as inside
+from programs import Function
+from ssh_server import USER, SshServer
 
 WEBSOCKET_PORT = 8001
 

@@ -18,12 +18,12 @@ import hypercorn.asyncio
 import hypercorn.config
 import pytest
 import uvicorn
-from applications import asgi, wsgi
-from example_org import CLIENT, SERVER, ExampleOrg
-from programs import wait_for_listener
 
 import nsbroker
+from applications import asgi, wsgi
+from example_org import CLIENT, SERVER, ExampleOrg
 from inside import call_inside
+from programs import wait_for_listener
 
 PORT = 80
 """Each of them gets it without a right to it: the broker binds."""
