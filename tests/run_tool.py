@@ -149,7 +149,7 @@ class RunTool:
             os.chdir("/")
             os.environ["NSBROKER_SOCKET"] = str(self._broker.socket_path)
             os.environ["HOME"] = "/nonexistent"
-            for variable in ("PYTHONPATH", "XDG_CONFIG_HOME"):
+            for variable in ("PYTHONPATH", "PYTHONUNBUFFERED", "XDG_CONFIG_HOME"):
                 os.environ.pop(variable, None)
             before()
             os._exit(main(list(args)))

@@ -62,6 +62,8 @@ def _verb(name: str) -> Verb:
         from .listen import run
     elif name == "socket":
         from .socket_verb import run
+    elif name == "run":
+        from .run import run
     elif name == "list":
         from .listing import run
     else:

@@ -8,7 +8,7 @@ from ..wire.record import Record
 from .failure import usage_error
 from .options import parse, seconds
 
-VERBS = ("connect", "listen", "socket")
+VERBS = ("connect", "listen", "run", "socket")
 """What is said after a namespace."""
 
 _OPTIONS = {"--broker": True, "--timeout": True, "--wait": True, "-h": False, "--help": False, "--version": False}
@@ -25,7 +25,7 @@ class Command(Record):
 
 
 def read_command(args: list[str]) -> Command:
-    """Read `[options] NS VERB ...`, `[options] list [NS]`, `--help` and `--version`.
+    """Read `[options] NS VERB ...`, `[options] NS -- CMD ...`, `[options] list [NS]`, `--help` and `--version`.
 
     Raises:
         FailureError: it is none of these.
@@ -57,9 +57,11 @@ def _split(rest: list[str]) -> tuple[str, str, list[str]]:
     namespace, verb = rest[0], rest[1] if len(rest) > 1 else ""
     if verb in VERBS:
         return namespace, verb, rest[2:]
+    if verb == "--":
+        return namespace, "run", rest[1:]
     if namespace == "list":
         return "", "list", rest[1:]
     if verb == "list":
         return namespace, "list", [namespace, *rest[2:]]
     what = f"unknown verb {verb!r}" if verb else f"what to do in {namespace!r} is missing"
-    raise usage_error(f"{what}: connect, listen, socket or list")
+    raise usage_error(f"{what}: connect, listen, run, socket or list")

@@ -9,6 +9,7 @@ from .command import Command
 HELP = """\
 usage: nsbroker-get [OPTIONS] NS connect [-u] [-4|-6] [-w SECONDS] [-s SOURCE] HOST PORT
        nsbroker-get [OPTIONS] NS listen  [-u] [-4|-6] -l ADDR:PORT [-l ...] [--fdname NAME ...] -- CMD [ARG...]
+       nsbroker-get [OPTIONS] NS [run] -- CMD [ARG...]
        nsbroker-get [OPTIONS] NS socket  --type KIND [-4|-6] [--bind ADDR:PORT] --fd N -- CMD [ARG...]
        nsbroker-get [OPTIONS] list [NS] [--json]
 
@@ -34,6 +35,13 @@ listen: run CMD with listening sockets as its descriptors 3, 4, ..., and LISTEN_
     nsbroker-get blue listen -l 80 -l '[::]:80' -- uvicorn --fd 3 app:app
   -l ADDR:PORT   80, :80, *:80, 10.0.0.1:80 or [::]:80; ports below 1024 where the policy allows
   -u  UDP sockets, bound         --fdname NAME  for LISTEN_FDNAMES: one for all, or one for each -l (else NS)
+
+run: run CMD, any program, so that every network socket that it or its children make is one of NS.
+    nsbroker-get blue run -- curl http://10.0.0.1/
+    nsbroker-get blue -- ip -brief address
+  Its files from /etc/netns/NS are over those in /etc, as with ip netns exec. A socket that the policy does not grant
+  is EACCES (Permission denied) in CMD, and a line here says why. Set-user-id programs run without their privileges,
+  /proc/net and /sys/class/net show the caller's namespace, and CMD can't bind a port below 1024: use listen for that.
 
 socket: run CMD with one socket as its descriptor N.
     nsbroker-get blue socket --type icmp --fd 3 -- ./pinger --socket 3

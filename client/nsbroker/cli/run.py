@@ -1,0 +1,95 @@
+"""`NS run -- CMD`, or `NS -- CMD`: an unmodified program, all of whose network sockets are made in NS."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+
+from ..client import Client
+from ..references import open_path
+from ..supervise import detached, etc_files, kernel
+from ..supervise.filter import Machine, assemble_filter
+from ..supervise.supervisor import Supervisor
+from ..wire.messages import NamespaceRef, SocketSpec
+from .command import Command
+from .failure import FailureError, say, usage_error
+from .launch import run_program
+from .options import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WHY_NOT = {
+    errno.EBUSY: "this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows one: "
+    "leave out the inner one",
+    errno.EINVAL: "this kernel is too old for run, which needs Linux 5.19 (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)",
+    errno.ENOSYS: "this kernel has no seccomp, which run needs (CONFIG_SECCOMP_FILTER)",
+}
+
+
+def run(command: Command) -> int:
+    """Start a supervisor, then become the program under its filter."""
+    _, program = parse(command.args, {})
+    if not program:
+        raise usage_error("run needs a command to run, after --")
+    machine = kernel.this_machine()
+    if machine is None:
+        raise FailureError(f"run works on x86-64 and arm64, not on {os.uname().machine}")
+    # The supervisor leaves this directory.
+    client = Client(os.path.abspath(command.client.path), command.client.timeout)
+    namespace = _namespace(command, client)
+    supervision = _start_supervisor(client, namespace)
+    if isinstance(namespace, str):
+        _use_etc_files(namespace)
+    _put_under_filter(machine, supervision)
+    # Python ignores it, and that would be passed on.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    run_program(program, [], [])
+
+
+def _namespace(command: Command, client: Client) -> NamespaceRef:
+    """Find out that there is something to be had, while there is someone to tell if not.
+
+    Raises:
+        OSError: no broker, no namespace, no grant.
+    """
+    names = [name for name, _ in client.namespaces().namespaces]
+    if "/" in command.namespace:
+        # Opened once: later it may be the path of another one.
+        return open_path(command.namespace)
+    if command.namespace not in names:
+        spec = SocketSpec(command.namespace, int(socket.AF_INET), int(socket.SOCK_STREAM))
+        for sock in client.open([spec], command.wait_s):
+            sock.close()
+    return command.namespace
+
+
+def _start_supervisor(client: Client, namespace: NamespaceRef) -> detached.Supervision:
+    def serve(listener: int, caller: int, caller_ended: Callable[[], None]) -> None:
+        Supervisor(listener, client, namespace, say).serve(caller, caller_ended)
+
+    try:
+        return detached.start(serve, [namespace] if isinstance(namespace, int) else [])
+    except OSError as error:
+        raise FailureError(f"can't start the supervisor: {error.strerror}") from error
+
+
+def _use_etc_files(namespace: str) -> None:
+    for warning in etc_files.use_files_of(namespace):
+        say(warning)
+
+
+def _put_under_filter(machine: Machine, supervision: detached.Supervision) -> None:
+    try:
+        kernel.set_no_new_privs()
+        listener = kernel.install_filter(machine, assemble_filter(machine))
+    except OSError as error:
+        text = _WHY_NOT.get(error.errno or 0, f"the kernel refuses a seccomp filter: {error.strerror}")
+        raise FailureError(text) from error
+    try:
+        supervision.take_listener(listener)
+    except (OSError, detached.LostSupervisorError) as error:
+        raise FailureError("the supervisor ended before it was ready") from error

@@ -1,0 +1,73 @@
+"""An assembler for classic BPF, with names in place of distances. Pure. Source: Documentation/networking/filter.rst."""
+
+from __future__ import annotations
+
+import struct
+
+from ..wire.record import Record
+
+_LOAD_WORD = 0x20
+"""BPF_LD | BPF_W | BPF_ABS."""
+_JUMP_EQUAL = 0x15
+"""BPF_JMP | BPF_JEQ | BPF_K."""
+_JUMP_GREATER_EQUAL = 0x35
+"""BPF_JMP | BPF_JGE | BPF_K."""
+_RETURN = 0x06
+"""BPF_RET | BPF_K."""
+_MAX_DISTANCE = 255
+"""A jump's distance is one byte."""
+
+_SOCK_FILTER = struct.Struct("=HBBI")
+
+
+class Instruction(Record):
+    """One instruction; `label` is where it jumps to if its comparison holds, else the next one is run."""
+
+    code: int
+    operand: int
+    label: str = ""
+
+
+def load(offset: int) -> Instruction:
+    """Load the word at this offset of the data."""
+    return Instruction(_LOAD_WORD, offset)
+
+
+def if_equal(value: int, label: str) -> Instruction:
+    """Go to `label` if what was loaded is `value`."""
+    return Instruction(_JUMP_EQUAL, value, label)
+
+
+def if_at_least(value: int, label: str) -> Instruction:
+    """Go to `label` if what was loaded is `value` or more, unsigned."""
+    return Instruction(_JUMP_GREATER_EQUAL, value, label)
+
+
+def give(value: int) -> Instruction:
+    """End with this value."""
+    return Instruction(_RETURN, value)
+
+
+def assemble(program: list[Instruction | str]) -> bytes:
+    """Make an array of `struct sock_filter`; a string is the label of the instruction after it.
+
+    Raises:
+        ValueError: a jump goes back, too far, or to no label.
+    """
+    places: dict[str, int] = {}
+    instructions: list[Instruction] = []
+    for line in program:
+        if isinstance(line, str):
+            places[line] = len(instructions)
+        else:
+            instructions.append(line)
+    return b"".join(_encode(line, index, places) for index, line in enumerate(instructions))
+
+
+def _encode(line: Instruction, index: int, places: dict[str, int]) -> bytes:
+    distance = 0
+    if line.label:
+        distance = places.get(line.label, -1) - index - 1
+        if not 0 <= distance <= _MAX_DISTANCE:
+            raise ValueError(f"no way from instruction {index} to {line.label!r}")
+    return _SOCK_FILTER.pack(line.code, distance, 0, line.operand)

@@ -1,0 +1,133 @@
+"""Starts the supervisor as a process that nobody has to care for: a grandchild, in a session of its own.
+
+The calling process is then free to become the user's program itself, so that its exit status, its signals and its place
+in the shell's job are right without any help. Nothing of it is kept open by the supervisor, but for standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from ..fdpass import lend_packet, take_packet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn
+
+    Serve = Callable[[int, int, Callable[[], None]], None]
+    """Serves a listener; as `Supervisor.serve` from its second argument on."""
+
+_READY = b"ready"
+_STDERR = 2
+_IGNORED = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""It ends with the last of the programs, which may need it while they clean up after such a signal."""
+
+
+class LostSupervisorError(Exception):
+    """The supervisor ended before it was ready."""
+
+
+class Supervision:
+    """The way to a supervisor that waits for its listener; it ends by itself if it gets none."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def take_listener(self, listener: int) -> None:
+        """Hand the listener over, close it here, and wait until the supervisor serves it.
+
+        Raises:
+            LostSupervisorError: it ended instead.
+            OSError: as sendmsg(2).
+        """
+        with self._sock:
+            lend_packet(self._sock, b"listener", [listener])
+            os.close(listener)
+            if self._sock.recv(len(_READY)) != _READY:
+                raise LostSupervisorError
+
+
+def start(serve: Serve, kept_fds: Iterable[int]) -> Supervision:
+    """Start a supervisor that calls `serve` as soon as it has a listener.
+
+    Args:
+        serve: what it does; it ends when that returns.
+        kept_fds: the descriptors that `serve` needs.
+
+    Raises:
+        OSError: as fork(2).
+    """
+    caller = os.pidfd_open(os.getpid())
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        child = os.fork()
+        if child == 0:
+            _run_child(serve, caller, theirs, kept_fds)
+        _reap(child)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(caller)
+    return Supervision(ours)
+
+
+def _reap(child: int) -> None:
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        return  # SIGCHLD is ignored, and so it is gone already.
+
+
+def _run_child(serve: Serve, caller: int, sock: socket.socket, kept_fds: Iterable[int]) -> NoReturn:
+    status = 1
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            _let_go({_STDERR, caller, sock.fileno(), *kept_fds})
+            _wait_and_serve(serve, caller, sock)
+        status = 0
+    finally:
+        # Not sys.exit: whatever is to be done at the end is the caller's.
+        os._exit(status)
+
+
+def _wait_and_serve(serve: Serve, caller: int, sock: socket.socket) -> None:
+    _, fds = take_packet(sock, len(b"listener"), 1)
+    if fds:
+        sock.send(_READY)
+        sock.close()
+        # Whoever reads the program's output waits for all copies of it to be closed.
+        serve(fds[0], caller, lambda: _point_at_null(_STDERR))
+
+
+def _let_go(kept: set[int]) -> None:
+    """Keep nothing that others could miss: signals, directory, descriptors."""
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    os.chdir("/")
+    _point_at_null(0)
+    _point_at_null(1)
+    for fd in {int(name) for name in os.listdir("/proc/self/fd")} - kept - {0, 1}:
+        try:
+            os.close(fd)
+        except OSError:
+            continue  # It was that of the listing itself.
+
+
+def _point_at_null(fd: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, fd)
+    os.close(null)

@@ -1,0 +1,28 @@
+"""What the program is told when its socket could not be had: an errno, and one line for people. Pure."""
+
+from __future__ import annotations
+
+import errno
+
+from ..errors import AccessDeniedError, BrokerUnavailableError, Error
+
+
+def errno_of(error: OSError) -> int:
+    """Give the errno that the program's socket(2) fails with.
+
+    What the kernel refused in the namespace keeps its errno, and a refusal by policy is EACCES. For the broker's own
+    failures it is ENETDOWN: socket(2) has no such thing as "no such file", and programs take it for the end of the
+    attempt, not of everything.
+    """
+    if isinstance(error, AccessDeniedError):
+        return errno.EACCES
+    if isinstance(error, BrokerUnavailableError) and error.errno == errno.EAGAIN:
+        return errno.ENOBUFS
+    if isinstance(error, Error):
+        return errno.ENETDOWN
+    return error.errno or errno.EIO
+
+
+def line_of(error: OSError) -> str | None:
+    """Give the line that says why; None where the errno says it all."""
+    return (error.strerror or str(error)) if isinstance(error, Error) else None
