@@ -18,7 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from namespaces import PREFIX
 from users import NOBODY
+
+EVERYTHING = f"""
+[[grant]]
+name = "everything"
+users = ["*"]
+namespaces = ["{PREFIX}*", "@host"]
+sockets = ["tcp", "udp", "udplite", "mptcp", "sctp", "icmp", "packet", "unix", "raw:icmp", "netlink:route"]
+bind = ["*:*"]
+"""
+"""A policy for tests that are not about the policy."""
 
 START_S = 60
 STOP_S = 60

@@ -13,7 +13,7 @@ import pytest
 
 import namespaces
 import nsbroker
-from broker_process import BrokerProcess
+from broker_process import EVERYTHING, BrokerProcess
 
 LONG = os.environ.get("NSBROKER_LONG") == "1"
 
@@ -21,16 +21,6 @@ LONG = os.environ.get("NSBROKER_LONG") == "1"
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None, max_examples=300)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000, print_blob=True)
 hypothesis.settings.load_profile("long" if LONG else "default")
-
-EVERYTHING = f"""
-[[grant]]
-name = "everything"
-users = ["*"]
-namespaces = ["{namespaces.PREFIX}*", "@host"]
-sockets = ["tcp", "udp", "udplite", "mptcp", "sctp", "icmp", "packet", "unix", "raw:icmp", "netlink:route"]
-bind = ["*:*"]
-"""
-"""A policy for tests that are not about the policy."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import namespaces
-from broker_process import BrokerProcess, running
-from conftest import EVERYTHING
+from broker_process import EVERYTHING, BrokerProcess, running
 from namespaces import PREFIX
 from nsbroker import SocketSpec
 from nsbroker.wire import BAD_REQUEST, CODES, UNSUPPORTED_VERSION, ErrorReply, OpenReply, OpenRequest, encode_request

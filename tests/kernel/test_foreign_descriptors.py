@@ -12,8 +12,7 @@ import pytest
 
 import fuse_server
 import namespaces
-from broker_process import BrokerProcess, running
-from conftest import EVERYTHING
+from broker_process import EVERYTHING, BrokerProcess, running
 from fuse_server import FuseServer
 from inside import cookie_inside, path_of
 from nsbroker.wire import BAD_REQUEST, NO_SUCH_NAMESPACE, OVERLOADED, ErrorReply, OpenReply

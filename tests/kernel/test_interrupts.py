@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from broker_process import BrokerProcess
-from conftest import EVERYTHING
+from broker_process import EVERYTHING, BrokerProcess
 from inside import cookie_inside, path_of
 from interrupted import CALLS, CAUGHT, INSIDE, SIGNALS, Harness, run_as_the_broker_does, run_under_fire, run_unprotected
 from load import Load

@@ -10,8 +10,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from broker_process import BrokerProcess
-from conftest import EVERYTHING
+from broker_process import EVERYTHING, BrokerProcess
 from nsbroker.wire import BAD_REQUEST, MAX_SOCKETS, OVERLOADED, ErrorReply, OpenReply, encode_request
 from process_state import idle_descriptors, resident_kib, stopped
 from raw_client import RawClient, tcp

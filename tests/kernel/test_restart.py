@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from activated import ActivatedBroker
-from conftest import EVERYTHING
+from broker_process import EVERYTHING
 from inside import cookie_inside
 from load import Load
 from shared import wait_until

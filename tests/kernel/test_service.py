@@ -12,8 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from activated import ActivatedBroker
-from broker_process import START_S, STOP_S, BrokerProcess
-from conftest import EVERYTHING
+from broker_process import EVERYTHING, START_S, STOP_S, BrokerProcess
 from namespaces import PREFIX
 from nsbroker.wire import DENIED, OVERLOADED, ErrorReply
 from process_state import stopped

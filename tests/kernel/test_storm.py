@@ -12,8 +12,7 @@ import pytest
 
 import namespaces
 import nsbroker
-from broker_process import BrokerProcess
-from conftest import EVERYTHING
+from broker_process import EVERYTHING, BrokerProcess
 from inside import cookie_inside, netns_cookie, owner
 from nsbroker import SocketSpec
 from shared import Counters
