@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import aiohttp
 import pytest
 import requests
 
-from example_org import ExampleOrg
+from example_org import SERVER, ExampleOrg
 from namespaces import PREFIX
+from programs import find_program
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -43,5 +46,46 @@ def test_example_runs(site: ExampleOrg, make_namespace: Callable[[str], str], co
     site.run(run_example, code)
 
 
+SHELL = re.search(r"^## From the shell\n\n```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = SHELL.group(1).splitlines() if SHELL else []
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> str:
+    """A directory with nsbroker-get, and with the programs of the reader's own."""
+    tmp_path.chmod(0o755)
+    for name, line in {
+        "nsbroker-get": f'exec {sys.executable} -P -m nsbroker.cli "$@"',
+        "your-server": 'test "$LISTEN_FDS" = 1 -a -S /proc/self/fd/3',
+        "your-program": "test -S /proc/self/fd/5",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    return str(tmp_path)
+
+
+def run_line(namespace: str, line: str, path: str) -> tuple[int, str, str]:
+    line = line.replace(" blue ", f" {namespace} ").replace("10.0.0.1", SERVER)
+    # curl would believe in the proxies of the environment, which lead nowhere.
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment |= {"PATH": f"{path}:{environment['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(["sh", "-ec", line], env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.usefixtures("web")
+@pytest.mark.parametrize("line", COMMANDS, ids=range(len(COMMANDS)))
+def test_command_runs(site: ExampleOrg, commands: str, tmp_path: Path, line: str) -> None:
+    """Each line of the shell's examples; nothing is said on standard error."""
+    if "curl" in line and not find_program("curl"):
+        pytest.skip("there is no curl")
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    status, output, errors = site.run(run_line, line, commands)
+    assert status == 0, errors
+    assert bool(output) == ("your-" not in line)
+
+
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 6
+    assert len(COMMANDS) >= 6
