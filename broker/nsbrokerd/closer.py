@@ -9,6 +9,7 @@ Each user has threads of its own, while there is something to close: whoever han
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -81,7 +82,9 @@ class Closer:
         before = time.monotonic() - _IMPATIENT_AFTER_S
         with self._lock:
             for lane in self._lanes.values():
-                if lane.began_at < before:
+                if lane.thread.ident is None:
+                    _try_start(lane)
+                elif lane.began_at < before:
                     _interrupt(lane)
 
     def _put(self, name: _LaneName, fd: int) -> None:
@@ -92,7 +95,7 @@ class Closer:
                 lane = self._lanes[name] = _Lane(thread)
                 lane.began_at = time.monotonic()
                 lane.fds.append(fd)
-                thread.start()
+                _try_start(lane)
                 return
             lane.fds.append(fd)
             if len(lane.fds) > MAX_PENDING_FOR_USER:
@@ -116,7 +119,13 @@ class Closer:
                     lane.fds.popleft()
 
 
+def _try_start(lane: _Lane) -> None:
+    """Start the thread of a lane; when the process can have no more threads, `interrupt` tries again."""
+    with contextlib.suppress(RuntimeError):
+        lane.thread.start()
+
+
 def _interrupt(lane: _Lane) -> None:
-    """Interrupt the thread of a lane; the lock is held, so it is alive. Before its first line it has nothing to do."""
+    """Interrupt the thread of a lane; the lock is held, so it is alive, if it could be started."""
     if lane.thread.ident is not None:
         signal.pthread_kill(lane.thread.ident, INTERRUPT)

@@ -71,12 +71,12 @@ class SentNamespaces:
 
     def is_namespace(self, fd: int) -> bool:
         """Tell whether the descriptor is a network namespace. If not, closing it can hang."""
-        if not self.is_on_nsfs(_identify(fd)):
-            return False  # not on nsfs: a pidfd, which setns would take too, is not either
         try:
+            if not self.is_on_nsfs(_identify(fd)):
+                return False  # not on nsfs: a pidfd, which setns would take too, is not either
             return fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET
         except OSError:
-            return False
+            return False  # other files too: a sysctl whose interface is gone has not even an inode number
 
     def is_on_nsfs(self, found: Identity | None) -> TypeGuard[Identity]:
         """Tell whether a directory entry is a namespace, by what `identity` gave for it."""

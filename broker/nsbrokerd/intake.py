@@ -6,12 +6,9 @@ that nobody asked for stay in the queue, which another thread drops with the who
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable
 
-import structlog
 import trio
 
 from nsbroker import fdpass
@@ -21,7 +18,6 @@ from nsbroker.wire import (
     OVERLOADED,
     BlobReply,
     NamespacesRequest,
-    OpenRequest,
     ProtocolError,
     Request,
     ResolverRequest,
@@ -30,17 +26,11 @@ from nsbroker.wire import (
 from .client import Client
 from .closer import Closer
 from .config import Limits
-from .handler import Granted, Handler
-from .mounts import MountChanges
+from .delivery import Delivery
+from .handler import Handler
+from .netns import close_namespaces
 from .session import Refusal, read_request, refuse
-from .users import MAX_LISTING_FOR_USER, MAX_WAITING_FOR_USER
-
-_RECHECK_S = 0.25
-"""A waiting request looks this often anyhow: a symbolic link or a directory is no mount."""
-
-_STOPPING = Refusal(OVERLOADED, "the broker is stopping; try again")
-
-log = structlog.get_logger()
+from .slow import SlowRequests
 
 
 class Intake:
@@ -49,11 +39,12 @@ class Intake:
     def __init__(self, handler: Handler, closer: Closer) -> None:
         self._handler = handler
         self._closer = closer
-        self._nursery: trio.Nursery | None = None
+        self._delivery = Delivery(handler)
+        self._slow = SlowRequests(handler, self._delivery)
 
     def wait_in(self, nursery: trio.Nursery | None) -> None:
         """Use this nursery for the requests that can't be answered at once; None refuses them."""
-        self._nursery = nursery
+        self._slow.run_in(nursery)
 
     def hang_up(self, uid: int, connection: socket.SocketType) -> None:
         """Close a connection; takes it over. Packets that were not read may bring descriptors: not here, then."""
@@ -120,7 +111,11 @@ class Intake:
             self._closer.take_fds(uid, fds)
             told = f"more descriptors came than the {named} that the request names"
             return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
-        fdpass.discard_packet(client.sock)  # that closes nothing, since everything in it is open here as well
+        try:
+            fdpass.discard_packet(client.sock)  # that closes nothing, since everything in it is open here as well
+        except OSError:  # the client hung up in between, with replies unread
+            self._closer.take_fds(uid, fds)
+            raise
         refusal = self._refuse_foreign(fds, named)
         if refusal is None:
             self._answer(client, request, fds)
@@ -139,21 +134,21 @@ class Intake:
     def _answer(self, client: Client, request: Request, fds: list[int]) -> None:
         """Answer, at once or in a task; takes over `fds`, which are namespaces."""
         if isinstance(request, NamespacesRequest):
-            self._start(client, request, self._list_namespaces, [])
+            self._slow.start(client, request, [])
             return
         if isinstance(request, ResolverRequest):
             self._answer_resolver(client, request, fds)
             return
         outcome = self._handler.try_open(client.peer, request, fds)
         if request.wait_s and isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE:
-            self._start(client, request, self._open_when_there, fds)
+            self._slow.start(client, request, fds)
             return
-        _close(fds)
-        self._deliver(client, request, outcome)
+        close_namespaces(fds)
+        self._delivery.deliver(client, request, outcome)
 
     def _answer_resolver(self, client: Client, request: ResolverRequest, fds: list[int]) -> None:
         answer = self._handler.resolver_files(client.peer, request, fds)
-        _close(fds)
+        close_namespaces(fds)
         if isinstance(answer, Refusal):
             client.reply(self._handler.refuse(client.peer, request.request_id, "resolver", answer))
             return
@@ -161,93 +156,3 @@ class Intake:
             client.reply(BlobReply(request.request_id, os.fstat(answer).st_size), [answer])
         finally:
             os.close(answer)
-
-    def _deliver(self, client: Client, request: Request, outcome: Granted | Refusal) -> None:
-        if isinstance(outcome, Refusal):
-            operation, specs = ("open", request.sockets) if isinstance(request, OpenRequest) else ("namespaces", ())
-            client.reply(self._handler.refuse(client.peer, request.request_id, operation, outcome, specs))
-            return
-        try:
-            client.reply(outcome.reply, [one.sock.fileno() for one in outcome.opened])
-        finally:
-            outcome.close()
-
-    def _start(self, client: Client, request: Request, work: _Work, fds: list[int]) -> None:
-        """Begin a task for a request that may take long; takes over `fds`."""
-        user, is_list = client.user, isinstance(request, NamespacesRequest)
-        if self._nursery is None:
-            refusal = _STOPPING
-        elif is_list and user.listing >= MAX_LISTING_FOR_USER:
-            refusal = Refusal(OVERLOADED, f"{MAX_LISTING_FOR_USER} lists for uid {user.uid} are being made already")
-        elif not is_list and user.waiting >= MAX_WAITING_FOR_USER:
-            told = f"{MAX_WAITING_FOR_USER} requests of uid {user.uid} wait already; try again later"
-            refusal = Refusal(OVERLOADED, told)
-        else:
-            user.listing += is_list
-            user.waiting += not is_list
-            self._nursery.start_soon(self._work, client, request, work, fds)
-            return
-        _close(fds)
-        self._deliver(client, request, refusal)
-
-    async def _work(self, client: Client, request: Request, work: _Work, fds: list[int]) -> None:
-        is_list = isinstance(request, NamespacesRequest)
-        try:
-            await work(client, request, fds)
-        except trio.Cancelled:
-            if not client.is_closed:
-                with contextlib.suppress(OSError):
-                    self._deliver(client, request, _STOPPING)
-            raise
-        except OSError as error:
-            log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
-        finally:
-            client.user.listing -= is_list
-            client.user.waiting -= not is_list
-            _close(fds)
-
-    async def _open_when_there(self, client: Client, request: Request, fds: list[int]) -> None:
-        """Try again after each mount, until the time is over."""
-        if not isinstance(request, OpenRequest):
-            raise TypeError("only sockets can be waited for")
-        deadline = trio.current_time() + request.wait_s
-        changes = MountChanges()
-        try:
-            while await _can_be_answered(client):
-                outcome = self._handler.try_open(client.peer, request, fds)
-                missing = isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE
-                if not missing or trio.current_time() >= deadline:
-                    self._deliver(client, request, outcome)
-                    return
-                with trio.move_on_at(min(deadline, trio.current_time() + _RECHECK_S)):
-                    await trio.lowlevel.wait_readable(changes.fd)
-                changes.happened()
-        finally:
-            changes.close()
-
-    async def _list_namespaces(self, client: Client, request: Request, _fds: list[int]) -> None:
-        for fd in self._handler.list_namespaces(client.peer, request.request_id):
-            if fd is None:
-                await trio.lowlevel.checkpoint()
-                continue
-            try:
-                if await _can_be_answered(client):
-                    client.reply(BlobReply(request.request_id, os.fstat(fd).st_size), [fd])
-            finally:
-                os.close(fd)
-
-
-_Work = Callable[[Client, Request, list[int]], Awaitable[None]]
-
-
-def _close(fds: list[int]) -> None:
-    """Close namespaces, which never blocks."""
-    while fds:
-        os.close(fds.pop())
-
-
-async def _can_be_answered(client: Client) -> bool:
-    """Wait until the client has read enough of its replies; False when it is gone."""
-    while not client.is_closed and not client.reads_its_replies():
-        await trio.sleep(_RECHECK_S)
-    return not client.is_closed

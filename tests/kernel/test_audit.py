@@ -17,6 +17,8 @@ from broker_process import BrokerProcess
 from inside import cookie_inside, socket_cookie
 from namespaces import PREFIX
 from nsbroker import SocketSpec
+from nsbroker.wire import NamespacesRequest
+from raw_client import RawClient
 from shared import wait_until
 from users import NOBODY, as_user
 
@@ -163,6 +165,16 @@ def test_nothing_is_handed_out_that_can_not_be_audited(
     broker.reload()
     _, cookies = _open(broker, [spec])
     assert _cookies(broker.audit()) == cookies
+
+
+def test_list_that_can_not_be_audited_ends_the_connection(broker: BrokerProcess) -> None:
+    """It is made in a task of its own, and its client does not wait for it in vain."""
+    broker.audit_path.unlink()
+    broker.audit_path.symlink_to("/dev/full")
+    broker.reload()
+    with RawClient(broker) as client:
+        client.send(NamespacesRequest(1))
+        assert client.has_hung_up()
 
 
 @pytest.fixture

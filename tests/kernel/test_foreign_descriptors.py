@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -23,6 +25,33 @@ from shared import wait_until
 from users import NOBODY, as_nobody
 
 LINGER_S = 36_000
+CLONE_NEWNET = 0x40000000
+
+
+def vanished() -> int:
+    """A sysctl of a network namespace that is gone: the kernel does not even tell its inode number."""
+    ours, childs = socket.socketpair()
+    with ours, childs:
+        if os.fork() == 0:
+            try:
+                if ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
+                    fd = os.open("/proc/sys/net/ipv4/conf/lo/forwarding", os.O_RDONLY)
+                    socket.send_fds(childs, [b"fd"], [fd])
+            finally:
+                os._exit(0)
+        _, (fd,), _, _ = socket.recv_fds(ours, 2, 1)
+    os.wait()
+    wait_until(lambda: not _has_status(fd))
+    return fd
+
+
+def _has_status(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
 
 FOREIGN: dict[str, Callable[[], int]] = {
     "a regular file": lambda: os.open(__file__, os.O_RDONLY),
@@ -34,6 +63,7 @@ FOREIGN: dict[str, Callable[[], int]] = {
     "a socket": lambda: socket.socket().detach(),
     "a network namespace that is not open": lambda: os.open("/proc/self/ns/net", os.O_PATH),
     "an event": lambda: os.eventfd(0),
+    "a file that is gone": vanished,
 }
 
 
@@ -132,6 +162,7 @@ REFUSED_WITH = {
     "beside a namespace": BAD_REQUEST,
     "turned away": OVERLOADED,
     "never read": None,
+    "never read, as the replies": None,
 }
 """Where a descriptor can be when the broker drops it, and what its client is told."""
 
@@ -171,14 +202,17 @@ def lingering() -> tuple[socket.socket, socket.socket]:
 def _leave_to(broker: BrokerProcess, sock: socket.socket, place: str) -> None:
     """Send the socket, and see that the broker has the last copy of it before it looks."""
     with RawClient(broker) as client, open("/proc/self/ns/net") as home:
+        if place == "never read, as the replies":
+            client.send(tcp("@host"))
+            select.select([client.sock], [], [])
         with stopped(broker.pid):
             fds = [sock.fileno()] if place != "beside a namespace" else [home.fileno(), sock.fileno()]
             client.send(tcp("@host" if place == "not asked for" else 0), fds)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_S))
             sock.close()
-            if place == "never read":
+            if place.startswith("never read"):
                 client.sock.close()
-        if place != "never read":
+        if not place.startswith("never read"):
             reply = client.receive()
             assert isinstance(reply, ErrorReply)
             assert reply.code == REFUSED_WITH[place]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from queue import SimpleQueue
 
+import pytest
+
 from nsbrokerd.closer import MAX_PENDING_FOR_USER, Closer
 from shared import wait_until
 
@@ -77,3 +79,21 @@ def test_connections_are_counted_until_they_are_closed() -> None:
     assert closer.connections == 2
     release.set()
     wait_until(lambda: closer.connections == 0)
+
+
+def test_thread_that_can_not_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of threads is reached: nothing is closed meanwhile, and nothing breaks."""
+    closed: SimpleQueue[int] = SimpleQueue()
+    closer = Closer(closed.put)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        closer.take_fds(1000, range(MAX_PENDING_FOR_USER + 1))
+        closer.interrupt()
+        assert closer.is_full(1000)
+    assert closed.empty()
+    closer.interrupt()
+    assert [closed.get(timeout=LIMIT_S) for _ in range(MAX_PENDING_FOR_USER + 1)] == [*range(MAX_PENDING_FOR_USER + 1)]

@@ -249,6 +249,16 @@ def test_hang_up_tells_whether_packets_are_left(pair: Pair, packets: list[bytes]
     assert not fdpass.hang_up(pair[1])
 
 
+def test_hang_up_sees_the_packets_of_who_left_replies_unread(pair: Pair) -> None:
+    """The kernel reports that as ECONNRESET, before it shows a packet."""
+    fdpass.lend_packet(pair[1], b"reply")
+    fdpass.lend_packet(pair[0], b"request")
+    pair[0].close()
+    assert fdpass.hang_up(pair[1])
+    fdpass.discard_packet(pair[1])
+    assert not fdpass.hang_up(pair[1])
+
+
 def test_dropped_connection_delivers_its_last_replies(pair: Pair, pipes: list[int]) -> None:
     """Though it had packets left, for which close(2) alone would tell the other end ECONNRESET."""
     fdpass.lend_packet(pair[1], b"reply")
