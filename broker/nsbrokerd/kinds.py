@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 
+from nsbroker.wire.kind_names import NETLINK_PROTOCOLS, RAW_PROTOCOLS
+
 Triple = tuple[int, int, int]
 """Family, type (without flags) and protocol, as in socket(2)."""
 
@@ -20,27 +22,6 @@ _INET6 = int(socket.AF_INET6)
 _IPPROTO_ICMPV6 = 58
 _IPPROTO_UDPLITE = 136
 _IPPROTO_MPTCP = 262
-
-# Source: include/uapi/linux/netlink.h. Those that answer for a network namespace, and that Debian's kernels have.
-NETLINK_PROTOCOLS = {"route": 0, "sock_diag": 4, "xfrm": 6, "netfilter": 12, "generic": 16}
-
-# Source: IANA protocol numbers; the names that /etc/protocols has for them.
-RAW_PROTOCOLS = {
-    "icmp": 1,
-    "igmp": 2,
-    "tcp": 6,
-    "udp": 17,
-    "gre": 47,
-    "esp": 50,
-    "ah": 51,
-    "icmpv6": 58,
-    "ospf": 89,
-    "pim": 103,
-    "vrrp": 112,
-    "sctp": 132,
-    "udplite": 136,
-    "raw": 255,
-}
 
 PORT_KINDS = frozenset({"tcp", "udp", "udplite", "mptcp", "sctp"})
 """Kinds whose addresses have ports, of which the low ones are privileged."""

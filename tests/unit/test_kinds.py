@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from nsbroker.cli.kinds import triple_of
 from nsbrokerd.kinds import KIND_OF_TRIPLE, KINDS, triples_of
 
 
@@ -36,3 +37,10 @@ def test_every_kind_has_a_triple_and_every_triple_a_kind() -> None:
 def test_no_stream_is_an_icmp_socket_and_no_dgram_a_tcp_one() -> None:
     assert (socket.AF_INET, socket.SOCK_STREAM, 1) not in KIND_OF_TRIPLE
     assert (socket.AF_INET, socket.SOCK_DGRAM, 6) not in KIND_OF_TRIPLE
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "unix"])
+def test_the_shell_tool_asks_for_every_kind_as_the_policy_means_it(kind: str) -> None:
+    """Both know the same words, for both families where there are two."""
+    for family in {triple[0] for triple in triples_of(kind)}:
+        assert KIND_OF_TRIPLE[triple_of(kind, family)] == kind
