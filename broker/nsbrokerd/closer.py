@@ -24,6 +24,9 @@ from nsbroker import fdpass
 MAX_PENDING_FOR_USER = 16
 """From here on, descriptors of that user are dropped without being received."""
 
+MAX_LANES = 64
+"""From here on, nobody's descriptors are received who has none that wait: one person can have many user ids."""
+
 INTERRUPT = signal.SIGURG
 """Ends the waiting of SO_LINGER. The process must have a handler for it: what is ignored interrupts nothing."""
 
@@ -56,9 +59,11 @@ class Closer:
         self._lock = threading.Lock()
 
     def is_full(self, uid: int) -> bool:
-        """Tell whether too many descriptors of this user wait to be closed already."""
-        lane = self._lanes.get(_LaneName(uid, False)) if self._lanes else None
-        return lane is not None and len(lane.fds) >= MAX_PENDING_FOR_USER
+        """Tell whether too many descriptors wait to be closed already: of this user, or of all."""
+        if not self._lanes:
+            return False
+        lane = self._lanes.get(_LaneName(uid, False))
+        return len(self._lanes) >= MAX_LANES if lane is None else len(lane.fds) >= MAX_PENDING_FOR_USER
 
     @property
     def connections(self) -> int:

@@ -104,7 +104,7 @@ class Intake:
             return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
         uid = client.user.uid
         if self._closer.is_full(uid):
-            told = "descriptors that you sent can't be closed: your file system does not answer"
+            told = "too many descriptors that were sent can't be closed: their file systems do not answer"
             return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, told), brings_fds)
         fds, more_came = fdpass.copy_fds(client.sock, named)
         if more_came:

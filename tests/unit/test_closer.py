@@ -7,7 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from nsbrokerd.closer import MAX_PENDING_FOR_USER, Closer
+from nsbrokerd.closer import MAX_LANES, MAX_PENDING_FOR_USER, Closer
 from shared import wait_until
 
 LIMIT_S = 30
@@ -97,3 +97,20 @@ def test_thread_that_can_not_be_started_is_started_later(monkeypatch: pytest.Mon
     assert closed.empty()
     closer.interrupt()
     assert [closed.get(timeout=LIMIT_S) for _ in range(MAX_PENDING_FOR_USER + 1)] == [*range(MAX_PENDING_FOR_USER + 1)]
+
+
+def test_descriptors_of_many_users_that_hang_are_bounded_together() -> None:
+    """One person can have thousands of user ids."""
+    release = threading.Event()
+
+    def hang(_fd: int) -> None:
+        release.wait(LIMIT_S)
+
+    closer = Closer(hang)
+    for uid in range(MAX_LANES):
+        assert not closer.is_full(uid)
+        closer.take_fds(uid, [uid])
+    assert closer.is_full(MAX_LANES)
+    assert not closer.is_full(0)
+    release.set()
+    wait_until(lambda: not closer.is_full(MAX_LANES))
