@@ -16,7 +16,6 @@ import dns.rrset
 
 from nsbroker.errors import AccessDeniedError
 from nsbroker.names import actions, hosts, resolv_conf
-from nsbroker.names.driver import drive
 from nsbroker.names.exchange import TCP, UDP, frame, split_stream
 
 T = TypeVar("T")
@@ -192,3 +191,16 @@ def refused() -> OSError:
 
 def silent() -> OSError:
     return TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+
+def drive(plan: actions.Steps[T], perform: Callable[[actions.Action], object]) -> T:
+    """Run a plan to its end, and return its result or raise its error."""
+    try:
+        action = next(plan)
+        while True:
+            action = plan.send(perform(action))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        plan.close()

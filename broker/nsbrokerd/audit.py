@@ -45,11 +45,11 @@ class Audit:
             OSError: it can't be opened; the old one stays in use.
         """
         fd = _open(path)
+        self._is_torn = _is_torn(fd)
         if self._path is not None:
             os.close(self._fd)
         self._path, self._fd = path, fd
         self._format = _readable if os.isatty(fd) else _encode
-        self._is_torn = _is_torn(fd)
 
     def allowed(self, peer: Peer, request_id: int, opened: Sequence[Opened], labels: Sequence[str]) -> None:
         """Record what is about to be handed over; `labels` are the names of the sockets' namespaces.

@@ -29,6 +29,7 @@ from .netns import (
     DESCRIPTORS_USED_UP,
     HOST,
     Gate,
+    NamespaceName,
     NamespaceNotFoundError,
     check_name,
     identity,
@@ -110,7 +111,7 @@ class Handler:
             return fds[namespace]
         if namespace == HOST:
             return self._gate.home_fd
-        opened_fds.append(open_namespace(check_name(namespace)))
+        opened_fds.append(open_namespace(NamespaceName(namespace)))  # `_plan` has checked it
         return opened_fds[-1]
 
     def _hand_out(self, peer: Peer, request: OpenRequest, planned: Plan, opened: list[Opened]) -> Granted | Refusal:

@@ -100,14 +100,16 @@ class Service:
     def _reload(self) -> None:
         """Load the configuration anew, whole or not at all."""
         self._manager.reloading()
+        file, key = str(self._config_path), ""
         try:
             config = load_config(self._config_path)
+            file, key = str(config.audit_path), "audit.path"
             self._audit.reopen(config.audit_path)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("reload failed", file=problem.file, key=problem.key, reason=problem.reason)
         except OSError as error:
-            log.error("reload failed", file=str(config.audit_path), key="audit.path", reason=str(error))
+            log.error("reload failed", file=file, key=key, reason=str(error))
         else:
             self._use(config)
             log.info("reloaded", grants=len(config.policy.grants))

@@ -29,11 +29,10 @@ class User:
 
     def take_request(self, now: float, rate: int) -> bool:
         """Count one request; False when the user made more than `rate` in a second."""
+        self.allowance = min(rate * _BURST_S, self.allowance + (now - self.refilled_at) * rate)
+        self.refilled_at = now
         if self.allowance < 1:
-            self.allowance = min(rate * _BURST_S, self.allowance + (now - self.refilled_at) * rate)
-            self.refilled_at = now
-            if self.allowance < 1:
-                return False
+            return False
         self.allowance -= 1
         return True
 

@@ -9,15 +9,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from typing import Any, TypeAlias, TypeVar
+    from typing import Any, TypeAlias
 
     from ..waiting import Steps
-    from .actions import Action
-    from .actions import Steps as Plan
     from .addrinfo import AddressInfo
     from .sources import ResolverFiles
 
-    T = TypeVar("T")
     OpenSocket: TypeAlias = Callable[[int, int], socket.socket]
 
 
@@ -58,16 +55,3 @@ class Resolver:
     def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
         """Find names as `socket.getnameinfo` does, but in the namespace; see `nameinfo`."""
         return run(self._resolver.getnameinfo(sockaddr, flags))
-
-
-def drive(plan: Plan[T], perform: Callable[[Action], object]) -> T:
-    """Run a plan to its end, and return its result or raise its error."""
-    try:
-        action = next(plan)
-        while True:
-            action = plan.send(perform(action))
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        plan.close()
