@@ -12,6 +12,7 @@ import pytest
 import example_org
 import ftp_server
 import mail_servers
+import mysql_server
 import redis_server
 import ssh_server
 import web_server
@@ -50,6 +51,16 @@ def redis_at_example_org(site: ExampleOrg) -> Iterator[None]:
     if reason := redis_server.why_not():
         pytest.skip(reason)
     program = redis_server.start(site)
+    yield
+    program.stop()
+
+
+@pytest.fixture(scope="session")
+def mysql(site: ExampleOrg) -> Iterator[None]:
+    """A MySQL server at www.example.org."""
+    if reason := mysql_server.why_not():
+        pytest.skip(reason)
+    program = mysql_server.start(site)
     yield
     program.stop()
 

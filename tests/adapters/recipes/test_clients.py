@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 
 import asyncssh
 import paramiko
+import pymysql
 import pytest
 import websockets
 import websockets.sync.client
 import websockets.sync.server
 
+import mysql_server
 import nsbroker
-from example_org import CLIENT, HOST, ExampleOrg
+from example_org import CLIENT, HOST, UNTRUSTED, ExampleOrg
 from nsbroker.adapters import asyncio as inside
 from programs import Function
 from ssh_server import USER, SshServer
@@ -77,3 +80,26 @@ def test_websocket_comes_from_the_namespace(site: ExampleOrg, recipe: Callable[.
         assert site.run(recipe) == CLIENT
     finally:
         server.stop()
+
+
+def by_pymysql(namespace: str, host: str = HOST) -> str:
+    blue = nsbroker.Namespace(namespace)
+    # The host is the one whose certificate is verified.
+    with pymysql.connect(
+        host=host, user=mysql_server.USER, ssl=ssl.create_default_context(), defer_connect=True
+    ) as connection:
+        connection.connect(blue.create_connection((host, mysql_server.PORT)))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT host FROM information_schema.processlist WHERE id = connection_id()")
+            return str(cursor.fetchall()[0][0]).partition(":")[0]
+
+
+@pytest.mark.usefixtures("mysql")
+def test_mysql_connection_comes_from_the_namespace(site: ExampleOrg) -> None:
+    assert site.run(by_pymysql) == CLIENT
+
+
+@pytest.mark.usefixtures("mysql")
+def test_mysql_server_is_verified_by_its_original_name(site: ExampleOrg) -> None:
+    with pytest.raises(pymysql.OperationalError, match="certificate"):
+        site.run(by_pymysql, UNTRUSTED)
