@@ -173,7 +173,10 @@ def test_command_that_can_not_run_ends_as_with_env(get: Tool, verb: list[str], t
         "--wait x list",
         "blue connect",
         "blue connect 10.0.0.1",
-        "blue connect 10.0.0.1 http",
+        "blue connect '' 80",
+        "blue connect 10.0.0.1 no-such-service",
+        "blue connect 10.0.0.1 65536",
+        "blue connect -F 10.0.0.1 80",
         "blue connect -4 ::1 80",
         "blue connect -4 -6 ::1 80",
         "blue listen -- true",
@@ -251,10 +254,16 @@ def test_wait_reaches_the_broker() -> None:
 
 
 def test_name_of_a_host_is_refused_with_a_clear_line(get: Tool) -> None:
-    for args in (["connect", "example.com", "80"], ["listen", "-l", "example.com:80", "--", "true"]):
-        done = get("blue", *args)
-        assert done.returncode == 1
-        assert "host names are not looked up" in only_line(done)
+    done = get("blue", "listen", "-l", "example.com:80", "--", "true")
+    assert done.returncode == 1
+    assert "host names are not looked up" in only_line(done)
+
+
+def test_name_that_is_not_found_is_1_and_says_where_names_come_from(get: Tool) -> None:
+    done = get("blue", "connect", "example.com", "80")
+    assert done.returncode == 1
+    assert only_line(done).startswith("can't connect to example.com port 80: Temporary failure in name resolution: ")
+    assert "give the namespace its own in /etc/netns/blue/resolv.conf" in only_line(done)
 
 
 def test_refused_connection_is_1_and_names_host_and_port(get: Tool) -> None:
@@ -263,13 +272,18 @@ def test_refused_connection_is_1_and_names_host_and_port(get: Tool) -> None:
         port = unused.getsockname()[1]
         done = get("blue", "connect", "127.0.0.1", str(port))
     assert done.returncode == 1
-    assert only_line(done) == f"can't connect to 127.0.0.1 port {port}: Connection refused"
+    assert only_line(done) == f"can't connect to 127.0.0.1 port {port}: Connection refused: " + (
+        "nothing listens there, so start the server, or check address and port"
+    )
 
 
 def test_source_that_is_not_here_is_1(get: Tool) -> None:
     done = get("blue", "connect", "-s", "192.0.2.1", "127.0.0.1", "9")
     assert done.returncode == 1
-    assert only_line(done) == "can't connect from 192.0.2.1: Cannot assign requested address"
+    assert only_line(done) == (
+        "can't connect from 192.0.2.1: Cannot assign requested address: "
+        "the namespace has no such address, see nsbroker-get blue -- ip -brief address"
+    )
 
 
 def test_interrupt_is_130_without_a_word(get: Tool, broker: FakeBroker) -> None:

@@ -147,6 +147,9 @@ def test_slow_reader_of_the_output_does_not_hold_up_the_input(
 def test_reset_is_a_failure(connect: Callable[..., subprocess.Popen[bytes]], server: socket.socket) -> None:
     process = connect(*port_of(server))
     peer, _ = server.accept()
+    peer.sendall(b"x")
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"x"
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     peer.close()
     assert process.wait(60) == 1

@@ -1,51 +1,72 @@
-"""`NS connect HOST PORT`: one connection, with standard input and output at its ends."""
+"""`NS connect HOST PORT`: one connection, with standard input and output at its ends, or passed on."""
 
 from __future__ import annotations
 
 import socket
+from math import inf
 
-from ..numeric import numeric_address
-from ..wire.messages import SocketSpec
+from ..errors import Error
 from .command import Command
-from .endpoint import family_option, host_family, port_number
-from .failure import REFUSED, FailureError, usage_error
+from .dialing import Target, dial
+from .endpoint import family_option, port_number
+from .failure import usage_error
 from .options import parse, seconds
-from .relay import relay
 
-_OPTIONS = {"-u": False, "-4": False, "-6": False, "-w": True, "-s": True}
+_OPTIONS = {"-u": False, "-F": False, "-4": False, "-6": False, "-w": True, "-s": True}
 
 
 def run(command: Command) -> int:
-    """Connect, then pass on bytes until both ends are done."""
+    """Connect, then pass on bytes until both ends are done; with -F pass on the connection itself."""
     options, rest = parse(command.args, _OPTIONS, anywhere=True)
     given = dict(options)
+    limit_s = seconds("-w", given["-w"]) if "-w" in given else None
+    target = _target(options, rest, limit_s)
+    if "-F" in given:
+        from .passing import pass_on, taker
+
+        out = taker()
+        with _dial(command, target) as sock:
+            pass_on(sock, out)
+        return 0
+    with _dial(command, target) as sock:
+        from .relay import relay  # Loaded while the server prepares its answer.
+
+        return relay(sock, limit_s, datagrams=target.is_udp)
+
+
+def _target(options: list[tuple[str, str]], rest: list[str], limit_s: float | None) -> Target:
     if len(rest) != 2:
         raise usage_error("connect takes HOST and PORT")
-    host, port = rest[0].strip("[]"), port_number(rest[1])
-    limit_s = seconds("-w", given["-w"]) if "-w" in given else None
-    family = host_family(host, family_option(options))
-    kind = int(socket.SOCK_DGRAM if "-u" in given else socket.SOCK_STREAM)
-    (sock,) = command.client.open([SocketSpec(command.namespace, family, kind)], command.wait_s)
-    with sock:
-        _bind(sock, given.get("-s"))
-        _connect(sock, host, port, limit_s)
-        return relay(sock, limit_s, datagrams="-u" in given)
+    given = dict(options)
+    host, source = rest[0].strip("[]"), given.get("-s")
+    if not host:
+        raise usage_error("connect takes a HOST that is not empty")
+    is_udp = "-u" in given
+    return Target(
+        host,
+        _port(rest[1], is_udp=is_udp),
+        family_option(options) or 0,
+        None if source is None else source.strip("[]"),
+        is_udp,
+        inf if limit_s is None else limit_s,
+    )
 
 
-def _bind(sock: socket.socket, source: str | None) -> None:
-    if source is None:
-        return
+def _port(text: str, *, is_udp: bool) -> int:
+    if text[:1].isalpha():
+        try:
+            return socket.getservbyname(text, "udp" if is_udp else "tcp")
+        except OSError as error:
+            raise usage_error(f"{text!r} is neither a port number nor a service of /etc/services") from error
+    return port_number(text)
+
+
+def _dial(command: Command, target: Target) -> socket.socket:
     try:
-        sock.bind(numeric_address(sock, (source.strip("[]"), 0)))
-    except OSError as error:
-        raise FailureError(f"can't connect from {source}: {error.strerror}", REFUSED) from error
+        return dial(command, target)
+    except Error:
+        raise
+    except (OSError, ExceptionGroup) as error:
+        from .advice import failure_of
 
-
-def _connect(sock: socket.socket, host: str, port: int, limit_s: float | None) -> None:
-    # -w 0 means at once, and for the socket module 0 is something else.
-    sock.settimeout(max(limit_s, 1e-3) if limit_s is not None else None)
-    try:
-        sock.connect(numeric_address(sock, (host, port)))
-    except OSError as error:
-        text = f"can't connect to {host} port {port}: {error.strerror or error}"
-        raise FailureError(text, REFUSED) from error
+        raise failure_of(command.namespace, target, error) from error

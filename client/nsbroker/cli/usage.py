@@ -7,7 +7,7 @@ import sys
 from .command import Command
 
 HELP = """\
-usage: nsbroker-get [OPTIONS] NS connect [-u] [-4|-6] [-w SECONDS] [-s SOURCE] HOST PORT
+usage: nsbroker-get [OPTIONS] NS connect [-uF] [-4|-6] [-w SECONDS] [-s SOURCE] HOST PORT
        nsbroker-get [OPTIONS] NS listen  [-u] [-4|-6] -l ADDR:PORT [-l ...] [--fdname NAME ...] -- CMD [ARG...]
        nsbroker-get [OPTIONS] NS [run] -- CMD [ARG...]
        nsbroker-get [OPTIONS] NS socket  --type KIND [-4|-6] [--bind ADDR:PORT] --fd N -- CMD [ARG...]
@@ -23,11 +23,14 @@ options
   -h, --help         this text
   --version          the version
 
-connect: standard input goes to HOST PORT (numeric addresses), what comes back to standard output.
-    nsbroker-get blue connect 10.0.0.1 80 < request
+connect: standard input goes to HOST PORT, what comes back to standard output.
+    nsbroker-get blue connect www.example.org http < request
+    ssh -o ProxyCommand='nsbroker-get blue connect -F %h %p' -o ProxyUseFdpass=yes user@host
+  HOST is an address or a name, which is looked up in NS; of several addresses the first that answers is taken.
   At the end of standard input the connection is half-closed, and it goes on until the peer ends, as with nc -N.
   When the peer ends first, standard output is closed, and the rest of standard input is still sent. It ends by
   SIGPIPE when nobody reads its standard output any more.
+  -F  pass the connection itself over standard output, a Unix socket, and end
   -u  UDP: each read is one datagram, and only -w ends it    -s SOURCE   the address to connect from
   -4, -6  insist on this family                              -w SECONDS  limit for connecting, and for silence
 
