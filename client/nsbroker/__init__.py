@@ -10,8 +10,6 @@ Nothing is loaded before it is used: whoever imports `nsbroker.wire` alone pays 
 
 from __future__ import annotations
 
-from importlib import import_module
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .client import Client
@@ -57,6 +55,8 @@ def __getattr__(name: str) -> object:
     """Load what `__all__` promises when it is first asked for (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value: object = getattr(import_module(_HOMES.get(name, ".errors"), __name__), name)
     globals()[name] = value
     return value
