@@ -1,6 +1,6 @@
 """How long nsbroker-get takes for one socket, as a multiple of the start of the interpreter that it is written for.
 
-    PYTHONPATH=tests:tests/bench:tests/adapters python tests/bench/startup.py [ROUNDS]   (as root; needs ip)
+    PYTHONPATH=tests:tests/bench python tests/bench/startup.py [ROUNDS]   (as root; needs ip)
 
 By turns, as nobody: `python -I -c pass`; `listen -- true`, to the end of true; `connect` to an address, from the start
 to the moment when the server gets the connection, and to the end of it all (the server closes at once).
