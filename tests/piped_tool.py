@@ -100,11 +100,18 @@ def _ends(kind: str) -> tuple[int, int, int, int]:
     if kind == PIPES:
         (their_in, our_in), (our_out, their_out) = os.pipe(), os.pipe()
         return our_in, our_out, their_in, their_out
-    ours, theirs = (sock.detach() for sock in socket.socketpair())
+    ours, theirs = _socket_pair()
     if kind == ONE_SOCKET:
         return ours, ours, theirs, theirs
-    our_out, their_out = (sock.detach() for sock in socket.socketpair())
+    our_out, their_out = _socket_pair()
     return ours, our_out, theirs, their_out
+
+
+def _socket_pair() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    # Less than the program writes at once: it would wait if it did not take care.
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    return ours.detach(), theirs.detach()
 
 
 @contextmanager

@@ -9,16 +9,16 @@ from inside import enter, path_of
 from nsbroker import fdpass
 
 
-def open_inside(namespace: str, kind: int, port: int) -> socket.socket:
-    """Open a socket that is bound to a port, and listens if it is of TCP."""
+def open_inside(namespace: str, kind: int, port: int, family: int = socket.AF_INET) -> socket.socket:
+    """Open a socket that is bound to a port of all addresses (IPv6: of both families), and listens if it is of TCP."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         pid = os.fork()
         if pid == 0:
             try:
                 enter(path_of(namespace))
-                sock = socket.socket(socket.AF_INET, kind)
-                sock.bind(("0.0.0.0", port))
+                sock = socket.socket(family, kind)
+                sock.bind(("" if family == socket.AF_INET else "::", port))
                 if kind == socket.SOCK_STREAM:
                     sock.listen()
                 fdpass.lend_packet(theirs, b"x", [sock.detach()])

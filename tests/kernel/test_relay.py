@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import pty
 import signal
 import socket
 import subprocess
+import sys
 import termios
 from collections.abc import Callable, Iterator
 
@@ -16,6 +18,7 @@ import pytest
 from broker_process import BrokerProcess
 from inside import call_inside, enter, path_of
 from piped_tool import ONE_SOCKET, PIPES, SOCKETS, Piped, piped_tool
+from process_state import stopped
 from run_tool import program, run_tool
 from shared import LIMIT_S, wait_until
 from sockets_inside import open_inside
@@ -25,6 +28,7 @@ PORT = 7
 ALL_ENDS = (PIPES, SOCKETS, ONE_SOCKET)
 BLOCK = hashlib.shake_256(b"block").digest(1048573)
 """Its length is a prime: no part of the data is where a buffer's size would put it again."""
+ALMOST_FULL = 4000
 LINGER_NOT = b"\1\0\0\0\0\0\0\0"
 
 
@@ -44,6 +48,11 @@ def server(name: str) -> Iterator[socket.socket]:
     with open_inside(name, socket.SOCK_STREAM, PORT) as server:
         server.settimeout(LIMIT_S)
         yield server
+
+
+def waiting_bytes(fd: int) -> int:
+    """How much can be read."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def accept(server: socket.socket) -> socket.socket:
@@ -122,6 +131,8 @@ def test_full_output_holds_up_neither_the_input_nor_the_processor(
     process = connect(ends=ends)
     with accept(server) as peer:
         sender = process.in_background(lambda: (peer.sendall(BLOCK * 4), peer.shutdown(socket.SHUT_WR)))
+        wait_until(lambda: waiting_bytes(process.stdout) >= ALMOST_FULL)
+        process.sleeps()
         process.write(b"in between")
         assert peer.recv(10, socket.MSG_WAITALL) == b"in between"
         process.sleeps()
@@ -216,14 +227,21 @@ def test_killed_itself_it_leaves_both_sides_with_an_end(
         assert take_all(peer) == process.read() == b""
 
 
-def test_input_that_a_reset_cut_off_is_a_failure(connect: Callable[..., Piped], server: socket.socket) -> None:
-    """The peer's last words arrive all the same."""
-    process = connect()
+@pytest.mark.parametrize("ends", ALL_ENDS)
+@pytest.mark.parametrize("late", [b"", b"too late"])
+def test_input_that_a_reset_cut_off_is_a_failure(
+    connect: Callable[..., Piped], server: socket.socket, late: bytes, ends: str
+) -> None:
+    """No SIGPIPE, and the peer's last words arrive all the same; whether there is input at the moment, or not."""
+    process = connect(ends=ends)
     with accept(server) as peer:
         peer.sendall(b"go away")
         peer.shutdown(socket.SHUT_WR)
         assert process.read() == b"go away"
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        with stopped(process.pid):
+            process.write(late)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            peer.close()
     assert process.wait() == 1
     assert "before all of standard input was sent" in process.said()
 

@@ -177,6 +177,7 @@ def test_command_that_can_not_run_ends_as_with_env(get: Tool, verb: list[str], t
         "blue connect 10.0.0.1 no-such-service",
         "blue connect 10.0.0.1 65536",
         "blue connect -F 10.0.0.1 80",
+        "blue connect -s localhost 10.0.0.1 80",
         "blue connect -4 ::1 80",
         "blue connect -4 -6 ::1 80",
         "blue listen -- true",

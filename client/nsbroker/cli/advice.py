@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 from .dialing import SourceError, Target
@@ -24,19 +25,22 @@ def failure_of(namespace: str, target: Target, error: OSError | ExceptionGroup[O
     """Make the failure for what `dial` raised, if not by the broker."""
     errors = list(error.exceptions) if isinstance(error, ExceptionGroup) else [error]
     what = f"can't connect to {target.host} port {target.port}"
-    if any(isinstance(each, SourceError) for each in errors):
+    if target.source is not None and all(_is_about_source(each) for each in errors):
         what = f"can't connect from {target.source}"
-    reasons: dict[str, None] = {}
-    for each in errors:
-        reasons[_reason(namespace, target, each)] = None
+    # The same reason once, in order.
+    reasons = dict.fromkeys(_reason(namespace, target, each) for each in errors)
     return FailureError(f"{what}: {'; '.join(reasons)}", REFUSED)
 
 
+def _is_about_source(error: BaseException) -> bool:
+    return isinstance(error, SourceError) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+
+
 def _reason(namespace: str, target: Target, error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and error.errno is None:
+    number = getattr(error, "errno", None) or 0
+    if isinstance(error, TimeoutError) and not number:
         return f"timed out after {target.limit_s:g} s (-w): {_ADVICE[errno.ETIMEDOUT]}"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if isinstance(error, socket.gaierror):
         return ": ".join([text, *getattr(error, "__notes__", [])[:1]])
-    advice = _ADVICE.get(getattr(error, "errno", None) or 0)
-    return f"{text}: {advice.format(namespace)}" if advice else text
+    return f"{os.strerror(number)}: {_ADVICE[number].format(namespace)}" if number in _ADVICE else text

@@ -7,7 +7,7 @@ from math import inf
 
 from ..errors import Error
 from .command import Command
-from .dialing import Target, dial
+from .dialing import Target, dial, is_numeric
 from .endpoint import family_option, port_number
 from .failure import usage_error
 from .options import parse, seconds
@@ -38,15 +38,17 @@ def _target(options: list[tuple[str, str]], rest: list[str], limit_s: float | No
     if len(rest) != 2:
         raise usage_error("connect takes HOST and PORT")
     given = dict(options)
-    host, source = rest[0].strip("[]"), given.get("-s")
+    host, source = rest[0].strip("[]"), given["-s"].strip("[]") if "-s" in given else None
     if not host:
         raise usage_error("connect takes a HOST that is not empty")
+    if source is not None and not (source and is_numeric(source)):
+        raise usage_error(f"-s takes an address of the namespace, not {source!r}")
     is_udp = "-u" in given
     return Target(
         host,
         _port(rest[1], is_udp=is_udp),
         family_option(options) or 0,
-        None if source is None else source.strip("[]"),
+        source,
         is_udp,
         inf if limit_s is None else limit_s,
     )

@@ -28,7 +28,7 @@ _NONBLOCK = int(socket.SOCK_NONBLOCK)
 class Target(Record):
     """Where to connect to, and how.
 
-    `family` is 0 for any; `source` is the address to connect from; `limit_s` begins when the namespace is there.
+    `family` is 0 for any; `source` is an address to connect from; `limit_s` begins when the namespace is there.
     """
 
     host: str
@@ -52,12 +52,13 @@ def dial(command: Command, target: Target) -> socket.socket:
         ExceptionGroup: of OSErrors: no address of the name could be reached.
         Error: the broker refuses, or can't be reached.
     """
-    if _is_numeric(target.host) and (target.source is None or _is_numeric(target.source)):
+    if is_numeric(target.host):
         return _dial_address(command, target)
     return _dial_name(command, target)
 
 
-def _is_numeric(host: str) -> bool:
+def is_numeric(host: str) -> bool:
+    """Tell whether a host is one address, with nothing to look up but an interface."""
     try:
         numeric_host(host.partition("%")[0], IPV6 if ":" in host else IPV4)
     except NameGivenError:
@@ -94,12 +95,13 @@ def _dial_name(command: Command, target: Target) -> socket.socket:
     from ..opening import plain_socket
 
     place = Place(command.client.reach, command.namespace, command.wait_s)
-    local = None if target.source is None else (target.source, 0)
-    remote = target.host, target.port
+    family, local, remote = target.family, None, (target.host, target.port)
+    if target.source is not None:
+        family, local = family or host_family(target.source, None), (target.source, 0)
     if target.is_udp:
-        steps = open_udp(place, plain_socket, local_addr=local, remote_addr=remote, family=target.family)
+        steps = open_udp(place, plain_socket, local_addr=local, remote_addr=remote, family=family)
     else:
-        steps = connect_tcp(place, *remote, local_addr=local, family=target.family)
+        steps = connect_tcp(place, *remote, local_addr=local, family=family)
     return run(_within(target.limit_s + command.wait_s, steps))
 
 
