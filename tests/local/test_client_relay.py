@@ -262,3 +262,19 @@ def test_ipv6_is_seen_by_its_colon(connect: Callable[..., subprocess.Popen[bytes
         peer.sendall(b"six")
         peer.close()
         assert process.communicate(timeout=60) == (b"six", b"")
+
+
+def test_address_loads_nothing_that_names_need(broker: FakeBroker, server: socket.socket) -> None:
+    """Nor what is heavy: it would take longer than all the rest."""
+    environment = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry), "NSBROKER_SOCKET": broker.path}
+    command = [sys.executable, "-S", "-X", "importtime", "-m", "nsbroker.cli", "blue", "connect", *port_of(server)]
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdin=null, stdout=null, stderr=subprocess.PIPE) as process:
+        server.accept()[0].close()
+        assert process.stderr is not None
+        lines = process.stderr.read().decode().splitlines()
+    assert process.returncode == 0
+    loaded = {line.rpartition("|")[2].strip() for line in lines}
+    assert "nsbroker.cli.relay" in loaded
+    assert not {name for name in loaded if name.startswith(("nsbroker.names", "dns"))}
+    assert not loaded & {"typing", "dataclasses", "argparse", "inspect", "threading", "contextlib"}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 
 import asyncssh
@@ -18,8 +21,9 @@ import mysql_server
 import nsbroker
 from example_org import CLIENT, HOST, UNTRUSTED, ExampleOrg
 from nsbroker.adapters import asyncio as inside
-from programs import Function
+from programs import Function, find_program
 from ssh_server import USER, SshServer
+from users import can_start_programs
 
 WEBSOCKET_PORT = 8001
 
@@ -41,6 +45,32 @@ def by_asyncssh(namespace: str, key: str, known_hosts: str) -> str:
             return str((await connection.run("who am I")).stdout)
 
     return asyncio.run(connect())
+
+
+def by_openssh(namespace: str, key: str, known_hosts: str, *, pass_on: bool = True) -> str:
+    get = shlex.join([sys.executable, "-P", "-m", "nsbroker.cli", namespace, "connect"])
+    proxy = [f"ProxyCommand={get} -F %h %p", "ProxyUseFdpass=yes"] if pass_on else [f"ProxyCommand={get} %h %p"]
+    options = (*proxy, f"UserKnownHostsFile={known_hosts}", "BatchMode=yes")
+    ssh = ["ssh", "-F", "none", "-i", key, *(part for option in options for part in ("-o", option))]
+    done = subprocess.run([*ssh, f"{USER}@{HOST}", "who am I"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def by_openssh_through_a_relay(namespace: str, key: str, known_hosts: str) -> str:
+    return by_openssh(namespace, key, known_hosts, pass_on=False)
+
+
+@pytest.mark.parametrize("recipe", [by_openssh, by_openssh_through_a_relay])
+def test_openssh_connection_comes_from_the_namespace(
+    site: ExampleOrg, ssh: SshServer, recipe: Callable[..., str]
+) -> None:
+    """By a descriptor that nsbroker-get passes on, or by its own pipes; the client has no rights."""
+    if not can_start_programs():
+        pytest.skip("nobody can't run this Python with this package")
+    if find_program("ssh") is None:
+        pytest.skip("there is no ssh")
+    assert site.run(recipe, str(ssh.user_key), str(ssh.known_hosts)).split()[0] == CLIENT
 
 
 @pytest.mark.parametrize("recipe", [by_paramiko, by_asyncssh])
