@@ -59,8 +59,8 @@ def test_package_is_lazy() -> None:
 def test_client_and_tool_load_nothing_heavy() -> None:
     before = loaded_by("")
     tool = (
-        "import nsbroker.cli, nsbroker.cli.command, nsbroker.cli.connect, nsbroker.cli.listen, nsbroker.cli.socket_verb, "
-        "nsbroker.cli.relay, nsbroker.cli.passing"
+        "import nsbroker.cli, nsbroker.cli.command, nsbroker.cli.connect, nsbroker.cli.relay, nsbroker.cli.passing\n"
+        "import nsbroker.cli.listen, nsbroker.cli.socket_verb"
     )
     for code in ("import nsbroker; nsbroker.Client", "import nsbroker; nsbroker.Namespace", tool):
         assert (loaded_by(code) - before) & HEAVY == set()
