@@ -18,6 +18,8 @@ def open_inside(namespace: str, kind: int, port: int, family: int = socket.AF_IN
             try:
                 enter(path_of(namespace))
                 sock = socket.socket(family, kind)
+                if kind == socket.SOCK_STREAM:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(("" if family == socket.AF_INET else "::", port))
                 if kind == socket.SOCK_STREAM:
                     sock.listen()

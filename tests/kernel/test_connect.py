@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import dnsmasq
-from broker_process import BrokerProcess
+import namespaces
+from broker_process import EVERYTHING, BrokerProcess, running
 from dnsmasq import ADDRESS, ADDRESS6, SILENT, Dnsmasq, OwnFiles
 from inside import cookie_inside, netns_cookie
 from namespaces import ip
@@ -30,20 +32,32 @@ RECORDS = [
 ]
 
 
-@pytest.fixture
-def name(make_namespace: Callable[..., str]) -> Iterator[str]:
-    """A namespace with names of its own, in which some addresses swallow what is sent to them."""
-    if reason := dnsmasq.why_not():
+@pytest.fixture(scope="module")
+def broker() -> Iterator[BrokerProcess]:
+    if reason := namespaces.why_not():
         pytest.skip(reason)
-    name = make_namespace("connect")
-    dnsmasq.add_network(name)
-    ip("-n", name, "address", "add", "2001:db8::1/64", "dev", "net0", "nodad")
-    ip("-n", name, "neighbour", "add", SILENT6, "lladdr", "02:00:00:00:00:09", "dev", "net0")
-    files, server = OwnFiles(name), Dnsmasq(name, RECORDS)
-    files.write(f"nameserver {ADDRESS}\n", "")
-    yield name
-    server.stop()
-    files.close()
+    with running(EVERYTHING) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def name() -> Iterator[str]:
+    """A namespace with names of its own, in which some addresses swallow what is sent to them."""
+    if reason := namespaces.why_not() or dnsmasq.why_not():
+        pytest.skip(reason)
+    name = f"{namespaces.PREFIX}connect"
+    namespaces.make(name)
+    with contextlib.ExitStack() as stack:
+        stack.callback(namespaces.delete, name)
+        dnsmasq.add_network(name)
+        ip("-n", name, "address", "add", "2001:db8::1/64", "dev", "net0", "nodad")
+        ip("-n", name, "neighbour", "add", SILENT6, "lladdr", "02:00:00:00:00:09", "dev", "net0")
+        files = OwnFiles(name)
+        stack.callback(files.close)
+        files.write(f"nameserver {ADDRESS}\n", "")
+        server = Dnsmasq(name, RECORDS)
+        stack.callback(server.stop)
+        yield name
 
 
 @pytest.fixture
@@ -198,11 +212,11 @@ def test_failure_is_1_and_one_line_that_says_what_to_do(
     assert line.count("\n") == 1
 
 
-def test_namespace_without_a_route_is_said(connect: Callable[..., Piped], name: str) -> None:
-    ip("-n", name, "route", "delete", "default")
-    process = connect("192.0.2.1", "80")
-    assert process.wait() == 1
-    assert f"Network is unreachable: the namespace has no route there, see nsbroker-get {name} -- ip" in process.said()
+def test_namespace_without_a_route_is_said(run: RunTool, make_namespace: Callable[..., str]) -> None:
+    name = make_namespace()
+    done = run(name, "connect", "192.0.2.1", "80")
+    assert done.status == 1
+    assert f"Network is unreachable: the namespace has no route there, see nsbroker-get {name} -- ip" in done.err
 
 
 def test_policy_is_asked_for_the_kind_of_socket(

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from broker_process import BrokerProcess
+import namespaces
+from broker_process import EVERYTHING, BrokerProcess, running
 from inside import call_inside, enter, path_of
 from piped_tool import ONE_SOCKET, PIPES, SOCKETS, Piped, piped_tool
 from process_state import stopped
@@ -32,9 +33,20 @@ ALMOST_FULL = 4000
 LINGER_NOT = b"\1\0\0\0\0\0\0\0"
 
 
-@pytest.fixture
-def name(make_namespace: Callable[..., str]) -> str:
-    return make_namespace("relay")
+@pytest.fixture(scope="module")
+def broker() -> Iterator[BrokerProcess]:
+    if reason := namespaces.why_not():
+        pytest.skip(reason)
+    with running(EVERYTHING) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def name(broker: BrokerProcess) -> Iterator[str]:
+    name = f"{namespaces.PREFIX}relay"
+    namespaces.make(name)
+    yield name
+    namespaces.delete(name)
 
 
 @pytest.fixture
