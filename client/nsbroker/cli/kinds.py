@@ -13,13 +13,14 @@ _RAW = int(socket.SOCK_RAW)
 _ICMP = 1
 _ICMPV6 = 58
 
-_INET_KINDS = {
+PORT_KINDS = {
     "tcp": (_STREAM, 0),
     "udp": (_DGRAM, 0),
     "udplite": (_DGRAM, 136),
     "mptcp": (_STREAM, 262),
     "sctp": (_STREAM, 132),
 }
+"""Those whose addresses have ports, with type and protocol."""
 
 
 def triple_of(kind: str, family: int) -> tuple[int, int, int]:
@@ -29,8 +30,8 @@ def triple_of(kind: str, family: int) -> tuple[int, int, int]:
         FailureError: there is no such kind.
     """
     name, _, protocol = kind.partition(":")
-    if kind in _INET_KINDS:
-        return (family, *_INET_KINDS[kind])
+    if kind in PORT_KINDS:
+        return (family, *PORT_KINDS[kind])
     if kind == "icmp":
         return family, _DGRAM, _ICMPV6 if family == socket.AF_INET6 else _ICMP
     if kind == "packet":
@@ -44,4 +45,4 @@ def triple_of(kind: str, family: int) -> tuple[int, int, int]:
 
 def _all_kinds() -> list[str]:
     raw = [f"raw:{name}" for name in RAW_PROTOCOLS]
-    return [*_INET_KINDS, "icmp", "packet", *raw, *(f"netlink:{name}" for name in NETLINK_PROTOCOLS)]
+    return [*PORT_KINDS, "icmp", "packet", *raw, *(f"netlink:{name}" for name in NETLINK_PROTOCOLS)]

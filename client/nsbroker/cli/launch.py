@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 
 from .failure import CANNOT_EXECUTE, NOT_FOUND, FailureError, say, usage_error
 
@@ -43,12 +45,30 @@ def run_program(command: list[str], sources: list[int], targets: list[int]) -> N
     """
     stderr = _outside(os.dup(_STDERR), targets)
     lend_at(sources, targets)
+    # Python ignores it, and that would be passed on.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606  # without a shell: LISTEN_PID must be the program's own
     except OSError as error:
-        status = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_EXECUTE
-        text = f"can't run {command[0]}: {error.strerror}"
+        failure = _cannot_run(command[0], error.errno or errno.ENOEXEC)
         if _STDERR in targets:
-            say(text, stderr)
-            os._exit(status)
-        raise FailureError(text, status) from error
+            say(str(failure), stderr)
+            os._exit(failure.status)
+        raise failure from error
+
+
+def expect_program(name: str) -> None:
+    """Find out before there is a socket that a program is not there.
+
+    Raises:
+        FailureError: as `run_program`.
+    """
+    places = [name] if "/" in name else [os.path.join(directory, name) for directory in os.get_exec_path()]
+    files = [place for place in places if os.path.isfile(place)]
+    if not any(os.access(file, os.X_OK) for file in files):
+        raise _cannot_run(name, errno.EACCES if files or os.path.isdir(name) else errno.ENOENT)
+
+
+def _cannot_run(name: str, number: int) -> FailureError:
+    status = NOT_FOUND if number == errno.ENOENT else CANNOT_EXECUTE
+    return FailureError(f"can't run {name}: {os.strerror(number)}", status)

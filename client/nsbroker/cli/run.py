@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 
 from ..client import Client
@@ -45,8 +44,6 @@ def run(command: Command) -> int:
     if isinstance(namespace, str):
         _use_etc_files(namespace)
     _put_under_filter(machine, supervision)
-    # Python ignores it, and that would be passed on.
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     run_program(program, [], [])
 
 
