@@ -50,13 +50,20 @@ class Running:
 
     def read_until(self, text: str) -> str:
         """Read standard output until this is in it; gives all of it so far."""
-        wait_until(lambda: text in self._read_some())
-        return self._read_some()
+        return self._read_until(text, self._out)
 
-    def _read_some(self) -> str:
-        if select.select([self._out], [], [], 0.01)[0]:
-            self._ends[self._out] += os.read(self._out, 65536)
-        return self._ends[self._out].decode()
+    def read_error_until(self, text: str) -> str:
+        """Read standard error until this is in it; gives all of it so far."""
+        return self._read_until(text, self._err)
+
+    def _read_until(self, text: str, end: int) -> str:
+        wait_until(lambda: text in self._read_some(end))
+        return self._ends[end].decode()
+
+    def _read_some(self, end: int) -> str:
+        if select.select([end], [], [], 0.01)[0]:
+            self._ends[end] += os.read(end, 65536)
+        return self._ends[end].decode()
 
     def send(self, number: int) -> None:
         os.kill(self.pid, number)

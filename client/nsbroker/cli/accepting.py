@@ -66,8 +66,10 @@ class ConnectionServer:
             listener.setblocking(False)
         while self._listeners or self._accepted or self._running:
             ready = self._wait()
+            # Before the children are looked at: what ends after that must wake us again.
+            numbers = self._signals.take()
             self._reap()
-            for number in self._signals.take():
+            for number in numbers:
                 if number != signal.SIGCHLD:
                     self._end(number)
             self._accept(ready)
