@@ -16,7 +16,7 @@ from broker_process import EVERYTHING, BrokerProcess, running
 from inside import call_inside, cookie_inside
 from namespaces import PREFIX
 from run_tool import RunTool, program, python, run_tool
-from shared import wait_until
+from shared import LIMIT_S, wait_until
 from users import NOBODY
 
 SHOW = """
@@ -226,18 +226,44 @@ def _echo(family: int, address: Any) -> bytes:
         return sock.makefile("rb").read()
 
 
+ANSWER = """
+import socket
+sock = socket.socket(fileno=0)
+question, peer = sock.recvfrom(100)
+sock.sendto(b"answer to " + question, peer)
+"""
+
+
+def test_datagram_server_answers(run: RunTool, name: str) -> None:
+    """As inetd's `dgram wait` has it: the socket itself is standard input."""
+    server = run.start(name, "listen", "-l", "[::1]:53/udp", "--inetd", "--", python(), "-c", ANSWER)
+    assert call_inside(name, _ask) == b"answer to a question"
+    assert server.finish() == (0, "", "")
+
+
+def _ask() -> bytes:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        _send_when_bound(sock, ("::1", 53), b"a question")
+        sock.settimeout(LIMIT_S)
+        return sock.recv(100)
+
+
 @pytest.mark.parametrize("way", [["-u", "-l", "127.0.0.1:69"], ["-l", "[::1]:69/udp"]], ids=["IPv4", "IPv6"])
 def test_socat_reads_datagrams(run: RunTool, name: str, way: list[str]) -> None:
     server = run.start(name, "listen", *way, "--", program("socat"), "-u", "FD:3", "STDOUT")
     family, host = (socket.AF_INET, "127.0.0.1") if "-u" in way else (socket.AF_INET6, "::1")
-    call_inside(name, _send_when_bound, family, (host, 69))
+    call_inside(name, _send_a_datagram, family, (host, 69))
     assert server.read_until("\n") == "a datagram\n"
     server.send(15)
     server.finish()
 
 
-def _send_when_bound(family: int, address: tuple[str, int]) -> None:
-    table = Path("/proc/thread-self/net/udp" if family == socket.AF_INET else "/proc/thread-self/net/udp6")
-    wait_until(lambda: f":{address[1]:04X} " in table.read_text())
+def _send_a_datagram(family: int, address: tuple[str, int]) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.sendto(b"a datagram\n", address)
+        _send_when_bound(sock, address, b"a datagram\n")
+
+
+def _send_when_bound(sock: socket.socket, address: tuple[str, int], data: bytes) -> None:
+    table = Path("/proc/thread-self/net/udp" if sock.family == socket.AF_INET else "/proc/thread-self/net/udp6")
+    wait_until(lambda: f":{address[1]:04X} " in table.read_text())
+    sock.sendto(data, address)
