@@ -223,6 +223,7 @@ def test_end_loses_no_connection(site: Site, number: int, status: int) -> None:
     wait_until(site.is_closed)
     with pytest.raises(ConnectionRefusedError):
         site.guest()
+    assert len(idle_children(server)) == 2
     for guest in guests[:2]:
         assert guest.leave() == b"bye"
     for guest in guests[2:]:
@@ -248,16 +249,17 @@ def test_signal_without_connections_ends_it(site: Site) -> None:
 
 
 def test_command_has_its_signals_as_they_were(site: Site) -> None:
-    """None blocked, none ignored but what our caller ignores; and an ignored SIGINT is ignored by us."""
+    """Blocked and ignored is what our caller has so; and an ignored SIGINT is ignored by us."""
 
     def ignore() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     server = site.serve(f"-l{WEB}", "--inetd", "--", program("grep"), "^Sig[BI]", "/proc/self/status", before=ignore)
     server.send(signal.SIGINT)
     masks = dict(line.split(b":\t") for line in site.guest().rest().splitlines())
-    expected = {b"SigBlk": 0, b"SigIgn": 1 << (signal.SIGINT - 1)}
+    expected = {b"SigBlk": 1 << (signal.SIGCHLD - 1), b"SigIgn": 1 << (signal.SIGINT - 1)}
     assert {key: int(mask, 16) for key, mask in masks.items()} == expected
     wait_until(lambda: children(server.pid) == set())
     end(server)
@@ -284,6 +286,26 @@ def test_connection_waits_while_the_system_has_no_room(site: Site, limit: int, s
     done = server.finish()
     lines = set(done.err.splitlines())
     assert lines == {f"nsbroker-get: {says}; trying again (is a limit reached: ulimit -u, ulimit -n?)"}
+
+
+def test_nobody_to_complain_to_is_no_reason_to_end(site: Site) -> None:
+    """What it was started from, and its log, may be gone long since."""
+
+    def close_errors() -> None:
+        reader, writer = os.pipe()
+        os.dup2(writer, 2)
+        os.close(writer)
+        os.close(reader)
+
+    server = site.serve(f"-l{WEB}", *GREET_AS_INETD, before=close_errors)
+    before = as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE)
+    as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, (1, before[1]))
+    guest = site.guest()
+    assert idle_children(server) == set()
+    as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, before)
+    assert guest.greeting() == b"hello"
+    guest.leave()
+    end(server)
 
 
 def test_command_that_is_not_there_is_said_before_anything_is_opened(site: Site, broker: BrokerProcess) -> None:

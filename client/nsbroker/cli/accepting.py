@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Become = Callable[[socket.socket, str], NoReturn]
     """Makes the calling process the program for a connection that came to the listener of this name."""
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _QUEUED_AT_MOST = DEFAULT_BACKLOG + 1
 """The kernel lets one more wait than listen(2) says."""
 _TRY_AGAIN_MS = 1000
@@ -58,7 +59,7 @@ class ConnectionServer:
         self._running: set[int] = set()
         self._failing = False
         self._ended_by = 0
-        self._signals = TakenSignals((signal.SIGTERM, signal.SIGINT))
+        self._signals = TakenSignals((*_ENDING, signal.SIGPIPE))
 
     def serve(self) -> int:
         """Serve until nothing is left to do; returns the exit status."""
@@ -70,7 +71,7 @@ class ConnectionServer:
             numbers = self._signals.take()
             self._reap()
             for number in numbers:
-                if number != signal.SIGCHLD:
+                if number in _ENDING:
                     self._end(number)
             self._accept(ready)
             self._start_children()
@@ -155,6 +156,8 @@ class ConnectionServer:
         except FailureError as failure:
             say(str(failure))
             status = failure.status
+        except OSError as error:
+            say(f"can't run a command for a connection: {error.strerror}")
         finally:
             # Not sys.exit: this is no return to where the parent was.
             os._exit(status)

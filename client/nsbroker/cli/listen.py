@@ -53,11 +53,13 @@ def run(command: Command) -> int:
     names = _names(options, len(addresses), "connection" if "--accept" in given else command.namespace)
     most = _most(given.get("--max"))
     wait_s = seconds("--wait", given["--wait"], MAX_WAIT_S) if "--wait" in given else command.wait_s
-    specs = _specs(command.namespace, addresses, options)
+    backlog = DEFAULT_BACKLOG if "--accept" in given else _BACKLOG
+    specs = _specs(command.namespace, addresses, options, backlog)
     if "--accept" in given:
         _expect_streams(specs, addresses)
         expect_program(program[0])
     sockets = _open(command, specs, wait_s, addresses)
+    _listen_by_ourselves(sockets, backlog)
     handover.forget_callers_sockets()
     if "--accept" in given:
         from .accepting import serve
@@ -104,10 +106,9 @@ def _most(text: str | None) -> int:
     return int(text)
 
 
-def _specs(namespace: str, addresses: list[str], options: list[tuple[str, str]]) -> list[SocketSpec]:
+def _specs(namespace: str, addresses: list[str], options: list[tuple[str, str]], backlog: int) -> list[SocketSpec]:
     given, family = dict(options), family_option(options)
     kind = given.get("-p", "udp" if "-u" in given else "tcp")
-    backlog = DEFAULT_BACKLOG if "--accept" in given else _BACKLOG
     specs = [listener_spec(namespace, text, kind, family, backlog) for text in addresses]
     if "--nginx" in given:
         # It leaves inherited listeners as they are, and a worker that another one was faster than would block.
@@ -130,8 +131,11 @@ def _open(command: Command, specs: list[SocketSpec], wait_s: float, addresses: l
         raise at_address(error, addresses) from error
     # Not to hold a place at the broker for as long as connections are accepted.
     command.client.close()
-    for sock, spec in zip(sockets, specs, strict=True):
-        if spec.family == socket.AF_UNIX and spec.type & _STREAM:
-            # The broker does not: whoever calls listen(2) is the server for those who connect (SO_PEERCRED).
-            sock.listen(DEFAULT_BACKLOG)
     return sockets
+
+
+def _listen_by_ourselves(sockets: list[socket.socket], backlog: int) -> None:
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM:
+            # The broker does not: whoever calls listen(2) is the server for those who connect (SO_PEERCRED).
+            sock.listen(backlog)
