@@ -23,6 +23,8 @@ WEB, MAIL = 80, 25
 GREET = ["--", "sh", "-c", "echo $LISTEN_FDNAMES >&3; exec cat <&3 >&3"]
 """Says by which listener it was reached, then sends back what it gets."""
 GREET_AS_INETD = ["--inetd", "--", "sh", "-c", "echo hello; exec cat"]
+NO_MORE_FILES = 3
+"""A limit under which no file can be opened; poll(2) wants it to be at least the number of those it waits for."""
 PORTS = [f"-l127.0.0.1:{WEB}", f"-l127.0.0.1:{MAIL}", "--fdname=web", "--fdname=mail"]
 
 
@@ -266,17 +268,17 @@ def test_command_has_its_signals_as_they_were(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "says"),
+    ("limit", "at_most", "says"),
     [
-        (resource.RLIMIT_NPROC, "can't start a process for a connection: Resource temporarily unavailable"),
-        (resource.RLIMIT_NOFILE, "can't accept a connection: Too many open files"),
+        (resource.RLIMIT_NPROC, 1, "can't start a process for a connection: Resource temporarily unavailable"),
+        (resource.RLIMIT_NOFILE, NO_MORE_FILES, "can't accept a connection: Too many open files"),
     ],
 )
-def test_connection_waits_while_the_system_has_no_room(site: Site, limit: int, says: str) -> None:
+def test_connection_waits_while_the_system_has_no_room(site: Site, limit: int, at_most: int, says: str) -> None:
     """It is served as soon as there is; meanwhile one line says what is missing."""
     server = site.serve(f"-l{WEB}", *GREET_AS_INETD)
     before = as_nobody(resource.prlimit, server.pid, limit)
-    as_nobody(resource.prlimit, server.pid, limit, (1, before[1]))
+    as_nobody(resource.prlimit, server.pid, limit, (at_most, before[1]))
     guest = site.guest()
     server.read_error_until("\n")
     as_nobody(resource.prlimit, server.pid, limit, before)
@@ -299,7 +301,7 @@ def test_nobody_to_complain_to_is_no_reason_to_end(site: Site) -> None:
 
     server = site.serve(f"-l{WEB}", *GREET_AS_INETD, before=close_errors)
     before = as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE)
-    as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, (1, before[1]))
+    as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, (NO_MORE_FILES, before[1]))
     guest = site.guest()
     assert idle_children(server) == set()
     as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, before)

@@ -59,7 +59,7 @@ class ConnectionServer:
         self._running: set[int] = set()
         self._failing = False
         self._ended_by = 0
-        self._signals = TakenSignals((*_ENDING, signal.SIGPIPE))
+        self._signals = TakenSignals(_ENDING)
 
     def serve(self) -> int:
         """Serve until nothing is left to do; returns the exit status."""

@@ -11,6 +11,8 @@ _READ_BYTES = 4096
 class TakenSignals:
     """These signals, and SIGCHLD, do nothing by themselves from now on. One that is ignored stays ignored.
 
+    SIGPIPE is ignored, for a loop outlives who reads its errors.
+
     Attributes:
         reader: the descriptor to wait for.
     """
@@ -22,6 +24,7 @@ class TakenSignals:
         self._numbers.append(signal.SIGCHLD)
         for number in self._numbers:
             signal.signal(number, _leave_it_to_the_pipe)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         # Whoever started us may have had it blocked.
         self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
@@ -44,7 +47,7 @@ class TakenSignals:
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
-                for number in self._numbers:
+                for number in (*self._numbers, signal.SIGPIPE):
                     signal.signal(number, signal.SIG_DFL)
                 before = self._mask
         finally:
