@@ -69,6 +69,6 @@ def _dial(command: Command, target: Target) -> socket.socket:
     except Error:
         raise
     except (OSError, ExceptionGroup) as error:
-        from .advice import failure_of
+        from .dialing_advice import failure_of
 
         raise failure_of(command.namespace, target, error) from error
