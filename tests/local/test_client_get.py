@@ -201,6 +201,10 @@ def test_command_that_can_not_run_ends_as_with_env(get: Tool, verb: list[str], t
         "blue socket --type nope --fd 3 -- true",
         "blue socket --type netlink:route --bind :80 --fd 3 -- true",
         "list a b",
+        "blue resolve",
+        "blue resolve a b",
+        "blue resolve -4 -6 a",
+        "blue resolve --json a",
     ],
 )
 def test_wrong_usage_is_125_and_one_line(get: Tool, line: str, broker: FakeBroker) -> None:
@@ -347,12 +351,10 @@ def test_list_ends_quietly_when_nobody_reads_it(get: Tool) -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
-def test_help_has_an_example_for_each_verb(get: Tool) -> None:
-    text = get("--help").stdout.decode()
-    for verb in ("connect", "listen", "socket", "list"):
-        assert any(line.startswith("    nsbroker-get ") and f" {verb} " in line for line in text.splitlines()), verb
-    assert max(len(line) for line in text.splitlines()) <= 120
-    assert get("blue", "listen", "--help").stdout.decode() == text
+def test_help_and_version_need_no_broker() -> None:
+    get = Tool("/nowhere/socket")
+    assert get("--help").stdout.startswith(b"usage: nsbroker-get ")
+    assert get("blue", "listen", "--help").stdout.startswith(b"usage: nsbroker-get [OPTIONS] NS listen ")
     assert get("--version").stdout.startswith(b"nsbroker-get ")
 
 

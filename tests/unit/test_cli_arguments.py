@@ -147,8 +147,11 @@ def test_command_line_is_split_at_the_verb() -> None:
         (["list", "--", "cmd"], "run", "list", ["--", "cmd"]),
         (["--help"], "help", "", []),
         (["-h", "blue"], "help", "", []),
-        (["blue", "connect", "--help"], "help", "blue", ["--help"]),
-        (["list", "-h"], "help", "", ["-h"]),
+        (["blue", "--help"], "help", "", []),
+        (["blue", "connect", "--help"], "help", "blue", ["connect"]),
+        (["connect", "--help"], "help", "", ["connect"]),
+        (["list", "-h"], "help", "", ["list"]),
+        (["blue", "resolve", "host"], "resolve", "blue", ["host"]),
         (["--version"], "version", "", []),
     ],
 )

@@ -80,6 +80,8 @@ def _verb(name: str) -> Verb:
         from .connect import run
     elif name == "listen":
         from .listen import run
+    elif name == "resolve":
+        from .resolve import run
     elif name == "socket":
         from .socket_verb import run
     elif name == "run":

@@ -8,10 +8,11 @@ from ..wire.record import Record
 from .failure import usage_error
 from .options import parse, seconds
 
-VERBS = ("connect", "listen", "run", "socket")
+VERBS = ("connect", "listen", "resolve", "run", "socket")
 """What is said after a namespace."""
 
 _OPTIONS = {"--broker": True, "--timeout": True, "--wait": True, "-h": False, "--help": False, "--version": False}
+_HELP = ("-h", "--help")
 
 
 class Command(Record):
@@ -27,6 +28,8 @@ class Command(Record):
 def read_command(args: list[str]) -> Command:
     """Read `[options] NS VERB ...`, `[options] NS -- CMD ...`, `[options] list [NS]`, `--help` and `--version`.
 
+    The verb "help" has its topic in `args`: a verb, or nothing.
+
     Raises:
         FailureError: it is none of these.
     """
@@ -39,8 +42,8 @@ def read_command(args: list[str]) -> Command:
     if "--version" in given:
         return Command("version", "", [], client, wait_s)
     namespace, verb, verb_args = _split(rest)
-    if verb_args in (["-h"], ["--help"]):
-        verb = "help"
+    if verb_args[:1] and verb_args[0] in _HELP:
+        return Command("help", namespace, [verb], client, wait_s)
     return Command(verb, namespace, verb_args, client, wait_s)
 
 
@@ -57,11 +60,13 @@ def _split(rest: list[str]) -> tuple[str, str, list[str]]:
     namespace, verb = rest[0], rest[1] if len(rest) > 1 else ""
     if verb in VERBS:
         return namespace, verb, rest[2:]
+    if verb in _HELP:
+        return "", "help", [namespace] if namespace in (*VERBS, "list") else []
     if verb == "--":
         return namespace, "run", rest[1:]
     if namespace == "list":
         return "", "list", rest[1:]
     if verb == "list":
-        return namespace, "list", [namespace, *rest[2:]]
+        return namespace, "list", [*rest[2:], namespace]
     what = f"unknown verb {verb!r}" if verb else f"what to do in {namespace!r} is missing"
-    raise usage_error(f"{what}: connect, listen, run, socket or list")
+    raise usage_error(f"{what}: {', '.join(VERBS)} or list")

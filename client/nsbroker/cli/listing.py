@@ -9,12 +9,13 @@ from .command import Command
 from .failure import REFUSED, FailureError, usage_error
 from .options import parse
 
+_OPTIONS = {"--json": False}
 _HEADINGS = ("NAMESPACE", "SOCKETS", "BIND", "OPTIONS", "GRANT")
 
 
 def run(command: Command) -> int:
     """Print a table, or JSON."""
-    options, wanted = parse(command.args, {"--json": False}, anywhere=True)
+    options, wanted = parse(command.args, _OPTIONS, anywhere=True)
     if len(wanted) > 1:
         raise usage_error("list takes at most one namespace")
     rows = _rows(command.client.namespaces(), wanted)

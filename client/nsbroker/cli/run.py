@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_OPTIONS: dict[str, bool] = {}
 _WHY_NOT = {
     errno.EBUSY: "this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows one: "
     "leave out the inner one",
@@ -31,7 +32,7 @@ _WHY_NOT = {
 
 def run(command: Command) -> int:
     """Start a supervisor, then become the program under its filter."""
-    _, program = parse(command.args, {})
+    _, program = parse(command.args, _OPTIONS)
     if not program:
         raise usage_error("run needs a command to run, after --")
     machine = kernel.this_machine()

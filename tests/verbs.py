@@ -1,0 +1,18 @@
+"""The verbs and options that nsbroker-get's parsers know: what texts, manual pages and completions are held against."""
+
+from __future__ import annotations
+
+from nsbroker.cli import command, connect, listen, listing, resolve, run, socket_verb
+
+GENERAL: dict[str, bool] = command._OPTIONS
+"""The options before the verb, and whether each takes a value."""
+
+VERBS: dict[str, dict[str, bool]] = {
+    "connect": connect._OPTIONS,
+    "listen": listen._OPTIONS,
+    "list": listing._OPTIONS,
+    "resolve": resolve._OPTIONS,
+    "run": run._OPTIONS,
+    "socket": socket_verb._OPTIONS,
+}
+"""The options of each verb."""
