@@ -6,7 +6,10 @@ import contextlib
 import importlib
 import os
 import pkgutil
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -36,6 +39,15 @@ def _client_is_loaded() -> None:
 def long() -> bool:
     """Whether the long version of a test is asked for: tests/run --long."""
     return LONG
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user can enter. Not one of pytest's: each pytest that starts closes theirs to others."""
+    path = Path(tempfile.mkdtemp(prefix="nsbroker-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -51,17 +51,16 @@ COMMANDS = SHELL.group(1).splitlines() if SHELL else []
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> str:
+def commands(open_directory: Path) -> str:
     """A directory with nsbroker-get, and with the programs of the reader's own."""
-    tmp_path.chmod(0o755)
     for name, line in {
         "nsbroker-get": f'exec {sys.executable} -P -m nsbroker.cli "$@"',
         "your-server": 'test "$LISTEN_FDS" = 1 -a -S /proc/self/fd/3',
         "your-program": "test -S /proc/self/fd/5",
     }.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tmp_path / name).chmod(0o755)
-    return str(tmp_path)
+        (open_directory / name).write_text(f"#!/bin/sh\n{line}\n")
+        (open_directory / name).chmod(0o755)
+    return str(open_directory)
 
 
 def run_line(namespace: str, line: str, path: str) -> tuple[int, str, str]:
@@ -75,12 +74,10 @@ def run_line(namespace: str, line: str, path: str) -> tuple[int, str, str]:
 
 @pytest.mark.usefixtures("web")
 @pytest.mark.parametrize("line", COMMANDS, ids=range(len(COMMANDS)))
-def test_command_runs(site: ExampleOrg, commands: str, tmp_path: Path, line: str) -> None:
+def test_command_runs(site: ExampleOrg, commands: str, line: str) -> None:
     """Each line of the shell's examples; nothing is said on standard error."""
     if "curl" in line and not find_program("curl"):
         pytest.skip("there is no curl")
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
     status, output, errors = site.run(run_line, line, commands)
     assert status == 0, errors
     assert bool(output) == ("your-" not in line)

@@ -16,12 +16,9 @@ QUICKSTART = Path(__file__).parents[2] / "deploy" / "quickstart"
 
 
 @pytest.fixture
-def temporary(tmp_path_factory: pytest.TempPathFactory, make_namespace: Callable[..., str]) -> Path:
+def temporary(open_directory: Path, make_namespace: Callable[..., str]) -> Path:
     """An empty directory that everyone can enter; a test that uses it may make namespaces."""
-    path = tmp_path_factory.mktemp("quickstart")
-    for directory in (path, path.parent, path.parent.parent):
-        directory.chmod(0o755)
-    return path
+    return open_directory
 
 
 def run(temporary: Path, *arguments: str) -> str:

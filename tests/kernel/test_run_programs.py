@@ -35,13 +35,10 @@ def run(broker: BrokerProcess, name: str) -> Iterator[RunTool]:
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(open_directory: Path) -> Path:
     """A directory of nobody's."""
-    path = tmp_path_factory.mktemp("place")
-    for directory in (path.parent, path.parent.parent):
-        directory.chmod(0o755)
-    os.chown(path, NOBODY, NOBODY)
-    return path
+    os.chown(open_directory, NOBODY, NOBODY)
+    return open_directory
 
 
 @contextmanager
