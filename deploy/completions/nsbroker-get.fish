@@ -1,0 +1,108 @@
+# fish completion for nsbroker-get. Where fish looks for it: /usr/share/fish/vendor_completions.d/nsbroker-get.fish
+
+# Says what is to be completed: "first", "verb", a verb, or "command" and the number of the word it begins at.
+function __nsbroker_get_place
+    set -l words (commandline -opc)
+    set -l first
+    set -l verb
+    set -l option
+    for index in (seq 2 (count $words))
+        set -l word $words[$index]
+        if set -q option[1]
+            set -e option
+            continue
+        end
+        switch $word
+            case --broker --timeout --wait -w -s -l --fdname --type --bind --fd
+                set option $word
+            case --
+                contains -- "$verb" connect resolve list; and return
+                echo command (math $index + 1)
+                return
+            case '-*'
+            case '*'
+                if contains -- "$verb" listen run socket
+                    echo command $index
+                    return
+                else if set -q verb[1]
+                    set verb $verb[1] operand
+                else if set -q first[1]; or test "$word" = list
+                    set verb $word
+                else
+                    set first $word
+                end
+        end
+    end
+    if set -q verb[1]
+        test "$verb[1]" = list; and set -q first[1]; and set verb list operand
+        echo $verb
+    else if set -q first[1]
+        echo verb
+    else
+        echo first
+    end
+end
+
+function __nsbroker_get_at
+    set -l place (string split ' ' (__nsbroker_get_place))
+    contains -- "$place[1]" $argv
+end
+
+function __nsbroker_get_namespaces
+    set -l broker
+    set -l words (commandline -opc)
+    for index in (seq (count $words))
+        switch $words[$index]
+            case --broker
+                set broker --broker $words[(math $index + 1)]
+            case '--broker=*'
+                set broker $words[$index]
+        end
+    end
+    nsbroker-get $broker --timeout 1 list 2>/dev/null | while read -l name rest
+        string match -q -r '^(NAMESPACE|@own)$' -- $name; or echo $name
+    end
+end
+
+# Leaves the rest to the completion of another command.
+function __nsbroker_get_command
+    set -l words (commandline -opc)
+    set -l place (string split ' ' (__nsbroker_get_place))
+    set -l left (string escape -- $words[$place[2]..])
+    complete -C (string join ' ' -- $left (commandline -ct))
+end
+
+set -g __nsbroker_get_kinds tcp udp udplite mptcp sctp icmp packet \
+    raw:{icmp,igmp,tcp,udp,gre,esp,ah,icmpv6,ospf,pim,vrrp,sctp,udplite,raw} \
+    netlink:{route,sock_diag,xfrm,netfilter,generic}
+
+complete -c nsbroker-get -f
+complete -c nsbroker-get -n '__nsbroker_get_at first' -a '(__nsbroker_get_namespaces)' -d namespace
+complete -c nsbroker-get -n '__nsbroker_get_at first' -a list -d 'which namespaces you may use, and for what'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l broker -r -F -d 'the socket of the broker'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l timeout -x -d 'how long to wait for the broker'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l wait -x -d 'how long to wait for a namespace'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l version -d 'the version'
+complete -c nsbroker-get -n 'not __nsbroker_get_at command' -s h -l help -d 'what there is to know'
+
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a connect -d 'one connection, with a pipe at its other end'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a listen -d 'a server program with listening sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a resolve -d 'the addresses of a host'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a run -d 'any program, all of its network sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a socket -d 'a program with one socket of any kind'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a list -d 'which sockets you may have there'
+complete -c nsbroker-get -n '__nsbroker_get_at verb listen run socket' -a -- -d 'a command follows'
+complete -c nsbroker-get -n '__nsbroker_get_at command' -a '(__nsbroker_get_command)'
+
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 4 -d 'only IPv4'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 6 -d 'only IPv6'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen' -s u -d UDP
+complete -c nsbroker-get -n '__nsbroker_get_at connect' -s w -x -d 'limit for connecting, and for silence'
+complete -c nsbroker-get -n '__nsbroker_get_at connect' -s s -x -d 'the address to connect from'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -s l -x -d 'where to listen'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l fdname -x -d 'for LISTEN_FDNAMES'
+complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'which kind of socket' -a "$__nsbroker_get_kinds"
+complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'where to bind it'
+complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'which descriptor'
+complete -c nsbroker-get -n '__nsbroker_get_at list' -l json -d 'for programs'
+complete -c nsbroker-get -n 'string match -q list -- (__nsbroker_get_place)' -a '(__nsbroker_get_namespaces)' -d namespace
