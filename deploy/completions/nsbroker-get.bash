@@ -44,7 +44,7 @@ _nsbroker_get() {
         fi
         case $word in
         --broker=*) broker=("$word") ;;
-        --broker | --timeout | --wait | -w | -s | -l | --fdname | --type | --bind | --fd) option=$word ;;
+        --broker | --timeout | --wait | -w | -s | -l | -p | --fdname | --max | --type | --bind | --fd) option=$word ;;
         --)
             case $verb in connect | list | resolve) return ;; esac
             _nsbroker_get_command $((i + 1))
@@ -75,9 +75,10 @@ _nsbroker_get() {
             raw:{icmp,igmp,tcp,udp,gre,esp,ah,icmpv6,ospf,pim,vrrp,sctp,udplite,raw} \
             netlink:{route,sock_diag,xfrm,netfilter,generic}
         ;;
+    -p) _nsbroker_get_offer tcp udp udplite mptcp sctp ;;
     -*) ;;
-    connect/*) _nsbroker_get_offer_options -u -4 -6 -w -s ;;
-    listen/*) _nsbroker_get_offer_options -u -4 -6 -l --fdname -- ;;
+    connect/*) _nsbroker_get_offer_options -F -u -4 -6 -w -s ;;
+    listen/*) _nsbroker_get_offer_options -l -4 -6 -u -p --fdname --inetd --nginx --accept --max --wait -- ;;
     resolve/*) _nsbroker_get_offer_options -4 -6 ;;
     run/*) _nsbroker_get_offer -- --help ;;
     socket/*) _nsbroker_get_offer_options --type -4 -6 --bind --fd -- ;;

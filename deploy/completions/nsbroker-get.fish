@@ -13,7 +13,7 @@ function __nsbroker_get_place
             continue
         end
         switch $word
-            case --broker --timeout --wait -w -s -l --fdname --type --bind --fd
+            case --broker --timeout --wait -w -s -l -p --fdname --max --type --bind --fd
                 set option $word
             case --
                 contains -- "$verb" connect resolve list; and return
@@ -97,10 +97,17 @@ complete -c nsbroker-get -n '__nsbroker_get_at command' -a '(__nsbroker_get_comm
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 4 -d 'only IPv4'
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 6 -d 'only IPv6'
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen' -s u -d UDP
+complete -c nsbroker-get -n '__nsbroker_get_at connect' -s F -d 'pass the connection on'
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s w -x -d 'limit for connecting, and for silence'
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s s -x -d 'the address to connect from'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -s l -x -d 'where to listen'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l fdname -x -d 'for LISTEN_FDNAMES'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -s p -x -d 'kind of socket' -a 'tcp udp udplite mptcp sctp'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l inetd -d 'as standard input and output'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'by the variable NGINX'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l accept -d 'one command for each connection'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'how many commands at most'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'how long to wait for a namespace'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'which kind of socket' -a "$__nsbroker_get_kinds"
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'where to bind it'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'which descriptor'

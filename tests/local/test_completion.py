@@ -71,6 +71,7 @@ def test_verbs_follow_a_namespace(shell: Shell) -> None:
 def test_kinds_of_sockets_are_those_of_the_parser(shell: Shell) -> None:
     assert sorted(shell.complete("nsbroker-get blue socket --type ")) == sorted(_all_kinds())
     assert shell.complete("nsbroker-get blue socket --type netlink:ro") == ["netlink:route"]
+    assert sorted(shell.complete("nsbroker-get blue listen -p ")) == ["mptcp", "sctp", "tcp", "udp", "udplite"]
 
 
 @pytest.mark.parametrize(
