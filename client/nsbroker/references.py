@@ -32,7 +32,7 @@ def open_path(path: str) -> int:
             kind = NamespaceNotFoundError
         elif error.errno in (errno.EACCES, errno.EPERM):
             kind = AccessDeniedError
-        raise kind(error.errno, f"can't open the namespace {path}: {error.strerror}") from error
+        raise kind(error.errno, f"can't open the namespace {path}: {error.strerror}", path) from error
 
 
 def open_paths(specs: Sequence[SocketSpec]) -> tuple[Sequence[SocketSpec], list[int]]:

@@ -95,8 +95,9 @@ def _verb(name: str) -> Verb:
 
 def _explain(error: OSError) -> int:
     from ..errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError
+    from .refusal import advice
 
-    say(error.strerror or str(error))
+    say(f"{error.strerror or error}{advice(error)}")
     no_broker = isinstance(error, BrokerUnavailableError | BrokerProtocolError | WrongNamespaceError)
     return SETUP_FAILED if no_broker else REFUSED
 

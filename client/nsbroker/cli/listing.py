@@ -20,10 +20,11 @@ def run(command: Command) -> int:
         raise usage_error("list takes at most one namespace")
     rows = _rows(command.client.namespaces(), wanted)
     if wanted and not rows:
-        raise FailureError(f"no grant gives this user sockets in {wanted[0]}, or it does not exist", REFUSED)
+        text = f"no grant gives this user sockets in {wanted[0]}, or it does not exist"
+        raise FailureError(f"{text}; nsbroker-get list shows all there is", REFUSED)
     text = _as_json(rows) if options else _as_table(rows)
     if not rows and not options:
-        raise FailureError("no grant gives this user any socket", REFUSED)
+        raise FailureError("no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)", REFUSED)
     sys.stdout.write(text)
     return 0
 

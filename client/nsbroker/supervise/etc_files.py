@@ -29,6 +29,8 @@ All of the directory is hidden: a service that is restarted makes a new socket, 
 _WHY_NOT = {
     errno.ENOSPC: "no more are allowed, see the sysctl user.max_user_namespaces",
     errno.EINVAL: "this kernel has none",
+    errno.EPERM: "this system forbids them to users, see the sysctls kernel.unprivileged_userns_clone and "
+    "kernel.apparmor_restrict_unprivileged_userns",
 }
 
 
