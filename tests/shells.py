@@ -22,7 +22,11 @@ BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 _INSERT_ALL, _SHOW, _CLEAR = b"\x18i", b"\x18s", b"\x18c"
 """Keys of ours: put all that fits into the line; write the line to a file; empty it."""
 
+_READY = b"ready> "
+"""The prompt: what is typed before it is there might be lost."""
+
 _BASH = f"""
+PS1='{_READY.decode()}'
 source {BASH_COMPLETION}
 source {COMPLETIONS}/nsbroker-get.bash
 bind 'set enable-bracketed-paste off'
@@ -32,6 +36,7 @@ show() {{ printf %s "$READLINE_LINE" > "$SHOWN.new"; mv "$SHOWN.new" "$SHOWN"; }
 bind -x '"\\C-xs": show'
 """
 _ZSH = f"""
+PROMPT='{_READY.decode()}'
 fpath=({COMPLETIONS} $fpath)
 autoload -Uz compinit
 compinit -u -D
@@ -66,6 +71,7 @@ class Shell:
         }
         self._shown = directory / "shown"
         self._keyboard = -1
+        self._seen = b""
         self._pid = 0
         if name != "fish":
             file = directory / {"bash": "bashrc", "zsh": ".zshrc"}[name]
@@ -79,6 +85,12 @@ class Shell:
                 os.execve(self._program, [self._program, *args], self._environment)
             finally:
                 os._exit(1)
+        wait_until(lambda: _READY in self._read_some())
+
+    def _read_some(self) -> bytes:
+        if select.select([self._keyboard], [], [], 0.01)[0]:
+            self._seen += os.read(self._keyboard, 65536)
+        return self._seen
 
     def complete(self, line: str) -> list[str]:
         """The words that are offered for the end of the line."""
@@ -86,16 +98,11 @@ class Shell:
             return self._ask_fish(line)
         self._shown.unlink(missing_ok=True)
         os.write(self._keyboard, _CLEAR + line.encode() + _INSERT_ALL + _SHOW)
-        wait_until(self._is_shown)
+        wait_until(lambda: bool(self._read_some()) and self._shown.exists())
         before = line.rpartition(" ")[0]
         words = self._shown.read_text()
         assert words.startswith(before), (line, words)
         return shlex.split(words.removeprefix(before))
-
-    def _is_shown(self) -> bool:
-        if select.select([self._keyboard], [], [], 0.01)[0]:
-            os.read(self._keyboard, 65536)
-        return self._shown.exists()
 
     def _ask_fish(self, line: str) -> list[str]:
         script = f"source {COMPLETIONS}/nsbroker-get.fish; complete -C {shlex.quote(line)}"

@@ -7,12 +7,13 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import namespaces
 from broker_process import BrokerProcess
-from inside import cookie_inside
+from inside import call_inside, cookie_inside
 from nsbroker.supervise import kernel
 from nsbroker.supervise.bpf import assemble, give
 from nsbroker.supervise.filter import ALLOW
@@ -242,6 +243,8 @@ def test_namespace_is_waited_for(run: RunTool, make_namespace: Callable[..., str
 
 
 def test_low_port_is_for_listen(run: RunTool, name: str) -> None:
-    """The broker binds low ports, and a program under `run` binds by itself, with its own rights."""
-    code = "import socket\ntry: socket.create_server(('', 80))\nexcept PermissionError: print('not allowed')"
-    assert run(name, "run", "--", python(), "-c", code) == (0, "not allowed\n", "")
+    """The broker binds low ports; a program under `run` binds by itself, as the namespace allows everybody."""
+    code = "import socket\ntry: print(socket.create_server(('', 80)) and 80)\nexcept PermissionError: print('denied')"
+    assert run(name, "run", "--", python(), "-c", code) == (0, "denied\n", "")
+    call_inside(name, Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text, "80")
+    assert run(name, "run", "--", python(), "-c", code) == (0, "80\n", "")

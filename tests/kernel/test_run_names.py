@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+import dnsmasq
 from broker_process import BrokerProcess
 from nsbroker.supervise.bpf import assemble, give, if_equal, load
 from nsbroker.supervise.filter import ALLOW, ERRNO, NR_OFFSET
-from run_tool import RunTool, python, run_tool
+from run_tool import RunTool, program, python, run_tool
 from seccomp import install
 from users import NOBODY
 
@@ -71,6 +72,20 @@ def test_files_of_the_namespace_are_in_place_and_the_user_is_the_same(run: RunTo
     assert done == (0, f"192.0.2.33      only-there.example\nnameserver 192.0.2.53\n{NOBODY}\n{NOBODY}\n", "")
     assert "only-there" not in Path("/etc/hosts").read_text()
     assert run.start(name, "run", "--", "cat", "/etc/resolv.conf", uid=0).finish() == (0, "nameserver 192.0.2.53\n", "")
+
+
+def test_names_are_asked_of_the_namespaces_own_name_server(run: RunTool, name: str, files: Path) -> None:
+    """By the C library, and by programs that do it themselves; a name that only this server knows."""
+    if reason := dnsmasq.why_not():
+        pytest.skip(reason)
+    dnsmasq.add_network(name)
+    (files / "resolv.conf").write_text(f"nameserver {dnsmasq.ADDRESS}\n")
+    server = dnsmasq.Dnsmasq(name, ["--local=/#/", "--host-record=only.test,10.0.0.9"])
+    try:
+        assert run(name, "run", "--", "getent", "ahostsv4", "only.test").out.startswith("10.0.0.9 ")
+        assert run(name, "run", "--", program("dig"), "only.test", "A", "+short") == (0, "10.0.0.9\n", "")
+    finally:
+        server.stop()
 
 
 def test_sockets_are_served_in_the_user_namespace_too(run: RunTool, name: str, files: Path) -> None:

@@ -156,7 +156,8 @@ def test_static_go_program(run: RunTool, name: str, place: Path) -> None:
     environment = {**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(place / "cache"), "GO111MODULE": "off"}
     build = [go, "build", "-o", str(binary), str(SOURCES / "web.go")]
     subprocess.run(build, env=environment, check=True, timeout=300)
-    assert run(name, "run", "--", str(binary)) == (0, "50 answers\n", "")
+    done = run(name, "run", "--", str(binary))
+    assert done == (0, "50 answers\n", ""), done
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,172 @@
+"""What `nsbroker-get NS run` costs beside the same inside the namespace: each socket(2), and the throughput afterwards.
+
+    PYTHONPATH=tests python tests/bench/run_cost.py          (as root; needs ip, setpriv and iperf3)
+
+The same programs, as nobody, by turns: under `run`, and by `ip netns exec`. For socket(2) two processes live through
+the whole measurement, and make 200 sockets at a time; all of it, broker and supervisor too, on one processor, then on
+all of them. For iperf3 server and client are both under `run`, or both not, over the loopback of the namespace; on a
+machine that does other things too, the processor time for what was sent says more than how much it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, NoReturn
+
+import namespaces
+from broker_process import EVERYTHING, BrokerProcess
+from run_tool import RunTool, program, python, run_tool
+from users import NOBODY
+
+ROUNDS, SOCKETS = 40, 200
+THROUGHPUT_ROUNDS, SECONDS = 40, 1
+
+MAKE_SOCKETS = """
+import json, socket, sys, time
+for line in sys.stdin:
+    times = []
+    for _ in range(int(line)):
+        start = time.perf_counter_ns()
+        sock = socket.socket()
+        times.append(time.perf_counter_ns() - start)
+        sock.close()
+    print(json.dumps(times), flush=True)
+"""
+
+Become = Callable[[list[int], list[str]], NoReturn]
+"""Makes this process a program, with these standard descriptors and arguments."""
+
+
+class Program:
+    """A program that was started; it ends when its orders do."""
+
+    def __init__(self, become: Become, command: list[str]) -> None:
+        orders, self._orders = os.pipe()
+        output, said = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            become([orders, said, 2], command)
+        os.close(orders)
+        os.close(said)
+        self.output: IO[bytes] = os.fdopen(output, "rb")
+
+    def order(self, text: str) -> bytes:
+        """Write a line, and read one."""
+        os.write(self._orders, f"{text}\n".encode())
+        return self.output.readline()
+
+    def finish(self) -> bytes:
+        """Read what is left, and wait for its end."""
+        os.close(self._orders)
+        with self.output:
+            left = self.output.read()
+        _, status = os.waitpid(self.pid, 0)
+        assert status == 0, left.decode()
+        return left
+
+
+def ways(run: RunTool, name: str) -> dict[str, Become]:
+    """Both ways to start a program in the namespace, by their names."""
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+
+    def by_ip(standard: list[int], command: list[str]) -> NoReturn:
+        for target, fd in enumerate(standard):
+            os.dup2(fd, target)
+        os.execvp("ip", ["ip", "netns", "exec", name, *user, *command])
+
+    def by_run(standard: list[int], command: list[str]) -> NoReturn:
+        run.become(standard, [name, "run", "--", *command])
+
+    return {"inside": by_ip, "run": by_run}
+
+
+def measure_sockets(starts: dict[str, Become]) -> dict[str, Any]:
+    """Let both make sockets by turns; gives microseconds."""
+    makers = {who: Program(become, [python(), "-c", MAKE_SOCKETS]) for who, become in starts.items()}
+    times: dict[str, list[int]] = {who: [] for who in makers}
+    for _ in range(ROUNDS):
+        for who, maker in makers.items():
+            times[who] += json.loads(maker.order(str(SOCKETS)))
+    for maker in makers.values():
+        maker.finish()
+    row: dict[str, Any] = {}
+    for who, taken in times.items():
+        percentiles = statistics.quantiles(taken, n=100)
+        row[who] = {f"p{p}": round(percentiles[p - 1] / 1000, 1) for p in (50, 90, 99)}
+    return row
+
+
+def transfer(become: Become) -> tuple[float, float]:
+    """Run one iperf3, server and client started in the same way; gives Gbit/s, and Gbit for a second of processor."""
+    iperf3 = program("iperf3")
+    server = Program(become, [iperf3, "-s", "-1", "--forceflush"])
+    while b"listening" not in server.output.readline():
+        pass
+    client = Program(become, [iperf3, "-c", "127.0.0.1", "-t", str(SECONDS), "--json"])
+    end = json.loads(client.finish())["end"]
+    server.finish()
+    rate = float(end["sum_received"]["bits_per_second"]) / 1e9
+    used = end["cpu_utilization_percent"]
+    return rate, rate / ((used["host_total"] + used["remote_total"]) / 100)
+
+
+def measure_throughput(starts: dict[str, Become]) -> list[dict[str, Any]]:
+    """Let both transfer by turns, each round's first the other round's last."""
+    rates: dict[str, list[tuple[float, float]]] = {who: [] for who in starts}
+    for number in range(THROUGHPUT_ROUNDS):
+        order = list(starts.items())
+        for who, become in order if number % 2 else order[::-1]:
+            rates[who].append(transfer(become))
+    titles = ("iperf3, Gbit/s", "iperf3, Gbit for a second of processor")
+    return [{"row": title} | compare(rates, column) for column, title in enumerate(titles)]
+
+
+def compare(rates: dict[str, list[tuple[float, float]]], column: int) -> dict[str, Any]:
+    """Give the medians, and the median ratio of a round."""
+    ratios = [ours[column] / plain[column] for ours, plain in zip(rates["run"], rates["inside"], strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4)
+    return {who: round(statistics.median(pair[column] for pair in pairs), 2) for who, pairs in rates.items()} | {
+        "ratio": round(statistics.median(ratios), 3),
+        "quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+    }
+
+
+@contextmanager
+def on_processors(broker: BrokerProcess, processors: set[int]) -> Iterator[None]:
+    """Have the broker, and all that is started meanwhile, run on these alone."""
+    before = os.sched_getaffinity(0)
+    for pid in (0, broker.pid):
+        os.sched_setaffinity(pid, processors)
+    yield
+    for pid in (0, broker.pid):
+        os.sched_setaffinity(pid, before)
+
+
+def main() -> None:
+    """Measure, and print a line of JSON for each row."""
+    name = f"{namespaces.PREFIX}bench"
+    namespaces.make(name)
+    broker = BrokerProcess(EVERYTHING)
+    broker.start()
+    everywhere = os.sched_getaffinity(0)
+    print(json.dumps({"python": sys.version.split()[0], "of the programs": python(), "processors": len(everywhere)}))
+    try:
+        with run_tool(broker) as run:
+            starts = ways(run, name)
+            for title, processors in (("one processor", {min(everywhere)}), ("all processors", everywhere)):
+                with on_processors(broker, processors):
+                    print(json.dumps({"row": f"socket(2), us, {title}"} | measure_sockets(starts)))
+            for row in measure_throughput(starts):
+                print(json.dumps(row))
+    finally:
+        broker.close()
+        namespaces.delete(name)
+
+
+if __name__ == "__main__":
+    main()
