@@ -12,7 +12,9 @@ import namespaces
 from broker_process import BrokerProcess
 from dnsmasq import ADDRESS, SILENT, Dnsmasq, OwnFiles, ask_glibc
 from inside import call_inside
+from process_state import state
 from run_tool import RunTool, run_tool
+from shared import wait_until
 
 RECORDS = ["--local=/#/", "--host-record=www.test,10.0.0.1,2001:db8::1", "--host-record=six.test,2001:db8::6"]
 HOSTS = "10.5.5.5 in-hosts\nfe80::7%net0 near\n"
@@ -69,9 +71,15 @@ def test_namespace_may_be_a_path(run: RunTool, name: str) -> None:
 
 def test_namespace_is_waited_for(run: RunTool, make_namespace: Callable[..., str]) -> None:
     name = f"{namespaces.PREFIX}later"
-    running = run.start("--wait", "60", name, "resolve", "192.0.2.1")
-    assert make_namespace("later") == name
-    assert running.finish() == (0, "192.0.2.1\n", "")
+    files = OwnFiles(name)
+    files.write("", HOSTS)
+    try:
+        running = run.start("--wait", "60", name, "resolve", "in-hosts")
+        wait_until(lambda: state(running.pid) in "SZ")
+        assert make_namespace("later") == name
+        assert running.finish() == (0, "10.5.5.5\n", "")
+    finally:
+        files.close()
 
 
 @pytest.mark.parametrize(
