@@ -1,0 +1,92 @@
+"""One socket, one round trip: this broker against one in C that does the same job and checks nothing.
+
+The client of both is the same program in C (reference/roundtrip.c): request sent, reply and socket received, socket
+closed. What the client library adds is a row of its own, against the same figure. Policy, limits, audit and proof are
+on; the clients have no rights.
+"""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import nsbroker
+from nsbroker import SocketSpec
+from place import broker_running, c_program, floor_running, namespaces_made, processors
+from turns import Row, at_most, by_turns, compare
+from users import NOBODY
+from workers import Worker
+
+WARM_UP, TRIPS = 200, 2000
+
+
+def measure(quick: bool) -> Iterator[Row]:
+    """Round trips on one processor, and on two."""
+    first, *others = processors()
+    yield from _on("one core", {first}, {first}, 3 if quick else 25)
+    if others:
+        yield from _on("two cores", {others[0]}, {first}, 3 if quick else 25)
+
+
+def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterator[Row]:
+    with (
+        namespaces_made(1) as (name,),
+        broker_running(brokers) as broker,
+        floor_running(brokers) as floor,
+        Worker(library_client, str(broker.socket_path), [name], cpus=clients) as library,
+    ):
+        tails: list[float] = []
+        figures = by_turns(
+            rounds,
+            raw=lambda: _raw_trips(str(broker.socket_path), name, clients, tails),
+            floor=lambda: _raw_trips(floor, name, clients, []),
+            library=lambda: float(library(TRIPS)),
+        )
+        figures["p99"] = tails[1:]
+    one = where == "one core"
+    floor_name = "C broker without checks"
+    goal = at_most(3) if one else None
+    p50 = f"round trip p50, {where}"
+    yield compare(f"{p50}, same client in C", "us", figures, "floor", goal, beside=floor_name, ours="raw", scale=1e6)
+    note = "the whole way of a Python program: Client.open and close, against a client and a broker in C"
+    yield compare(
+        f"{p50}, client library", "us", figures, "floor", goal, beside=floor_name, ours="library", scale=1e6, note=note
+    )
+    goal = at_most(4) if one else None
+    yield compare(f"round trip p99, {where}", "us", figures, "raw", goal, beside="its p50", ours="p99", scale=1e6)
+
+
+def _raw_trips(path: str, name: str, cpus: set[int], tails: list[float]) -> float:
+    """Seconds of the median trip of the client in C; the 99th percentile goes to `tails`."""
+    command = [c_program("roundtrip"), path, name, str(WARM_UP), str(TRIPS)]
+    pinned = ["taskset", "-c", ",".join(map(str, cpus)), *command]
+    done = subprocess.run(pinned, check=True, capture_output=True, text=True, user=NOBODY, group=NOBODY)
+    times = sorted(int(line) / 1e9 for line in done.stdout.split())
+    tails.append(times[len(times) * 99 // 100])
+    return statistics.median(times)
+
+
+def library_client(path: str, names: list[str]) -> Callable[[int], float]:
+    """Make what opens and closes so many sockets, one in each namespace after the other, and gives a median time."""
+    client = nsbroker.Client(path)
+    specs = [SocketSpec(name, socket.AF_INET, socket.SOCK_STREAM) for name in names]
+
+    def trips(count: int) -> float:
+        times = []
+        for i in range(WARM_UP + count):
+            spec = specs[i % len(specs)]
+            start = time.perf_counter()
+            client.open([spec])[0].close()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[WARM_UP:])
+
+    return trips
+
+
+if __name__ == "__main__":
+    from turns import main
+
+    main(measure)

@@ -1,0 +1,154 @@
+"""The harness of all benchmarks: things are measured by turns, in one run, and compared as ratios.
+
+A machine's speed changes from minute to minute, the ratio of two things that took turns hardly does. A benchmark is a
+file with one function, and can be run by itself or by tests/bench/run:
+
+    def measure(quick: bool) -> Iterator[Row]:
+        figures = by_turns(5 if quick else 30, ours=lambda: seconds_of_ours(), bare=lambda: seconds_of_bare())
+        yield compare("start-up of X", "ms", figures, "bare", at_most(2.5), beside="python3 -I -c pass", scale=1e3)
+
+    if __name__ == "__main__":
+        main(measure)
+
+A measuring function takes nothing, does its thing once or many times, and returns one figure: the median of many, or
+a rate. `Skipped` says why a row can't be measured here.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+Figures = Mapping[str, Sequence[float]]
+"""For each thing that was measured its figures, one for each round."""
+
+
+class Skipped(Exception):
+    """A row can't be measured here; says why."""
+
+
+class Spread(NamedTuple):
+    """Median and quartiles."""
+
+    low: float
+    median: float
+    high: float
+
+
+class Goal(NamedTuple):
+    """What the median of "ratio" or "ours" has to be: `sign` is "<=" or ">="."""
+
+    of: str
+    sign: str
+    limit: float
+
+    def is_reached(self, value: float) -> bool:
+        return value <= self.limit if self.sign == "<=" else value >= self.limit
+
+
+class Row(NamedTuple):
+    """One line of the table. `reference` is what stands beside ours; without one there is no ratio."""
+
+    name: str
+    unit: str
+    ours: Spread
+    reference: str = ""
+    theirs: Spread | None = None
+    ratio: Spread | None = None
+    goal: Goal | None = None
+    note: str = ""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is reached; None without a goal."""
+        if self.goal is None:
+            return None
+        value = self.ratio if self.goal.of == "ratio" else self.ours
+        return value is not None and self.goal.is_reached(value.median)
+
+
+Measure = Callable[[bool], Iterator[Row]]
+"""A benchmark: measures, a short pass if its argument is true, and gives its rows."""
+
+
+def at_most(limit: float, of: str = "ratio") -> Goal:
+    return Goal(of, "<=", limit)
+
+
+def at_least(limit: float, of: str = "ratio") -> Goal:
+    return Goal(of, ">=", limit)
+
+
+def spread(values: Sequence[float], scale: float = 1) -> Spread:
+    """Give median and quartiles of the values, each multiplied by `scale`."""
+    if len(values) < 2:
+        return Spread(*(scale * values[0] for _ in range(3)))
+    low, median, high = statistics.quantiles((scale * value for value in values), n=4, method="inclusive")
+    return Spread(low, median, high)
+
+
+def by_turns(rounds: int, **measures: Callable[[], float]) -> dict[str, list[float]]:
+    """Measure one after the other, `rounds` times; each second round backwards, so that none is always the first.
+
+    A round before them is not counted: it fills caches.
+    """
+    figures: dict[str, list[float]] = {name: [] for name in measures}
+    for number in range(rounds + 1):
+        for name in list(measures)[:: 1 if number % 2 else -1]:
+            figure = measures[name]()
+            if number:
+                figures[name].append(figure)
+    return figures
+
+
+def compare(
+    name: str,
+    unit: str,
+    figures: Figures,
+    reference: str,
+    goal: Goal | None = None,
+    *,
+    beside: str = "",
+    ours: str = "ours",
+    scale: float = 1,
+    note: str = "",
+) -> Row:
+    """Make a row of two of the things measured: `ours` divided by `reference`, round by round.
+
+    Args:
+        name: what was measured.
+        unit: of the figures, times `scale`.
+        figures: what `by_turns` gave.
+        reference: the key of the other thing.
+        goal: of the ratio or of ours.
+        beside: what to call the other thing in the table; else its key.
+        ours: the key of ours.
+        scale: what to multiply figures with, for the unit.
+        note: anything that one has to know.
+    """
+    ratios = [mine / other for mine, other in zip(figures[ours], figures[reference], strict=True)]
+    mine, other = spread(figures[ours], scale), spread(figures[reference], scale)
+    return Row(name, unit, mine, beside or reference, other, spread(ratios), goal, note)
+
+
+def collect(measure: Measure, quick: bool) -> tuple[list[Row], str]:
+    """Run a benchmark; gives its rows, and why there are no more of them."""
+    rows: list[Row] = []
+    try:
+        for row in measure(quick):
+            rows.append(row)
+    except Skipped as reason:
+        return rows, str(reason)
+    return rows, ""
+
+
+def main(measure: Measure) -> None:
+    """Run one benchmark by itself and print its table: `python FILE [--quick]`."""
+    from table import as_text  # that one knows about rows
+
+    rows, skipped = collect(measure, "--quick" in sys.argv[1:])
+    print(as_text(rows))
+    if skipped:
+        print(f"skipped: {skipped}")

@@ -1,0 +1,88 @@
+"""Processes that do one thing each time they are asked to, pinned to processors, and mostly without rights."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterable
+from multiprocessing import Pipe
+from typing import Any, Self
+
+from users import NOBODY, start_as_user
+
+Task = Callable[..., Any]
+
+
+class Worker:
+    """A process of its own. `make(*args)` is called in it once, and gives the task that `worker(...)` runs each time.
+
+    Arguments and results are pickled. What the task imports should be imported before: its user may not be able to
+    read the files.
+    """
+
+    def __init__(self, make: Callable[..., Task], *args: Any, uid: int = NOBODY, cpus: Iterable[int] = ()) -> None:
+        self._pipe, theirs = Pipe()
+        raise_descriptor_limit()
+        gid = NOBODY if uid else 0
+        self._child = start_as_user(uid, gid, _work, theirs, set(cpus), make, args)
+        self.pid = self._child.pid
+        theirs.close()
+
+    def start(self, *args: Any) -> None:
+        """Have it run its task; `finish` gives the result."""
+        self._pipe.send(args)
+
+    def finish(self) -> Any:
+        """Wait for the task's end; gives what it returned.
+
+        Raises:
+            EOFError: the process ended, by an exception or otherwise; `close` raises that exception.
+        """
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            self._child.result()
+            raise
+
+    def __call__(self, *args: Any) -> Any:
+        self.start(*args)
+        return self.finish()
+
+    def close(self) -> None:
+        """End the process."""
+        # Not by closing the pipe alone: a process that was forked later holds a copy of this end.
+        self._pipe.send(None)
+        self._child.result()
+        self._pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._child.kill()
+            self._pipe.close()
+
+
+def _work(pipe: Any, cpus: set[int], make: Callable[..., Task], args: tuple[Any, ...]) -> None:
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    task = make(*args)
+    while (order := pipe.recv()) is not None:
+        pipe.send(task(*order))
+
+
+def pin(pid: int, cpus: Iterable[int]) -> None:
+    """Pin all threads of a process to these processors."""
+    chosen = set(cpus)
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), chosen)
+
+
+def raise_descriptor_limit() -> int:
+    """Take as many descriptors as this process may have, and its children after it; gives the number."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
