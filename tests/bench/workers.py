@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import resource
 from collections.abc import Callable, Iterable
+from functools import cache
 from multiprocessing import Pipe
 from typing import Any, Self
 
+import nsbroker
 from users import NOBODY, start_as_user
 
 Task = Callable[..., Any]
@@ -16,12 +21,12 @@ Task = Callable[..., Any]
 class Worker:
     """A process of its own. `make(*args)` is called in it once, and gives the task that `worker(...)` runs each time.
 
-    Arguments and results are pickled. What the task imports should be imported before: its user may not be able to
-    read the files.
+    Arguments and results are pickled. Exceptions of the process are raised by whatever is called next.
     """
 
     def __init__(self, make: Callable[..., Task], *args: Any, uid: int = NOBODY, cpus: Iterable[int] = ()) -> None:
         self._pipe, theirs = Pipe()
+        _load_client()
         raise_descriptor_limit()
         gid = NOBODY if uid else 0
         self._child = start_as_user(uid, gid, _work, theirs, set(cpus), make, args)
@@ -30,14 +35,14 @@ class Worker:
 
     def start(self, *args: Any) -> None:
         """Have it run its task; `finish` gives the result."""
-        self._pipe.send(args)
+        try:
+            self._pipe.send(args)
+        except BrokenPipeError:
+            self._child.result()
+            raise
 
     def finish(self) -> Any:
-        """Wait for the task's end; gives what it returned.
-
-        Raises:
-            EOFError: the process ended, by an exception or otherwise; `close` raises that exception.
-        """
+        """Wait for the task's end; gives what it returned."""
         try:
             return self._pipe.recv()
         except EOFError:
@@ -72,6 +77,15 @@ def _work(pipe: Any, cpus: set[int], make: Callable[..., Task], args: tuple[Any,
     task = make(*args)
     while (order := pipe.recv()) is not None:
         pipe.send(task(*order))
+
+
+@cache
+def _load_client() -> None:
+    """Import all of the library: a process without rights may not be able to read the files."""
+    for module in pkgutil.walk_packages(nsbroker.__path__, "nsbroker."):
+        if "adapters" not in module.name and "__main__" not in module.name:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module.name)
 
 
 def pin(pid: int, cpus: Iterable[int]) -> None:
