@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import nsbroker
 from nsbroker import SocketSpec
-from place import broker_running, c_program, floor_running, namespaces_made, processors
+from place import broker_running, floor_running, namespaces_made, processors
+from raw_trips import WARM_UP, finish_raw, start_raw
 from turns import Row, at_most, by_turns, compare
-from users import NOBODY
 from workers import Worker
 
-WARM_UP, TRIPS = 200, 2000
+TRIPS = 2000
 
 
 def measure(quick: bool) -> Iterator[Row]:
@@ -61,10 +60,7 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
 
 def _raw_trips(path: str, name: str, cpus: set[int], tails: list[float]) -> float:
     """Seconds of the median trip of the client in C; the 99th percentile goes to `tails`."""
-    command = [c_program("roundtrip"), path, name, str(WARM_UP), str(TRIPS)]
-    pinned = ["taskset", "-c", ",".join(map(str, cpus)), *command]
-    done = subprocess.run(pinned, check=True, capture_output=True, text=True, user=NOBODY, group=NOBODY)
-    times = sorted(int(line) / 1e9 for line in done.stdout.split())
+    times = sorted(finish_raw(start_raw(path, name, TRIPS, cpus)))
     tails.append(times[len(times) * 99 // 100])
     return statistics.median(times)
 

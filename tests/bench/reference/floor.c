@@ -68,21 +68,18 @@ static uint8_t *put_id(uint8_t *at, uint64_t id) {
 
 /* ---- the job */
 
-static int open_inside(const char *name, unsigned length, const int triple[3]) {
+static void enter(const char *name, unsigned length) {
     char path[300];
     snprintf(path, sizeof path, "/run/netns/%.*s", (int)length, name);
     int namespace = open(path, O_RDONLY | O_CLOEXEC);
     if (namespace < 0) err(1, "%s", path);
     if (setns(namespace, CLONE_NEWNET)) err(1, "setns into %s", path);
-    int made = socket(triple[0], triple[1] | SOCK_CLOEXEC, triple[2]);
-    if (made < 0) err(1, "socket");
-    if (setns(home, CLONE_NEWNET)) err(1, "setns back");
     close(namespace);
-    return made;
 }
 
-/* {"ns": ..., "family": ..., "type": ..., "proto": ...}, where proto may be left out */
-static int open_spec(const uint8_t **at) {
+/* {"ns": ..., "family": ..., "type": ..., "proto": ...}, where proto may be left out. The namespace is entered if it is
+ * another one than `here`, the one before. */
+static int open_spec(const uint8_t **at, const char **here, unsigned *here_length) {
     const char *name = NULL;
     unsigned length = 0, key_length;
     int triple[3] = {0, 0, 0};
@@ -91,18 +88,23 @@ static int open_spec(const uint8_t **at) {
         if (key[0] == 'n') name = take_text(at, &length);
         else triple[key[0] == 'f' ? 0 : key[0] == 't' ? 1 : 2] = (int)take_number(at);
     }
-    return open_inside(name, length, triple);
+    if (length != *here_length || memcmp(name, *here, length)) enter(*here = name, *here_length = length);
+    int made = socket(triple[0], triple[1] | SOCK_CLOEXEC, triple[2]);
+    if (made < 0) err(1, "socket");
+    return made;
 }
 
 /* {"v": 1, "id": n, "op": "open", "sockets": [spec, ...]}, in this order: how the client library writes it */
 static unsigned open_all(const uint8_t *at, uint64_t *id, int fds[MOST_SOCKETS]) {
-    unsigned length;
+    const char *here = NULL;
+    unsigned length, here_length = 0;
     take_length(&at);
     take_text(&at, &length), take_number(&at);
     take_text(&at, &length), *id = take_number(&at);
     take_text(&at, &length), take_text(&at, &length), take_text(&at, &length);
     unsigned count = take_length(&at);
-    for (unsigned i = 0; i < count; i++) fds[i] = open_spec(&at);
+    for (unsigned i = 0; i < count; i++) fds[i] = open_spec(&at, &here, &here_length);
+    if (setns(home, CLONE_NEWNET)) err(1, "setns back");
     return count;
 }
 

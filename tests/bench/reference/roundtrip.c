@@ -1,8 +1,9 @@
-/* The raw client: asks a broker for one TCP socket after the other, and times each round trip. The same for every broker.
+/* The raw client: asks a broker for TCP sockets, and times each round trip. The same for every broker.
  *
- *   gcc -O2 -o roundtrip roundtrip.c && ./roundtrip SOCKET NAMESPACE WARM_UP COUNT > NANOSECONDS
+ *   gcc -O2 -o roundtrip roundtrip.c && ./roundtrip SOCKET NAMESPACE SOCKETS WARM_UP COUNT > NANOSECONDS
  *
- * A round trip is from before sendmsg to after the received socket is closed. Prints each one's nanoseconds, one a line.
+ * A round trip is from before sendmsg to after the received sockets, so many in each, are closed. Prints each one's
+ * nanoseconds, one a line.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -17,16 +18,19 @@
 
 enum { MOST_FDS = 253, REPLY_BYTES = 65536 };
 
-/* {"v": 1, "id": 1, "op": "open", "sockets": [{"ns": NAME, "family": AF_INET, "type": SOCK_STREAM}]} in msgpack */
-static size_t encode_request(char *packet, const char *name) {
+/* {"v": 1, "id": 1, "op": "open", "sockets": [{"ns": NAME, "family": AF_INET, "type": SOCK_STREAM}, ...]} in msgpack */
+static size_t encode_request(char *packet, const char *name, int sockets) {
     size_t length = strlen(name);
-    if (length > 31) errx(2, "the name of the namespace is at most 31 bytes here");
-    return (size_t)sprintf(packet,
-        "\x84\xa1v\x01\xa2id\x01\xa2op\xa4open\xa7sockets\x91\x83\xa2ns%c%s\xa6" "family\x02\xa4type\x01",
-        (char)(0xa0 | length), name);
+    if (length > 31 || sockets < 1 || sockets > MOST_FDS) errx(2, "1..253 sockets, and a name of at most 31 bytes");
+    char *at = packet + sprintf(packet, "\x84\xa1v\x01\xa2id\x01\xa2op\xa4open\xa7sockets");
+    if (sockets > 15) *at++ = (char)0xdc, *at++ = 0, *at++ = (char)sockets;
+    else *at++ = (char)(0x90 | sockets);
+    while (sockets--)
+        at += sprintf(at, "\x83\xa2ns%c%s\xa6" "family\x02\xa4type\x01", (char)(0xa0 | length), name);
+    return (size_t)(at - packet);
 }
 
-static void ask(int broker, const char *packet, size_t bytes) {
+static void ask(int broker, const char *packet, size_t bytes, int sockets) {
     static char reply[REPLY_BYTES];
     union { struct cmsghdr align; char bytes[CMSG_SPACE(MOST_FDS * sizeof(int))]; } control;
     struct iovec out = {(char *)packet, bytes}, in = {reply, sizeof reply};
@@ -36,11 +40,11 @@ static void ask(int broker, const char *packet, size_t bytes) {
     if (sendmsg(broker, &request, 0) < 0) err(1, "sendmsg");
     ssize_t received = recvmsg(broker, &answer, MSG_CMSG_CLOEXEC);
     struct cmsghdr *header = CMSG_FIRSTHDR(&answer);
-    if (received <= 0 || !header || header->cmsg_len != CMSG_LEN(sizeof(int)))
-        errx(1, "no socket came, but: %.*s", received > 0 ? (int)received : 0, reply);
-    int fd;
-    memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    close(fd);
+    if (received <= 0 || !header || header->cmsg_len != CMSG_LEN((size_t)sockets * sizeof(int)))
+        errx(1, "the sockets did not come, but: %.*s", received > 0 ? (int)received : 0, reply);
+    int fds[MOST_FDS];
+    memcpy(fds, CMSG_DATA(header), (size_t)sockets * sizeof *fds);
+    while (sockets--) close(fds[sockets]);
 }
 
 static int64_t now_ns(void) {
@@ -50,19 +54,20 @@ static int64_t now_ns(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5) errx(2, "usage: roundtrip SOCKET NAMESPACE WARM_UP COUNT");
-    char packet[128];
-    size_t bytes = encode_request(packet, argv[2]);
-    long warm_up = atol(argv[3]), count = atol(argv[4]);
+    if (argc != 6) errx(2, "usage: roundtrip SOCKET NAMESPACE SOCKETS WARM_UP COUNT");
+    static char packet[65536];
+    int sockets = atoi(argv[3]);
+    size_t bytes = encode_request(packet, argv[2], sockets);
+    long warm_up = atol(argv[4]), count = atol(argv[5]);
     int64_t *times = malloc((size_t)count * sizeof *times);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     strncpy(address.sun_path, argv[1], sizeof address.sun_path - 1);
     int broker = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (connect(broker, (struct sockaddr *)&address, sizeof address)) err(1, "%s", argv[1]);
-    while (warm_up-- > 0) ask(broker, packet, bytes);
+    while (warm_up-- > 0) ask(broker, packet, bytes, sockets);
     for (long i = 0; i < count; i++) {
         int64_t start = now_ns();
-        ask(broker, packet, bytes);
+        ask(broker, packet, bytes, sockets);
         times[i] = now_ns() - start;
     }
     for (long i = 0; i < count; i++) printf("%lld\n", (long long)times[i]);
