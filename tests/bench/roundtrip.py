@@ -11,6 +11,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 
 import nsbroker
 from nsbroker import SocketSpec
@@ -68,12 +69,11 @@ def _raw_trips(path: str, name: str, cpus: set[int], tails: list[float]) -> floa
 def library_client(path: str, names: list[str]) -> Callable[[int], float]:
     """Make what opens and closes so many sockets, one in each namespace after the other, and gives a median time."""
     client = nsbroker.Client(path)
-    specs = [SocketSpec(name, socket.AF_INET, socket.SOCK_STREAM) for name in names]
+    specs = cycle([SocketSpec(name, socket.AF_INET, socket.SOCK_STREAM) for name in names])
 
     def trips(count: int) -> float:
         times = []
-        for i in range(WARM_UP + count):
-            spec = specs[i % len(specs)]
+        for spec in islice(specs, WARM_UP + count):
             start = time.perf_counter()
             client.open([spec])[0].close()
             times.append(time.perf_counter() - start)

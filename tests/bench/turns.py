@@ -16,6 +16,7 @@ a rate. `Skipped` says why a row can't be measured here.
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,6 +149,8 @@ def main(measure: Measure) -> None:
     """Run one benchmark by itself and print its table: `python FILE [--quick]`."""
     from table import as_text  # that one knows about rows
 
+    # So that everything is removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows, skipped = collect(measure, "--quick" in sys.argv[1:])
     print(as_text(rows))
     if skipped:
