@@ -7,6 +7,7 @@ import importlib
 import os
 import pkgutil
 import resource
+import signal
 from collections.abc import Callable, Iterable
 from functools import cache
 from multiprocessing import Pipe
@@ -26,7 +27,7 @@ class Worker:
 
     def __init__(self, make: Callable[..., Task], *args: Any, uid: int = NOBODY, cpus: Iterable[int] = ()) -> None:
         self._pipe, theirs = Pipe()
-        _load_client()
+        load_client()
         raise_descriptor_limit()
         gid = NOBODY if uid else 0
         self._child = start_as_user(uid, gid, _work, theirs, set(cpus), make, args)
@@ -72,6 +73,8 @@ class Worker:
 
 
 def _work(pipe: Any, cpus: set[int], make: Callable[..., Task], args: tuple[Any, ...]) -> None:
+    # What the benchmark itself removes at its end is not this process's to remove, nor its children's.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if cpus:
         os.sched_setaffinity(0, cpus)
     task = make(*args)
@@ -80,7 +83,7 @@ def _work(pipe: Any, cpus: set[int], make: Callable[..., Task], args: tuple[Any,
 
 
 @cache
-def _load_client() -> None:
+def load_client() -> None:
     """Import all of the library: a process without rights may not be able to read the files."""
     for module in pkgutil.walk_packages(nsbroker.__path__, "nsbroker."):
         if "adapters" not in module.name and "__main__" not in module.name:

@@ -1,0 +1,96 @@
+"""All benchmarks, one after the other: prints the table, and writes it as JSON and as a plot. See tests/bench/run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from machine import describe
+from plot import as_svg
+from soak import soak
+from table import as_json, as_text
+from turns import Row, collect
+
+BENCHMARKS = (
+    "roundtrip",
+    "listeners",
+    "mixed",
+    "clients",
+    "scale",
+    "held",
+    "memory",
+    "datapath",
+    "pyroute",
+    "command",
+)
+"""In the order of the table; each is a file with a function `measure`."""
+
+SOAK_S = 3600
+
+
+def main() -> int:
+    arguments = _parse()
+    # So that everything is removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if arguments.soak is not None:
+        return soak(arguments.soak)
+    machine = describe()
+    rows: list[Row] = []
+    lacking: dict[str, str] = {}
+    failed = False
+    start = time.monotonic()
+    for name in arguments.row or BENCHMARKS:
+        print(f"{time.monotonic() - start:5.0f} s: {name}", file=sys.stderr, flush=True)
+        try:
+            measured, skipped = collect(importlib.import_module(name).measure, arguments.quick)
+        except Exception as error:
+            # The others are measured still; what went wrong is in the output, and in the exit status.
+            traceback.print_exc()
+            measured, skipped, failed = [], f"failed: {error!r}", True
+        rows += measured
+        if skipped:
+            lacking[name] = skipped
+    machine["measured in"] = f"{time.monotonic() - start:.0f} s{', a short pass' if arguments.quick else ''}"
+    _report(rows, lacking, machine, arguments.output)
+    return int(failed)
+
+
+def _report(rows: list[Row], lacking: dict[str, str], machine: dict[str, str], output: Path | None) -> None:
+    print("\n".join(f"{key}: {value}" for key, value in machine.items()))
+    print(f"\n{as_text(rows)}\n")
+    for name, reason in lacking.items():
+        print(f"{'' if reason.startswith('failed') else 'skipped: '}{name}: {reason}")
+    if output is None:
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    everything = {"machine": machine, "rows": [as_json(row) for row in rows], "lacking": lacking}
+    (output / "results.json").write_text(json.dumps(everything, indent=1) + "\n")
+    (output / "results.svg").write_text(as_svg(rows, machine))
+    (output / "results.md").write_text(as_text(rows) + "\n")
+    print(f"written: {output}/results.json, results.md, results.svg")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a short pass: shows that all works, not how fast")
+    parser.add_argument("--row", action="append", choices=BENCHMARKS, help="only this benchmark; can be repeated")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write results.json, .md and .svg there")
+    parser.add_argument(
+        "--soak",
+        nargs="?",
+        const=SOAK_S,
+        type=int,
+        metavar="SECONDS",
+        help=f"no benchmark, but a soak: good and bad requests while the broker is killed each minute ({SOAK_S} s)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
