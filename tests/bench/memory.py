@@ -30,12 +30,13 @@ def measure(quick: bool) -> Iterator[Row]:
     with namespaces_made(1) as (name,):
         for _ in range(1 if quick else 3):
             _one_run(name, figures)
+    beside = "its memory at the start"
     figures["after"] = [after - start for after, start in zip(figures["after"], figures["start"], strict=True)]
     for count, goal in GOALS.items():
         title = f"broker's memory, {count:,} client{'s' * (count > 1)}"
-        yield compare(title, "MB", figures, "start", goal, ours=str(count), beside="at its start")
+        yield compare(title, "MB", figures, "start", goal, ours=str(count), beside=beside)
     title = "... more than at its start, when they have gone"
-    yield compare(title, "MB", figures, "start", at_most(GROWTH_MB, "ours"), ours="after", beside="at its start")
+    yield compare(title, "MB", figures, "start", at_most(GROWTH_MB, "ours"), ours="after", beside=beside)
 
 
 def _one_run(name: str, figures: dict[str, list[float]]) -> None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from place import c_program
 from users import NOBODY
 
 WARM_UP = 200
+
+
+class Trip(NamedTuple):
+    """When a round trip began, by time.monotonic, and how many seconds it took."""
+
+    begin: float
+    seconds: float
 
 
 def start_raw(path: str, name: str, trips: int, cpus: Iterable[int], sockets: int = 1) -> subprocess.Popen[str]:
@@ -19,8 +27,8 @@ def start_raw(path: str, name: str, trips: int, cpus: Iterable[int], sockets: in
     return subprocess.Popen(pinned, stdout=subprocess.PIPE, text=True, user=NOBODY, group=NOBODY, extra_groups=[])
 
 
-def finish_raw(client: subprocess.Popen[str]) -> list[float]:
-    """Wait for its end; gives the seconds of each trip."""
+def finish_raw(client: subprocess.Popen[str]) -> list[Trip]:
+    """Wait for its end; gives its trips."""
     printed, _ = client.communicate()
     assert client.returncode == 0, f"{client.args!r} ended with {client.returncode}"
-    return [int(line) / 1e9 for line in printed.split()]
+    return [Trip(*(int(word) / 1e9 for word in line.split())) for line in printed.splitlines()]

@@ -61,7 +61,7 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
 
 def _raw_trips(path: str, name: str, cpus: set[int], tails: list[float]) -> float:
     """Seconds of the median trip of the client in C; the 99th percentile goes to `tails`."""
-    times = sorted(finish_raw(start_raw(path, name, TRIPS, cpus)))
+    times = sorted(trip.seconds for trip in finish_raw(start_raw(path, name, TRIPS, cpus)))
     tails.append(times[len(times) * 99 // 100])
     return statistics.median(times)
 

@@ -38,7 +38,7 @@ def measure(quick: bool) -> Iterator[Row]:
         for how, what in (("same", "always of the same one"), ("each", "of another one each time")):
             title = f"a socket at {size:,} namespaces, {what}"
             ours = f"{size} {how}"
-            beside = f"at {SIZES[0]} namespaces"
+            beside = f"{SIZES[0]} namespaces"
             yield compare(title, "us", figures, f"{SIZES[0]} {how}", goal, ours=ours, beside=beside, scale=1e6)
 
 

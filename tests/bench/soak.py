@@ -19,6 +19,7 @@ from inside import cookie_inside
 from place import namespaces_made
 from process_state import idle_descriptors, resident_kib
 from shared import Counters, wait_until
+from sights import Generation
 from soak_client import ENDS, FORBIDDEN, PAUSES, RUNS, Tally, Told, run_clients
 from users import NOBODY, Child, start_as_user
 from workers import load_client, raise_descriptor_limit
@@ -41,14 +42,6 @@ namespaces = ["{namespaces.PREFIX}*", "!{FORBIDDEN}"]
 sockets = ["tcp", "udp"]
 """
 LIMITS = "[limits]\nrequests_per_second = 10000000\n"
-
-
-class Generation(NamedTuple):
-    """One namespace, and when its name could be found."""
-
-    cookie: int
-    begin: float
-    end: float
 
 
 class Look(NamedTuple):
@@ -81,7 +74,7 @@ class _Soak:
     def __init__(self, broker: ActivatedBroker, stable: Mapping[str, int], volatile: Sequence[str]) -> None:
         self._broker = broker
         self._told = Told(Counters(1 + PROCESSES * THREADS))
-        self._living = {name: (cookie_inside(name), 0.0) for name in volatile}
+        self._living = {name: Generation(cookie_inside(name), 0.0) for name in volatile}
         self._ended: dict[str, list[Generation]] = {name: [] for name in volatile}
         self._looks: list[Look] = []
         self._restarts = 0
@@ -124,12 +117,12 @@ class _Soak:
         """Delete namespaces and make them again under their names."""
         while time.monotonic() < end:
             name = next(iter(self._living))
-            cookie, begin = self._living.pop(name)
+            generation = self._living.pop(name)
             namespaces.delete(name)
             begin_of_next = time.monotonic()
-            self._ended[name].append(Generation(cookie, begin, begin_of_next))
+            self._ended[name].append(generation.until(begin_of_next))
             namespaces.ip("netns", "add", name)
-            self._living[name] = cookie_inside(name), begin_of_next
+            self._living[name] = Generation(cookie_inside(name), begin_of_next)
             time.sleep(CHURN_S)
 
     def _look(self) -> None:
@@ -160,7 +153,8 @@ class _Soak:
         counts: Counter[str] = Counter()
         for tally in tallies:
             counts.update(tally.counts)
-        wrong = [text for tally in tallies for text in tally.wrong] + self._wrong_sights(tallies)
+        known = {name: [*ended, self._living[name]] for name, ended in self._ended.items()}
+        wrong = [text for tally in tallies for text in [*tally.wrong, *tally.sights.wrong(known)]]
         lost = [text for tally in tallies for text in tally.lost]
         flat = [self._flatness(*column) for column in zip(Look._fields, zip(*self._looks, strict=True), strict=True)]
         generations = sum(map(len, self._ended.values()))
@@ -175,19 +169,6 @@ class _Soak:
         right = not wrong and not lost and all(is_flat for _, is_flat in flat)
         print("all is right" if right else "NOT all is right")
         return int(not right)
-
-    def _wrong_sights(self, tallies: list[Tally]) -> list[str]:
-        """Compare what was seen of the namespaces that came and went with when they were there."""
-        known = {(name, one.cookie): one for name, ended in self._ended.items() for one in ended}
-        for name, (cookie, begin) in self._living.items():
-            known[name, cookie] = Generation(cookie, begin, float("inf"))
-        wrong = []
-        for tally in tallies:
-            for (name, cookie), (latest_asked, earliest_had) in tally.sights.seen.items():
-                one = known.get((name, cookie))
-                if one is None or not (one.begin <= earliest_had and latest_asked <= one.end):
-                    wrong.append(f"a socket of {name} was in the namespace {cookie}, which did not have this name then")
-        return wrong
 
     def _flatness(self, what: str, values: Sequence[float]) -> tuple[str, bool]:
         """Say what a figure was at the beginning and at the end, and whether it grew."""

@@ -16,6 +16,7 @@ from namespaces import PREFIX
 from nsbroker import SocketSpec
 from raw_client import RawClient
 from shared import Counters
+from sights import Sights
 
 KINDS = (
     (socket.AF_INET, socket.SOCK_STREAM),
@@ -30,21 +31,6 @@ _LOOK_AGAIN_S = 0.01
 
 RUNS, PAUSES, ENDS = 0, 1, 2
 """What the clients are told to do."""
-
-
-class Sights:
-    """When sockets of a namespace that comes and goes were seen, for each name and cookie.
-
-    A socket had at one time, and asked for at another, is right when the namespace existed in between; so of many the
-    earliest end and the latest begin are enough.
-    """
-
-    def __init__(self) -> None:
-        self.seen: dict[tuple[str, int], tuple[float, float]] = {}
-
-    def add(self, name: str, cookie: int, asked: float, had: float) -> None:
-        latest_asked, earliest_had = self.seen.get((name, cookie), (asked, had))
-        self.seen[name, cookie] = max(latest_asked, asked), min(earliest_had, had)
 
 
 class Tally(NamedTuple):

@@ -1,9 +1,9 @@
 /* The raw client: asks a broker for TCP sockets, and times each round trip. The same for every broker.
  *
- *   gcc -O2 -o roundtrip roundtrip.c && ./roundtrip SOCKET NAMESPACE SOCKETS WARM_UP COUNT > NANOSECONDS
+ *   gcc -O2 -o roundtrip roundtrip.c && ./roundtrip SOCKET NAMESPACE SOCKETS WARM_UP COUNT > TIMES
  *
- * A round trip is from before sendmsg to after the received sockets, so many in each, are closed. Prints each one's
- * nanoseconds, one a line.
+ * A round trip is from before sendmsg to after the received sockets, so many in each, are closed. Prints a line for
+ * each: when it began, by CLOCK_MONOTONIC, and how long it took, in nanoseconds.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -59,16 +59,16 @@ int main(int argc, char **argv) {
     int sockets = atoi(argv[3]);
     size_t bytes = encode_request(packet, argv[2], sockets);
     long warm_up = atol(argv[4]), count = atol(argv[5]);
-    int64_t *times = malloc((size_t)count * sizeof *times);
+    int64_t *begins = malloc((size_t)count * sizeof *begins), *times = malloc((size_t)count * sizeof *times);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     strncpy(address.sun_path, argv[1], sizeof address.sun_path - 1);
     int broker = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (connect(broker, (struct sockaddr *)&address, sizeof address)) err(1, "%s", argv[1]);
     while (warm_up-- > 0) ask(broker, packet, bytes, sockets);
     for (long i = 0; i < count; i++) {
-        int64_t start = now_ns();
+        begins[i] = now_ns();
         ask(broker, packet, bytes, sockets);
-        times[i] = now_ns() - start;
+        times[i] = now_ns() - begins[i];
     }
-    for (long i = 0; i < count; i++) printf("%lld\n", (long long)times[i]);
+    for (long i = 0; i < count; i++) printf("%lld %lld\n", (long long)begins[i], (long long)times[i]);
 }

@@ -1,0 +1,40 @@
+"""Namespaces that come and go: was a socket in the one that had its name at that time?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Generation(NamedTuple):
+    """One namespace, by its cookie, and from when to when its name could be found."""
+
+    cookie: int
+    begin: float
+    end: float = float("inf")
+
+    def until(self, end: float) -> Generation:
+        return self._replace(end=end)
+
+
+class Sights:
+    """When sockets of a namespace that comes and goes were seen, for each name and cookie.
+
+    A socket had at one time, and asked for at another, is right when the namespace existed in between; so of many the
+    earliest end and the latest begin are enough.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[str, int], tuple[float, float]] = {}
+
+    def add(self, name: str, cookie: int, asked: float, had: float) -> None:
+        latest_asked, earliest_had = self.seen.get((name, cookie), (asked, had))
+        self.seen[name, cookie] = max(latest_asked, asked), min(earliest_had, had)
+
+    def wrong(self, known: Mapping[str, Sequence[Generation]]) -> Iterator[str]:
+        """Compare with the namespaces that there were; say what can't be."""
+        generations = {(name, one.cookie): one for name, ones in known.items() for one in ones}
+        for (name, cookie), (latest_asked, earliest_had) in self.seen.items():
+            one = generations.get((name, cookie))
+            if one is None or not (one.begin <= earliest_had and latest_asked <= one.end):
+                yield f"a socket of {name} was in the namespace {cookie}, which did not have this name then"
