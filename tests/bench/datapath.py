@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import nsbroker
 from inside import enter, path_of
 from nsbroker import SocketSpec
-from place import broker_running, namespaces_made
+from place import broker_running, namespaces_made, processors
 from turns import Row, at_least, at_most, by_turns, compare
 from workers import Worker
 
@@ -23,12 +23,13 @@ QUESTION = bytes(63) + b"?"
 
 def measure(quick: bool) -> Iterator[Row]:
     """A stream of data in one direction, and questions with answers."""
+    cpus = {processors()[0]}  # both ends: what the scheduler chooses would change from turn to turn
     chunks, questions = (400, 1000) if quick else (4000, 5000)
     with (
         namespaces_made(1) as (name,),
         broker_running() as broker,
-        Worker(_server, name, uid=0) as server,
-        Worker(_client, str(broker.socket_path), name, uid=0) as client,
+        Worker(_server, name, uid=0, cpus=cpus) as server,
+        Worker(_client, str(broker.socket_path), name, uid=0, cpus=cpus) as client,
     ):
         port = server("start")
         client("connect", port)
