@@ -76,10 +76,11 @@ def broker_running(cpus: set[int] | None = None, limits: str = LIMITS) -> Iterat
 @contextmanager
 def floor_running(cpus: set[int]) -> Iterator[str]:
     """Run the C broker that checks nothing, pinned; gives its socket."""
+    program = c_program("floor")
     directory = Path(tempfile.mkdtemp(prefix="nsbroker-floor-"))
     directory.chmod(0o755)
     path = directory / "floor.sock"
-    process = subprocess.Popen([c_program("floor"), str(path)])
+    process = subprocess.Popen([program, str(path)])
     try:
         pin(process.pid, cpus)
         wait_for_socket(path, process)
