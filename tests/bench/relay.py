@@ -20,11 +20,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from installed import spawn, start, tool
-
 import namespaces
 from broker_process import BrokerProcess
 from inside import enter, path_of
+from installed import spawn, start, tool
 
 ROUNDS = 7
 PORT = 9

@@ -15,10 +15,9 @@ import statistics
 import sys
 import time
 
-from installed import tool
-
 import namespaces
 from broker_process import BrokerProcess
+from installed import tool
 from sockets_inside import open_inside
 from users import as_nobody
 
