@@ -90,7 +90,7 @@ def _unbindable(namespace: str) -> PlannedSocket:
 def _planned(position: int, spec: SocketSpec) -> PlannedSocket:
     kind = "netlink:route" if spec.family == socket.AF_NETLINK else "tcp"
     grant = Grant("test", None, frozenset(), NamespaceRule.parse(["*"]), frozenset({kind}))
-    return PlannedSocket(position, spec, kind, grant, binds_as_root=False)
+    return PlannedSocket(position, "blue", spec, kind, grant, binds_as_root=False)
 
 
 def _names(frame: FrameType | None) -> set[str]:

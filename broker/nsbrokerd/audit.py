@@ -10,11 +10,12 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _quote
 
 from nsbroker.wire import SocketSpec
 
-from .opener import Opened
+from .opener import NOTHING_WANTED, Opened
 from .peer import Peer
 from .session import Refusal
 
@@ -33,7 +34,7 @@ class Audit:
         """
         self._path = path
         self._fd = _open(path)
-        self._format = _readable if os.isatty(self._fd) else _encode
+        self._is_terminal = os.isatty(self._fd)
         self._second = 0
         self._stamp = ""
         self._is_torn = _is_torn(self._fd)
@@ -49,26 +50,28 @@ class Audit:
         if self._path is not None:
             os.close(self._fd)
         self._path, self._fd = path, fd
-        self._format = _readable if os.isatty(fd) else _encode
+        self._is_terminal = os.isatty(fd)
 
-    def allowed(self, peer: Peer, request_id: int, opened: Sequence[Opened], labels: Sequence[str]) -> None:
-        """Record what is about to be handed over; `labels` are the names of the sockets' namespaces.
+    def allowed(self, peer: Peer, request_id: int, opened: Sequence[Opened]) -> None:
+        """Record what is about to be handed over.
 
         Raises:
             OSError: it can't be written.
         """
-        groups: dict[tuple[str, str], list[Opened]] = {}
-        for one, label in zip(opened, labels, strict=True):
-            groups.setdefault((label, one.planned.grant.name), []).append(one)
+        groups: dict[tuple[str, str, int], list[str]] = {}
+        for one in opened:
+            key = one.planned.label, one.planned.grant.name, one.netns
+            described = _describe_opened(one)
+            if key in groups:
+                groups[key].append(described)
+            else:
+                groups[key] = [described]
+        head = self._head(peer, request_id, "open", "allowed")
         self._write(
-            self._record(peer, request_id, "open", "allowed")
-            | {
-                "grant": grant,
-                "namespace": label,
-                "netns": members[0].netns,
-                "sockets": [_describe_opened(one) for one in members],
-            }
-            for (label, grant), members in groups.items()
+            [
+                f'{head},"grant":{_quote(grant)},"namespace":{_quote(label)},"netns":{netns},"sockets":[{",".join(sockets)}]}}'
+                for (label, grant, netns), sockets in groups.items()
+            ]
         )
 
     def refused(
@@ -79,8 +82,7 @@ class Audit:
         Raises:
             OSError: it can't be written.
         """
-        record = self._record(peer, request_id, operation, "denied" if refusal.code == "denied" else "failed")
-        record |= {"code": refusal.code, "reason": refusal.message}
+        record: Fields = {"code": refusal.code, "reason": refusal.message}
         for key in ("namespace", "grant", "errno", "spec_index"):
             if (value := getattr(refusal, key)) is not None:
                 record[key.removeprefix("spec_")] = value
@@ -88,7 +90,8 @@ class Audit:
             record["asked"] = len(specs)
             if refusal.spec_index is not None:
                 record["socket"] = _describe_spec(specs[refusal.spec_index])
-        self._write([record])
+        head = self._head(peer, request_id, operation, "denied" if refusal.code == "denied" else "failed")
+        self._write([_add(head, record)])
 
     def answered(self, peer: Peer, request_id: int, operation: str, **fields: str) -> None:
         """Record a question about the policy that was answered.
@@ -96,18 +99,15 @@ class Audit:
         Raises:
             OSError: it can't be written.
         """
-        self._write([self._record(peer, request_id, operation, "allowed") | fields])
+        self._write([_add(self._head(peer, request_id, operation, "allowed"), fields)])
 
-    def _record(self, peer: Peer, request_id: int | None, operation: str, outcome: str) -> Fields:
-        return {
-            "audit": operation,
-            "time": self._now(),
-            "outcome": outcome,
-            "uid": peer.subject.uid,
-            "gid": peer.gid,
-            "pid": peer.pid,
-            "id": request_id,
-        }
+    def _head(self, peer: Peer, request_id: int | None, operation: str, outcome: str) -> str:
+        """Begin a record, with what all records have; the end is missing."""
+        (uid, _), gid, pid = peer
+        return (
+            f'{{"audit":"{operation}","time":"{self._now()}","outcome":"{outcome}","uid":{uid},"gid":{gid},"pid":{pid},'
+            f'"id":{"null" if request_id is None else request_id}'
+        )
 
     def _now(self) -> str:
         """Give the time in UTC, to the microsecond; the text of a second is made once."""
@@ -116,8 +116,10 @@ class Audit:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{fraction:06}Z"
 
-    def _write(self, records: Iterable[Fields]) -> None:
-        data = "".join([self._format(record) + "\n" for record in records]).encode()
+    def _write(self, records: Sequence[str]) -> None:
+        if self._is_terminal:
+            records = [_readable(json.loads(record)) for record in records]
+        data = ("\n".join(records) + "\n").encode()
         if self._is_torn:
             data = b"\n" + data
         while data:
@@ -146,12 +148,18 @@ def _is_torn(fd: int) -> bool:
         os.close(reader)
 
 
-def _describe_opened(opened: Opened) -> Fields:
+def _add(text: str, fields: Mapping[str, object]) -> str:
+    """Give a text that has the beginning of a JSON object these fields too, and its end."""
+    return f"{text},{_encode(fields)[1:]}" if fields else text + "}"
+
+
+def _describe_opened(opened: Opened) -> str:
+    """Encode a socket: by hand what all have, which takes a fourth of the time, by the encoder what few have."""
     spec = opened.planned.spec
-    fields: Fields = {"kind": opened.planned.kind, "family": spec.family, "cookie": opened.cookie}
-    if opened.name is not None:
-        fields["name"] = _printable(opened.name)
-    return _add_wishes(fields, spec)
+    text = f'{{"kind":"{opened.planned.kind}","family":{spec.family},"cookie":{opened.cookie}'
+    if spec[4:] == NOTHING_WANTED:
+        return text + "}"
+    return _add(text, _add_wishes({} if opened.name is None else {"name": _printable(opened.name)}, spec))
 
 
 def _describe_spec(spec: SocketSpec) -> Fields:

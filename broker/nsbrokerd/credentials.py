@@ -17,9 +17,9 @@ T = TypeVar("T")
 # PyDLL keeps the GIL: these calls take less than a microsecond, and no other thread may run in between.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _setfsuid = _libc.setfsuid
-_setfsuid.argtypes = [ctypes.c_uint]
+_setfsuid.argtypes, _setfsuid.restype = [ctypes.c_uint], ctypes.c_uint
 _setfsgid = _libc.setfsgid
-_setfsgid.argtypes = [ctypes.c_uint]
+_setfsgid.argtypes, _setfsgid.restype = [ctypes.c_uint], ctypes.c_uint
 
 # The C library's own setresuid changes all threads at once. Source: the syscall tables of Linux.
 _SYS_SETRESUID = {"x86_64": 117, "aarch64": 147, "riscv64": 147, "loongarch64": 147, "ppc64le": 169, "s390x": 208}
@@ -78,7 +78,7 @@ class Credentials:
         finally:
             try:
                 was = _setfsuid(self.uid), _setfsgid(self.gid)
-                if came_from != (self.gid, self.uid) or was != (_as_int(uid), _as_int(gid)):
+                if came_from != (self.gid, self.uid) or was != (uid, gid):
                     os._exit(EXIT_STATUS)
             except BaseException:  # an interrupt in between: one of the ids is still the peer's, or unproven
                 os._exit(EXIT_STATUS)
@@ -127,7 +127,7 @@ class Credentials:
             done = (
                 _libc.syscall(setresuid, _UNCHANGED, ctypes.c_uint(euid), _UNCHANGED) == 0
                 and self._capset(self._header_at, self._full_at) == 0
-                and _setfsuid(fsuid) == _as_int(euid)
+                and _setfsuid(fsuid) == euid
             )
         finally:
             if not done:
@@ -139,7 +139,3 @@ def _last_uid() -> int:
     with open("/proc/self/uid_map") as file:
         first, _, length = file.read().splitlines()[-1].split()
     return int(first) + int(length) - 1
-
-
-def _as_int(number: int) -> int:
-    return ctypes.c_int(number).value

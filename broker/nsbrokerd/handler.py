@@ -97,7 +97,7 @@ class Handler:
         finally:
             for fd in opened_fds:
                 os.close(fd)
-        return self._hand_out(peer, request, planned, opened)
+        return self._hand_out(peer, request, opened)
 
     def _plan(self, peer: Peer, request: OpenRequest, fds: Sequence[int]) -> Plan | Refusal:
         for position, spec in enumerate(request.sockets):
@@ -114,15 +114,14 @@ class Handler:
         opened_fds.append(open_namespace(NamespaceName(namespace)))  # `_plan` has checked it
         return opened_fds[-1]
 
-    def _hand_out(self, peer: Peer, request: OpenRequest, planned: Plan, opened: list[Opened]) -> Granted | Refusal:
-        labels = {socket.position: group.label for group in planned for socket in group.sockets}
+    def _hand_out(self, peer: Peer, request: OpenRequest, opened: list[Opened]) -> Granted | Refusal:
         try:
-            self._audit.allowed(peer, request.request_id, opened, [labels[one.planned.position] for one in opened])
+            self._audit.allowed(peer, request.request_id, opened)
         except OSError as error:
             for one in opened:
                 one.sock.close()
             return Refusal(OVERLOADED, f"the audit can't be written, so nothing is handed out: {error.strerror}")
-        sockets = tuple(OpenedSocket(one.cookie, one.netns, one.name) for one in opened)
+        sockets = tuple([OpenedSocket(one.cookie, one.netns, one.name) for one in opened])
         return Granted(OpenReply(request.request_id, sockets), opened)
 
     def is_namespace(self, fd: int) -> bool:

@@ -115,7 +115,7 @@ class Opener:
 
     def _prepare(self, made: _Made) -> None:
         """Set options, bind and listen: with the broker's rights for what a grant names, without any for the rest."""
-        wanting = [(planned, sock) for planned, sock in made if planned.spec[4:] != _NOTHING_WANTED]
+        wanting = [(planned, sock) for planned, sock in made if planned.spec[4:] != NOTHING_WANTED]
         if not wanting:
             return
         _each(wanting, _set_privileged_options)
@@ -123,7 +123,7 @@ class Opener:
         _each(wanting, _bind_as_root_and_listen)
 
 
-_NOTHING_WANTED = (None, None, ())
+NOTHING_WANTED = (None, None, ())
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 
 

@@ -39,9 +39,10 @@ class Refusal(NamedTuple):
 
 
 class PlannedSocket(NamedTuple):
-    """A socket that the policy allows. `position` is its place in the request."""
+    """A socket that the policy allows. `position` is its place in the request, `label` its group's."""
 
     position: int
+    label: str
     spec: SocketSpec
     kind: str
     grant: Grant
@@ -90,7 +91,7 @@ def plan(request: OpenRequest, policy: Policy, subject: Subject, sent: Mapping[i
         group = groups.get(namespace)
         if group is None:
             group = groups[namespace] = PlannedGroup(namespace, _label(namespace, sent), [])
-        planned = _plan_socket(position, spec, policy, subject, sent)
+        planned = _plan_socket(position, group.label, spec, policy, subject, sent)
         if isinstance(planned, Refusal):
             return planned._replace(spec_index=position, namespace=group.label)
         packets += planned.kind == "packet"
@@ -109,7 +110,7 @@ def _label(namespace: NamespaceRef, sent: Mapping[int, Sequence[str]]) -> str:
 
 
 def _plan_socket(
-    position: int, spec: SocketSpec, policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]
+    position: int, label: str, spec: SocketSpec, policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]
 ) -> PlannedSocket | Refusal:
     kind = KIND_OF_TRIPLE.get((spec.family, spec.type & ~_SOCK_NONBLOCK, spec.proto))
     if kind is None:
@@ -125,4 +126,4 @@ def _plan_socket(
     decision = policy.decide(subject, names, kind, spec)
     if isinstance(decision, Deny):
         return Refusal(DENIED, decision.reason)
-    return PlannedSocket(position, spec, kind, decision.grant, decision.binds_as_root)
+    return PlannedSocket(position, label, spec, kind, decision.grant, decision.binds_as_root)
