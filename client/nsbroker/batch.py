@@ -54,13 +54,15 @@ def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
         room -= size
         if type(namespace) is int:
             spec = spec._replace(namespace=fds.setdefault(namespace, len(fds)))
-        if spec.type & _CLOEXEC:
-            # Descriptors arrive close-on-exec anyway; the protocol does not know the flag.
-            spec = spec._replace(type=spec.type & ~_CLOEXEC)
-        taken.append(spec)
+        taken.append(without_cloexec(spec))
     if taken:
         chunks.append(Chunk(first, tuple(taken), tuple(fds)))
     return chunks
+
+
+def without_cloexec(spec: SocketSpec) -> SocketSpec:
+    """Drop the flag that the protocol does not know: descriptors arrive close-on-exec anyway."""
+    return spec._replace(type=spec.type & ~_CLOEXEC) if spec.type & _CLOEXEC else spec
 
 
 def _most_bytes(spec: SocketSpec) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from os import getegid, geteuid, getpid
 from time import monotonic
 
 from .errors import BrokerProtocolError
@@ -34,18 +35,13 @@ class ConnectionLostError(Exception):
     """The broker is gone, or closed the connection. What it had not answered died with the connection."""
 
 
-def identity() -> tuple[int, int, int]:
-    """Give who this process is now: its pid, effective user and effective group."""
-    return os.getpid(), os.geteuid(), os.getegid()
-
-
 class Connection:
     """A connection that exactly one call uses at a time.
 
     It never waits: `readable` and `writable` are what to wait for.
 
     Attributes:
-        owner: the process and the user that connected, as `identity` gives them. A forked child shares the socket and
+        owner: the process that connected, and its effective user and group then. A forked child shares the socket and
             must not use it; a program that gave up root must not go on with what the broker takes for root's.
         unanswered: requests sent less replies received. Unless it is 0 the connection can't be used for another call.
     """
@@ -57,14 +53,13 @@ class Connection:
         self.readable = ((sock, READ),)
         self.writable = ((sock, WRITE),)
         self._request_id = 0
-        self.owner = identity()
+        self.owner = getpid(), geteuid(), getegid()
         self.unanswered = 0
         open_connections.add(self)
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._sock.fileno() < 0
+    def is_usable(self) -> bool:
+        """Tell whether it is open, and this process is still who connected."""
+        return self._sock.fileno() >= 0 and self.owner == (getpid(), geteuid(), getegid())
 
     def close(self) -> None:
         """Close this process's copy; never shutdown(2), which would end a parent's or child's connection as well."""

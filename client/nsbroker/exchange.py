@@ -9,7 +9,7 @@ from time import monotonic
 from .batch import Chunk
 from .connection import Connection
 from .errors import BrokerProtocolError, refusal
-from .proof import read_blob
+from .proof import read_blob, take_sockets
 from .waiting import DeadlineError
 from .wire.messages import (
     BlobReply,
@@ -26,12 +26,14 @@ can't wait for each other; more in flight would gain nothing, since the broker s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import TypeVar
 
     from .waiting import Steps
-    from .wire.messages import OpenedSocket, Reply, Request
+    from .wire.messages import OpenedSocket, Reply, Request, SocketSpec
 
+    S = TypeVar("S", bound=socket.SocketType)
     T = TypeVar("T")
 
     TakeAnswer = Callable[[Chunk, tuple[OpenedSocket, ...], list[int]], None]
@@ -72,11 +74,7 @@ class Batch:
                 self._take(connection, *answer, in_flight)
 
     def _request(self, request_id: int, chunk: Chunk, in_flight: dict[int | None, Chunk]) -> bytes:
-        wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
-        try:
-            packet = encode_request(OpenRequest(request_id, chunk.specs, wait_s))
-        except ProtocolError as error:
-            raise ValueError(f"sockets {chunk.first}.. of the request: {error}") from error
+        packet = _encode(request_id, chunk.specs, self._wait_until, chunk.first)
         in_flight[request_id] = chunk
         return packet
 
@@ -94,6 +92,14 @@ class Batch:
         raise _failure(connection, reply, fds, refused is not None, refused.first if refused else 0)
 
 
+def _encode(request_id: int, specs: tuple[SocketSpec, ...], wait_until: float, first: int = 0) -> bytes:
+    wait_s = max(0, wait_until - monotonic()) if wait_until else 0
+    try:
+        return encode_request(OpenRequest(request_id, specs, wait_s))
+    except ProtocolError as error:
+        raise ValueError(f"sockets {first}.. of the request: {error}") from error
+
+
 def _failure(connection: Connection, reply: Reply, fds: list[int], known_id: bool, first: int = 0) -> OSError:
     for fd in fds:
         os.close(fd)
@@ -104,6 +110,44 @@ def _failure(connection: Connection, reply: Reply, fds: list[int], known_id: boo
         index = None if reply.spec_index is None else first + reply.spec_index
         return refusal(reply.code, reply.message, index, reply.errno)
     return BrokerProtocolError(errno.EPROTO, f"a reply came that nobody asked for: {type(reply).__name__}")
+
+
+def _ask(
+    connection: Connection, packet: bytes, fds: tuple[int, ...], max_fds: int, deadline: float
+) -> Steps[tuple[Reply, list[int]]]:
+    """Send one request on an idle connection, and give what comes back; the caller owns the descriptors."""
+    while not connection.send(packet, fds):
+        if not (yield deadline, connection.writable):
+            raise DeadlineError
+    while True:
+        if not (yield deadline, connection.readable):
+            raise DeadlineError
+        if answer := connection.receive(max_fds):
+            return answer
+
+
+def ask_socket(
+    spec: SocketSpec,
+    take_fd: Callable[[SocketSpec, int], S],
+    wait_until: float,
+    connection: Connection,
+    deadline: float,
+) -> Steps[S]:
+    """Ask for one socket in a namespace that has a name: what is asked most often, without the care of a batch.
+
+    Raises:
+        ConnectionLostError, DeadlineError, OSError: as `Batch.converse`.
+    """
+    request_id = connection.next_id()
+    specs = (spec,)
+    reply, fds = yield from _ask(connection, _encode(request_id, specs, wait_until), (), 1, deadline)
+    if type(reply) is not OpenReply or reply.request_id != request_id:
+        raise _failure(connection, reply, fds, reply.request_id == request_id)
+    try:
+        return take_sockets(specs, reply.sockets, fds, take_fd)[0]
+    except BaseException:
+        connection.close()
+        raise
 
 
 def ask_blob(
@@ -121,15 +165,7 @@ def ask_blob(
     """
     request_id = connection.next_id()
     packet = encode_request(make_request(request_id))
-    while not connection.send(packet, fds):
-        if not (yield deadline, connection.writable):
-            raise DeadlineError
-    answer = None
-    while answer is None:
-        if not (yield deadline, connection.readable):
-            raise DeadlineError
-        answer = connection.receive(1)
-    reply, blobs = answer
+    reply, blobs = yield from _ask(connection, packet, fds, 1, deadline)
     if not isinstance(reply, BlobReply) or reply.request_id != request_id or len(blobs) != 1:
         raise _failure(connection, reply, blobs, reply.request_id == request_id)
     try:

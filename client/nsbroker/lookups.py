@@ -8,7 +8,7 @@ import socket as _socket
 from functools import partial
 
 from .client import Client
-from .numeric import interface_index
+from .numeric import interface_index, numeric_stream
 from .wire.messages import NamespaceRef, SocketSpec
 
 TYPE_CHECKING = False
@@ -45,6 +45,12 @@ class Lookups:
             OSError: as `Client.open`.
         """
         return self._resolver().getaddrinfo(host, port, family, type, proto, flags)
+
+    def _stream_addresses(
+        self, host: str | bytes | None, port: int | str | bytes | None, family: int = 0
+    ) -> list[AddressInfo]:
+        """Find where to connect to by TCP. For a numeric host nothing of the resolver is used, or loaded."""
+        return numeric_stream(host, port, family) or self.getaddrinfo(host, port, family, _socket.SOCK_STREAM)
 
     def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
         """Find the names of an address, as `socket.getnameinfo` does, but as they are looked up in the namespace."""

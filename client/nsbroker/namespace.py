@@ -86,7 +86,7 @@ class Namespace(Lookups):
             ExceptionGroup: with `all_errors`, when no address could be reached.
         """
         errors: list[OSError] = []
-        for family, _, _, _, sockaddr in self.getaddrinfo(address[0], address[1], 0, _socket.SOCK_STREAM):
+        for family, _, _, _, sockaddr in self._stream_addresses(*address):
             try:
                 return self._connect(family, sockaddr, timeout, source_address)
             except OSError as error:
@@ -107,7 +107,7 @@ class Namespace(Lookups):
                 sock.settimeout(timeout)  # type: ignore[arg-type]  # a number or None; else its own TypeError
             if source_address:
                 sock.bind(source_address)
-            sock.connect(address)
+            _socket.socket.connect(sock, address)  # it was looked up already
         except BaseException:
             sock.close()
             raise

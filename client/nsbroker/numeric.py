@@ -10,6 +10,7 @@ import socket
 
 _AF_INET = int(socket.AF_INET)
 _AF_INET6 = int(socket.AF_INET6)
+_TCP = int(socket.IPPROTO_TCP)
 _SIOCGIFINDEX = 0x8933
 """Answers for the namespace of the socket it is asked on. Source: netdevice(7)."""
 _IFNAMSIZ = 16
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     LookUp = Callable[[str, int], tuple[Any, ...]]
 
     from _typeshed import ReadableBuffer
+
+    from .names.addrinfo import AddressInfo
 
     Address = tuple[Any, ...] | str | ReadableBuffer
 
@@ -83,14 +86,14 @@ def numeric_host(host: str, family: int) -> str:
     Raises:
         socket.gaierror: it is a name, or of the other family.
     """
+    if _is_numeric(host, family):
+        return host
     if host == "":
         return "0.0.0.0" if family == _AF_INET else "::"
     if host == "<broadcast>" and family == _AF_INET:
         return "255.255.255.255"
     if host.lower() == "localhost":
         return "127.0.0.1" if family == _AF_INET else "::1"
-    if _is_numeric(host, family):
-        return host
     if _is_numeric(host, _AF_INET6 if family == _AF_INET else _AF_INET):
         # glibc's EAI_ADDRFAMILY; Python has the constant on no Linux of ours.
         raise socket.gaierror(-9, f"Address family for hostname not supported: {host!r}")
@@ -100,6 +103,17 @@ def numeric_host(host: str, family: int) -> str:
         except OSError:
             pass
     raise name_error(host)
+
+
+def numeric_stream(host: object, port: object, family: int) -> list[AddressInfo] | None:
+    """Give what getaddrinfo finds for a TCP connection to a numeric host and port; None where there is more to find."""
+    if type(host) is not str or type(port) is not int or not 0 <= port <= 65535:
+        return None
+    if family != _AF_INET6 and _is_numeric(host, _AF_INET):
+        return [(socket.AF_INET, socket.SOCK_STREAM, _TCP, "", (host, port))]
+    if family != _AF_INET and _is_numeric(host, _AF_INET6):
+        return [(socket.AF_INET6, socket.SOCK_STREAM, _TCP, "", (host, port, 0, 0))]
+    return None
 
 
 def _is_numeric(host: str, family: int) -> bool:

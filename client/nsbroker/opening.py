@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from functools import partial
+from time import monotonic
 
-from .batch import Chunk, split
-from .exchange import Batch, ask_blob
+from .batch import Chunk, split, without_cloexec
+from .exchange import Batch, ask_blob, ask_socket
 from .proof import take_sockets
 from .references import open_path, open_paths
 from .wire.limits import MAX_WAIT_S
@@ -45,7 +46,11 @@ def open_sockets(
     """Open sockets, all or none; each is made by `take_fd(spec, fd)`. See `Client.open`."""
     if not 0 <= wait_s <= MAX_WAIT_S:
         raise ValueError(f"wait is 0..{MAX_WAIT_S} seconds")
-    resolved, path_fds = open_paths(specs if isinstance(specs, list | tuple) else list(specs))
+    specs = specs if isinstance(specs, list | tuple) else list(specs)
+    if len(specs) == 1 and type(specs[0].namespace) is str and "/" not in specs[0].namespace:
+        ask = partial(ask_socket, without_cloexec(specs[0]), take_fd, monotonic() + wait_s if wait_s else 0)
+        return [(yield from reach.settle(ask, wait_s))]
+    resolved, path_fds = open_paths(specs)
     sockets: dict[int, list[S]] = {}
 
     def take_answer(chunk: Chunk, opened: tuple[OpenedSocket, ...], fds: list[int]) -> None:

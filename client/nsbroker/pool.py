@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 
-from .connection import Connection, identity, open_connections
+from .connection import Connection, open_connections
 
 MAX_IDLE = 16
 """Connections that are kept for later; the broker counts them against the user."""
@@ -31,15 +31,14 @@ class Pool:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if connection.owner == identity() and not connection.closed:
+            if connection.is_usable():
                 return connection
             connection.close()
         return None
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for later, or close it if a late reply could be mistaken for a later one."""
-        usable = not connection.unanswered and not connection.closed and connection.owner == identity()
-        if usable and len(self._idle) < MAX_IDLE:
+        if not connection.unanswered and len(self._idle) < MAX_IDLE:
             self._idle.append(connection)
         else:
             connection.close()

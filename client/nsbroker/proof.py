@@ -34,11 +34,10 @@ def prove_socket(sock: socket.SocketType, opened: OpenedSocket) -> None:
     Raises:
         WrongNamespaceError: it is not.
     """
-    cookie = sock.getsockopt(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES)
-    if cookie != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):
+    get = sock.getsockopt
+    if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, "a socket came that is not the one the broker named (SO_COOKIE)")
-    netns = sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
-    if netns != opened.netns.to_bytes(_COOKIE_BYTES, byteorder):
+    if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != opened.netns.to_bytes(_COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, "a socket came from another namespace (SO_NETNS_COOKIE)")
 
 

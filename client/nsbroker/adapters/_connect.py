@@ -42,7 +42,7 @@ def connect(
         OSError: as `Client.open` and connect(2), for the last address.
     """
     errors: list[OSError] = []
-    for found, kind, proto, _, address in namespace.getaddrinfo(host, port, family, socket.SOCK_STREAM):
+    for found, kind, proto, _, address in namespace._stream_addresses(host, port, family):
         try:
             sock = namespace.socket(found, kind, proto)
             try:
@@ -71,5 +71,5 @@ def _prepare(
         sock.settimeout(timeout)
     if source_address:
         sock.bind(source_address)
-    sock.connect(address)
+    socket.socket.connect(sock, address)  # it was looked up already
     return sock

@@ -72,22 +72,28 @@ def decode_reply(packet: bytes) -> Reply:
     if "blob" in message:
         refuse_unknown_keys(message, _BLOB_KEYS, "the reply")
         return BlobReply(request_id, expect_int(message["blob"], 0, MAX_BLOB_BYTES, "blob"))
-    refuse_unknown_keys(message, _OPEN_KEYS, "the reply")
+    if message.keys() != _OPEN_KEYS:
+        refuse_unknown_keys(message, _OPEN_KEYS, "the reply")
     sockets = expect_list(message.get("sockets"), "sockets")
     if not 1 <= len(sockets) <= MAX_SOCKETS:
         raise ProtocolError(f"{len(sockets)} sockets in a reply")
-    return OpenReply(request_id, tuple(_decode_socket(value) for value in sockets))
+    return OpenReply(request_id, tuple([_decode_socket(value) for value in sockets]))
 
 
 def _decode_socket(value: Value) -> OpenedSocket:
     if type(value) is not dict:
         raise ProtocolError(f"a socket of a reply is a map, got {shorten(value)}")
-    refuse_unknown_keys(value, _SOCKET_KEYS, "a socket of the reply")
-    return OpenedSocket(
-        expect_int(value.get("cookie"), 1, _UINT64_MAX, "cookie"),
-        expect_int(value.get("netns"), 1, _UINT64_MAX, "netns"),
-        decode_name(value["name"]) if "name" in value else None,
-    )
+    if not value.keys() <= _SOCKET_KEYS:
+        refuse_unknown_keys(value, _SOCKET_KEYS, "a socket of the reply")
+    cookie, netns = value.get("cookie"), value.get("netns")
+    # As `expect_int`, without its calls.
+    if (
+        type(cookie) is not int
+        or type(netns) is not int
+        or not (1 <= cookie <= _UINT64_MAX and 1 <= netns <= _UINT64_MAX)
+    ):
+        raise ProtocolError(f"cookie and netns must be integers of 64 bits, got {shorten(value)}")
+    return OpenedSocket(cookie, netns, decode_name(value["name"]) if "name" in value else None)
 
 
 def _decode_error(value: Value, request_id: Value) -> ErrorReply:
