@@ -54,6 +54,11 @@ class Intake:
             connection.close()
 
     @property
+    def is_busy(self) -> bool:
+        """Tell whether there are requests that are served by tasks of their own."""
+        return self._slow.running > 0
+
+    @property
     def hanging(self) -> int:
         """Count the connections that could not be closed at once."""
         return self._closer.connections

@@ -28,12 +28,13 @@ log = structlog.get_logger()
 
 
 class SlowRequests:
-    """The tasks of requests that wait for a namespace, and of lists of all namespaces."""
+    """The tasks of requests that wait for a namespace, and of lists of all namespaces; `running` counts them."""
 
     def __init__(self, handler: Handler, delivery: Delivery) -> None:
         self._handler = handler
         self._delivery = delivery
         self._nursery: trio.Nursery | None = None
+        self.running = 0
 
     def run_in(self, nursery: trio.Nursery | None) -> None:
         """Use this nursery from now on; None refuses them."""
@@ -52,6 +53,7 @@ class SlowRequests:
         else:
             user.listing += is_list
             user.waiting += not is_list
+            self.running += 1
             self._nursery.start_soon(self._work, client, request, fds)
             return
         close_namespaces(fds)
@@ -76,6 +78,7 @@ class SlowRequests:
         finally:
             client.user.listing -= is_list
             client.user.waiting -= not is_list
+            self.running -= 1
             close_namespaces(fds)
 
     async def _open_when_there(self, client: Client, request: OpenRequest, fds: list[int]) -> None:
