@@ -103,7 +103,7 @@ class Handler:
         for position, spec in enumerate(request.sockets):
             if isinstance(spec.namespace, str) and spec.namespace != HOST:
                 _at(position, check_name, spec.namespace)
-        names = {index: self._sent.names_of(fd, peer.subject.uid) for index, fd in enumerate(fds)}
+        names = {index: self._sent.names_of(fd, peer.subject.uid) for index, fd in enumerate(fds)} if fds else {}
         return plan(request, self.policy, peer.subject, names)
 
     def _open(self, namespace: str | int, fds: Sequence[int], opened_fds: list[int]) -> int:

@@ -25,9 +25,11 @@ from .peer import UnknownPeerError, read_peer
 from .users import Users
 
 _CHECKPOINT_S = 0.005
+"""How long requests are served before those that have tasks of their own have a turn."""
+
 _PATIENCE_S = 0.05
-"""How long the hub itself waits for the next request, when nobody else has anything to do: trio's way to wait, and back,
-costs as much as half a request. Signals are seen after that."""
+"""The same when there are none, and how long the hub then waits for the next request itself: trio's way to wait, and
+back, costs half as much as a request. Only signals and the sweep wait for it."""
 
 _SWEEP_S = 1.0
 _STOP_S = 2.0
@@ -76,13 +78,14 @@ class Hub:
 
     async def _serve_ready(self) -> None:
         """Serve rounds until nobody is ready for a while, with a checkpoint now and then."""
-        checkpoint_at = time.monotonic() + _CHECKPOINT_S
+        others_ran_at = time.monotonic()
         while events := self._epoll.poll(0 if self._intake.is_busy else _PATIENCE_S):
+            longest_s = _CHECKPOINT_S if self._intake.is_busy else _PATIENCE_S
             for fd, event in events:
                 now = time.monotonic()
-                if now >= checkpoint_at:
+                if now - others_ran_at >= longest_s:
                     await trio.lowlevel.checkpoint()
-                    checkpoint_at = time.monotonic() + _CHECKPOINT_S
+                    others_ran_at = time.monotonic()
                 client = self._clients.get(fd)
                 if client is not None:
                     self._serve(client, event, now)

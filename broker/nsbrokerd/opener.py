@@ -93,11 +93,13 @@ class Opener:
         for planned in group:
             if self.unsupported and (number := self.unsupported.get(_triple(planned.spec))):
                 raise OpenError(planned.position, OSError(number, os.strerror(number)))
-            create = partial(socket.SocketType, *planned.spec[1:4])
+            _, family, kind, proto, *_ = planned.spec
             try:
-                # A netlink socket lends its opener's power to each later message, whoever sends it.
-                netlink = planned.spec.family == _AF_NETLINK
-                sock = self._credentials.without_power(uid, create) if netlink else create()
+                if family == _AF_NETLINK:
+                    # A netlink socket lends its opener's power to each later message, whoever sends it.
+                    sock = self._credentials.without_power(uid, partial(socket.SocketType, family, kind, proto))
+                else:
+                    sock = socket.SocketType(family, kind, proto)
             except OSError as error:
                 raise OpenError(planned.position, error) from error
             made.append((planned, sock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nsbroker.wire import SocketSpec
 
@@ -16,9 +17,8 @@ _FIRST_UNPRIVILEGED_PORT = 1024
 _MAX_MEMO_ENTRIES = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """The socket is granted.
+class Allow(NamedTuple):
+    """The socket is granted. A named tuple, since one is made for each socket.
 
     `binds_as_root`: the grant lists the address, so the broker binds with its own rights. Otherwise it binds
     without any capability, and the kernel decides as it would for the client.
