@@ -107,7 +107,7 @@ class Namespace(Lookups):
                 sock.settimeout(timeout)  # type: ignore[arg-type]  # a number or None; else its own TypeError
             if source_address:
                 sock.bind(source_address)
-            _socket.socket.connect(sock, address)  # it was looked up already
+            _socket.SocketType.connect(sock, address)  # it was looked up already
         except BaseException:
             sock.close()
             raise

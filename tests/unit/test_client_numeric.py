@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbroker.listening import bind_address, listener_spec
-from nsbroker.numeric import numeric_address, numeric_host, numeric_port
+from nsbroker.numeric import numeric_address, numeric_host, numeric_port, numeric_stream
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -92,6 +92,22 @@ def test_scope_given_as_a_number_becomes_the_fourth_item() -> None:
 def test_other_families_are_left_alone() -> None:
     assert numeric_address(FakeSocket(socket.AF_UNIX), "/run/x") == "/run/x"  # type: ignore[arg-type]
     assert numeric_address(FakeSocket(socket.AF_PACKET), ("eth0", 3)) == ("eth0", 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", [0, V4, V6])
+@pytest.mark.parametrize("port", [0, 80, 65535, 65536, -1, "80", "http", None, True])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "::1", "::ffff:1.2.3.4", "fe80::1%1", "01.2.3.4", "127.1", "", "localhost", None]
+)
+def test_stream_address_is_what_getaddrinfo_finds_or_left_to_it(host: str | None, port: object, family: int) -> None:
+    """Never a name or a scope, which are to be looked up in the namespace."""
+    found = numeric_stream(host, port, family)
+    if host in ("127.0.0.1", "::1", "::ffff:1.2.3.4") and type(port) is int and port in (0, 80, 65535):
+        fits = family in (0, V6 if ":" in host else V4)
+        expected = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM) if fits else None
+        assert found == expected
+    else:
+        assert found is None
 
 
 def test_port_is_a_number() -> None:

@@ -72,6 +72,12 @@ def test_client_and_tool_load_nothing_that_they_do_not_need() -> None:
     assert {name.partition(".")[0] for name in loaded} & {"nsbrokerd", "trio", "pyroute2", "structlog"} == set()
 
 
+def test_numeric_host_is_connected_to_without_the_resolver() -> None:
+    loaded = loaded_by("import nsbroker; nsbroker.Namespace('', path='/nowhere')._stream_addresses('::1', 80)")
+    assert "nsbroker.lookups" in loaded
+    assert {name for name in loaded if name.startswith(("nsbroker.names.", "dns."))} == set()
+
+
 @pytest.fixture
 def blue() -> Namespace:
     return Namespace("blue", client=Client("/nowhere"))

@@ -71,5 +71,5 @@ def _prepare(
         sock.settimeout(timeout)
     if source_address:
         sock.bind(source_address)
-    socket.socket.connect(sock, address)  # it was looked up already
+    socket.SocketType.connect(sock, address)  # it was looked up already
     return sock
