@@ -2,8 +2,9 @@
 
 from .decide import Allow, Deny, Policy
 from .grant import Grant, NamespaceRule
+from .limit import Limit
 from .options import OptionRule
 from .rules import AddressRule
 from .subject import Subject
 
-__all__ = ["AddressRule", "Allow", "Deny", "Grant", "NamespaceRule", "OptionRule", "Policy", "Subject"]
+__all__ = ["AddressRule", "Allow", "Deny", "Grant", "Limit", "NamespaceRule", "OptionRule", "Policy", "Subject"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
-from nsbroker.wire import SocketSpec
+from nsbroker.wire import Address, SocketSpec
 
 from ..kinds import PORT_KINDS, is_inet
 from .grant import Grant
@@ -43,7 +44,7 @@ class Policy:
     _memo: dict[tuple[Subject, str, str], tuple[Grant, ...] | Deny] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
-        """Decide about one socket.
+        """Decide about one socket. Of the grants that allow it, one without limits wins, then the first of the files.
 
         Args:
             subject: who asks.
@@ -51,14 +52,18 @@ class Policy:
             kind: the kind of the spec's triple.
             spec: what is asked for.
         """
+        limited: Allow | None = None
         refused: Deny | None = None
         for namespace in namespaces:
             grants = self._grants_for(subject, namespace, kind)
             decision = grants if isinstance(grants, Deny) else _decide_details(grants, kind, spec)
-            if isinstance(decision, Allow):
+            if isinstance(decision, Deny):
+                refused = refused or decision
+            elif decision.grant.limit is None:
                 return decision
-            refused = refused or decision
-        return refused or Deny("the namespace that was sent has no name, and is none that a grant allows")
+            else:
+                limited = limited or decision
+        return limited or refused or Deny("the namespace that was sent has no name, and is none that a grant allows")
 
     def decide_lookup(self, subject: Subject, namespaces: Sequence[str]) -> Allow | Deny:
         """Decide whether this subject may know how names are looked up there: who has any IP socket there may."""
@@ -91,7 +96,11 @@ class Policy:
         if not able:
             names = ", ".join(repr(grant.name) for grant in there[:3])
             return Deny(f"no {kind} sockets in namespace {namespace!r} by grant {names}")
-        return able
+        return tuple(sorted(able, key=_is_limited))
+
+
+def _is_limited(grant: Grant) -> bool:
+    return grant.limit is not None
 
 
 def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> Allow | Deny:
@@ -104,13 +113,26 @@ def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> A
     if spec.bind is None or kind not in PORT_KINDS:
         # Without ports there is nothing to bind to that the client could not bind to by itself.
         return Allow(grants[0])
-    for grant in grants:
-        if grant.lists_bind(spec.bind):
-            return Allow(grant, binds_as_root=True)
-    host, port = spec.bind[:2]
-    if 0 < int(port) < _FIRST_UNPRIVILEGED_PORT:
-        return Deny(f"port {port} of {host} is not in the bind list of grant {grants[0].name!r}")
-    return Allow(grants[0])
+    return _decide_bind(grants, spec.bind)
+
+
+def _decide_bind(grants: tuple[Grant, ...], address: Address) -> Allow | Deny:
+    host, port = str(address[0]), int(address[1])
+    able = [grant for grant in grants if grant.limit is None or grant.limit.allows_bind(host, port)]
+    if not able:
+        return Deny(f"port {port} of {host} is not in limit.bind of grant {grants[0].name!r}")
+    # Grants only add: those without limits come first, whichever of all lists the address.
+    for _, alike in groupby(able, _is_limited):
+        unlisted: Grant | None = None
+        for grant in alike:
+            if grant.lists_bind(address):
+                return Allow(grant, binds_as_root=True)
+            # A low port of limit.bind can be bound without any rights: the seal lifts that check of the kernel.
+            if not 0 < port < _FIRST_UNPRIVILEGED_PORT or (grant.limit and grant.limit.lists_bind(host, port)):
+                unlisted = unlisted or grant
+        if unlisted is not None:
+            return Allow(unlisted)
+    return Deny(f"port {port} of {host} is not in the bind list of grant {able[0].name!r}")
 
 
 def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, ...] | Deny:

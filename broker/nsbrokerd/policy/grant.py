@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from nsbroker.wire import Address
 
+from .limit import Limit
 from .options import OptionRule, PrivilegedOption
 from .rules import AddressRule
 from .subject import Subject
@@ -66,7 +67,8 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
 class Grant:
     """One rule of the policy.
 
-    `users` and `groups` are ids; None for `users` is everyone who can connect.
+    `users` and `groups` are ids; None for `users` is everyone who can connect. Sockets of a grant with a limit are
+    sealed; without one they are not.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Grant:
     kinds: frozenset[str]
     bind: tuple[AddressRule, ...] = ()
     options: tuple[OptionRule, ...] = ()
+    limit: Limit | None = None
 
     def is_for(self, subject: Subject) -> bool:
         """Tell whether the subject is one of the users or in one of the groups."""
