@@ -9,10 +9,12 @@ import stat
 from pathlib import Path
 
 from .config import Config, ConfigError, Problem, parse_config
+from .nameservers import name_servers
+from .policy import NamespaceRule
 
 
-class HostAccounts:
-    """Users and groups as the host's name service has them."""
+class ThisHost:
+    """Users and groups as the host's name service has them; what the kernel can enforce."""
 
     def uid(self, name: str) -> int | None:
         """Give the id of a user, or None."""
@@ -27,6 +29,14 @@ class HostAccounts:
             return grp.getgrnam(name).gr_gid
         except KeyError:
             return None
+
+    def why_no_seal(self) -> str | None:
+        """Say why limits can't be enforced here, or None."""
+        return "it needs the seal, which this version does not have"
+
+    def name_servers(self, namespaces: NamespaceRule) -> list[str]:
+        """List the addresses that look up names in these namespaces, as the files say now."""
+        return name_servers(namespaces.covers)
 
 
 def load_config(path: Path) -> Config:
@@ -43,7 +53,7 @@ def load_config(path: Path) -> Config:
         _refuse_foreign_writers(directory, problems)
     grants = [(str(file), _read(file, problems)) for file in files]
     try:
-        config = parse_config(main, grants, HostAccounts())
+        config = parse_config(main, grants, ThisHost())
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

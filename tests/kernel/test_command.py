@@ -24,7 +24,7 @@ PROBLEMS = {
     "an unknown section": ("[limit]\nclients = 3\n", GRANT, ["limit: unknown key"]),
     "a bad network": ("", GRANT.replace("10.0.0.0/8", "10.0.0.1/8"), ["grant[0].bind: '10.0.0.1/8': 10.0.0.1/8 has"]),
     "an unknown user": ("", GRANT.replace("root", "nosuchuser"), ["grant[0].users: there is no user 'nosuchuser'"]),
-    "a limit on addresses": ("", GRANT + 'limit = { connect = [] }\n', ["grant[0].limit: needs the seal"]),
+    "a limit on addresses": ("", GRANT + 'limit = { conect = [] }\n', ["grant[0].limit.conect: unknown key"]),
     "no TOML": ("", "[[grant]\n", [": not valid TOML: "]),
     "many at once": (
         "[log]\nlevel = 'loud'\n",

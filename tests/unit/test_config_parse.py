@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nsbrokerd.config import Config, ConfigError, Limits, parse_config
+from nsbrokerd.policy import NamespaceRule
 
 
-class FakeAccounts:
-    """A host with the users alice and bob, and the groups web and nsbroker."""
+class FakeHost:
+    """A host with the users alice and bob, and the groups web and nsbroker, that can't enforce limits."""
 
     def uid(self, name: str) -> int | None:
         return {"alice": 1000, "bob": 1001}.get(name)
@@ -16,12 +17,18 @@ class FakeAccounts:
     def gid(self, name: str) -> int | None:
         return {"web": 50, "nsbroker": 990}.get(name)
 
+    def why_no_seal(self) -> str | None:
+        return "there is no cgroup"
+
+    def name_servers(self, namespaces: NamespaceRule) -> list[str]:
+        return []
+
 
 GRANT = '[[grant]]\nname = "web"\nusers = ["alice"]\nnamespaces = ["blue"]\nsockets = ["tcp"]\n'
 
 
 def parse(main: str, *more: str) -> Config:
-    return parse_config(("main.toml", main), [(f"{i}.toml", text) for i, text in enumerate(more)], FakeAccounts())
+    return parse_config(("main.toml", main), [(f"{i}.toml", text) for i, text in enumerate(more)], FakeHost())
 
 
 def problems(main: str, *more: str) -> list[str]:
@@ -81,7 +88,7 @@ def test_grants_of_all_files_count_in_their_order() -> None:
         ("grant = 3", "main.toml: grant: must be a list"),
         ("grant = [3]", "main.toml: grant: must be written as [[grant]]"),
         (GRANT + 'color = "red"', "main.toml: grant[0].color: unknown key"),
-        (GRANT + "limit = { connect = [] }", "grant[0].limit: needs the seal"),
+        (GRANT + "limit = { connect = [] }", "grant[0].limit: this host can't enforce it: there is no cgroup"),
         (GRANT + 'units = ["x.service"]', "grant[0].units: a unit can't be proven"),
         (GRANT + 'bind = ["10.0.0.0/33:80"]', "grant[0].bind: '10.0.0.0/33'"),
         (GRANT + 'options = ["mark"]', "grant[0].options: 'mark' is none of"),

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from nsbrokerd.config import Config, parse_config
+from nsbrokerd.policy import NamespaceRule
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLE = DEPLOY / "nsbrokerd.toml"
@@ -13,13 +14,19 @@ SERVICE = (DEPLOY / "nsbrokerd.service").read_text()
 
 
 class Everybody:
-    """A host on which every user and group exists."""
+    """A host on which every user and group exists, and limits can be enforced."""
 
     def uid(self, name: str) -> int | None:
         return {"root": 0}.get(name, 1000)
 
     def gid(self, name: str) -> int | None:
         return 999
+
+    def why_no_seal(self) -> str | None:
+        return None
+
+    def name_servers(self, namespaces: NamespaceRule) -> list[str]:
+        return []
 
 
 def parse(text: str) -> Config:

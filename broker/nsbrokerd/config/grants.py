@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..kinds import KINDS
 from ..policy import AddressRule, Grant, NamespaceRule, OptionRule
+from .limit import read_limit
 from .table import Table
 
 _MAX_ID = 2**32 - 2
 
 
-class Accounts(Protocol):
-    """The host's users and groups; None for one that does not exist."""
+class Host(Protocol):
+    """What the configuration must know of the host that it is for."""
 
     def uid(self, name: str) -> int | None:
-        """Give the id of a user."""
+        """Give the id of a user; None if there is none of this name."""
 
     def gid(self, name: str) -> int | None:
-        """Give the id of a group."""
+        """Give the id of a group; None if there is none of this name."""
+
+    def why_no_seal(self) -> str | None:
+        """Say why limits can't be enforced here; None if they can."""
+
+    def name_servers(self, namespaces: NamespaceRule) -> Sequence[str]:
+        """Give the addresses of those that look up names in these namespaces."""
 
 
-def read_grants(table: Table, accounts: Accounts) -> list[tuple[Table, Grant]]:
+def read_grants(table: Table, host: Host) -> list[tuple[Table, Grant]]:
     """Read every grant of a file; each comes with its table, to complain about it later."""
-    return [(entry, _read_grant(entry, accounts)) for entry in table.take_tables("grant")]
+    return [(entry, _read_grant(entry, host)) for entry in table.take_tables("grant")]
 
 
-def _read_grant(table: Table, accounts: Accounts) -> Grant:
-    everyone, users = _take_ids(table, "users", accounts.uid)
-    every_group, groups = _take_ids(table, "groups", accounts.gid)
+def _read_grant(table: Table, host: Host) -> Grant:
+    everyone, users = _take_ids(table, "users", host.uid)
+    every_group, groups = _take_ids(table, "groups", host.gid)
     if every_group:
         table.complain("groups", "'*' belongs into users: everyone who can connect")
     if not (everyone or users or groups):
@@ -37,17 +44,17 @@ def _read_grant(table: Table, accounts: Accounts) -> Grant:
     if "units" in table:
         table.take("units", list, [])
         table.complain("units", "a unit can't be proven from a process id; name the unit's user or group")
-    if "limit" in table:
-        table.take("limit", dict, {})
-        table.complain("limit", "needs the seal, which this version does not have")
+    namespaces = _take_namespaces(table)
+    kinds = _take_kinds(table)
     grant = Grant(
         _take_name(table),
         None if everyone else frozenset(users),
         frozenset(groups),
-        _take_namespaces(table),
-        frozenset(_take_kinds(table)),
+        namespaces,
+        frozenset(kinds),
         table.take_parsed("bind", AddressRule.parse),
         table.take_parsed("options", OptionRule.parse),
+        read_limit(table, kinds, host.why_no_seal, lambda: host.name_servers(namespaces)),
     )
     table.refuse_the_rest()
     return grant

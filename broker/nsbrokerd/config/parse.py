@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..policy import Policy
-from .grants import Accounts, read_grants, refuse_double_names
+from .grants import Host, read_grants, refuse_double_names
 from .table import Problem, Table
 
 DEFAULT_CONFIG_PATH = "/etc/nsbroker/nsbrokerd.toml"
@@ -54,7 +54,7 @@ class Config:
     log_level: str = "info"
 
 
-def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], accounts: Accounts) -> Config:
+def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], host: Host) -> Config:
     """Read the main file and those of grants.d, each a (file name, text).
 
     Raises:
@@ -64,8 +64,8 @@ def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], 
     tables = [Table(name, "", _parse_toml(name, text, problems), problems) for name, text in (main, *grant_files)]
     # Of a main file that can't be parsed no default is judged: it may say something else.
     is_main_parsed = not any(problem.file == main[0] for problem in problems)
-    settings = _read_settings(tables[0], accounts) if is_main_parsed else {}
-    grants = [grant for table in tables for grant in read_grants(table, accounts)]
+    settings = _read_settings(tables[0], host) if is_main_parsed else {}
+    grants = [grant for table in tables for grant in read_grants(table, host)]
     for table in tables:
         table.refuse_the_rest()
     refuse_double_names(grants)
@@ -82,11 +82,11 @@ def _parse_toml(name: str, text: str, problems: list[Problem]) -> dict[str, Any]
         return {}
 
 
-def _read_settings(main: Table, accounts: Accounts) -> dict[str, Any]:
+def _read_settings(main: Table, host: Host) -> dict[str, Any]:
     broker, limits, audit, log = (main.take_table(key) for key in ("broker", "limits", "audit", "log"))
     settings: dict[str, Any] = {
         "socket_path": _take_path(broker, "socket", "/run/nsbroker/nsbroker.sock"),
-        "socket_gid": _take_group(broker, accounts),
+        "socket_gid": _take_group(broker, host),
         "limits": _read_limits(limits),
         "audit_path": _take_path(audit, "path", "") or None,
         "log_level": log.take("level", str, "info"),
@@ -105,9 +105,9 @@ def _take_path(table: Table, key: str, default: str) -> str:
     return path
 
 
-def _take_group(broker: Table, accounts: Accounts) -> int:
+def _take_group(broker: Table, host: Host) -> int:
     name = broker.take("socket_group", str, "nsbroker")
-    gid = accounts.gid(name)
+    gid = host.gid(name)
     if gid is None:
         broker.complain("socket_group", f"there is no group {name!r}: create it, or name the group that may connect")
     return gid or 0

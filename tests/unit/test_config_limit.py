@@ -1,0 +1,133 @@
+"""Limits of grants: what is read, and that what can't be enforced is refused with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from nsbrokerd.config import ConfigError, parse_config
+from nsbrokerd.kinds import KINDS
+from nsbrokerd.policy import Limit, NamespaceRule
+from nsbrokerd.policy.limit import MAX_RULES
+
+
+class FakeHost:
+    """A host that can enforce limits, unless a reason says why not."""
+
+    def __init__(self, reason: str | None = None, servers: tuple[str, ...] = ()) -> None:
+        self.reason = reason
+        self.servers = servers
+
+    def uid(self, _name: str) -> int | None:
+        return 1000
+
+    def gid(self, _name: str) -> int | None:
+        return 1000
+
+    def why_no_seal(self) -> str | None:
+        return self.reason
+
+    def name_servers(self, namespaces: NamespaceRule) -> tuple[str, ...]:
+        return self.servers if namespaces.covers("blue") else ()
+
+
+CAN = FakeHost()
+
+
+def grant(limit: str, *kinds: str) -> str:
+    sockets = ", ".join(f'"{kind}"' for kind in kinds or ("tcp", "udp"))
+    return f'[[grant]]\nname = "g"\nusers = ["*"]\nnamespaces = ["blue"]\nsockets = [{sockets}]\n{limit}\n'
+
+
+def limit_of(text: str, host: FakeHost = CAN) -> Limit | None:
+    [read] = parse_config(("main", grant(text)), [], host).policy.grants
+    return read.limit
+
+
+def problems(text: str, host: FakeHost = CAN) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(("main", text), [], host)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def texts(rules: object) -> list[str]:
+    assert isinstance(rules, tuple)
+    return [rule.text for rule in rules]
+
+
+def test_grant_without_limit_has_none_even_where_none_can_be_enforced() -> None:
+    assert limit_of("", FakeHost("no cgroup", ("192.0.2.1",))) is None
+
+
+def test_absent_direction_is_anywhere_and_empty_one_nowhere() -> None:
+    limit = limit_of("limit = { connect = [] }")
+    assert limit == Limit(connect=(), bind=None)
+    limit = limit_of('limit = { bind = ["*:80", "[fd00::/8]:8000-8999"] }')
+    assert limit is not None
+    assert (limit.connect, texts(limit.bind)) == (None, ["*:80", "[fd00::/8]:8000-8999"])
+
+
+def test_name_servers_of_the_namespaces_are_added_where_something_is_reachable() -> None:
+    """Each once, and none that a rule covers already; nowhere stays nowhere."""
+    host = FakeHost(servers=("192.0.2.1", "10.1.1.1", "fd00::1", "::ffff:192.0.2.1", "192.0.2.1"))
+    limit = limit_of('limit = { connect = ["10.0.0.0/8:*"], bind = [] }', host)
+    assert limit is not None
+    assert texts(limit.connect) == ["10.0.0.0/8:*", "192.0.2.1:53", "[fd00::1]:53"]
+    assert limit.bind == ()
+    assert limit_of("limit = { connect = [] }", host) == Limit(connect=())
+    assert limit_of("limit = { bind = [] }", host) == Limit(bind=())
+
+
+@pytest.mark.parametrize(
+    ("limit", "kinds", "told"),
+    [
+        ("limit = {}", (), "limit: limits nothing"),
+        ("limit = { conect = [] }", (), "limit.conect: unknown key"),
+        ("limit = { connect = [], color = 1 }", (), "limit.color: unknown key"),
+        ("limit = []", (), "limit: must be a table"),
+        ('limit = { connect = "*:80" }', (), "limit.connect: must be a list"),
+        ("limit = { bind = [80] }", (), "limit.bind: must be a list of a string"),
+        ('limit = { bind = ["10.0.0.1/8:80"] }', (), "limit.bind: '10.0.0.1/8'"),
+        ('limit = { connect = ["example.org:80"] }', (), "limit.connect: 'example.org'"),
+        ("limit = { connect = [] }", ("packet",), "limit: packet sockets can't be limited: its addresses are not"),
+        ("limit = { connect = [] }", ("tcp", "unix"), "limit: unix sockets can't be limited: its addresses are not"),
+        ("limit = { connect = [] }", ("netlink:route",), "limit: netlink:route sockets can't be limited"),
+        ("limit = { connect = [] }", ("raw:raw",), "limit: raw:raw sockets can't be limited: its packets bring"),
+        ("limit = { connect = [] }", ("sctp",), "limit: sctp sockets can't be limited: what an SCTP socket accepts"),
+        ("limit = { bind = [] }", ("sctp",), "limit: sctp sockets can't be limited: what an SCTP socket accepts"),
+        ("limit = { bind = [] }", ("raw:icmp",), "limit.bind: raw:icmp sockets can't be limited: the kernel does not"),
+        ("limit = { connect = [], bind = [] }", ("udp", "icmp"), "limit.bind: icmp sockets can't be limited"),
+    ],
+)
+def test_what_means_nothing_or_can_not_be_held_is_refused(limit: str, kinds: tuple[str, ...], told: str) -> None:
+    said = problems(grant(limit, *kinds))
+    assert any(problem.startswith(f"main: grant[0].{told}") for problem in said), said
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("sctp", "packet", "unix", "raw:raw")])
+def test_every_other_kind_of_ip_socket_can_be_limited_in_where_it_goes(kind: str) -> None:
+    text = grant("limit = { connect = [] }", kind)
+    if kind.startswith("netlink:"):
+        assert len(problems(text)) == 1
+    else:
+        assert parse_config(("main", text), [], CAN).policy.grants[0].limit == Limit(connect=())
+
+
+def test_host_that_can_not_enforce_limits_refuses_them_with_its_reason() -> None:
+    [problem] = problems(grant("limit = { connect = [] }"), FakeHost("there is no cgroup v2"))
+    assert problem == "main: grant[0].limit: this host can't enforce it: there is no cgroup v2"
+
+
+@pytest.mark.parametrize("key", ["connect", "bind"])
+def test_more_addresses_than_the_kernel_has_room_for_are_refused(key: str) -> None:
+    def rules(count: int) -> str:
+        return ", ".join(f'"*:{port}"' for port in range(1000, 1000 + count))
+
+    assert limit_of(f"limit = {{ {key} = [{rules(MAX_RULES)}] }}")
+    [problem] = problems(grant(f"limit = {{ {key} = [{rules(MAX_RULES + 1)}] }}"))
+    assert f"grant[0].limit.{key}: {MAX_RULES + 1} addresses" in problem
+
+
+def test_name_servers_count_among_the_addresses() -> None:
+    rules = ", ".join(f'"*:{port}"' for port in range(1000, 1000 + MAX_RULES))
+    [problem] = problems(grant(f"limit = {{ connect = [{rules}] }}"), FakeHost(servers=("192.0.2.1",)))
+    assert f"{MAX_RULES + 1} addresses, name servers among them" in problem

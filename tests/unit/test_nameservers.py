@@ -1,0 +1,46 @@
+"""Which name servers the files name, for all namespaces of a grant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nsbrokerd.nameservers import name_servers
+from nsbrokerd.policy import NamespaceRule
+
+
+def write(etc: Path, name: str, text: str) -> None:
+    path = etc / f"netns/{name}/resolv.conf" if name else etc / "resolv.conf"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_servers_of_covered_namespaces_and_of_the_system_are_found_each_once(tmp_path: Path) -> None:
+    write(tmp_path, "", "nameserver 192.0.2.1\nsearch example.org\n")
+    write(tmp_path, "blue", "nameserver 192.0.2.2\nnameserver 192.0.2.1\n")
+    write(tmp_path, "red", "nameserver 192.0.2.3\n")
+    write(tmp_path, "tenant-a", "nameserver 192.0.2.4\n")
+    covers = NamespaceRule.parse(["blue", "tenant-*"]).covers
+    assert name_servers(covers, str(tmp_path)) == ["192.0.2.1", "192.0.2.2", "192.0.2.4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("nameserver fe80::1%eth0\nnameserver 127.1 # near\n", ["fe80::1", "127.0.0.1"]),
+        ("nameserver\t10.0.0.1;x\n nameserver 10.0.0.2\nnameserver ::FFFF:10.0.0.3\n", ["10.0.0.1", "::ffff:10.0.0.3"]),
+        ("nameserver ::1\nnameserver ::2\nnameserver ::3\nnameserver ::4\n", ["::1", "::2", "::3"]),
+        ("nameserver example.org\nnameserver\noptions edns0\n", ["127.0.0.1"]),
+        ("", ["127.0.0.1"]),
+    ],
+)  # fmt: skip
+def test_a_file_is_read_as_the_client_reads_it(tmp_path: Path, text: str, servers: list[str]) -> None:
+    write(tmp_path, "", text)
+    assert name_servers(lambda _name: True, str(tmp_path)) == servers
+
+
+def test_what_can_not_be_read_names_nobody(tmp_path: Path) -> None:
+    write(tmp_path, "blue/resolv.conf", "a directory in the file's place")
+    write(tmp_path, "", "nameserver 192.0.2.1\n")
+    assert name_servers(lambda _name: True, str(tmp_path)) == ["192.0.2.1"]
