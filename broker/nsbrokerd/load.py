@@ -11,6 +11,7 @@ from pathlib import Path
 from .config import Config, ConfigError, Problem, parse_config
 from .nameservers import name_servers
 from .policy import NamespaceRule
+from .seal import why_unavailable
 
 
 class ThisHost:
@@ -32,7 +33,7 @@ class ThisHost:
 
     def why_no_seal(self) -> str | None:
         """Say why limits can't be enforced here, or None."""
-        return "it needs the seal, which this version does not have"
+        return why_unavailable()
 
     def name_servers(self, namespaces: NamespaceRule) -> list[str]:
         """List the addresses that look up names in these namespaces, as the files say now."""

@@ -12,12 +12,11 @@ from nsbroker.wire import Address, SocketSpec
 
 from .credentials import Credentials
 from .kinds import Triple
-from .linklayer import bind_everywhere
 from .netns import Gate, NamespaceNotFoundError
-from .policy.options import ORDINARY_OPTIONS
+from .preparing import bind_as_root_and_listen, bound_name, do_unprivileged, set_privileged_options
+from .seal import Seal
 from .session import PlannedSocket
 
-_AF_UNIX = int(socket.AF_UNIX)
 _AF_NETLINK = int(socket.AF_NETLINK)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
@@ -45,18 +44,34 @@ class OpenError(Exception):
 
 
 _Made = list[tuple[PlannedSocket, socket.SocketType]]
+_Groups = Sequence[tuple[int, Sequence[PlannedSocket]]]
+
+
+def _limited(groups: _Groups) -> _Groups:
+    return [(fd, kept) for fd, group in groups if (kept := [one for one in group if one.grant.limit is not None])]
+
+
+def _unlimited(groups: _Groups) -> _Groups:
+    return [(fd, kept) for fd, group in groups if (kept := [one for one in group if one.grant.limit is None])]
 
 
 class Opener:
-    """Makes sockets in other namespaces, as their peers. For the broker's main thread alone."""
+    """Makes sockets in other namespaces, as their peers. For the broker's main thread alone.
+
+    Limited ones are made in the seal's thread, while the main thread waits.
+    """
 
     def __init__(self, gate: Gate, credentials: Credentials, unsupported: Mapping[Triple, int]) -> None:
-        """`unsupported` are the errnos of what this kernel does not have: it is not asked again."""
+        """`unsupported` are the errnos of what this kernel does not have: it is not asked again.
+
+        `seal` is what enforces limits; None as long as no grant has any.
+        """
         self._gate = gate
         self._credentials = credentials
         self.unsupported = unsupported
+        self.seal: Seal | None = None
 
-    def open_sockets(self, groups: Sequence[tuple[int, Sequence[PlannedSocket]]], uid: int, gid: int) -> list[Opened]:
+    def open_sockets(self, groups: _Groups, uid: int, gid: int) -> list[Opened]:
         """Make all sockets, in the order of the request.
 
         Args:
@@ -69,9 +84,12 @@ class Opener:
             NamespaceNotFoundError: a descriptor is no network namespace; no socket was kept.
         """
         made: _Made = []
+        cookies: dict[int, int] = {}
         try:
-            self._credentials.as_owner(uid, gid, partial(self._make_all, groups, uid, made))
-            cookies = self._verify_all(groups, made)
+            if self.seal is not None and (limited := _limited(groups)):
+                self._make_sealed(self.seal, limited, uid, gid, made, cookies)
+                groups = _unlimited(groups)
+            self._make_as_owner(self._gate, groups, uid, gid, made, cookies)
             self._prepare(made)
             opened = [_describe(planned, sock, cookies[planned.position]) for planned, sock in made]
         except BaseException:
@@ -81,10 +99,31 @@ class Opener:
         opened.sort(key=_by_index)
         return opened
 
-    def _make_all(self, groups: Sequence[tuple[int, Sequence[PlannedSocket]]], uid: int, made: _Made) -> None:
+    def _make_sealed(
+        self, seal: Seal, groups: _Groups, uid: int, gid: int, made: _Made, cookies: dict[int, int]
+    ) -> None:
+        """Make these in the thread whose sockets can do nothing until they have the name of their grant."""
+        seal.call(lambda gate: self._make_as_owner(gate, groups, uid, gid, made, cookies))
+        for planned, sock in made:
+            netns = cookies[planned.position]
+            seal.put_on(sock, planned.grant.name, uid, netns, _cookie(sock))
+
+    def _make_as_owner(
+        self, gate: Gate, groups: _Groups, uid: int, gid: int, made: _Made, cookies: dict[int, int]
+    ) -> None:
+        """Make these, and prove each group's namespace by its first socket: all of it was made in one visit."""
+        first = len(made)
+        self._credentials.as_owner(uid, gid, partial(self._make_all, gate, groups, uid, made))
+        for namespace_fd, group in groups:
+            netns = gate.verify(namespace_fd, made[first][1])
+            for planned in group:
+                cookies[planned.position] = netns
+            first += len(group)
+
+    def _make_all(self, gate: Gate, groups: _Groups, uid: int, made: _Made) -> None:
         for namespace_fd, planned in groups:
             try:
-                self._gate.call_inside(namespace_fd, partial(self._make, planned, uid, made))
+                gate.call_inside(namespace_fd, partial(self._make, planned, uid, made))
             except NamespaceNotFoundError as error:
                 error.position = planned[0].position
                 raise
@@ -104,25 +143,14 @@ class Opener:
                 raise OpenError(planned.position, error) from error
             made.append((planned, sock))
 
-    def _verify_all(self, groups: Sequence[tuple[int, Sequence[PlannedSocket]]], made: _Made) -> dict[int, int]:
-        """Prove each group's namespace by its first socket: all of it was made in one visit."""
-        cookies: dict[int, int] = {}
-        first = 0
-        for namespace_fd, group in groups:
-            netns = self._gate.verify(namespace_fd, made[first][1])
-            for planned in group:
-                cookies[planned.position] = netns
-            first += len(group)
-        return cookies
-
     def _prepare(self, made: _Made) -> None:
         """Set options, bind and listen: with the broker's rights for what a grant names, without any for the rest."""
         wanting = [(planned, sock) for planned, sock in made if planned.spec[4:] != NOTHING_WANTED]
         if not wanting:
             return
-        _each(wanting, _set_privileged_options)
-        self._credentials.without_capabilities(partial(_each, wanting, _do_unprivileged))
-        _each(wanting, _bind_as_root_and_listen)
+        _each(wanting, set_privileged_options)
+        self._credentials.without_capabilities(partial(_each, wanting, do_unprivileged))
+        _each(wanting, bind_as_root_and_listen)
 
 
 NOTHING_WANTED = (None, None, ())
@@ -145,51 +173,9 @@ def _each(made: Iterable[tuple[PlannedSocket, socket.SocketType]], step: Callabl
             raise OpenError(planned.position, error) from error
 
 
-def _set_privileged_options(planned: PlannedSocket, sock: socket.SocketType) -> None:
-    for level, name, value in planned.spec.options:
-        if (level, name) not in ORDINARY_OPTIONS:
-            sock.setsockopt(level, name, _as_c_int(value))
-
-
-def _do_unprivileged(planned: PlannedSocket, sock: socket.SocketType) -> None:
-    for level, name, value in planned.spec.options:
-        if (level, name) in ORDINARY_OPTIONS:
-            sock.setsockopt(level, name, _as_c_int(value))
-    if planned.spec.bind is not None and not planned.binds_as_root:
-        _bind(planned, sock)
-
-
-def _as_c_int(value: int | bytes) -> int | bytes:
-    """Give the bits of an option's value as an int of C: Python raises no OSError for what does not fit one."""
-    return value - 2**32 if isinstance(value, int) and value >= 2**31 else value
-
-
-def _bind_as_root_and_listen(planned: PlannedSocket, sock: socket.SocketType) -> None:
-    if planned.binds_as_root:
-        _bind(planned, sock)
-    if planned.spec.listen is not None:
-        sock.listen(planned.spec.listen)
-
-
-def _bind(planned: PlannedSocket, sock: socket.SocketType) -> None:
-    address = planned.spec.bind
-    if isinstance(address, bytes):
-        # An abstract name begins with NUL; no name at all means that the kernel chooses one.
-        sock.bind(b"\0" + address if address else b"")
-    elif address is not None and planned.kind == "packet" and not address[0]:
-        bind_everywhere(sock.fileno(), address[1])
-    elif address is not None:
-        # Hosts were checked to be numeric, so that Python has nothing to look up.
-        sock.bind(address)
-
-
 def _describe(planned: PlannedSocket, sock: socket.SocketType, netns: int) -> Opened:
-    cookie = int.from_bytes(sock.getsockopt(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES), "little")
-    return Opened(planned, sock, cookie, netns, None if planned.spec.bind is None else _name(planned, sock))
+    return Opened(planned, sock, _cookie(sock), netns, None if planned.spec.bind is None else bound_name(planned, sock))
 
 
-def _name(planned: PlannedSocket, sock: socket.SocketType) -> Address:
-    if planned.kind == "packet" and planned.spec.bind is not None:
-        return planned.spec.bind  # the kernel's own name for the interface may be no text
-    name = sock.getsockname()
-    return bytes(name[1:]) if planned.spec.family == _AF_UNIX else tuple(name)
+def _cookie(sock: socket.SocketType) -> int:
+    return int.from_bytes(sock.getsockopt(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES), "little")

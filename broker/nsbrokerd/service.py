@@ -29,6 +29,7 @@ from .netns import Gate
 from .notify import ServiceManager
 from .opener import Opener
 from .peer import untrusted_uid
+from .seal import SealError, install, is_installed
 
 _DESCRIPTORS_BESIDE_CLIENTS = 1024
 """For the sockets and namespaces of the requests that are being served."""
@@ -47,6 +48,7 @@ class Service:
         Raises:
             ConfigError: with every problem of the configuration.
             ListenError: the socket can't be had.
+            SealError: limits can't be enforced.
             OSError: the audit can't be opened, or /proc is not mounted.
         """
         self._config_path = config_path
@@ -56,6 +58,7 @@ class Service:
         gate = Gate()
         self._audit = Audit(self._config.audit_path)
         self._opener = Opener(gate, Credentials(), probe_kinds(self._config.policy))
+        self._load_limits(self._config)
         self._handler = Handler(self._config.policy, self._audit, gate, self._opener, SentNamespaces(gate.home_fd))
         self._own: OwnListener | None = None
         listener = take_activated(environment)
@@ -105,19 +108,36 @@ class Service:
             config = load_config(self._config_path)
             file, key = str(config.audit_path), "audit.path"
             self._audit.reopen(config.audit_path)
+            file, key = str(self._config_path), "limit"
+            self._load_limits(config)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("reload failed", file=problem.file, key=problem.key, reason=problem.reason)
-        except OSError as error:
+        except (OSError, SealError) as error:
             log.error("reload failed", file=file, key=key, reason=str(error))
         else:
             self._use(config)
             log.info("reloaded", grants=len(config.policy.grants))
         self._manager.ready(self._status())
 
+    def _load_limits(self, config: Config) -> None:
+        """Have the kernel hold sockets to the limits of this configuration: also those that a former broker gave."""
+        directory, needed = Path(config.seal_path), any(grant.limit is not None for grant in config.policy.grants)
+        try:
+            if self._opener.seal is None and (needed or is_installed(directory)):
+                self._opener.seal = install(directory)
+            if self._opener.seal is not None:
+                self._opener.seal.load_limits(config.policy)
+        except SealError as error:
+            if needed:
+                raise
+            log.error("sockets that were limited before keep those limits", reason=str(error))
+
     def _use(self, config: Config) -> None:
         if (config.socket_path, config.socket_gid) != (self._config.socket_path, self._config.socket_gid):
             log.warning("another socket is used from the next start on only", key="broker.socket, broker.socket_group")
+        if config.seal_path != self._config.seal_path:
+            log.warning("another place for limits is used from the next start on only", key="broker.seal")
         set_up_log(config.log_level)
         self._config = config
         self._handler.policy = config.policy
@@ -142,7 +162,7 @@ def serve(config_path: Path) -> int:
         return 1
     try:
         service = Service(config_path, os.environ)
-    except (ConfigError, ListenError, OSError) as error:
+    except (ConfigError, ListenError, SealError, OSError) as error:
         for line in str(error).splitlines():
             print(f"nsbrokerd: {line}", file=sys.stderr)
         return 1

@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, and the policy. `audit_path` None is standard error."""
+    """All settings, and the policy. `audit_path` None is standard error; `seal_path` is where limits are kept."""
 
     policy: Policy
     socket_path: str = "/run/nsbroker/nsbroker.sock"
@@ -52,6 +52,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     audit_path: str | None = None
     log_level: str = "info"
+    seal_path: str = "/sys/fs/bpf/nsbrokerd"
 
 
 def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], host: Host) -> Config:
@@ -90,6 +91,7 @@ def _read_settings(main: Table, host: Host) -> dict[str, Any]:
         "limits": _read_limits(limits),
         "audit_path": _take_path(audit, "path", "") or None,
         "log_level": log.take("level", str, "info"),
+        "seal_path": _take_path(broker, "seal", "/sys/fs/bpf/nsbrokerd"),
     }
     if settings["log_level"] not in LOG_LEVELS:
         log.complain("level", f"must be one of {', '.join(LOG_LEVELS)}, not {settings['log_level']!r}")

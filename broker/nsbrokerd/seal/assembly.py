@@ -1,0 +1,142 @@
+"""An assembler for BPF programs: registers and labels by name. Pure.
+
+Source: Documentation/bpf/standardization/instruction-set.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import struct
+
+R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, STACK = range(11)
+"""R0 is a result, R1 to R5 are arguments that a call destroys, R6 to R9 outlive calls; the stack grows down."""
+
+_INSTRUCTION = struct.Struct("=BBhi")
+_MAX_DISTANCE = 2**15 - 1
+
+_LOAD_MEMORY, _STORE_IMMEDIATE, _STORE_REGISTER = 0x61, 0x62, 0x63
+_SIZE = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
+"""BPF_B, BPF_H, BPF_W, BPF_DW."""
+_LOAD_IMMEDIATE_64 = 0x18
+_PSEUDO_MAP_FD = 1
+_CALL, _EXIT, _GOTO = 0x85, 0x95, 0x05
+_FROM_REGISTER = 0x08
+_ALU_64 = {"add": 0x07, "and": 0x57, "or": 0x47, "mov": 0xB7}
+_TO_BIG_ENDIAN = 0xDC
+_JUMP_64 = {"==": 0x15, "!=": 0x55, ">": 0x25, ">=": 0x35, "<": 0xA5, "<=": 0xB5}
+"""Comparisons are unsigned."""
+
+
+class Assembly:
+    """A program, written line by line."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[int, int, int, int, str]] = []
+        self._labels: dict[str, int] = {}
+
+    def label(self, name: str) -> None:
+        """Name the place of the next instruction.
+
+        Raises:
+            ValueError: there is a place of this name.
+        """
+        if name in self._labels:
+            raise ValueError(f"two places are named {name!r}")
+        self._labels[name] = len(self._lines)
+
+    def _add(self, code: int, to: int = 0, source: int = 0, offset: int = 0, number: int = 0, label: str = "") -> None:
+        # Numbers are 32 bits, signed or not; the kernel extends the sign.
+        signed = number - 2**32 if number >= 2**31 else number
+        self._lines.append((code, source << 4 | to, offset, signed, label))
+
+    def load(self, to: int, base: int, offset: int, size: int = 4) -> None:
+        """Load `size` bytes at `base + offset`, extended by zeros."""
+        self._add(_LOAD_MEMORY | _SIZE[size], to, base, offset)
+
+    def store(self, base: int, offset: int, source: int, size: int = 4) -> None:
+        """Store `size` bytes of a register at `base + offset`."""
+        self._add(_STORE_REGISTER | _SIZE[size], base, source, offset)
+
+    def store_number(self, base: int, offset: int, number: int, size: int = 4) -> None:
+        """Store a number at `base + offset`."""
+        self._add(_STORE_IMMEDIATE | _SIZE[size], base, 0, offset, number)
+
+    def copy(self, to: int, source: int) -> None:
+        """Copy a register."""
+        self._add(_ALU_64["mov"] | _FROM_REGISTER, to, source)
+
+    def set(self, to: int, number: int) -> None:
+        """Set a register to a number of 31 bits."""
+        self._add(_ALU_64["mov"], to, number=number)
+
+    def set_double_word(self, to: int, number: int) -> None:
+        """Set a register to a number of 64 bits, without a sign."""
+        self._add(_LOAD_IMMEDIATE_64, to, number=number & 0xFFFFFFFF)
+        self._add(0, number=number >> 32)
+
+    def set_map(self, to: int, map_fd: int) -> None:
+        """Set a register to a map, given by its descriptor."""
+        self._add(_LOAD_IMMEDIATE_64, to, _PSEUDO_MAP_FD, number=map_fd)
+        self._add(0)
+
+    def add(self, to: int, number: int) -> None:
+        """Add a number to a register."""
+        self._add(_ALU_64["add"], to, number=number)
+
+    def mask(self, to: int, source: int) -> None:
+        """Keep the bits of a register that another one has as well."""
+        self._add(_ALU_64["and"] | _FROM_REGISTER, to, source)
+
+    def mask_number(self, to: int, number: int) -> None:
+        """Keep the bits of a register that a number has as well."""
+        self._add(_ALU_64["and"], to, number=number)
+
+    def merge(self, to: int, source: int) -> None:
+        """Set the bits of a register that another one has."""
+        self._add(_ALU_64["or"] | _FROM_REGISTER, to, source)
+
+    def merge_number(self, to: int, number: int) -> None:
+        """Set the bits of a register that a number has."""
+        self._add(_ALU_64["or"], to, number=number)
+
+    def swap_port(self, to: int) -> None:
+        """Turn 16 bits from network to host order."""
+        self._add(_TO_BIG_ENDIAN, to, number=16)
+
+    def go(self, label: str) -> None:
+        """Go on at a label."""
+        self._add(_GOTO, label=label)
+
+    def go_if(self, register: int, comparison: str, number: int, label: str) -> None:
+        """Go on at a label if a register compares so with a number of 31 bits."""
+        self._add(_JUMP_64[comparison], register, number=number, label=label)
+
+    def go_if_register(self, register: int, comparison: str, other: int, label: str) -> None:
+        """Go on at a label if a register compares so with another one."""
+        self._add(_JUMP_64[comparison] | _FROM_REGISTER, register, other, label=label)
+
+    def call(self, helper: int) -> None:
+        """Call a helper of the kernel with R1 to R5; what it gives is in R0."""
+        self._add(_CALL, number=helper)
+
+    def give(self, number: int) -> None:
+        """End with this value."""
+        self.set(R0, number)
+        self._add(_EXIT)
+
+    def assemble(self) -> bytes:
+        """Make an array of `struct bpf_insn`.
+
+        Raises:
+            ValueError: a jump goes to no label, or too far.
+        """
+        return b"".join(self._encode(index) for index in range(len(self._lines)))
+
+    def _encode(self, index: int) -> bytes:
+        code, registers, offset, number, label = self._lines[index]
+        if label:
+            if label not in self._labels:
+                raise ValueError(f"instruction {index} goes to {label!r}, which is nowhere")
+            offset = self._labels[label] - index - 1
+            if abs(offset) > _MAX_DISTANCE:
+                raise ValueError(f"it is too far from instruction {index} to {label!r}")
+        return _INSTRUCTION.pack(code, registers, offset, number)

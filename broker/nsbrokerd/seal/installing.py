@@ -1,0 +1,181 @@
+"""Puts the seal into the kernel, and onto sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from ..netns import Gate
+from ..policy import Policy
+from . import bpf, layout
+from .cgroup import SealedGroup, remove_group
+from .maps import RULES, SealMaps, make_maps, open_or_make_maps
+from .programs import PROGRAMS
+from .worker import Worker
+
+T = TypeVar("T")
+
+_FIRST = bytes(4)
+"""The key of the only slot of a map."""
+
+_WORD = struct.Struct("=I")
+_SOL_IP, _IP_OPTIONS = 0, 4
+
+
+class SealError(Exception):
+    """Limits can't be enforced here, and why."""
+
+
+class UnsealedError(Exception):
+    """A socket that should be sealed is not: our own invariant is broken."""
+
+
+class Seal:
+    """The seal of a running broker. For its main thread alone."""
+
+    def __init__(self, maps: SealMaps, worker: Worker) -> None:
+        self._maps = maps
+        self._worker = worker
+
+    def load_limits(self, policy: Policy) -> None:
+        """Have the limits of this policy hold from now on, all at once, for sockets that were handed out as well.
+
+        A grant that has no limits any more lets everything pass; one that is no more, nothing.
+
+        Raises:
+            SealError: the kernel does not take them; those of before hold.
+        """
+        try:
+            known = set(bpf.keys(self._maps.names, layout.GRANT_ID_BYTES))
+            limits = {}
+            for grant in policy.grants:
+                key = layout.encode_grant_id(layout.grant_id(grant.name))
+                if grant.limit is not None and key not in known:
+                    bpf.update(self._maps.names, key, layout.encode_name(grant.name))
+                if grant.limit is not None or key in known:
+                    limits[key] = layout.encode_limit(grant.limit)
+            rules_fd = bpf.create_map("nsb_rules", RULES, max(1, len(limits)))
+            try:
+                for key, value in limits.items():
+                    bpf.update(rules_fd, key, value)
+                bpf.update(self._maps.limits, _FIRST, _WORD.pack(rules_fd))
+            finally:
+                os.close(rules_fd)
+        except OSError as error:
+            raise SealError(f"the limits can't be loaded: {error.strerror or error}") from error
+
+    def call(self, function: Callable[[Gate], T]) -> T:
+        """Call a function in the thread whose sockets are sealed, with the thread's own gate. It shall be short."""
+        return self._worker.call(lambda: function(self._worker.gate))
+
+    def put_on(self, sock: socket.SocketType, grant_name: str, uid: int, netns: int, cookie: int) -> None:
+        """Name the grant of a socket that was made by `call`. Until then it can do nothing at all.
+
+        Raises:
+            UnsealedError: it was not made in the sealed group.
+            OSError: the kernel can't keep it.
+        """
+        entry = layout.Entry(layout.grant_id(grant_name), netns, cookie, time.time_ns(), uid)
+        bpf.update(self._maps.sockets, _WORD.pack(sock.fileno()), layout.ENTRY.pack(*entry), bpf.NO_EXIST)
+        _prove(sock)
+
+    def close(self) -> None:
+        """End the thread; the limits of all sockets stay."""
+        self._worker.stop()
+        self._maps.close()
+
+
+def _prove(sock: socket.SocketType) -> None:
+    """Prove that the programs run for a socket, by an option that nobody else refuses."""
+    try:
+        sock.setsockopt(_SOL_IP, _IP_OPTIONS, b"")
+    except PermissionError:
+        return
+    raise UnsealedError("a socket was not made in the sealed control group: was the broker's thread moved?")
+
+
+def install(directory: Path) -> Seal:
+    """Load the programs, and make a thread whose sockets are held to them. What a former broker left is taken over.
+
+    Args:
+        directory: for the pins, on a BPF file system. Each broker of a host has its own.
+
+    Raises:
+        SealError: this host can't.
+    """
+    try:
+        with ExitStack() as stack:
+            maps = open_or_make_maps(directory)
+            stack.callback(maps.close)
+            _load_programs(maps)
+            worker = _start_worker(maps, f"{directory.name}-seal")
+            stack.pop_all()
+    except OSError as error:
+        raise SealError(str(error.strerror or error)) from error
+    return Seal(maps, worker)
+
+
+def is_installed(directory: Path) -> bool:
+    """Tell whether a broker has left limits there."""
+    return (directory / "sockets").exists()
+
+
+def _load_programs(maps: SealMaps) -> None:
+    for program in PROGRAMS:
+        code = program.assemble(maps.of_programs)
+        program_fd = bpf.load_program(f"nsb_{program.name}", program.type, program.attach_type, code)
+        try:
+            bpf.update(maps.programs[program.name], _FIRST, _WORD.pack(program_fd))
+        finally:
+            os.close(program_fd)
+
+
+def _start_worker(maps: SealMaps, name: str) -> Worker:
+    group = SealedGroup(name)
+    try:
+        for program in PROGRAMS:
+            code = program.assemble_stub(maps.programs[program.name])
+            stub_fd = bpf.load_program(f"nsb_{program.name}", program.type, program.attach_type, code)
+            try:
+                bpf.attach(group.fd, stub_fd, program.attach_type)
+            finally:
+                os.close(stub_fd)
+        worker = Worker()
+        try:
+            group.take_in(worker.thread_id)
+        except BaseException:
+            worker.stop()
+            raise
+    except BaseException:
+        remove_group(name)
+        raise
+    finally:
+        group.close()
+    return worker
+
+
+def why_unavailable() -> str | None:
+    """Say why this host can't enforce limits; None if it can. It tries everything, and leaves nothing behind."""
+    name = f"nsbrokerd-try-{os.getpid()}"
+    try:
+        with ExitStack() as stack:
+            maps = make_maps()
+            stack.callback(maps.close)
+            _load_programs(maps)
+            stack.callback(remove_group, name)
+            worker = _start_worker(maps, name)
+            stack.callback(worker.stop)
+            sock = worker.call(socket.socket)
+            stack.callback(sock.close)
+            _prove(sock)
+    except OSError as error:
+        return str(error.strerror or error)
+    except UnsealedError:
+        return "the kernel does not run the programs of the control group in which a socket was made"
+    return None
