@@ -50,6 +50,7 @@ class BrokerProcess:
         self.config_path = self.directory / "nsbrokerd.toml"
         self.audit_path = self.directory / "audit.json"
         self.log_path = self.directory / "log"
+        self.seal_path = Path("/sys/fs/bpf", self.directory.name)
         self.configure(grants, settings)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +58,7 @@ class BrokerProcess:
         """Write the configuration; a running broker takes it over by `reload`."""
         group = grp.getgrgid(NOBODY if os.geteuid() == 0 else os.getegid()).gr_name
         self.config_path.write_text(
-            f'[broker]\nsocket = "{self.socket_path}"\nsocket_group = "{group}"\n\n'
+            f'[broker]\nsocket = "{self.socket_path}"\nsocket_group = "{group}"\nseal = "{self.seal_path}"\n\n'
             f'[audit]\npath = "{self.audit_path}"\n\n{settings}\n{grants}\n'
         )
 
@@ -147,6 +148,7 @@ class BrokerProcess:
             self.stop()
         finally:
             shutil.rmtree(self.directory)
+            shutil.rmtree(self.seal_path, ignore_errors=True)
 
     def log(self) -> str:
         """All that it said on standard error."""

@@ -92,6 +92,8 @@ class Service:
             finally:
                 if self._own is not None:
                     self._own.close()
+                if self._opener.seal is not None:
+                    self._opener.seal.close()
         log.info("stopped")
 
     def _socket_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -39,9 +40,10 @@ class UnsealedError(Exception):
 class Seal:
     """The seal of a running broker. For its main thread alone."""
 
-    def __init__(self, maps: SealMaps, worker: Worker) -> None:
+    def __init__(self, maps: SealMaps, worker: Worker, group_name: str) -> None:
         self._maps = maps
         self._worker = worker
+        self._group_name = group_name
 
     def load_limits(self, policy: Policy) -> None:
         """Have the limits of this policy hold from now on, all at once, for sockets that were handed out as well.
@@ -89,6 +91,8 @@ class Seal:
         """End the thread; the limits of all sockets stay."""
         self._worker.stop()
         self._maps.close()
+        with contextlib.suppress(OSError):
+            remove_group(self._group_name)
 
 
 def _prove(sock: socket.SocketType) -> None:
@@ -114,11 +118,12 @@ def install(directory: Path) -> Seal:
             maps = open_or_make_maps(directory)
             stack.callback(maps.close)
             _load_programs(maps)
-            worker = _start_worker(maps, f"{directory.name}-seal")
+            group_name = f"{directory.name}-seal"
+            worker = _start_worker(maps, group_name)
             stack.pop_all()
     except OSError as error:
         raise SealError(str(error.strerror or error)) from error
-    return Seal(maps, worker)
+    return Seal(maps, worker, group_name)
 
 
 def is_installed(directory: Path) -> bool:
