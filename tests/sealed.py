@@ -13,6 +13,8 @@ from broker_process import BrokerProcess, running
 from far_side import FarSide, far_side
 from namespaces import PREFIX
 from nsbroker import SocketSpec
+from nsbroker.wire import OpenReply, OpenRequest
+from raw_client import connect_as
 from users import NOBODY, as_user
 
 LIMITED, FREE = 54321, 54322
@@ -82,20 +84,32 @@ def _attempt(path: str, name: str, spec: tuple[int, ...], function: Attempt, arg
     return 0
 
 
-def check_way_out(place: Place, seen: str, spec: tuple[int, ...], function: Attempt, *args: Any) -> None:
-    """A way that leads an unlimited socket to `seen`: a limited one gets EPERM, and nothing arrives there."""
+def check_way_out(
+    place: Place, seen: str, spec: tuple[int, ...], function: Attempt, *args: Any, error: str | None = "EPERM"
+) -> None:
+    """A way that leads an unlimited socket to `seen`: a limited one gets an error, and nothing arrives there."""
     place.wire.destinations()
     attempt(place, FREE, spec, function, *args)
     assert _plain(seen) in place.wire.destinations(), "the test shows nothing: an unlimited socket does not get there"
     number = attempt(place, LIMITED, spec, function, *args)
     assert _plain(seen) not in place.wire.destinations()
-    assert errno.errorcode.get(number) == "EPERM"
+    assert errno.errorcode.get(number) == error
+
+
+def check_allowed(place: Place, seen: str, spec: tuple[int, ...], function: Attempt, *args: Any) -> None:
+    """What a limited socket may do: it works, and arrives."""
+    place.wire.destinations()
+    assert attempt(place, LIMITED, spec, function, *args) == 0
+    assert _plain(seen) in place.wire.destinations()
 
 
 def _plain(address: str) -> str:
     return address.removeprefix("::ffff:")
 
 
-def flat(sock: socket.socket, address: str, port: int) -> tuple[Any, ...]:
-    """An address as this socket's family has it."""
-    return (address, port)
+def open_as(place: Place, uid: int, spec: tuple[int, ...], name: str = "") -> socket.socket:
+    """A socket of this user's, in the hands of this process."""
+    with connect_as(uid, place.broker) as client:
+        reply = client.ask(OpenRequest(1, (SocketSpec(name or place.wire.near, *spec),)))
+        assert isinstance(reply, OpenReply), reply
+        return socket.socket(fileno=client.fds.pop())

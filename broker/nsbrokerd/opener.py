@@ -89,7 +89,8 @@ class Opener:
             if self.seal is not None and (limited := _limited(groups)):
                 self._make_sealed(self.seal, limited, uid, gid, made, cookies)
                 groups = _unlimited(groups)
-            self._make_as_owner(self._gate, groups, uid, gid, made, cookies)
+            if groups:
+                self._make_as_owner(self._gate, groups, uid, gid, made, cookies)
             self._prepare(made)
             opened = [_describe(planned, sock, cookies[planned.position]) for planned, sock in made]
         except BaseException:
@@ -104,9 +105,7 @@ class Opener:
     ) -> None:
         """Make these in the thread whose sockets can do nothing until they have the name of their grant."""
         seal.call(lambda gate: self._make_as_owner(gate, groups, uid, gid, made, cookies))
-        for planned, sock in made:
-            netns = cookies[planned.position]
-            seal.put_on(sock, planned.grant.name, uid, netns, _cookie(sock))
+        seal.put_on([(sock, one.grant.name, cookies[one.position], _cookie(sock)) for one, sock in made], uid)
 
     def _make_as_owner(
         self, gate: Gate, groups: _Groups, uid: int, gid: int, made: _Made, cookies: dict[int, int]

@@ -6,13 +6,15 @@ import contextlib
 import ctypes
 import os
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "ppc64le": 361, "s390x": 351}
 
 # Source: include/uapi/linux/bpf.h.
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _PIN, _GET, _ATTACH = range(9)
+_MAP_CREATE, _MAP_LOOKUP, MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _PIN, _GET, _ATTACH = range(9)
 _INFO, _BTF_LOAD, _LINK_CREATE, _ITER_CREATE = 15, 18, 28, 33
 _ALLOW_MULTI = 2
 
@@ -36,12 +38,21 @@ class MapKind(NamedTuple):
     flags: int = 0
 
 
-def _bpf(command: int, attributes: bytes, what: str) -> int:
+def _system_call() -> Callable[[int, int, int], int]:
     number = _NUMBERS.get(os.uname().machine)
-    if number is None:
-        raise OSError(f"bpf(2) is not known on {os.uname().machine}")
+    call = _libc.syscall
+    call.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
+    # An unknown machine: what no kernel has, so that each call says so.
+    return partial(call, -1 if number is None else number)
+
+
+SYSTEM_CALL = _system_call()
+"""bpf(2): command, address and length of the attributes; gives -1 for an error."""
+
+
+def _bpf(command: int, attributes: bytes, what: str) -> int:
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    result: int = _libc.syscall(number, command, buffer, len(attributes))
+    result = SYSTEM_CALL(command, ctypes.addressof(buffer), len(attributes))
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{what}: {os.strerror(error)}")
@@ -87,7 +98,7 @@ def update(map_fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
         OSError: it is full, or `flags` forbid it.
     """
     held = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
-    _bpf(_MAP_UPDATE, struct.pack("=IIQQQ", map_fd, 0, *map(_at, held), flags), "a map was not changed")
+    _bpf(MAP_UPDATE, struct.pack("=IIQQQ", map_fd, 0, *map(_at, held), flags), "a map was not changed")
 
 
 def lookup(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,7 @@ from ..netns import Gate
 from ..policy import Policy
 from . import bpf, layout
 from .cgroup import SealedGroup, remove_group
+from .entries import Entries
 from .maps import RULES, SealMaps, make_maps, open_or_make_maps
 from .programs import PROGRAMS
 from .worker import Worker
@@ -27,6 +30,12 @@ _FIRST = bytes(4)
 
 _WORD = struct.Struct("=I")
 _SOL_IP, _IP_OPTIONS = 0, 4
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+Named = tuple[socket.SocketType, str, int, int]
+"""A socket, the name of its grant, its namespace's cookie and its own."""
 
 
 class SealError(Exception):
@@ -42,6 +51,7 @@ class Seal:
 
     def __init__(self, maps: SealMaps, worker: Worker, group_name: str) -> None:
         self._maps = maps
+        self._entries = Entries(maps.sockets)
         self._worker = worker
         self._group_name = group_name
 
@@ -76,16 +86,18 @@ class Seal:
         """Call a function in the thread whose sockets are sealed, with the thread's own gate. It shall be short."""
         return self._worker.call(lambda: function(self._worker.gate))
 
-    def put_on(self, sock: socket.SocketType, grant_name: str, uid: int, netns: int, cookie: int) -> None:
-        """Name the grant of a socket that was made by `call`. Until then it can do nothing at all.
+    def put_on(self, socks: Sequence[Named], uid: int) -> None:
+        """Name the grants of sockets that were made by one `call`. Until then they can do nothing at all.
 
         Raises:
-            UnsealedError: it was not made in the sealed group.
+            UnsealedError: they were not made in the sealed group.
             OSError: the kernel can't keep it.
         """
-        entry = layout.Entry(layout.grant_id(grant_name), netns, cookie, time.time_ns(), uid)
-        bpf.update(self._maps.sockets, _WORD.pack(sock.fileno()), layout.ENTRY.pack(*entry), bpf.NO_EXIST)
-        _prove(sock)
+        now = time.time_ns()
+        for sock, grant, netns, cookie in socks:
+            self._entries.put(sock.fileno(), grant, netns, cookie, now, uid)
+        # If the thread was moved to another group, then before the last of them was made.
+        _prove(socks[-1][0])
 
     def close(self) -> None:
         """End the thread; the limits of all sockets stay."""
@@ -97,11 +109,9 @@ class Seal:
 
 def _prove(sock: socket.SocketType) -> None:
     """Prove that the programs run for a socket, by an option that nobody else refuses."""
-    try:
-        sock.setsockopt(_SOL_IP, _IP_OPTIONS, b"")
-    except PermissionError:
-        return
-    raise UnsealedError("a socket was not made in the sealed control group: was the broker's thread moved?")
+    # By ctypes, since this fails each time, and an exception takes longer than the call.
+    if _libc.setsockopt(sock.fileno(), _SOL_IP, _IP_OPTIONS, None, 0) == 0 or ctypes.get_errno() != errno.EPERM:
+        raise UnsealedError("a socket was not made in the sealed control group: was the broker's thread moved?")
 
 
 def install(directory: Path) -> Seal:

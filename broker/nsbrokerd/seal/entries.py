@@ -1,0 +1,39 @@
+"""Writes the entries of sockets: the one thing that is done in the kernel's maps for each limited socket."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from functools import lru_cache
+
+from . import layout
+from .bpf import MAP_UPDATE, NO_EXIST, SYSTEM_CALL
+
+_KEY = struct.Struct("=i")
+_ATTRIBUTES = struct.Struct("=IIQQQ")
+
+_grant_id = lru_cache(maxsize=4096)(layout.grant_id)
+
+
+class Entries:
+    """The map of sealed sockets, with buffers that are used again each time. For one thread."""
+
+    def __init__(self, map_fd: int) -> None:
+        self._key = ctypes.create_string_buffer(_KEY.size)
+        self._value = ctypes.create_string_buffer(layout.ENTRY.size)
+        places = ctypes.addressof(self._key), ctypes.addressof(self._value)
+        self._attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(map_fd, 0, *places, NO_EXIST), _ATTRIBUTES.size)
+        self._place = ctypes.addressof(self._attributes)
+
+    def put(self, socket_fd: int, grant: str, netns: int, cookie: int, since_ns: int, uid: int) -> None:
+        """Name a socket's grant.
+
+        Raises:
+            OSError: the kernel can't keep it.
+        """
+        _KEY.pack_into(self._key, 0, socket_fd)
+        layout.ENTRY.pack_into(self._value, 0, _grant_id(grant), netns, cookie, since_ns, uid, 0)
+        if SYSTEM_CALL(MAP_UPDATE, self._place, _ATTRIBUTES.size) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"a socket can't be limited: {os.strerror(number)}")

@@ -1,0 +1,137 @@
+"""What a limit costs: a limited socket beside an unlimited one, by turns. Needs root.
+
+    PYTHONPATH=tests python tests/bench/seal.py [--rounds N]
+
+Client and broker are on one core. Prints the median of each, and the ratio: of one socket's round trip and of a batch
+(goal: at most 1.5 and 1.2), of connections per second (at least 0.95) and of the throughput of one connection (at
+least 0.99).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from statistics import median
+from typing import NoReturn
+
+import nsbroker
+from far_side import ALLOWED_4, socket_inside
+from nsbroker import SocketSpec
+from sealed import FREE, LIMITED, PORT, Place, sealed_place
+from users import NOBODY
+
+TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
+BATCH = 250
+
+
+@contextmanager
+def being(uid: int) -> Iterator[None]:
+    """The client connects anew when its user has changed: so it stays this one for a whole measure."""
+    os.setegid(NOBODY)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def compare(what: str, unit: str, place: Place, measure: Callable[[nsbroker.Client], float], rounds: int) -> None:
+    """Measure by turns, and print the medians."""
+    values: dict[int, list[float]] = {LIMITED: [], FREE: []}
+    for _ in range(rounds):
+        for uid, found in values.items():
+            with being(uid), nsbroker.Client(str(place.broker.socket_path)) as client:
+                client.open([SocketSpec(place.wire.near, *TCP)])[0].close()
+                found.append(measure(client))
+    limited, free = median(values[LIMITED]), median(values[FREE])
+    print(f"{what}: limited {limited:.1f} {unit}, unlimited {free:.1f} {unit}, ratio {limited / free:.3f}", flush=True)
+
+
+def round_trip(client: nsbroker.Client, spec: SocketSpec) -> float:
+    took = []
+    for _ in range(200):
+        begin = time.perf_counter()
+        [sock] = client.open([spec])
+        took.append(time.perf_counter() - begin)
+        sock.close()
+    return median(took) * 1e6
+
+
+def batch(client: nsbroker.Client, spec: SocketSpec) -> float:
+    begin = time.perf_counter()
+    socks = client.open([spec] * BATCH)
+    took = (time.perf_counter() - begin) * 1e6
+    for sock in socks:
+        sock.close()
+    return took
+
+
+def connections(client: nsbroker.Client, spec: SocketSpec, server: socket.socket) -> float:
+    """How many a second can be made, each with a socket that is there already."""
+    socks = client.open([spec] * BATCH)
+    begin = time.perf_counter()
+    for sock in socks:
+        sock.connect((ALLOWED_4, PORT))
+        server.accept()[0].close()
+        sock.close()
+    return BATCH / (time.perf_counter() - begin)
+
+
+def throughput(client: nsbroker.Client, spec: SocketSpec) -> float:
+    """MB that one connection sends in a second, 128 KiB at a time, as iperf3 does, which can't be given a socket."""
+    [sock] = client.open([spec])
+    sock.connect((ALLOWED_4, PORT + 1))
+    data, sent = bytes(131072), 0
+    begin = time.perf_counter()
+    while (took := time.perf_counter() - begin) < 1:
+        sent += sock.send(data)
+    sock.close()
+    return sent / took / 1e6
+
+
+def sink(server: socket.socket) -> NoReturn:
+    buffer = bytearray(1 << 20)
+    while True:
+        sock, _ = server.accept()
+        while sock.recv_into(buffer):
+            pass
+        sock.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with sealed_place() as place:
+        name = place.wire.near
+        servers = [socket_inside(place.wire.far, *TCP) for _ in range(2)]
+        for index, server in enumerate(servers):
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((ALLOWED_4, PORT + index))
+            server.listen(1024)
+        sender = os.fork()
+        if sender == 0:
+            sink(servers[1])
+        try:
+            plain = SocketSpec(name, *TCP)
+            listener = SocketSpec(name, *TCP, bind=("0.0.0.0", PORT), listen=1, options=((1, 15, 1),))
+            for what, spec in (("socket", plain), ("listener", listener)):
+                compare(f"round trip, {what}", "us", place, partial(round_trip, spec=spec), rounds * 3)
+                compare(f"batch of {BATCH}, {what}", "us", place, partial(batch, spec=spec), rounds * 3)
+            compare("connections", "/s", place, partial(connections, spec=plain, server=servers[0]), rounds * 3)
+            compare("throughput", "MB/s", place, partial(throughput, spec=plain), rounds)
+        finally:
+            os.kill(sender, signal.SIGKILL)
+            os.waitpid(sender, 0)
+
+
+if __name__ == "__main__":
+    main()
