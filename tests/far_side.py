@@ -19,6 +19,7 @@ FORBIDDEN_4, FORBIDDEN_6 = "10.9.0.3", "fd09::3"
 _MARKER_PORT = 7
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 3, 0x800, 0x86DD
 _OUTGOING = 4
+_SO_RCVBUFFORCE = 33
 
 
 def socket_inside(name: str, *kind: int) -> socket.socket:
@@ -43,6 +44,7 @@ class FarSide:
         self.far = far
         self._tap = socket_inside(far, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
         self._tap.bind((namespaces.PREFIX[4:-1] + "f", _ETH_P_ALL))
+        self._tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 26)  # so that nothing is missed
         self._tap.settimeout(30)
         self._marker = socket_inside(near, socket.AF_INET, socket.SOCK_DGRAM)
         self._markers = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -105,6 +107,12 @@ def check_allowed(place: Place, seen: str, spec: tuple[int, ...], function: Atte
 
 def _plain(address: str) -> str:
     return address.removeprefix("::ffff:")
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Connect to an address of no family, which socket.connect can't."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.connect(sock.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16) == 0
 
 
 def open_as(place: Place, uid: int, spec: tuple[int, ...], name: str = "") -> socket.socket:

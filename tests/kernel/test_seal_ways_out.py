@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import socket
-import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 
 import namespaces
 from far_side import WAYS, Way
-from sealed import FORBIDDEN_PORT, PORT, Place, check_way_out, sealed_place
+from sealed import FORBIDDEN_PORT, PORT, Place, check_way_out, disconnect, sealed_place
 
 TCP = (int(socket.SOCK_STREAM), 0)
 UDP = (int(socket.SOCK_DGRAM), 0)
@@ -46,12 +44,6 @@ def connect(sock: socket.socket, *addresses: tuple[str, int] | None) -> None:
                 sock.connect(address)
     assert addresses[-1] is not None
     sock.connect(addresses[-1])
-
-
-def disconnect(sock: socket.socket) -> None:
-    """Connect to an address of no family, which socket.connect can't."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.connect(sock.fileno(), struct.pack("=H14x", socket.AF_UNSPEC), 16) == 0
 
 
 def listen_then_dial(sock: socket.socket, address: tuple[str, int]) -> None:

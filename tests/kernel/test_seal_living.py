@@ -1,0 +1,212 @@
+"""Limits live: they change with the policy, outlive the broker, and can be taken back for good."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import namespaces
+from far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, socket_inside
+from inside import socket_cookie
+from nsbroker import SocketSpec
+from nsbroker.wire import OpenReply, OpenRequest
+from nsbrokerd.seal import Selection, bpf, live_sockets, revoke
+from nsbrokerd.seal.cgroup import own_cgroup
+from raw_client import connect_as
+from sealed import FREE, LIMITED, LIMITS, PORT, Place, open_as, sealed_place
+from shared import wait_until
+
+INET = int(socket.AF_INET)
+TCP = (INET, int(socket.SOCK_STREAM))
+UDP = (INET, int(socket.SOCK_DGRAM))
+ICMP = (INET, int(socket.SOCK_DGRAM), 1)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    if reason := namespaces.why_not():
+        pytest.skip(reason)
+    with sealed_place() as made:
+        yield made
+
+
+def send(sock: socket.socket, address: str) -> int:
+    """The number of the error, or 0."""
+    try:
+        sock.sendto(b"x", (address, PORT))
+    except OSError as error:
+        return error.errno or -1
+    return 0
+
+
+def check_limits(place: Place, sock: socket.socket) -> None:
+    """What is allowed arrives, and nothing else."""
+    place.wire.destinations()
+    assert (send(sock, ALLOWED_4), send(sock, FORBIDDEN_4)) == (0, errno.EPERM)
+    found = place.wire.destinations()
+    assert ALLOWED_4 in found
+    assert FORBIDDEN_4 not in found
+
+
+def test_reload_changes_the_limits_of_sockets_that_were_handed_out(place: Place) -> None:
+    with open_as(place, LIMITED, UDP) as sock:
+        check_limits(place, sock)
+        for change, allowed, forbidden in (
+            (lambda text: text.replace("10.9.0.2:", "10.9.0.3:"), errno.EPERM, 0),
+            (lambda text: text.replace('name = "limited"', 'name = "another"'), errno.EPERM, errno.EPERM),
+            (lambda text: text.replace("limit.", "# limit."), 0, 0),
+            (lambda text: text, 0, errno.EPERM),
+        ):
+            place.broker.configure(change(LIMITS))
+            place.broker.reload()
+            assert (send(sock, ALLOWED_4), send(sock, FORBIDDEN_4)) == (allowed, forbidden)
+
+
+def test_reload_that_fails_changes_nothing(place: Place) -> None:
+    with open_as(place, LIMITED, UDP) as sock:
+        place.broker.configure(LIMITS.replace('"tcp"', '"nosuchkind"').replace("10.9.0.2:", "10.9.0.3:"))
+        place.broker.reload()
+        check_limits(place, sock)
+
+
+def test_limits_hold_when_the_broker_is_no_more(place: Place) -> None:
+    """Killed, its control group removed, started again: at every moment. Its successor replaces programs and limits."""
+    with open_as(place, LIMITED, UDP) as sock, open_as(place, LIMITED, TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((NEAR_4, PORT))
+        listener.listen()
+        place.broker.kill()
+        check_limits(place, sock)
+        (own_cgroup() / f"{place.broker.seal_path.name}-seal").rmdir()
+        check_limits(place, sock)
+        place.broker.start()
+        check_limits(place, sock)
+        with socket_inside(place.wire.far, *TCP) as peer:
+            peer.connect((NEAR_4, PORT))
+            with listener.accept()[0] as accepted:
+                accepted.sendall(b"hello")
+                assert peer.recv(9) == b"hello"
+        place.broker.configure(LIMITS.replace("10.9.0.2:", "10.9.0.3:"))
+        place.broker.reload()
+        assert (send(sock, ALLOWED_4), send(sock, FORBIDDEN_4)) == (errno.EPERM, 0)
+        assert {one.cookie for one in live_sockets(place.broker.seal_path)} >= {
+            socket_cookie(sock), socket_cookie(listener)
+        }  # fmt: skip
+        assert [one.cookie for one in revoke(place.broker.seal_path, Selection(cookie=socket_cookie(sock)))]
+        assert (send(sock, ALLOWED_4), send(sock, FORBIDDEN_4)) == (errno.EPERM, errno.EPERM)
+
+
+def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
+    """And the broker is no more: nobody can say what was allowed."""
+    with open_as(place, LIMITED, UDP) as sock:
+        place.broker.kill()
+        shutil.rmtree(place.broker.seal_path)
+        (own_cgroup() / f"{place.broker.seal_path.name}-seal").rmdir()
+        # The kernel empties the arrays of programs a little later.
+        wait_until(lambda: send(sock, ALLOWED_4) == errno.EPERM)
+        assert send(sock, FORBIDDEN_4) == errno.EPERM
+
+
+def test_list_has_every_socket(place: Place, make_namespace: Callable[..., str]) -> None:
+    """Unbound ones too, of every namespace and kind; and none that has no limits."""
+    before = live_sockets(place.broker.seal_path)
+    assert before == []
+    other = make_namespace("other")
+    with (
+        open_as(place, LIMITED, TCP) as unbound,
+        open_as(place, LIMITED, UDP, other) as elsewhere,
+        open_as(place, LIMITED, (INET, socket.SOCK_RAW, 1)) as raw,
+        open_as(place, FREE, TCP),
+    ):
+        elsewhere.bind(("127.0.0.1", PORT))
+        found = {one.cookie: one for one in live_sockets(place.broker.seal_path)}
+        assert set(found) == {socket_cookie(sock) for sock in (unbound, elsewhere, raw)}
+        one = found[socket_cookie(elsewhere)]
+        assert (one.grant, one.uid, one.local, one.type) == ("limited", LIMITED, ("127.0.0.1", PORT), UDP[1])
+        assert found[socket_cookie(raw)].grant == "limited without ports"
+        assert one.netns != found[socket_cookie(unbound)].netns
+        assert abs(one.since_ns - os.stat(place.broker.audit_path).st_mtime_ns) < 60 * 10**9
+        [by_namespace] = live_sockets(place.broker.seal_path, Selection(netns=one.netns))
+        assert by_namespace == one
+    assert live_sockets(place.broker.seal_path) == []
+
+
+@pytest.mark.parametrize("selection", [Selection(grant="limited"), Selection(uid=LIMITED), None], ids=str)
+def test_revoked_connections_carry_nothing_any_more(place: Place, selection: Selection | None) -> None:
+    """In and out, of a listener, of what it accepted, and of a connected datagram socket; for good."""
+    with open_as(place, LIMITED, TCP) as listener, open_as(place, LIMITED, UDP) as datagrams:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((NEAR_4, PORT))
+        listener.listen()
+        datagrams.bind((NEAR_4, PORT))
+        with socket_inside(place.wire.far, *TCP) as peer, socket_inside(place.wire.far, *UDP) as sender:
+            sender.bind((ALLOWED_4, PORT))
+            peer.connect((NEAR_4, PORT))
+            accepted = listener.accept()[0]
+            datagrams.connect((ALLOWED_4, PORT))
+            sender.sendto(b"before", (NEAR_4, PORT))
+            assert datagrams.recv(9) == b"before"
+            wanted = selection or Selection(cookie=socket_cookie(listener))
+            stopped = revoke(place.broker.seal_path, wanted)
+            assert len(stopped) == (3 if selection else 2)
+            assert revoke(place.broker.seal_path, wanted) == []
+            if selection:
+                sender.sendto(b"after", (NEAR_4, PORT))
+                assert send_connected(datagrams) == errno.EPERM
+            place.wire.destinations()
+            accepted.send(b"x")
+            peer.send(b"y")
+            late = socket_inside(place.wire.far, *TCP)
+            late.setblocking(False)
+            late.connect_ex((NEAR_4, PORT))
+            assert place.wire.destinations().count(ALLOWED_4) == 0
+            for sock in (accepted, listener, *([datagrams] if selection else [])):
+                sock.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    sock.accept() if sock is listener else sock.recv(1)
+            assert all(one.is_revoked for one in live_sockets(place.broker.seal_path, wanted))
+            late.close()
+            accepted.close()
+
+
+def send_connected(sock: socket.socket) -> int:
+    try:
+        sock.send(b"x")
+    except OSError as error:
+        return error.errno or -1
+    return 0
+
+
+def memory_of(path: Path) -> int:
+    """What a map takes, as the kernel says."""
+    fd = bpf.open_pin(str(path))
+    try:
+        [line] = [
+            line for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines() if line.startswith("memlock")
+        ]
+        return int(line.split()[1])
+    finally:
+        os.close(fd)
+
+
+def test_ten_thousand_sockets_leave_nothing(place: Place) -> None:
+    """No entry, and no map that has grown."""
+
+    def measure() -> dict[str, int]:
+        return {path.name: memory_of(path) for path in place.broker.seal_path.iterdir()}
+
+    open_as(place, LIMITED, TCP).close()
+    before = measure()
+    request = OpenRequest(1, (SocketSpec(place.wire.near, *TCP),) * 250)
+    with connect_as(LIMITED, place.broker) as client:
+        for _ in range(40):
+            assert isinstance(client.ask(request), OpenReply)
+            client.close_fds()
+    assert live_sockets(place.broker.seal_path) == []
+    assert measure() == before
