@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     explain = _add(commands, "explain", "say what would happen to a request, and by which grant")
     explain.add_argument("--user", required=True, help="name or id of who asks")
     explain.add_argument("--bind", metavar="ADDRESS:PORT", help="where the broker shall bind it")
+    explain.add_argument("--connect", metavar="ADDRESS:PORT", help="where it wants to connect or send to")
     explain.add_argument("--option", action="append", default=[], help="like mark=0x10, bind_device=eth0, transparent")
     explain.add_argument("namespace", metavar="NS", help="name of a namespace, @host, or @own")
     explain.add_argument("kind", metavar="KIND", choices=KINDS, help=", ".join(KINDS))
@@ -67,6 +68,7 @@ def _explain(arguments: argparse.Namespace) -> int:
             arguments.kind,
             bind=arguments.bind,
             options=arguments.option,
+            connect=arguments.connect,
         )
     except (ConfigError, ExplainError) as error:
         print(error, file=sys.stderr)

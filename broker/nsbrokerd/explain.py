@@ -10,9 +10,9 @@ from pathlib import Path
 
 from nsbroker.wire import Address, Option, SocketSpec
 
-from .kinds import triples_of
+from .kinds import PORT_KINDS, triples_of
 from .load import load_config
-from .policy import Allow, OptionRule, Subject
+from .policy import AddressRule, Allow, Limit, OptionRule, Subject
 from .policy.options import IP_TRANSPARENT, IPPROTO_IP, SO_BINDTODEVICE, SO_MARK, SOL_SOCKET
 from .policy.rules import parse_host
 
@@ -22,9 +22,9 @@ class ExplainError(ValueError):
 
 
 def explain(
-    path: Path, user: str, namespace: str, kind: str, *, bind: str | None, options: Sequence[str]
+    path: Path, user: str, namespace: str, kind: str, *, bind: str | None, options: Sequence[str], connect: str | None
 ) -> tuple[bool, list[str]]:
-    """Decide about one socket, as the broker would; gives whether it is allowed, and lines to read.
+    """Decide about one socket, as the broker and the seal would; gives whether it is allowed, and lines to read.
 
     Raises:
         ConfigError: with every problem of the configuration.
@@ -32,8 +32,8 @@ def explain(
     """
     policy = load_config(path).policy
     subject = _subject(user)
-    address = None if bind is None else _address(bind)
-    family = int(socket.AF_INET6 if address is not None and len(address) == 4 else socket.AF_INET)
+    address, peer = (None if text is None else _address(text) for text in (bind, connect))
+    family = int(socket.AF_INET6 if 4 in (len(address or ()), len(peer or ())) else socket.AF_INET)
     triple = next((one for one in triples_of(kind) if one[0] == family), triples_of(kind)[0])
     spec = SocketSpec(namespace, *triple, bind=address, options=tuple(map(_option, options)))
     decision = policy.decide(subject, (namespace,), kind, spec)
@@ -44,7 +44,19 @@ def explain(
     if address is not None:
         by = "with the broker's rights" if decision.binds_as_root else "as the kernel allows to everybody there"
         lines.append(f"bound to {bind} {by}")
-    return True, lines
+    limit = decision.grant.limit or Limit()
+    lines.append(f"by itself it connects to {_texts(limit.connect)}, and binds {_texts(limit.bind)}")
+    if peer is None:
+        return True, lines
+    is_allowed = limit.allows_connect(str(peer[0]), int(peer[1]) if kind in PORT_KINDS else 0)
+    lines.append(f"connecting to {connect} is {'allowed' if is_allowed else 'denied by the seal'}")
+    return is_allowed, lines
+
+
+def _texts(rules: Sequence[AddressRule] | None) -> str:
+    if rules is None:
+        return "anywhere"
+    return ", ".join(rule.text for rule in rules) or "nowhere"
 
 
 def _subject(user: str) -> Subject:
