@@ -112,7 +112,7 @@ class Gate:
         """
         # Not /proc/self: that is the main thread's.
         self.home_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._verify = self._verify_by_id if _namespace_id(self.home_fd) is not None else _verify_by_descriptor
+        self._verify = self._verify_by_id if namespace_id(self.home_fd) is not None else _verify_by_descriptor
 
     def call_inside(self, namespace_fd: int, make: Callable[[], T]) -> T:
         """Call `make` in the namespace, and come back. No await may be in it.
@@ -146,8 +146,13 @@ class Gate:
         return int.from_bytes(cookie, byteorder)
 
     def _verify_by_id(self, namespace_fd: int, _sock: socket.SocketType, cookie: bytes) -> None:
-        if _namespace_id(namespace_fd) != cookie:
+        if namespace_id(namespace_fd) != cookie:
             raise WrongNamespaceError(f"a socket has the namespace cookie {cookie.hex()}, not the one that was entered")
+
+
+def namespace_cookie(sock: socket.SocketType) -> int:
+    """Give the number of the namespace that a socket is in, SO_NETNS_COOKIE, which is never used again."""
+    return int.from_bytes(sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES), byteorder)
 
 
 def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: bytes) -> None:
@@ -160,7 +165,7 @@ def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: b
         os.close(found_fd)
 
 
-def _namespace_id(namespace_fd: int) -> bytes | None:
+def namespace_id(namespace_fd: int) -> bytes | None:
     """Give the namespace's id, which its sockets have as SO_NETNS_COOKIE; None where the kernel can't tell."""
     try:
         return fcntl.ioctl(namespace_fd, _NS_GET_ID, bytes(_COOKIE_BYTES))
