@@ -43,16 +43,18 @@ def test_an_empty_file_grants_nothing_and_has_the_defaults() -> None:
     assert config.limits == Limits()
     assert (config.socket_path, config.socket_gid) == ("/run/nsbroker/nsbroker.sock", 990)
     assert config.audit_path is None
+    assert config.seal_path == "/sys/fs/bpf/nsbrokerd"
 
 
 def test_every_setting_is_read() -> None:
     config = parse(
-        '[broker]\nsocket = "/run/x.sock"\nsocket_group = "web"\n'
+        '[broker]\nsocket = "/run/x.sock"\nsocket_group = "web"\nseal = "/sys/fs/bpf/x"\n'
         "[limits]\nclients = 7\nclients_per_user = 3\nrequests_per_second = 11\npacket_bytes = 1024\n"
         'reply_timeout_s = 2\n[audit]\npath = "/var/log/audit"\n[log]\nlevel = "debug"\n'
     )
     assert config.limits == Limits(7, 3, 11, 1024, 2)
     assert (config.socket_path, config.socket_gid) == ("/run/x.sock", 50)
+    assert config.seal_path == "/sys/fs/bpf/x"
     assert (config.audit_path, config.log_level) == ("/var/log/audit", "debug")
 
 

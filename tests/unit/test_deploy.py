@@ -51,7 +51,7 @@ def test_what_the_example_shows_as_default_is_the_default() -> None:
     default, written = parse(settings_only), parse(written_out)
     assert written.audit_path == "/var/log/nsbroker/audit.json"
     assert default.audit_path is None
-    for field in ("socket_path", "socket_gid", "limits", "log_level"):
+    for field in ("socket_path", "socket_gid", "seal_path", "limits", "log_level"):
         assert getattr(written, field) == getattr(default, field)
 
 
