@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from namespaces import PREFIX
+from nsbrokerd.seal.cgroup import remove_group
 from users import NOBODY
 
 EVERYTHING = f"""
@@ -143,12 +144,14 @@ class BrokerProcess:
             self._notify.close()
 
     def close(self) -> None:
-        """Stop it and remove its directory."""
+        """Stop it and remove its directories, the pins and the control group of its sealed sockets among them."""
         try:
             self.stop()
         finally:
             shutil.rmtree(self.directory)
             shutil.rmtree(self.seal_path, ignore_errors=True)
+            with suppress(OSError):
+                remove_group(f"{self.seal_path.name}-seal")
 
     def log(self) -> str:
         """All that it said on standard error."""

@@ -53,7 +53,7 @@ def find_namespaces(gate: Gate, cookies: Collection[int]) -> Iterator[tuple[int,
         if not missing:
             return
         try:
-            cookie = _cookie(gate, fd)
+            cookie = cookie_of(gate, fd)
         except NamespaceNotFoundError:  # an entry that is not mounted
             continue
         if cookie in missing:
@@ -61,7 +61,12 @@ def find_namespaces(gate: Gate, cookies: Collection[int]) -> Iterator[tuple[int,
             yield cookie, name, fd
 
 
-def _cookie(gate: Gate, fd: int) -> int:
+def cookie_of(gate: Gate, fd: int) -> int:
+    """Give the number of a namespace, which its sockets have as SO_NETNS_COOKIE.
+
+    Raises:
+        NamespaceNotFoundError: the descriptor is no network namespace.
+    """
     number = namespace_id(fd)
     if number is not None:
         return int.from_bytes(number, byteorder)

@@ -1,7 +1,16 @@
 """What the files of /etc/nsbroker mean: settings and policy, checked as a whole."""
 
 from .grants import Host
-from .parse import DEFAULT_CONFIG_PATH, Config, ConfigError, Limits, parse_config
+from .parse import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH, Config, ConfigError, Limits, parse_config
 from .table import Problem
 
-__all__ = ["DEFAULT_CONFIG_PATH", "Config", "ConfigError", "Host", "Limits", "Problem", "parse_config"]
+__all__ = [
+    "DEFAULT_CONFIG_PATH",
+    "DEFAULT_SEAL_PATH",
+    "Config",
+    "ConfigError",
+    "Host",
+    "Limits",
+    "Problem",
+    "parse_config",
+]

@@ -15,6 +15,7 @@ from .grants import Host, read_grants, refuse_double_names
 from .table import Problem, Table
 
 DEFAULT_CONFIG_PATH = "/etc/nsbroker/nsbrokerd.toml"
+DEFAULT_SEAL_PATH = "/sys/fs/bpf/nsbrokerd"
 MAX_PACKET_BYTES = 65536
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -52,7 +53,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     audit_path: str | None = None
     log_level: str = "info"
-    seal_path: str = "/sys/fs/bpf/nsbrokerd"
+    seal_path: str = DEFAULT_SEAL_PATH
 
 
 def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], host: Host) -> Config:
@@ -91,7 +92,7 @@ def _read_settings(main: Table, host: Host) -> dict[str, Any]:
         "limits": _read_limits(limits),
         "audit_path": _take_path(audit, "path", "") or None,
         "log_level": log.take("level", str, "info"),
-        "seal_path": _take_path(broker, "seal", "/sys/fs/bpf/nsbrokerd"),
+        "seal_path": _take_path(broker, "seal", DEFAULT_SEAL_PATH),
     }
     if settings["log_level"] not in LOG_LEVELS:
         log.complain("level", f"must be one of {', '.join(LOG_LEVELS)}, not {settings['log_level']!r}")

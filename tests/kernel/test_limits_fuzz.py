@@ -1,0 +1,251 @@
+"""The kernel decides about each address as the policy's own functions do: random rules, random addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import socket
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from broker_process import BrokerProcess
+from limited import error_of
+from namespaces import PREFIX, ip
+from nsbroker import SocketSpec
+from nsbroker.wire import OpenReply, OpenRequest
+from nsbrokerd.load import load_config
+from nsbrokerd.policy import AddressRule, Grant, Limit
+from nsbrokerd.policy.limit import MAX_RULES
+from raw_client import connect_as
+
+FIRST_USER = 30000
+GRANTS, LONG_GRANTS = 24, 250
+PAIRS_FOR_GRANT = 500
+UDPLITE = 136
+
+V4_PLACES = ("10.0.0.0", "10.1.2.3", "127.0.0.0", "127.0.0.1", "192.0.2.0", "0.0.0.0", "255.255.255.255", "224.0.0.1")
+V6_PLACES = ("::", "::1", "fd00::", "fd00::1", "2001:db8::", "fe80::1", "ff02::1", "::10.0.0.1", "64:ff9b::10.0.0.1")
+PORTS = (0, 1, 22, 53, 80, 443, 1023, 1024, 8000, 8999, 65534, 65535)
+
+
+class Chance:
+    """Random rules and addresses that lie at the edges of rules more often than not."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def rules(self) -> list[str] | None:
+        pick = self.random.random()
+        if pick < 0.1:
+            return None
+        count = self.random.choice((0, 1, 1, 2, 3, 5, MAX_RULES - 4))
+        return [f"{self._hosts()}:{self._ports()}" for _ in range(count)]
+
+    def _hosts(self) -> str:
+        pick = self.random.random()
+        if pick < 0.15:
+            return "*"
+        version = 4 if pick < 0.6 else 6
+        length = self.random.randint(0, 32 if version == 4 else 128)
+        network = ipaddress.ip_network((self._place(version), length), strict=False)
+        if network.version == 6:
+            return f"[{network}]" if not network.network_address.ipv4_mapped else "[::]"
+        return str(network)
+
+    def _place(self, version: int) -> str:
+        if self.random.random() < 0.7:
+            return self.random.choice(V4_PLACES if version == 4 else V6_PLACES)
+        if version == 4:
+            return str(ipaddress.IPv4Address(self.random.getrandbits(32)))
+        return str(ipaddress.IPv6Address(self.random.getrandbits(128)))
+
+    def _ports(self) -> str:
+        pick = self.random.random()
+        if pick < 0.3:
+            return "*"
+        first, last = sorted((self._port(), self._port()))
+        return str(first) if pick < 0.6 else f"{first}-{last}"
+
+    def _port(self) -> int:
+        return self.random.choice(PORTS) if self.random.random() < 0.7 else self.random.randint(0, 65535)
+
+    def address(self, rules: tuple[AddressRule, ...], version: int) -> tuple[str, int]:
+        """An address for a socket of this family; an IPv6 one may be v4-mapped."""
+        rule = self.random.choice(rules) if rules and self.random.random() < 0.7 else None
+        port = (
+            self._port()
+            if rule is None
+            else self.random.choice(
+                (rule.first_port, rule.last_port, max(0, rule.first_port - 1), min(65535, rule.last_port + 1))
+            )
+        )
+        if rule is not None and rule.network is not None and (rule.network.version == 4 or version == 6):
+            host = self._near(rule.network)
+        else:
+            mapped = version == 6 and self.random.random() < 0.4
+            host = ipaddress.ip_address(self._place(4 if mapped else version))
+        return f"::ffff:{host}" if host.version < version else str(host), port
+
+    def _near(
+        self, network: ipaddress.IPv4Network | ipaddress.IPv6Network
+    ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        """An address at an edge of the network, on either side, or within."""
+        first, last = int(network.network_address), int(network.broadcast_address)
+        number = self.random.choice((first, last, first - 1, last + 1, self.random.randint(first, last)))
+        return type(network.network_address)(min(max(number, 0), 2**network.max_prefixlen - 1))
+
+
+class Ask(NamedTuple):
+    """One way of asking the kernel: a socket, what is called, and what the policy says to it."""
+
+    family: int
+    type: int
+    protocol: int
+    call: str
+    decision: str
+
+
+INET, INET6, STREAM, DGRAM = (int(n) for n in (socket.AF_INET, socket.AF_INET6, socket.SOCK_STREAM, socket.SOCK_DGRAM))
+HOOKED = [
+    Ask(family, kind, 0, call, decision)
+    for family in (INET, INET6)
+    for kind, call, decision in (
+        (STREAM, "connect", "allows_connect"),
+        (DGRAM, "connect", "allows_connect"),
+        (DGRAM, "sendto", "allows_connect"),
+        (STREAM, "bind", "allows_bind"),
+        (DGRAM, "bind", "allows_bind"),
+    )
+] + [Ask(family, DGRAM, UDPLITE, "bind", "allows_bind") for family in (INET, INET6)]
+
+
+def policy(chance: Chance, count: int, kinds: str, *, with_bind: bool) -> str:
+    """Each grant for one user; those that limit nothing have a limit that allows everything."""
+    text = ""
+    for number in range(count):
+        limits = {"connect": chance.rules(), "bind": chance.rules() if with_bind else None}
+        if all(rules is None for rules in limits.values()):
+            limits["connect"] = ["*:*"]
+        entries = ", ".join(f"{key} = {rules!r}" for key, rules in limits.items() if rules is not None)
+        text += (
+            f'[[grant]]\nname = "{number}"\nusers = [{FIRST_USER + number}]\nnamespaces = ["{PREFIX}*"]\n'
+            f"sockets = {kinds}\nlimit = {{ {entries} }}\n"
+        )
+    return text
+
+
+def opened(broker: BrokerProcess, name: str, asks: list[Ask]) -> Iterator[tuple[Limit, list[socket.socket]]]:
+    """For each grant its limit as the broker reads it, and a socket for each way of asking."""
+    grants: tuple[Grant, ...] = load_config(broker.config_path).policy.grants
+    for number, grant in enumerate(grants):
+        assert grant.limit is not None
+        with connect_as(FIRST_USER + number, broker) as client:
+            specs = tuple(SocketSpec(name, *ask[:3]) for ask in asks)
+            assert isinstance(client.ask(OpenRequest(1, specs)), OpenReply)
+            sockets = [socket.socket(fileno=fd) for fd in client.fds]
+            client.fds.clear()
+        try:
+            yield grant.limit, sockets
+        finally:
+            for sock in sockets:
+                sock.close()
+
+
+@pytest.fixture
+def chance(long: bool) -> Chance:
+    """The same every time, so that a failure is about the change at hand; the long run looks for new ones."""
+    seed = random.SystemRandom().getrandbits(32) if long else 5
+    print("seed", seed)
+    return Chance(seed)
+
+
+def test_kernel_decides_as_the_policy_does(
+    start_broker: Callable[..., BrokerProcess],
+    make_namespace: Callable[..., str],
+    chance: Chance,
+    long: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the kernel has hooks: TCP and UDP, to connect, send and bind. Denied is EPERM, and nothing else is."""
+    broker = start_broker(policy(chance, LONG_GRANTS if long else GRANTS, '["tcp", "udp", "udplite"]', with_bind=True))
+    counts = {True: 0, False: 0}
+    for limit, sockets in opened(broker, make_namespace(), HOOKED):
+        for number in range(PAIRS_FOR_GRANT):
+            index = number % len(HOOKED)
+            ask = HOOKED[index]
+            rules = (limit.connect if ask.decision == "allows_connect" else limit.bind) or ()
+            host, port = chance.address(rules, 6 if ask.family == INET6 else 4)
+            if ask.call == "sendto":
+                port = port or 1  # the kernel itself refuses port 0, before it asks
+            error = call(sockets[index], ask, host, port)
+            is_allowed = getattr(limit, ask.decision)(host, port)
+            assert (error != "EPERM") is is_allowed, (ask, host, port, error, [rule.text for rule in rules])
+            counts[is_allowed] += 1
+    with capsys.disabled():
+        print(f"\nlimits: {counts[True]} addresses allowed, {counts[False]} denied, by kernel and policy alike")
+    assert min(counts.values()) > sum(counts.values()) // 10
+
+
+def call(sock: socket.socket, ask: Ask, host: str, port: int) -> str | None:
+    if ask.call == "sendto":
+        return error_of(sock.sendto, b"x", (host, port))
+    error = error_of(getattr(sock, ask.call), (host, port))
+    if error is None and ask.type == STREAM and ask.call == "connect":
+        sock.shutdown(socket.SHUT_RDWR)  # it met itself
+    return error
+
+
+WATCHED = [
+    Ask(family, kind, protocol, "sendto", "allows_connect")
+    for family, kind, protocol in (
+        (INET, int(socket.SOCK_RAW), 1),
+        (INET6, int(socket.SOCK_RAW), 58),
+        (INET, DGRAM, 1),
+        (INET6, DGRAM, 58),
+        (INET, DGRAM, UDPLITE),
+        (INET6, DGRAM, UDPLITE),
+    )
+]
+_ECHO = {1: b"\x08\0\0\0\0\0\0\0", 58: b"\x80\0\0\0\0\0\0\0", UDPLITE: b"x"}
+
+
+def test_kernel_lets_packets_out_as_the_policy_does(
+    start_broker: Callable[..., BrokerProcess],
+    make_namespace: Callable[..., str],
+    chance: Chance,
+    long: bool,
+) -> None:
+    """Where it has none, and packets are looked at: what is denied fails, and what fails otherwise is not EPERM."""
+    name = make_namespace()
+    ip("-n", name, "link", "add", "d0", "type", "dummy")
+    ip("-n", name, "address", "add", "198.51.100.1/24", "dev", "d0")
+    ip("-n", name, "address", "add", "2001:db8:1::1/64", "dev", "d0", "nodad")
+    ip("-n", name, "link", "set", "d0", "up")
+    ip("-n", name, "route", "add", "default", "dev", "d0")
+    ip("-n", name, "-6", "route", "add", "default", "dev", "d0")
+    ip("netns", "exec", name, "sysctl", "-qw", "net.ipv4.ping_group_range=0 4294967294")
+    kinds = '["raw:icmp", "raw:icmpv6", "icmp", "udplite"]'
+    broker = start_broker(policy(chance, LONG_GRANTS if long else GRANTS, kinds, with_bind=False))
+    sent = denied = 0
+    for limit, sockets in opened(broker, name, WATCHED):
+        for sock in sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        for number in range(PAIRS_FOR_GRANT // 5):
+            ask = WATCHED[number % len(WATCHED)]
+            version = 6 if ask.family == INET6 else 4
+            host, port = chance.address(limit.connect or (), version)
+            address = ipaddress.ip_address(host)
+            if address.is_unspecified or (address.version == 6 and address.ipv4_mapped):
+                continue  # the kernel puts another address in its place, or refuses it
+            port = (port or 1) if ask.protocol == UDPLITE else 0
+            error = error_of(sockets[number % len(WATCHED)].sendto, _ECHO[ask.protocol], (host, port))
+            if limit.allows_connect(host, port):
+                assert error != "EPERM", (ask, host, port, limit)
+                sent += error is None
+            else:
+                assert error is not None, (ask, host, port, limit)
+                denied += error == "EPERM"
+    assert sent > GRANTS
+    assert denied > GRANTS
