@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import socket
@@ -85,6 +86,12 @@ def can_connect(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
     error = error_of(sock.connect, (host, port))
     assert error in ("ECONNREFUSED", "EPERM"), error
     return error != "EPERM"
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Undo the connection, so that the socket can be connected anew."""
+    unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
+    assert ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified)) == 0
 
 
 def plain_socket(namespace: str, kind: int, port: int = 0, host: str = LOOPBACK) -> socket.socket:

@@ -17,6 +17,9 @@ from .seal import why_unavailable
 class ThisHost:
     """Users and groups as the host's name service has them; what the kernel can enforce."""
 
+    def __init__(self, *, can_seal: bool = False) -> None:
+        self._can_seal = can_seal
+
     def uid(self, name: str) -> int | None:
         """Give the id of a user, or None."""
         try:
@@ -33,15 +36,19 @@ class ThisHost:
 
     def why_no_seal(self) -> str | None:
         """Say why limits can't be enforced here, or None."""
-        return why_unavailable()
+        return None if self._can_seal else why_unavailable()
 
     def name_servers(self, namespaces: NamespaceRule) -> list[str]:
         """List the addresses that look up names in these namespaces, as the files say now."""
         return name_servers(namespaces.covers)
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, can_seal: bool = False) -> Config:
     """Load the file and the *.toml of the directory grants.d beside it, in order of their names.
+
+    Args:
+        path: of the main file.
+        can_seal: it is known that limits can be enforced here; to try it takes some hundred milliseconds.
 
     Raises:
         ConfigError: with every problem: also a file that can't be read, or that others than root can write.
@@ -54,7 +61,7 @@ def load_config(path: Path) -> Config:
         _refuse_foreign_writers(directory, problems)
     grants = [(str(file), _read(file, problems)) for file in files]
     try:
-        config = parse_config(main, grants, ThisHost())
+        config = parse_config(main, grants, ThisHost(can_seal=can_seal))
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

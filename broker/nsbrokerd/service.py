@@ -107,7 +107,7 @@ class Service:
         self._manager.reloading()
         file, key = str(self._config_path), ""
         try:
-            config = load_config(self._config_path)
+            config = load_config(self._config_path, can_seal=self._opener.seal is not None)
             file, key = str(config.audit_path), "audit.path"
             self._audit.reopen(config.audit_path)
             file, key = str(self._config_path), "limit"

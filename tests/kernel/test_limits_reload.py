@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from broker_process import BrokerProcess
-from limited import USER, can_connect, can_send, error_of, grant, open_limited, plain_socket
+from limited import USER, can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
 from shared import Counters, wait_until
 from users import NOBODY, as_nobody, start_as_user
 
@@ -110,7 +110,7 @@ def test_whoever_holds_the_socket_is_held_to_the_new_limits(start_broker: START,
 
 def _talk_and_move(tcp: socket.socket) -> str | None:
     tcp.sendall(b"still here")
-    tcp.shutdown(socket.SHUT_RDWR)
+    disconnect(tcp)
     return error_of(tcp.connect, ("127.0.0.1", 5000))
 
 

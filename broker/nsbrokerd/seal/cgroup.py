@@ -6,10 +6,13 @@ cgroup-v2.rst, "Threads".
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
+import time
 from pathlib import Path
+
+_LEAVE_S = 1
+_LOOK_AGAIN_S = 0.001
 
 
 def own_cgroup() -> Path:
@@ -68,8 +71,20 @@ class SealedGroup:
 def remove_group(name: str) -> None:
     """Remove a child of the own control group, if it is there; its sockets stay sealed.
 
+    A thread that has just ended, or was killed, is in it for a moment more.
+
     Raises:
         OSError: a thread is in it.
     """
-    with contextlib.suppress(FileNotFoundError):
-        (own_cgroup() / name).rmdir()
+    path, deadline = own_cgroup() / name, time.monotonic() + _LEAVE_S
+    while True:
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(_LOOK_AGAIN_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,23 @@ def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[Live
     except FileNotFoundError:
         return []
     try:
-        types = KernelTypes()
-        offsets = types.offsets("sock_common", tuple(COMMON_FIELDS)) | types.offsets("sock", tuple(OWN_FIELDS))
+        offsets, target = _look_up_types()
         code = write_iterator(offsets, selection, revokes=revokes)
-        program_fd = bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, types.function(_TARGET))
+        program_fd = bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, target)
         try:
             return _read(maps, program_fd)
         finally:
             os.close(program_fd)
     finally:
         maps.close()
+
+
+@cache
+def _look_up_types() -> tuple[dict[str, int], int]:
+    """Find where this kernel's sockets have their fields, and what the program is for. It takes a while."""
+    types = KernelTypes()
+    offsets = types.offsets("sock_common", tuple(COMMON_FIELDS)) | types.offsets("sock", tuple(OWN_FIELDS))
+    return offsets, types.function(_TARGET)
 
 
 def _read(maps: SealMaps, program_fd: int) -> list[LiveSocket]:
