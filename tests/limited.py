@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker_process import START_S, BrokerProcess
-from inside import call_inside
+from far_side import socket_inside
 from namespaces import PREFIX
 from nsbroker import SocketSpec
 from nsbroker.wire import Address, OpenReply, OpenRequest
@@ -21,6 +21,8 @@ from raw_client import connect_as
 
 USER, OTHER_USER = 12345, 12346
 LOOPBACK = "127.0.0.1"
+
+_libc = ctypes.CDLL(None)
 
 
 def grant(
@@ -91,23 +93,16 @@ def can_connect(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
 def disconnect(sock: socket.socket) -> None:
     """Undo the connection, so that the socket can be connected anew."""
     unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
-    assert ctypes.CDLL(None).connect(sock.fileno(), unspecified, len(unspecified)) == 0
+    assert _libc.connect(sock.fileno(), unspecified, len(unspecified)) == 0
 
 
-def plain_socket(namespace: str, kind: int, port: int = 0, host: str = LOOPBACK) -> socket.socket:
-    """A socket of the namespace that nobody limits, bound to the port; a TCP one listens."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        call_inside(namespace, _make_and_send, theirs, kind, host, port)
-        return _never_waiting_long(socket.socket(fileno=socket.recv_fds(ours, 1, 1)[1][0]))
-
-
-def _make_and_send(theirs: socket.socket, kind: int, host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as sock:
-        sock.bind((host, port))
-        if kind == socket.SOCK_STREAM:
-            sock.listen()
-        socket.send_fds(theirs, [b"x"], [sock.fileno()])
+def plain_socket(namespace: str, kind: int, port: int) -> socket.socket:
+    """A socket of the namespace that nobody limits, bound to the port of the loopback; a TCP one listens."""
+    sock = _never_waiting_long(socket_inside(namespace, int(socket.AF_INET), int(kind)))
+    sock.bind((LOOPBACK, port))
+    if kind == socket.SOCK_STREAM:
+        sock.listen()
+    return sock
 
 
 def command(broker: BrokerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -48,7 +48,7 @@ def explain(
     lines.append(f"by itself it connects to {_texts(limit.connect)}, and binds {_texts(limit.bind)}")
     if peer is None:
         return True, lines
-    is_allowed = limit.allows_connect(str(peer[0]), int(peer[1]) if kind in PORT_KINDS else 0)
+    is_allowed = limit.allows_connect(str(peer[0]), int(peer[1]) if kind in PORT_KINDS else None)
     lines.append(f"connecting to {connect} is {'allowed' if is_allowed else 'denied by the seal'}")
     return is_allowed, lines
 

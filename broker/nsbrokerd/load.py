@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import stat
+from functools import cache
 from pathlib import Path
 
 from .config import Config, ConfigError, Problem, parse_config
@@ -18,7 +19,8 @@ class ThisHost:
     """Users and groups as the host's name service has them; what the kernel can enforce."""
 
     def __init__(self, *, can_seal: bool = False) -> None:
-        self._can_seal = can_seal
+        # Asked once, however many grants have limits.
+        self._why_no_seal = cache(lambda: None if can_seal else why_unavailable())
 
     def uid(self, name: str) -> int | None:
         """Give the id of a user, or None."""
@@ -36,7 +38,7 @@ class ThisHost:
 
     def why_no_seal(self) -> str | None:
         """Say why limits can't be enforced here, or None."""
-        return None if self._can_seal else why_unavailable()
+        return self._why_no_seal()
 
     def name_servers(self, namespaces: NamespaceRule) -> list[str]:
         """List the addresses that look up names in these namespaces, as the files say now."""

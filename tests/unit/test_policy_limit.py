@@ -51,6 +51,13 @@ def test_connecting_and_binding_go_by_network_and_port(rule: str, host: str, por
     assert limit.allows_bind(host, port) is limit.lists_bind(host, port) is allowed
 
 
+def test_what_has_no_port_needs_a_rule_for_all_ports() -> None:
+    assert Limit(rules("10.0.0.0/8:*")).allows_connect("10.0.0.1", None)
+    assert Limit(rules("10.0.0.0/8:0-65535")).allows_connect("10.0.0.1", None)
+    assert not Limit(rules("10.0.0.0/8:0", "10.0.0.0/8:1-65535")).allows_connect("10.0.0.1", None)
+    assert not Limit(rules("10.0.0.0/8:*")).allows_connect("11.0.0.1", None)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
 def test_unspecified_destination_is_covered_by_a_star_alone(host: str) -> None:
     """The kernel goes to a loopback address instead, for "::" maybe to one of IPv4."""

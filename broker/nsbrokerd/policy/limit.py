@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..kinds import PORT_KINDS
-from .rules import AddressRule, parse_host
+from .rules import ALL_PORTS, AddressRule, parse_host
 
 MAX_RULES = 64
 """For each direction of a grant: the kernel's programs look at one after the other, and their room is fixed."""
@@ -19,23 +19,27 @@ class Limit:
     """The walls of a grant. None is anywhere; no rule at all is nowhere.
 
     Addresses are numeric; a v4-mapped IPv6 one is the IPv4 address that it stands for. "*" is every address of both
-    families. The port is 0 for kinds that have none: a rule for them says "ADDRESS:*".
+    families.
     """
 
     connect: tuple[AddressRule, ...] | None = None
     bind: tuple[AddressRule, ...] | None = None
 
-    def allows_connect(self, host: str, port: int) -> bool:
-        """Tell whether the socket may connect or send to this address.
+    def allows_connect(self, host: str, port: int | None) -> bool:
+        """Tell whether the socket may connect or send to this address; the port is None for kinds that have none.
 
+        For them a rule counts that is for all ports, like "10.0.0.0/8:*": what a raw socket sends can have any.
         No network covers the unspecified address, 0.0.0.0 or "::", only "*" does: as a destination the kernel takes
         it for a loopback address, for "::" also one of IPv4.
         """
         if self.connect is None:
             return True
+        rules = self.connect
         if parse_host(host).is_unspecified:
-            return any(rule.network is None and rule.covers(host, port) for rule in self.connect)
-        return _is_covered(self.connect, host, port)
+            rules = tuple(rule for rule in rules if rule.network is None)
+        if port is None:
+            rules = tuple(rule for rule in rules if (rule.first_port, rule.last_port) == ALL_PORTS)
+        return _is_covered(rules, host, port or 0)
 
     def allows_bind(self, host: str, port: int) -> bool:
         """Tell whether the socket may be bound to this address.

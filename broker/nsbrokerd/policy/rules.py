@@ -9,6 +9,8 @@ from functools import lru_cache
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+ALL_PORTS = (0, 65535)
+
 
 @lru_cache(maxsize=4096)
 def parse_host(host: str) -> IPAddress:
@@ -55,7 +57,7 @@ class AddressRule:
 
 def _parse_ports(text: str) -> tuple[int, int]:
     if text == "*":
-        return 0, 65535
+        return ALL_PORTS
     first, dash, last = text.partition("-")
     for number in (first, last) if dash else (first,):
         if not (number.isascii() and number.isdigit() and int(number) <= 65535):
