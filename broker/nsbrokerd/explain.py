@@ -30,7 +30,7 @@ def explain(
         ConfigError: with every problem of the configuration.
         ExplainError: no such user, or no such address or option.
     """
-    policy = load_config(path).policy
+    policy = load_config(path, can_seal=os.geteuid() != 0).policy
     subject = _subject(user)
     address, peer = (None if text is None else _address(text) for text in (bind, connect))
     family = int(socket.AF_INET6 if 4 in (len(address or ()), len(peer or ())) else socket.AF_INET)

@@ -50,7 +50,7 @@ def load_config(path: Path, *, can_seal: bool = False) -> Config:
 
     Args:
         path: of the main file.
-        can_seal: it is known that limits can be enforced here; to try it takes some hundred milliseconds.
+        can_seal: take it for granted that limits can be enforced here; to try it takes some hundred milliseconds.
 
     Raises:
         ConfigError: with every problem: also a file that can't be read, or that others than root can write.
