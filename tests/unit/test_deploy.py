@@ -58,8 +58,11 @@ def test_what_the_example_shows_as_default_is_the_default() -> None:
 def test_example_with_every_comment_written_out_is_valid() -> None:
     """Also the grant at its end, and the groups."""
     text = EXAMPLE.read_text()
-    text = re.sub(r"^# (\[\[grant|\w+ = (?:\"|\[))", r"\1", text, flags=re.MULTILINE)
-    assert [grant.name for grant in parse(text).policy.grants] == ["tenant web servers", "monitoring"]
+    text = re.sub(r"^# (\[\[grant|\w+ = (?:\"|\[|\{))", r"\1", text, flags=re.MULTILINE)
+    first, second = parse(text).policy.grants
+    assert (first.name, second.name) == ("tenant web servers", "monitoring")
+    assert first.limit is not None
+    assert second.limit is None
 
 
 HARMFUL = {
