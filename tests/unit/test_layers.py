@@ -23,12 +23,18 @@ PURE = (
     "nsbrokerd.config",
     "nsbrokerd.session",
     "nsbrokerd.kinds",
+    *(
+        f"nsbrokerd.seal.{name}"
+        for name in ("assembly", "btf", "fragments", "iterator", "layout", "options", "packets")
+    ),
+    "nsbrokerd.seal.programs",
 )
 """Values in, values out: no clock, no file, no socket."""
 
 PURE_IMPORTS = frozenset({
     "__future__", "collections", "collections.abc", "dataclasses", "enum", "errno", "fnmatch", "functools", "ipaddress",
-    "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string", "struct", "tomllib", "typing",
+    "hashlib", "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string", "struct", "sys", "tomllib",
+    "typing",
 })  # fmt: skip
 PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})
