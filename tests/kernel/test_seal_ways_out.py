@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import namespaces
-from far_side import WAYS, Way
+from far_side import ALLOWED_4, ALLOWED_6, FORBIDDEN_4, FORBIDDEN_6, WAYS, Way
 from sealed import FORBIDDEN_PORT, PORT, Place, check_way_out, disconnect, sealed_place
 
 TCP = (int(socket.SOCK_STREAM), 0)
@@ -63,6 +65,46 @@ def send_message(sock: socket.socket, connected: tuple[str, int], address: tuple
     sock.sendmsg([b"x"], [], 0, address)
 
 
+def send_many(sock: socket.socket, connected: tuple[str, int], *address: Any) -> None:
+    """By sendmmsg, with the address written by hand."""
+    sock.connect(connected)
+    name = ctypes.create_string_buffer(raw_address(*address))
+    data = ctypes.create_string_buffer(b"x")
+    vector = ctypes.create_string_buffer(struct.pack("=QQ", ctypes.addressof(data), 1))
+    header = struct.pack("=QIIQQQQIIII", ctypes.addressof(name), 28, 0, ctypes.addressof(vector), 1, 0, 0, 0, 0, 0, 0)
+    check(ctypes.CDLL(None, use_errno=True).sendmmsg(sock.fileno(), ctypes.create_string_buffer(header), 1, 0))
+
+
+def raw_address(family: int, host: str, port: int) -> bytes:
+    """Like a sockaddr_in or sockaddr_in6, with any number as its family."""
+    if ":" in host:
+        return struct.pack("=H2sI16sI", family, struct.pack("!H", port), 0, socket.inet_pton(socket.AF_INET6, host), 0)
+    return struct.pack("=H2s4s20x", family, struct.pack("!H", port), socket.inet_aton(host))
+
+
+def check(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def send_raw(sock: socket.socket, *address: Any) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.sendto(sock.fileno(), b"x", 1, 0, raw_address(*address), 28))
+
+
+def connect_raw(sock: socket.socket, *address: Any) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.connect(sock.fileno(), raw_address(*address), 28))
+    sock.send(b"x")
+
+
+def become_ipv4(sock: socket.socket, allowed: str, forbidden: str) -> None:
+    """Turn a socket for IPv6 into one for IPv4, by IPV6_ADDRFORM."""
+    sock.connect((f"::ffff:{allowed}", PORT))
+    sock.setsockopt(socket.IPPROTO_IPV6, 1, int(socket.AF_INET))
+    send_raw(sock, int(socket.AF_INET), forbidden, PORT)
+
+
 def fast_open(sock: socket.socket, address: tuple[str, int]) -> None:
     sock.sendto(b"x", MSG_FASTOPEN, address)
 
@@ -83,7 +125,7 @@ def test_tcp_connects_to_no_other_port(place: Place, way: Way) -> None:
     check_way_out(place, way.allowed, (way.family, *TCP), connect, (way.allowed, FORBIDDEN_PORT))
 
 
-@pytest.mark.parametrize("kind", [TCP, UDP], ids=["tcp", "udp"])
+@pytest.mark.parametrize("kind", [TCP, UDP, MPTCP], ids=["tcp", "udp", "mptcp"])
 def test_reconnecting_leads_nowhere_else(place: Place, way: Way, kind: tuple[int, int]) -> None:
     """After a connection that is allowed was undone by AF_UNSPEC."""
     target = (way.forbidden, PORT)
@@ -95,14 +137,33 @@ def connect_and_send(sock: socket.socket, *addresses: tuple[str, int] | None) ->
     sock.send(b"x")
 
 
-def test_listener_does_not_dial_out(place: Place, way: Way) -> None:
+@pytest.mark.parametrize("kind", [TCP, MPTCP], ids=["tcp", "mptcp"])
+def test_listener_does_not_dial_out(place: Place, way: Way, kind: tuple[int, int]) -> None:
     """After its shutdown it is a socket as any other."""
-    check_way_out(place, way.forbidden, (way.family, *TCP), listen_then_dial, (way.forbidden, PORT))
+    check_way_out(place, way.forbidden, (way.family, *kind), listen_then_dial, (way.forbidden, PORT))
 
 
+@pytest.mark.parametrize("kind", [TCP, MPTCP], ids=["tcp", "mptcp"])
 @pytest.mark.parametrize("function", [fast_open, fast_open_by_connect])
-def test_tcp_fast_open_leads_nowhere_else(place: Place, way: Way, function: Any) -> None:
-    check_way_out(place, way.forbidden, (way.family, *TCP), function, (way.forbidden, PORT))
+def test_fast_open_leads_nowhere_else(place: Place, way: Way, function: Any, kind: tuple[int, int]) -> None:
+    check_way_out(place, way.forbidden, (way.family, *kind), function, (way.forbidden, PORT))
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNSPEC])
+def test_family_that_the_user_writes_does_not_count(place: Place, family: int) -> None:
+    """An address of IPv4 is taken by sockets of either family, and of IPv4 sockets without saying its family."""
+    own = socket.AF_INET6 if family == socket.AF_INET6 else socket.AF_INET
+    host = FORBIDDEN_6 if family == socket.AF_INET6 else FORBIDDEN_4
+    check_way_out(place, host, (own, *UDP), send_raw, family, host, PORT)
+    check_way_out(place, host, (own, *UDP), send_many, (_allowed(host), PORT), family, host, PORT)
+    if family == socket.AF_INET:
+        check_way_out(place, host, (socket.AF_INET6, *UDP), send_raw, family, host, PORT)
+        check_way_out(place, host, (socket.AF_INET6, *UDP), connect_raw, family, host, PORT)
+        check_way_out(place, host, (socket.AF_INET6, *UDP), become_ipv4, ALLOWED_4, host)
+
+
+def _allowed(host: str) -> str:
+    return ALLOWED_6 if ":" in host else ALLOWED_4
 
 
 def test_mptcp_connects_nowhere_else(place: Place, way: Way) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -41,7 +42,7 @@ class Worker:
 
         self._job = job
         os.eventfd_write(self._asked, 1)
-        os.eventfd_read(self._done)
+        _wait(self._done)
         if errors:
             raise errors[0]
         return results[0]
@@ -55,9 +56,16 @@ class Worker:
         os.close(self._done)
 
     def _run(self) -> None:
+        # Signals are the main thread's matter.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
-            os.eventfd_read(self._asked)
+            _wait(self._asked)
             if self._job is None:
                 return
             self._job()
             os.eventfd_write(self._done, 1)
+
+
+def _wait(event: int) -> None:
+    # Not os.eventfd_read, which a signal ends with an error.
+    os.read(event, 8)

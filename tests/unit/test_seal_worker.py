@@ -1,0 +1,44 @@
+"""The thread that makes sealed sockets: one job at a time, whatever signals come."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from nsbrokerd.seal.worker import Worker
+
+CALLS = 3000
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    made = Worker()
+    yield made
+    made.stop()
+
+
+def test_job_runs_in_the_thread(worker: Worker) -> None:
+    assert worker.call(threading.get_native_id) == worker.thread_id != threading.get_native_id()
+
+
+def test_error_of_a_job_is_the_callers(worker: Worker) -> None:
+    """And the thread lives on."""
+    with pytest.raises(ZeroDivisionError):
+        worker.call(lambda: 1 // 0)
+    assert worker.call(lambda: 5) == 5
+
+
+def test_signals_do_not_confuse_it(worker: Worker) -> None:
+    """They are for the main thread, which waits on: every caller gets what its own job gave."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(threading.get_native_id()))
+    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
+    try:
+        assert [worker.call(lambda number=number: number) for number in range(CALLS)] == list(range(CALLS))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert set(seen) == {threading.get_native_id()}
