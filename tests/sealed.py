@@ -31,7 +31,8 @@ name = "limited"
 users = [{LIMITED}]
 namespaces = ["{PREFIX}*"]
 sockets = ["tcp", "udp", "udplite", "mptcp"]
-limit.connect = ["10.9.0.2:{PORT}-{LAST_PORT}", "[fd09::2]:{PORT}-{LAST_PORT}", "10.9.0.200:{PORT}"]
+limit.connect = ["10.9.0.2:{PORT}-{LAST_PORT}", "[fd09::2]:{PORT}-{LAST_PORT}", "10.9.0.200:{PORT}",
+  "0.0.0.0/8:{PORT}", "[::/96]:{PORT}"]  # which zeros as a destination do not fall under
 limit.bind = ["*:80", "*:{PORT}-{LAST_PORT}"]
 
 [[grant]]
