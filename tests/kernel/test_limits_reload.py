@@ -114,6 +114,29 @@ def _talk_and_move(tcp: socket.socket) -> str | None:
     return error_of(tcp.connect, ("127.0.0.1", 5000))
 
 
+def test_what_is_connected_stays_so_and_goes_nowhere_else(start_broker: START, name: str) -> None:
+    """Also when the grant is gone: to end that is for `nsbrokerd revoke`."""
+    broker = start_broker(grant(connect=["127.0.0.1:5000"]))
+    with (
+        plain_socket(name, socket.SOCK_STREAM, 5000) as listener,
+        plain_socket(name, socket.SOCK_DGRAM, 5000) as peer,
+        open_limited(broker, name, socket.SOCK_STREAM) as tcp,
+        open_limited(broker, name) as udp,
+    ):
+        tcp.connect(("127.0.0.1", 5000))
+        udp.connect(("127.0.0.1", 5000))
+        with listener.accept()[0] as accepted:
+            for policy in (grant(connect=["127.0.0.1:5001"]), grant("another", connect=["*:*"])):
+                use(broker, policy)
+                tcp.send(b"stream")
+                udp.send(b"datagram")
+                assert (accepted.recv(10), peer.recv(10)) == (b"stream", b"datagram")
+                assert not can_send(udp, 5000)
+                assert not can_send(udp, 5002)
+        disconnect(tcp)
+        assert not can_connect(tcp, 5000)
+
+
 def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> None:
     """Its sockets can do what no limit lets through, also when it gets limits later: then new ones are sealed."""
     broker = start_broker(grant())
