@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("--grant", help="those of this grant")
     revoke.add_argument("--user", help="those of this user, by name or id")
     revoke.add_argument("--namespace", metavar="NS", help="those in it, by name, @host or the number that grants shows")
-    revoke.add_argument("--cookie", type=int, help="this one, and what it accepted; several options: what matches all")
+    revoke.add_argument("--cookie", help="this one, and what it accepted; several options: what matches all")
     return parser
 
 

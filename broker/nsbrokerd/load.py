@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from .config import Config, ConfigError, Problem, parse_config
-from .nameservers import name_servers
+from .nameservers import NameServers
 from .policy import NamespaceRule
 from .seal import why_unavailable
 
@@ -20,6 +20,7 @@ class ThisHost:
 
     def __init__(self, *, can_seal: bool = False) -> None:
         # Asked once, however many grants have limits.
+        self._name_servers = cache(NameServers)
         self._why_no_seal = cache(lambda: None if can_seal else why_unavailable())
 
     def uid(self, name: str) -> int | None:
@@ -42,7 +43,7 @@ class ThisHost:
 
     def name_servers(self, namespaces: NamespaceRule) -> list[str]:
         """List the addresses that look up names in these namespaces, as the files say now."""
-        return name_servers(namespaces.covers)
+        return self._name_servers().for_namespaces(namespaces.covers)
 
 
 def load_config(path: Path, *, can_seal: bool = False) -> Config:

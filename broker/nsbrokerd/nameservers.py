@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from functools import cache
 
 from .resolver import read_resolver_files
 
@@ -17,19 +18,27 @@ _DEFAULT = "127.0.0.1"
 """Who is asked when a file names none. Source: resolv.conf(5)."""
 
 
-def name_servers(covers: Callable[[str], bool], etc: str = "/etc") -> list[str]:
-    """List the servers of the system's file, and of those of /etc/netns whose namespaces are covered; each once.
+class NameServers:
+    """The servers that the files name now: each file is read once, however many grants ask."""
 
-    What can't be read names nobody: nor can the client look up names by it.
-    """
-    found: dict[str, None] = {}
-    names = [""]
-    with contextlib.suppress(OSError):
-        names += sorted(filter(covers, os.listdir(f"{etc}/netns")))
-    for name in names:
+    def __init__(self, etc: str = "/etc") -> None:
+        self._etc = etc
+        self._servers_for = cache(self._read)
+        self._names: list[str] = []
         with contextlib.suppress(OSError):
-            found |= dict.fromkeys(_servers_of(read_resolver_files([name] if name else [], etc).resolv_conf))
-    return list(found)
+            self._names = sorted(os.listdir(f"{etc}/netns"))
+
+    def for_namespaces(self, covers: Callable[[str], bool]) -> list[str]:
+        """List the servers of the system's file, and of those of the namespaces that are covered; each once."""
+        names = ["", *filter(covers, self._names)]
+        return list(dict.fromkeys(server for name in names for server in self._servers_for(name)))
+
+    def _read(self, name: str) -> list[str]:
+        """Give those for one namespace; "" is one without a file. A file that can't be read names nobody."""
+        try:
+            return _servers_of(read_resolver_files([name] if name else [], self._etc).resolv_conf)
+        except OSError:
+            return []
 
 
 def _servers_of(resolv_conf: str) -> list[str]:

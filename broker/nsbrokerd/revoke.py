@@ -26,7 +26,7 @@ class RevokeError(ValueError):
 
 
 def revoke(
-    directory: Path, *, grant: str | None, user: str | None, namespace: str | None, cookie: int | None
+    directory: Path, *, grant: str | None, user: str | None, namespace: str | None, cookie: str | None
 ) -> tuple[int, list[str]]:
     """Take back all sockets that match everything that is given; gives how many there were, and lines to read.
 
@@ -38,7 +38,10 @@ def revoke(
         raise RevokeError("name at least one of --grant, --user, --namespace, --cookie")
     gate = Gate()
     selection = Selection(
-        grant, None if user is None else _uid(user), None if namespace is None else _netns(gate, namespace), cookie
+        grant,
+        None if user is None else _uid(user),
+        None if namespace is None else _netns(gate, namespace),
+        None if cookie is None else _number(cookie, 64),
     )
     # Connections end before and after: a revoked socket can't send the reset by which its peer learns of it, and one
     # that is not revoked yet can connect anew.
@@ -53,9 +56,15 @@ def revoke(
 
 def _uid(user: str) -> int:
     try:
-        return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+        return _number(user, 32) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError as error:
         raise RevokeError(f"there is no user {user!r}") from error
+
+
+def _number(text: str, bits: int) -> int:
+    if not (text.isdecimal() and int(text) < 2**bits):
+        raise RevokeError(f"{text} is no number of {bits} bits")
+    return int(text)
 
 
 def _netns(gate: Gate, namespace: str) -> int:
@@ -64,8 +73,8 @@ def _netns(gate: Gate, namespace: str) -> int:
     try:
         fd = open_namespace(check_name(namespace))
     except NamespaceNotFoundError as error:
-        if namespace.isdigit():  # as `grants` shows one whose name is gone
-            return int(namespace)
+        if namespace.isdecimal():  # as `grants` shows one whose name is gone
+            return _number(namespace, 64)
         raise RevokeError(f"there is no namespace {namespace!r}; of one without a name give its cookie") from error
     try:
         return cookie_of(gate, fd)

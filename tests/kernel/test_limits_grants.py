@@ -14,6 +14,8 @@ from broker_process import BrokerProcess
 from inside import cookie_inside, netns_cookie, socket_cookie
 from limited import LOOPBACK, OTHER_USER, USER, command, grant, listed, open_limited
 from namespaces import delete
+from nsbrokerd.seal import live_sockets
+from users import as_nobody
 
 GRANTS = grant("walled", connect=["*:*"], sockets=["tcp", "udp", "udplite"]) + grant("free", sockets=["icmp", "unix"])
 
@@ -118,6 +120,14 @@ def test_watch_goes_on_until_it_is_interrupted(broker: BrokerProcess, name: str)
 def command_line(broker: BrokerProcess) -> list[str]:
     python = broker.command()[: broker.command().index("serve")]
     return [*python, "grants", "--json", "--watch", "--seal", str(broker.seal_path)]
+
+
+def test_only_root_is_told(broker: BrokerProcess) -> None:
+    """And where no broker has limited anything, nobody has such a socket."""
+    with pytest.raises(PermissionError):
+        as_nobody(live_sockets, broker.seal_path)
+    broker.seal_path = broker.seal_path.with_name("nowhere")
+    assert listed(broker) == []
 
 
 def test_successor_and_commands_list_what_a_killed_broker_gave(broker: BrokerProcess, name: str) -> None:

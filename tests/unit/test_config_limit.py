@@ -130,4 +130,4 @@ def test_more_addresses_than_the_kernel_has_room_for_are_refused(key: str) -> No
 def test_name_servers_count_among_the_addresses() -> None:
     rules = ", ".join(f'"*:{port}"' for port in range(1000, 1000 + MAX_RULES))
     [problem] = problems(grant(f"limit = {{ connect = [{rules}] }}"), FakeHost(servers=("192.0.2.1",)))
-    assert f"{MAX_RULES + 1} addresses, name servers among them" in problem
+    assert f"{MAX_RULES + 1} addresses; at most {MAX_RULES} with the name servers, in whose place" in problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbrokerd.nameservers import name_servers
+from nsbrokerd.nameservers import NameServers
 from nsbrokerd.policy import NamespaceRule
 
 
@@ -22,7 +22,7 @@ def test_servers_of_covered_namespaces_and_of_the_system_are_found_each_once(tmp
     write(tmp_path, "red", "nameserver 192.0.2.3\n")
     write(tmp_path, "tenant-a", "nameserver 192.0.2.4\n")
     covers = NamespaceRule.parse(["blue", "tenant-*"]).covers
-    assert name_servers(covers, str(tmp_path)) == ["192.0.2.1", "192.0.2.2", "192.0.2.4"]
+    assert NameServers(str(tmp_path)).for_namespaces(covers) == ["192.0.2.1", "192.0.2.2", "192.0.2.4"]
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_servers_of_covered_namespaces_and_of_the_system_are_found_each_once(tmp
 )  # fmt: skip
 def test_a_file_is_read_as_the_client_reads_it(tmp_path: Path, text: str, servers: list[str]) -> None:
     write(tmp_path, "", text)
-    assert name_servers(lambda _name: True, str(tmp_path)) == servers
+    assert NameServers(str(tmp_path)).for_namespaces(lambda _name: True) == servers
 
 
 def test_what_can_not_be_read_names_nobody(tmp_path: Path) -> None:
     write(tmp_path, "blue/resolv.conf", "a directory in the file's place")
     write(tmp_path, "", "nameserver 192.0.2.1\n")
-    assert name_servers(lambda _name: True, str(tmp_path)) == ["192.0.2.1"]
+    assert NameServers(str(tmp_path)).for_namespaces(lambda _name: True) == ["192.0.2.1"]

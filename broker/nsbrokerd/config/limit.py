@@ -10,6 +10,7 @@ from ..policy.rules import parse_host
 from .table import Table
 
 _NAME_PORT = 53
+_HINT = " with the name servers, in whose place there can be one for all, like '*:53'"
 
 
 def read_limit(
@@ -38,7 +39,7 @@ def read_limit(
         connect += _missing_servers(connect, name_servers())
     for key, rules in (("connect", connect), ("bind", bind)):
         if rules is not None and len(rules) > MAX_RULES:
-            entry.complain(key, f"{len(rules)} addresses, name servers among them; at most {MAX_RULES}")
+            entry.complain(key, f"{len(rules)} addresses; at most {MAX_RULES}{_HINT if key == 'connect' else ''}")
     return Limit(connect, bind)
 
 
