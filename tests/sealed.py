@@ -23,7 +23,9 @@ LIMITED, FREE = 54321, 54322
 """The two users."""
 
 PORT, LAST_PORT, FORBIDDEN_PORT = 4000, 4009, 4010
-KINDS = '["tcp", "udp", "mptcp"]'
+
+CONNECT = [f"10.9.0.2:{PORT}-{LAST_PORT}", f"[fd09::2]:{PORT}-{LAST_PORT}", f"10.9.0.200:{PORT}"]
+CONNECT += [f"0.0.0.0/8:{PORT}", f"[::/96]:{PORT}"]  # which zeros as a destination do not fall under
 
 LIMITS = f"""
 [[grant]]
@@ -31,8 +33,7 @@ name = "limited"
 users = [{LIMITED}]
 namespaces = ["{PREFIX}*"]
 sockets = ["tcp", "udp", "udplite", "mptcp"]
-limit.connect = ["10.9.0.2:{PORT}-{LAST_PORT}", "[fd09::2]:{PORT}-{LAST_PORT}", "10.9.0.200:{PORT}",
-  "0.0.0.0/8:{PORT}", "[::/96]:{PORT}"]  # which zeros as a destination do not fall under
+limit.connect = {CONNECT}
 limit.bind = ["*:80", "*:{PORT}-{LAST_PORT}"]
 
 [[grant]]

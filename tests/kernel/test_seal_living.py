@@ -7,18 +7,14 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 import namespaces
 from far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, socket_inside
 from inside import socket_cookie
-from nsbroker import SocketSpec
-from nsbroker.wire import OpenReply, OpenRequest
-from nsbrokerd.seal import Selection, bpf, live_sockets, revoke
+from nsbrokerd.seal import Selection, live_sockets, revoke
 from nsbrokerd.seal.cgroup import remove_group
-from raw_client import connect_as
 from sealed import FREE, LIMITED, LIMITS, PORT, Place, open_as, sealed_place
 from shared import wait_until
 
@@ -180,33 +176,3 @@ def send_connected(sock: socket.socket) -> int:
     except OSError as error:
         return error.errno or -1
     return 0
-
-
-def memory_of(path: Path) -> int:
-    """What a map takes, as the kernel says."""
-    fd = bpf.open_pin(str(path))
-    try:
-        [line] = [
-            line for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines() if line.startswith("memlock")
-        ]
-        return int(line.split()[1])
-    finally:
-        os.close(fd)
-
-
-def test_ten_thousand_sockets_leave_nothing(place: Place) -> None:
-    """No entry, and no map that has grown."""
-
-    def measure() -> dict[str, int]:
-        return {path.name: memory_of(path) for path in place.broker.seal_path.iterdir()}
-
-    open_as(place, LIMITED, TCP).close()
-    before = measure()
-    request = OpenRequest(1, (SocketSpec(place.wire.near, *TCP),) * 250)
-    with connect_as(LIMITED, place.broker) as client:
-        for _ in range(40):
-            assert isinstance(client.ask(request), OpenReply)
-            client.close_fds()
-    # The kernel frees a socket a moment after it was closed.
-    wait_until(lambda: live_sockets(place.broker.seal_path) == [])
-    assert measure() == before
