@@ -13,8 +13,11 @@ import pytest
 import namespaces
 from far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, socket_inside
 from inside import socket_cookie
+from nsbroker import SocketSpec
+from nsbroker.wire import OpenRequest
 from nsbrokerd.seal import Selection, live_sockets, revoke
-from nsbrokerd.seal.cgroup import remove_group
+from nsbrokerd.seal.cgroup import own_cgroup, remove_group
+from raw_client import connect_as
 from sealed import FREE, LIMITED, LIMITS, PORT, Place, open_as, sealed_place
 from shared import wait_until
 
@@ -107,6 +110,18 @@ def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
         # The kernel empties the arrays of programs a little later.
         wait_until(lambda: send(sock, ALLOWED_4) == errno.EPERM)
         assert send(sock, FORBIDDEN_4) == errno.EPERM
+
+
+def test_broker_ends_when_its_thread_was_moved_to_another_group(place: Place) -> None:
+    """Its sockets would have no limit: none is handed out."""
+    group = own_cgroup() / f"{place.broker.seal_path.name}-seal"
+    (group.parent / "cgroup.threads").write_text((group / "cgroup.threads").read_text())
+    with connect_as(LIMITED, place.broker) as client:
+        client.send(OpenRequest(1, (SocketSpec(place.wire.near, *UDP),)))
+        assert client.has_hung_up()
+        assert client.fds == []
+    place.broker.kill()
+    assert "UnsealedError" in place.broker.log()
 
 
 def test_list_has_every_socket(place: Place, make_namespace: Callable[..., str]) -> None:
