@@ -10,7 +10,7 @@ from functools import lru_cache
 from . import layout
 from .bpf import MAP_UPDATE, NO_EXIST, SYSTEM_CALL
 
-_KEY = struct.Struct("=i")
+_BOTH = struct.Struct(f"{layout.ENTRY.format}i")
 _ATTRIBUTES = struct.Struct("=IIQQQ")
 
 _grant_id = lru_cache(maxsize=4096)(layout.grant_id)
@@ -20,9 +20,10 @@ class Entries:
     """The map of sealed sockets, with buffers that are used again each time. For one thread."""
 
     def __init__(self, map_fd: int) -> None:
-        self._key = ctypes.create_string_buffer(_KEY.size)
-        self._value = ctypes.create_string_buffer(layout.ENTRY.size)
-        places = ctypes.addressof(self._key), ctypes.addressof(self._value)
+        # Entry and key side by side, so that one call fills both.
+        self._both = ctypes.create_string_buffer(_BOTH.size)
+        value = ctypes.addressof(self._both)
+        places = value + layout.ENTRY.size, value
         self._attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(map_fd, 0, *places, NO_EXIST), _ATTRIBUTES.size)
         self._place = ctypes.addressof(self._attributes)
 
@@ -32,8 +33,7 @@ class Entries:
         Raises:
             OSError: the kernel can't keep it.
         """
-        _KEY.pack_into(self._key, 0, socket_fd)
-        layout.ENTRY.pack_into(self._value, 0, _grant_id(grant), netns, cookie, since_ns, uid, 0)
+        _BOTH.pack_into(self._both, 0, _grant_id(grant), netns, cookie, since_ns, uid, 0, socket_fd)
         if SYSTEM_CALL(MAP_UPDATE, self._place, _ATTRIBUTES.size) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"a socket can't be limited: {os.strerror(number)}")
