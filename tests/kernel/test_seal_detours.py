@@ -110,9 +110,9 @@ def test_no_packet_has_a_routing_header(place: Place) -> None:
     for kind, port in ((UDP, PORT), ((RAW, ICMPV6), 0)):
         message = (IPPROTO_IPV6, IPV6_RTHDR, MOBILE, (ALLOWED_6, port))
         place.wire.destinations()
-        attempt(place, FREE, (INET6, *kind), send_with_message, *message)
-        expected = "EPERM" if FORBIDDEN_6 in place.wire.destinations() else "EINVAL"
-        assert errno.errorcode[attempt(place, LIMITED, (INET6, *kind), send_with_message, *message)] == expected
+        refused = attempt(place, FREE, (INET6, *kind), send_with_message, *message)
+        expected = errno.EPERM if FORBIDDEN_6 in place.wire.destinations() else refused
+        assert attempt(place, LIMITED, (INET6, *kind), send_with_message, *message) == expected != 0
         assert FORBIDDEN_6 not in place.wire.destinations()
 
 
