@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from .capabilities import Sets, own_header, read_own
+
 T = TypeVar("T")
 
 # PyDLL keeps the GIL: these calls take less than a microsecond, and no other thread may run in between.
@@ -25,21 +27,8 @@ _setfsgid.argtypes, _setfsgid.restype = [ctypes.c_uint], ctypes.c_uint
 _SYS_SETRESUID = {"x86_64": 117, "aarch64": 147, "riscv64": 147, "loongarch64": 147, "ppc64le": 169, "s390x": 208}
 _UNCHANGED = -1
 
-_CAPABILITY_VERSION_3 = 0x20080522
 EXIT_STATUS = 70
 """EX_SOFTWARE of sysexits.h: our own invariant is broken."""
-
-
-class _Header(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _Sets(ctypes.Structure):
-    _fields_ = tuple(
-        (f"{name}{half}", ctypes.c_uint32)
-        for half in ("_low", "_high")
-        for name in ("effective", "permitted", "inheritable")
-    )
 
 
 class Credentials:
@@ -53,14 +42,11 @@ class Credentials:
         """
         self.uid = os.geteuid()
         self.gid = os.getegid()
-        self._header = _Header(_CAPABILITY_VERSION_3, 0)
-        self._full = _Sets()
+        self._header = own_header()
+        self._full = read_own()
         self._capset = _libc.capset
         self._capset.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-        if _libc.capget(ctypes.byref(self._header), ctypes.byref(self._full)) != 0:
-            error = ctypes.get_errno()
-            raise OSError(error, f"capget: {os.strerror(error)}")
-        self._none = _Sets.from_buffer_copy(self._full)
+        self._none = Sets.from_buffer_copy(self._full)
         self._none.effective_low = self._none.effective_high = 0
         self._header_at, self._full_at, self._none_at = map(ctypes.addressof, (self._header, self._full, self._none))
         self._unused_uid = _last_uid()

@@ -65,7 +65,7 @@ class OwnListener:
 
     def close(self) -> None:
         """Remove the socket, if it is still this broker's, and end the lock."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # another user's directory; without CAP_DAC_*
             if _identify(self._path) == self._identity:
                 os.unlink(self._path)
         self.sock.close()

@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from .audit import Audit
+from .capabilities import drop_others
 from .closer import INTERRUPT, Closer
 from .config import Config, ConfigError, Limits
 from .credentials import Credentials
@@ -49,22 +50,23 @@ class Service:
             ConfigError: with every problem of the configuration.
             ListenError: the socket can't be had.
             SealError: limits can't be enforced.
-            OSError: the audit can't be opened, or /proc is not mounted.
+            OSError: the audit can't be opened, /proc is not mounted, or capabilities can't be dropped.
         """
         self._config_path = config_path
         self._manager = ServiceManager(environment)
         self._config = load_config(config_path)
         set_up_log(self._config.log_level)
-        gate = Gate()
         self._audit = Audit(self._config.audit_path)
-        self._opener = Opener(gate, Credentials(), probe_kinds(self._config.policy))
-        self._load_limits(self._config)
-        self._handler = Handler(self._config.policy, self._audit, gate, self._opener, SentNamespaces(gate.home_fd))
         self._own: OwnListener | None = None
         listener = take_activated(environment)
         if listener is None:
             self._own = OwnListener(self._config.socket_path, self._config.socket_gid)
             listener = self._own.sock
+        drop_others()  # from here on, only what all requests need: the socket may have needed CAP_CHOWN
+        gate = Gate()
+        self._opener = Opener(gate, Credentials(), probe_kinds(self._config.policy))
+        self._load_limits(self._config)
+        self._handler = Handler(self._config.policy, self._audit, gate, self._opener, SentNamespaces(gate.home_fd))
         signal.signal(INTERRUPT, lambda _number, _frame: None)
         limits = _raise_descriptor_limit(self._config.limits)
         self._hub = Hub(listener, Intake(self._handler, Closer()), limits, untrusted_uid())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nsbrokerd.capabilities import KEPT
 from nsbrokerd.config import Config, parse_config
 from nsbrokerd.policy import NamespaceRule
 
@@ -83,16 +84,28 @@ def test_unit_does_not_drop_audit_records() -> None:
 
 def test_unit_keeps_what_the_broker_needs() -> None:
     have = settings(SERVICE)
-    assert set(have["CapabilityBoundingSet"].split()) == {
-        "CAP_SYS_ADMIN",
-        "CAP_SETUID",
-        "CAP_SETGID",
-        "CAP_NET_ADMIN",
-        "CAP_NET_RAW",
-        "CAP_NET_BIND_SERVICE",
-    }
+    assert set(have["CapabilityBoundingSet"].split()) == set(KEPT)
     assert have["RestrictNamespaces"] == "net"
     assert int(have["LimitNOFILE"]) >= parse('[broker]\nsocket_group = "x"').limits.clients * 2
+
+
+def test_unit_lets_the_broker_limit_sockets() -> None:
+    """By bpf(2), with a control group of its own and pins that outlive it; of /sys it can write nothing else."""
+    have = settings(SERVICE)
+    assert (have["Delegate"], have["ProtectControlGroups"], have["ProtectKernelTunables"]) == ("yes", "yes", "yes")
+    assert "bpf" in have["SystemCallFilter"].split()
+    writable = re.findall(r"^ReadWritePaths=(.*)$", SERVICE, re.MULTILINE)
+    assert " ".join(writable).split() == [
+        "-/sys/fs/cgroup/system.slice/nsbrokerd.service",
+        "-/sys/fs/bpf/nsbrokerd",
+        "-/run/nsbroker",
+    ]
+    assert "d /sys/fs/bpf/nsbrokerd 0700 root root" in (DEPLOY / "tmpfiles.d" / "nsbroker.conf").read_text()
+
+
+def test_unit_is_started_again_whatever_happens() -> None:
+    """A start limit would end its socket unit as well, and nobody could connect until somebody comes."""
+    assert (settings(SERVICE)["Restart"], settings(SERVICE)["StartLimitIntervalSec"]) == ("on-failure", "0")
 
 
 def test_socket_unit_and_configuration_mean_the_same_socket() -> None:
