@@ -172,6 +172,8 @@ def _describe_spec(spec: SocketSpec) -> Fields:
 def _add_wishes(fields: Fields, spec: SocketSpec) -> Fields:
     if spec.listen is not None:
         fields["listen"] = spec.listen
+    if spec.also:
+        fields["also"] = list(spec.also)
     if spec.options:
         fields["options"] = [[level, name, _printable(value)] for level, name, value in spec.options]
     return fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Mapping
 
@@ -20,6 +21,12 @@ def probe_kinds(policy: Policy) -> Mapping[Triple, int]:
     """
     kinds = {kind for grant in policy.grants for kind in grant.kinds}
     return {triple: number for kind in kinds for triple in triples_of(kind) if (number := _probe(triple))}
+
+
+def why_unsupported(kind: str, number: int) -> str:
+    """Say what is missing: for SCTP, most often a module that the distribution has in a package of its own."""
+    what = "SCTP: load the module sctp, then reload nsbrokerd" if kind == "sctp" else f"{kind} sockets"
+    return f"{os.strerror(number)}: this kernel has no {what}"
 
 
 def _probe(triple: Triple) -> int:

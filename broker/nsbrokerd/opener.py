@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from nsbroker.wire import Address, SocketSpec
 
 from .credentials import Credentials
+from .kernel import why_unsupported
 from .kinds import Triple
 from .netns import Gate, NamespaceNotFoundError
 from .preparing import bind_as_root_and_listen, bound_name, do_unprivileged, set_privileged_options
@@ -130,7 +130,7 @@ class Opener:
     def _make(self, group: Sequence[PlannedSocket], uid: int, made: _Made) -> None:
         for planned in group:
             if self.unsupported and (number := self.unsupported.get(_triple(planned.spec))):
-                raise OpenError(planned.position, OSError(number, os.strerror(number)))
+                raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
             _, family, kind, proto, *_ = planned.spec
             try:
                 if family == _AF_NETLINK:
@@ -152,7 +152,7 @@ class Opener:
         _each(wanting, bind_as_root_and_listen)
 
 
-NOTHING_WANTED = (None, None, ())
+NOTHING_WANTED = (None, None, (), ())
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 
 

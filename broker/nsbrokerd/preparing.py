@@ -7,6 +7,7 @@ import socket
 from nsbroker.wire import Address
 
 from .linklayer import bind_everywhere
+from .multihoming import bind_also
 from .policy.options import ORDINARY_OPTIONS
 from .session import PlannedSocket
 
@@ -52,6 +53,8 @@ def _bind(planned: PlannedSocket, sock: socket.SocketType) -> None:
     elif address is not None:
         # Hosts were checked to be numeric, so that Python has nothing to look up.
         sock.bind(address)
+        if planned.spec.also:
+            bind_also(sock, planned.spec.family, planned.spec.also)
 
 
 def bound_name(planned: PlannedSocket, sock: socket.SocketType) -> Address:
@@ -59,4 +62,7 @@ def bound_name(planned: PlannedSocket, sock: socket.SocketType) -> Address:
     if planned.kind == "packet" and planned.spec.bind is not None:
         return planned.spec.bind  # the kernel's own name for the interface may be no text
     name = sock.getsockname()
+    if planned.spec.also and planned.spec.bind is not None:
+        # Of several addresses the kernel may give another one.
+        return (planned.spec.bind[0], name[1], *planned.spec.bind[2:])
     return bytes(name[1:]) if planned.spec.family == _AF_UNIX else tuple(name)

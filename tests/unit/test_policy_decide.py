@@ -87,6 +87,19 @@ def test_a_low_port_needs_to_be_listed_and_a_high_one_does_not() -> None:
     assert policy.decide(ALICE, ["blue"], "tcp", spec(1024)) == Allow(policy.grants[0])
 
 
+def test_every_address_of_a_multi_homed_socket_must_be_listed() -> None:
+    """On a low port by one grant; on a high one an address that is not listed takes the broker's rights away."""
+    policy = Policy(
+        (grant(kinds=["sctp"], bind=["10.0.0.0/8:*"]), grant("other", kinds=["sctp"], bind=["11.0.0.0/8:*"]))
+    )
+    low = SocketSpec("blue", 2, 1, 132, ("10.0.0.1", 80), also=(("10.0.0.2", 80),))
+    assert policy.decide(ALICE, ["blue"], "sctp", low) == Allow(policy.grants[0], binds_as_root=True)
+    mixed = low._replace(also=(("10.0.0.2", 80), ("11.0.0.1", 80)))
+    assert "port 80 of 11.0.0.1 is not" in reason(policy.decide(ALICE, ["blue"], "sctp", mixed))
+    high = low._replace(bind=("10.0.0.1", 8080), also=(("11.0.0.1", 8080),))
+    assert policy.decide(ALICE, ["blue"], "sctp", high) == Allow(policy.grants[0])
+
+
 def test_an_option_that_the_broker_never_sets_is_denied_in_every_grant() -> None:
     policy = Policy((grant(options=["mark=1", "transparent", "bind_device=*"]),))
     assert "option 33" in reason(policy.decide(ALICE, ["blue"], "tcp", spec(options=((1, 33, 1),))))

@@ -38,7 +38,11 @@ def specs(draw: st.DrawFn) -> wire.SocketSpec:
     family = draw(st.one_of(st.sampled_from([int(family) for family in BINDABLE]), ints32))
     bind = draw(st.one_of(st.none(), BINDABLE[family])) if family in BINDABLE else None
     backlog = draw(st.one_of(st.none(), ports))
-    return wire.SocketSpec(draw(namespaces), family, draw(types), draw(ints32), bind, backlog, draw(options))
+    spec = wire.SocketSpec(draw(namespaces), family, draw(types), draw(ints32), bind, backlog, draw(options))
+    if bind is None or family not in (socket.AF_INET, socket.AF_INET6) or not draw(st.booleans()):
+        return spec
+    also = draw(st.lists(BINDABLE[family], max_size=15))
+    return spec._replace(proto=132, also=tuple((host, bind[1], *rest) for host, _, *rest in also))
 
 
 waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
@@ -84,7 +88,7 @@ values = st.recursive(
 """Anything that msgpack can carry."""
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
-        "options", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces",
+        "options", "also", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces",
         "resolv_conf", "hosts", "origin"]  # fmt: skip
 
 

@@ -6,7 +6,15 @@ import msgpack
 from case import Case, bad, good, pair, raw_map, written_out
 
 SPEC = {"ns": "blue", "family": 2, "type": 1}
-SPEC_MEANS = {"ns": "blue", "family": 2, "type": 1, "proto": 0, "bind": None, "listen": None, "options": []}
+SPEC_MEANS = {
+    **SPEC,
+    "proto": 0,
+    "bind": None,
+    "listen": None,
+    "options": [],
+    "also": [],
+}
+SCTP = {**SPEC, "proto": 132, "bind": ["10.0.0.1", 80]}
 
 
 def head(**changes) -> dict:
@@ -65,6 +73,12 @@ GOOD = [
         "options: integers of both signs, and bytes",
         {**SPEC, "options": [[1, 2, 1], [1, 36, 2**32 - 1], [0, 1, -(2**31)], [1, 25, b"eth0\0"]]},
     ),
+    opens("an SCTP socket at two addresses", {**SCTP, "listen": 128, "also": [["10.0.1.1", 80]]}),
+    opens(
+        "one-to-many SCTP on IPv6, at addresses with scopes",
+        {**SPEC, "family": 10, "type": 5, "proto": 132, "bind": ["fe80::1", 0, 0, 2], "also": [["fe80::1", 0, 0, 3]]},
+    ),
+    opens("an SCTP socket at 16 addresses", {**SCTP, "also": [[f"10.0.1.{k}", 80] for k in range(15)]}),
     opens("a backlog of 0", {**SPEC, "bind": ["127.0.0.1", 0], "listen": 0}),
     opens("a backlog of 65535", {**SPEC, "bind": ["127.0.0.1", 0], "listen": 65535}),
     opens("a descriptor, named twice", {**SPEC, "ns": {"fd": 0}}, {**SPEC, "ns": {"fd": 0}}, fds=1),
@@ -90,7 +104,7 @@ GOOD = [
     ),
     written_out(
         "defaults may be written out",
-        request({**SPEC, "proto": 0, "options": []}, wait=0),
+        request({**SPEC, "proto": 0, "options": [], "also": []}, wait=0),
         request(),
         {"op": "open", "id": 1, "sockets": [SPEC_MEANS], "wait": 0},
     ),
@@ -208,6 +222,14 @@ BAD_SPECS = [
     bad_spec("listen -1", listen=-1),
     bad_spec("listen 65536", listen=65536),
     bad_spec("listen true", listen=True),
+    bad_spec("further addresses of TCP", **{**SCTP, "proto": 6, "also": [["10.0.1.1", 80]]}),
+    bad_spec("further addresses without bind", **{**without(SCTP, "bind"), "also": [["10.0.1.1", 80]]}),
+    bad_spec("a further address on another port", **{**SCTP, "also": [["10.0.1.1", 81]]}),
+    bad_spec("a further address of another family", **{**SCTP, "also": [["::1", 80, 0, 0]]}),
+    bad_spec("a further address that is a name", **{**SCTP, "also": [["localhost", 80]]}),
+    bad_spec("16 further addresses", **{**SCTP, "also": [["10.0.1.1", 80]] * 16}),
+    bad_spec("further addresses of a Unix socket", **{**SCTP, "family": 1, "bind": b"x", "also": [b"y"]}),
+    bad_spec("a further address that is no list", **{**SCTP, "also": ["10.0.1.1", 80]}),
     bad_spec("options as a map", options={"level": 1}),
     bad_spec("33 options", options=[[1, 2, 1]] * 33),
     bad_spec("an option of two", options=[[1, 2]]),

@@ -113,26 +113,44 @@ def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> A
     if spec.bind is None or kind not in PORT_KINDS:
         # Without ports there is nothing to bind to that the client could not bind to by itself.
         return Allow(grants[0])
-    return _decide_bind(grants, spec.bind)
+    return _decide_bind(grants, (spec.bind, *spec.also))
 
 
-def _decide_bind(grants: tuple[Grant, ...], address: Address) -> Allow | Deny:
-    host, port = str(address[0]), int(address[1])
-    able = [grant for grant in grants if grant.limit is None or grant.limit.allows_bind(host, port)]
-    if not able:
-        return Deny(f"port {port} of {host} is not in limit.bind of grant {grants[0].name!r}")
-    # Grants only add: those without limits come first, whichever of all lists the address.
-    for _, alike in groupby(able, _is_limited):
+def _decide_bind(grants: tuple[Grant, ...], addresses: tuple[Address, ...]) -> Allow | Deny:
+    for host, port in _hosts_and_ports(addresses):
+        able = tuple(grant for grant in grants if grant.limit is None or grant.limit.allows_bind(host, port))
+        if not able:
+            return Deny(f"port {port} of {host} is not in limit.bind of grant {grants[0].name!r}")
+        grants = able
+    refused: Deny | None = None
+    # Grants only add: those without limits come first, whichever of all lists the addresses.
+    for _, alike in groupby(grants, _is_limited):
         unlisted: Grant | None = None
         for grant in alike:
-            if grant.lists_bind(address):
+            if all(map(grant.lists_bind, addresses)):
                 return Allow(grant, binds_as_root=True)
-            # A low port of limit.bind can be bound without any rights: the seal lifts that check of the kernel.
-            if not 0 < port < _FIRST_UNPRIVILEGED_PORT or (grant.limit and grant.limit.lists_bind(host, port)):
-                unlisted = unlisted or grant
+            reason = _why_not_unlisted(grant, addresses)
+            unlisted = unlisted or (grant if reason is None else None)
+            refused = refused or reason
         if unlisted is not None:
             return Allow(unlisted)
-    return Deny(f"port {port} of {host} is not in the bind list of grant {able[0].name!r}")
+    return refused or Deny("no grant lists this address")
+
+
+def _hosts_and_ports(addresses: tuple[Address, ...]) -> list[tuple[str, int]]:
+    return [(str(address[0]), int(address[1])) for address in addresses]
+
+
+def _why_not_unlisted(grant: Grant, addresses: tuple[Address, ...]) -> Deny | None:
+    """Refuse a low port that no list of the grant has: the client could not bind it by itself.
+
+    A low port of limit.bind can be bound without any rights: the seal lifts that check of the kernel.
+    """
+    for address, (host, port) in zip(addresses, _hosts_and_ports(addresses), strict=True):
+        is_listed = grant.lists_bind(address) or (grant.limit is not None and grant.limit.lists_bind(host, port))
+        if 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed:
+            return Deny(f"port {port} of {host} is not in the bind list of grant {grant.name!r}")
+    return None
 
 
 def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, ...] | Deny:

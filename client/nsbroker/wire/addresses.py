@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 
-from .limits import MAX_ABSTRACT_BYTES
+from .limits import MAX_ABSTRACT_BYTES, MAX_ALSO
 from .messages import Address, ProtocolError
-from .packet import Value, expect_int, expect_str, shorten
+from .packet import Value, expect_int, expect_list, expect_str, shorten
 
 _AF_UNIX = int(socket.AF_UNIX)
 _AF_INET = int(socket.AF_INET)
 _AF_INET6 = int(socket.AF_INET6)
 _AF_PACKET = int(socket.AF_PACKET)
+_IPPROTO_SCTP = 132
 
 MAX_INTERFACE_BYTES = 15
 """Kernel limit: IFNAMSIZ less the NUL. No bytes at all mean every interface."""
@@ -32,6 +33,25 @@ def decode_address(value: Value, family: int) -> Address:
     if family == _AF_PACKET:
         return _decode_packet(value)
     raise ProtocolError(f"a socket of family {family} can't be bound by the broker")
+
+
+def decode_also(value: Value, family: int, proto: int, bind: Address | None) -> tuple[Address, ...]:
+    """Read the further addresses of an SCTP socket.
+
+    Raises:
+        ProtocolError: another socket, too many, not the family's shape, or another port than that of `bind`.
+    """
+    values = expect_list(value, "also")
+    if not values:
+        return ()
+    if bind is None or proto != _IPPROTO_SCTP or family not in (_AF_INET, _AF_INET6):
+        raise ProtocolError("also is for SCTP sockets with bind alone")
+    if len(values) > MAX_ALSO:
+        raise ProtocolError(f"{len(values)} further addresses; a socket spec takes at most {MAX_ALSO}")
+    addresses = tuple(_decode_inet(address, family) for address in values)
+    if any(address[1] != bind[1] for address in addresses):
+        raise ProtocolError("all addresses of a socket have one port")
+    return addresses
 
 
 def _decode_inet(value: Value, family: int) -> Address:

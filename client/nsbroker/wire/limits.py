@@ -18,6 +18,9 @@ MAX_WAIT_S = 60
 
 MAX_BACKLOG = 65535
 
+MAX_ALSO = 15
+"""Further addresses of one SCTP socket."""
+
 MAX_OPTIONS = 32
 """Socket options of one spec."""
 

@@ -20,6 +20,7 @@ class SocketSpec(Record):
 
     `family`, `type` and `proto` are those of socket(2); of the type's flags only SOCK_NONBLOCK is known. With
     `bind` the broker binds the socket, with `listen` (a backlog) it makes it listen too; `options` are set before.
+    `also` are further addresses of an SCTP socket, on the port of `bind`: it is multi-homed.
     """
 
     namespace: NamespaceRef
@@ -29,6 +30,7 @@ class SocketSpec(Record):
     bind: Address | None = None
     listen: int | None = None
     options: tuple[Option, ...] = ()
+    also: tuple[Address, ...] = ()
 
 
 class OpenRequest(Record):

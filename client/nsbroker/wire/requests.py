@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 
-from .addresses import decode_address, encode_address
+from .addresses import decode_address, decode_also, encode_address
 from .limits import (
     MAX_BACKLOG,
     MAX_NAME_BYTES,
@@ -33,7 +33,7 @@ from .packet import Value, expect_int, expect_list, pack, refuse_unknown_keys, s
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
 _NAMESPACES_KEYS = frozenset({"v", "id", "op"})
 _RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
-_SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options"})
+_SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options", "also"})
 _FD_KEYS = frozenset({"fd"})
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 _INT32 = 2**31
@@ -71,6 +71,8 @@ def _encode_spec(spec: SocketSpec) -> Value:
         message["listen"] = spec.listen
     if spec.options:
         message["options"] = [list(option) for option in spec.options]
+    if spec.also:
+        message["also"] = [encode_address(address) for address in spec.also]
     return message
 
 
@@ -147,14 +149,16 @@ def _decode_spec(value: Value) -> SocketSpec:
         raise ProtocolError(f"family, type and proto are of 0..{_INT32 - 1}, got {family}, {socket_type}, {proto}")
     if socket_type & ~_SOCK_NONBLOCK > 15:
         raise ProtocolError(f"type {socket_type:#x}: of the flags only SOCK_NONBLOCK is known")
+    bind = decode_address(value["bind"], family) if "bind" in value else None
     return SocketSpec(
         _decode_namespace(value.get("ns")),
         family,
         socket_type,
         proto,
-        decode_address(value["bind"], family) if "bind" in value else None,
+        bind,
         expect_int(value["listen"], 0, MAX_BACKLOG, "listen") if "listen" in value else None,
         _decode_options(value["options"]) if "options" in value else (),
+        decode_also(value["also"], family, proto, bind) if "also" in value else (),
     )
 
 
