@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class BrokerProcess:
     """
 
     passed_fds: tuple[int, ...] = ()
+    client_groups: Sequence[int] = ()
+    """What its clients must be in beside their own group."""
 
     def __init__(self, grants: str, settings: str = "") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="nsbroker-test-"))

@@ -50,7 +50,7 @@ class Load:
         self._threads = threads
         self._workers = processes * threads
         self._progress = Counters(self._workers + 1)
-        self._child = start_as_user(NOBODY, NOBODY, self._run, processes)
+        self._child = start_as_user(NOBODY, NOBODY, self._run, processes, groups=broker.client_groups)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,21 @@
+"""The tests of this directory run inside the machine of tests/vm/run, on the service as it is installed there."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from installed import Installed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_in_the_machine() -> None:
+    if os.environ.get("NSBROKER_VM") != "1":
+        pytest.skip("these change the services of the machine: tests/run --vm runs them in one of their own")
+
+
+@pytest.fixture(scope="session")
+def installed(_only_in_the_machine: None) -> Installed:
+    """The broker that systemd starts; the README's commands have enabled its socket."""
+    return Installed()

@@ -1,0 +1,131 @@
+"""What the unit keeps the broker from doing: asked of the kernel, and tried by a program in the same sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from installed import SERVICE, Installed, command, systemctl
+from nsbrokerd.capabilities import KEPT
+from users import NOBODY
+
+MAX_EXPOSURE = 3.0
+MAX_THREADS = 3
+
+PROBE = "nsbrokerd-probe.service"
+PROBE_UNIT = Path("/run/systemd/system") / PROBE
+PROBE_RESULT = Path("/run/nsbroker/probe.json")
+OTHERS_FILE = Path("/run/nsbroker-others-file")
+PROBE_PROGRAM = Path(__file__).with_name("breakout.py")
+
+
+def test_exposure_is_low(installed: Installed, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `systemd-analyze security` counts it: 0 is a service that can do nothing, 10 one that can do everything."""
+    table = command("systemd-analyze", "security", "--no-pager", SERVICE)
+    with capsys.disabled():
+        print("\n" + "\n".join(line for line in table.splitlines() if not line.startswith("✓")))
+    found = re.search(r"exposure level for nsbrokerd.service: ([0-9.]+)", table)
+    assert found is not None
+    assert float(found[1]) <= MAX_EXPOSURE
+
+
+def test_kernel_has_what_the_unit_says(installed: Installed) -> None:
+    """Capabilities, no new privileges, system calls filtered, descriptors, and no more threads than a few."""
+    systemctl("start", SERVICE)
+    found = installed.status()
+    kept = sum(1 << number for number in KEPT.values())
+    assert [int(found[name], 16) for name in ("CapBnd", "CapPrm", "CapEff")] == [kept] * 3
+    assert (int(found["CapInh"], 16), int(found["CapAmb"], 16)) == (0, 0)
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+    assert int(found["Threads"]) <= MAX_THREADS
+    limits = Path(f"/proc/{installed.pid}/limits").read_text()
+    assert re.search(r"^Max open files +65536 +65536", limits, re.MULTILINE)
+
+
+def test_nothing_limits_the_memory_of_sockets(installed: Installed) -> None:
+    """Buffers of all sockets that were handed out are counted here."""
+    systemctl("start", SERVICE)
+    group = Path("/sys/fs/cgroup/system.slice") / SERVICE
+    assert [(group / name).read_text().strip() for name in ("memory.max", "memory.high")] == ["max", "max"]
+
+
+@pytest.fixture(scope="module")
+def tried(installed: Installed) -> Iterator[dict[str, Any]]:
+    """What became of each try of a program that is started as the service is, and is not the broker."""
+    program = PROBE_RESULT.with_name("breakout.py")  # no home directory can be seen there
+    program.write_bytes(PROBE_PROGRAM.read_bytes())
+    OTHERS_FILE.touch(0o600)
+    os.chown(OTHERS_FILE, NOBODY, NOBODY)
+    PROBE_UNIT.parent.mkdir(exist_ok=True)
+    PROBE_UNIT.write_text(probe_unit(f"/usr/bin/python3 -I {program} {PROBE_RESULT} {OTHERS_FILE}"))
+    try:
+        systemctl("daemon-reload")
+        systemctl("start", PROBE)
+        yield json.loads(PROBE_RESULT.read_text())
+    finally:
+        for path in (PROBE_UNIT, PROBE_RESULT, program, OTHERS_FILE):
+            path.unlink(missing_ok=True)
+        systemctl("daemon-reload")
+
+
+def probe_unit(program: str) -> str:
+    """The broker's own unit, with another program in it."""
+    text = (Path("/etc/systemd/system") / SERVICE).read_text()
+    changes = {
+        r"^Type=.*": "Type=oneshot",
+        r"^(Restart|ExecReload|Requires|After)=.*": "",
+        r"^ExecStart=.*": f"ExecStart={program}",
+        rf"system\.slice/{SERVICE}": f"system.slice/{PROBE}",
+    }
+    for pattern, replacement in changes.items():
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return text
+
+
+REFUSED = {
+    "map memory that is writable and executable": "EPERM",
+    "make memory executable": "EPERM",
+    "enter a user namespace": "EPERM",
+    "enter a mount namespace": "EPERM",
+    "mount a file system": "EPERM",
+    "open a socket of another family": "EAFNOSUPPORT",
+    "trace a process": "EPERM",
+    "load a module": "EPERM",
+    "set the clock": "EPERM",
+    "give a file to another user": "EPERM",
+    "write to /etc": "EROFS",
+    "write to /run": "EROFS",
+    "write to /proc/sys": "EROFS",
+    "write to the control group of all": "EROFS",
+    "write to the pins of all": "EROFS",
+    "read another user's file": "EACCES",
+    "see a home directory": "EACCES",
+    "open a disk": "ENOENT",
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_sandbox_refuses_to(what: str, tried: dict[str, Any]) -> None:
+    assert tried[what] == REFUSED[what]
+
+
+ALLOWED = [
+    "enter a network namespace",
+    "make a control group of its own",
+    "pin below its own directory",
+    "make a bpf map",
+    "write to /run/nsbroker",
+    "write to the directory of the audit",
+    "make sockets of all families of the policy",
+]
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_sandbox_lets_it(what: str, tried: dict[str, Any]) -> None:
+    assert tried[what] == "done"
