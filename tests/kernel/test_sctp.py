@@ -19,6 +19,7 @@ from inside import call_inside
 from namespaces import PREFIX, ip
 from nsbroker import SocketSpec
 from process_state import thread_count
+from run_tool import python, run_tool
 from shared import wait_until
 from users import NOBODY, as_nobody, start_as_user
 
@@ -205,11 +206,11 @@ CONNECTIONS = 20
 
 
 def connect_often(port: int) -> int:
-    wait_until(lambda: bool(sctp.addresses_here(port)))
-    return sum(hear(("127.0.0.1", port)) == b"answer" for _ in range(CONNECTIONS))
+    return sum(hear_when_it_listens(("127.0.0.1", port)) == b"answer" for _ in range(CONNECTIONS))
 
 
-def hear(address: Any) -> bytes:
+def hear_when_it_listens(address: Any) -> bytes:
+    wait_until(lambda: bool(sctp.addresses_here(address[1])))
     with socket.socket(V4, STREAM, SCTP) as sock:
         sock.settimeout(TIMEOUT_S)
         sock.connect(address)
@@ -276,6 +277,20 @@ def serve_and_count(broker: str, spec: SocketSpec, serve: Callable[[socket.socke
     with open_one(broker, spec) as server:
         serve(server)
         return thread_count("self")
+
+
+@needs_sctp
+def test_shell_tool_hands_over_a_listener(
+    make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
+) -> None:
+    """`nsbroker-get NS listen -p sctp`: the program finds an SCTP listener, as from systemd."""
+    name, broker = make_namespace(), start_broker()
+    serve = "import socket; c, _ = socket.socket(fileno=3).accept(); c.sendall(b'answer')"
+    with run_tool(broker) as tool:
+        words = ["listen", "-p", "sctp", "-l", f"127.0.0.1:{PORT}", "--", python(), "-c", serve]
+        server = tool.start(name, *words)
+        assert call_inside(name, hear_when_it_listens, ("127.0.0.1", PORT)) == b"answer"
+        assert server.wait() == 0
 
 
 @pytest.mark.skipif(sctp.why_not() is None, reason="this kernel has SCTP")

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from nsbroker import SocketSpec
 from nsbroker.cli.failure import FailureError
 from nsbroker.cli.listener import listener_spec
 
@@ -35,7 +36,7 @@ V6ONLY = (int(socket.IPPROTO_IPV6), int(socket.IPV6_V6ONLY), 1)
 )
 def test_endpoint_says_what_socket_is_wanted(text: str, kind: str, family: int | None, expected: object) -> None:
     """Datagram sockets never ask for SO_REUSEADDR, which would let another user take what comes."""
-    assert tuple(listener_spec("blue", text, kind, family, 7)) == ("blue", *expected)  # type: ignore[misc]
+    assert listener_spec("blue", text, kind, family, 7) == SocketSpec("blue", *expected)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
