@@ -6,7 +6,7 @@ import asyncio
 import errno
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +14,9 @@ import trio
 
 import nsbroker
 import sctp
-from broker_process import BrokerProcess
+from broker_process import EVERYTHING, BrokerProcess, running
 from inside import call_inside
-from namespaces import PREFIX, ip
+from namespaces import PREFIX, ip, why_not
 from nsbroker import SocketSpec
 from process_state import thread_count
 from run_tool import python, run_tool
@@ -39,6 +39,23 @@ namespaces = ["{PREFIX}*"]
 sockets = ["sctp"]
 bind = ["10.0.0.0/24:*"]
 """
+
+
+@pytest.fixture(scope="module")
+def shared_broker() -> Iterator[BrokerProcess]:
+    """One for all tests here: to start one takes seconds under emulation."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with running(EVERYTHING) as started:
+        yield started
+
+
+@pytest.fixture
+def broker(shared_broker: BrokerProcess) -> Iterator[BrokerProcess]:
+    """The broker, whose grants are as they were after each test."""
+    yield shared_broker
+    shared_broker.configure(EVERYTHING)
+    shared_broker.reload()
 
 
 def open_one(broker: str, spec: SocketSpec) -> socket.socket:
@@ -74,9 +91,9 @@ def start_server(broker: BrokerProcess, serve: Callable[..., Any], spec: SocketS
 @pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("kind", [STREAM, SEQPACKET], ids=["one-to-one", "one-to-many"])
 def test_server_is_asked_by_a_peer_in_its_namespace(
-    kind: int, family: int, make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
+    kind: int, family: int, make_namespace: Callable[..., str], broker: BrokerProcess
 ) -> None:
-    name, broker = make_namespace(), start_broker()
+    name = make_namespace()
     host, _, *rest = LOOPBACK[family]
     address = (host, PORT, *rest)
     server = start_server(broker, answer_when_asked, listener(name, kind, address))
@@ -103,11 +120,9 @@ def ask_when_it_listens(kind: int, address: Any) -> bytes:
 
 
 @needs_sctp
-def test_client_connects_from_its_socket(
-    make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
-) -> None:
+def test_client_connects_from_its_socket(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """What the client gets unbound, it connects by itself: one-to-one with connect, one-to-many with sendto."""
-    name, broker = make_namespace(), start_broker()
+    name = make_namespace()
     assert as_nobody(talk_to_myself, str(broker.socket_path), name) == (b"to-one", b"to-many")
 
 
@@ -127,11 +142,9 @@ def talk_to_myself(broker: str, name: str) -> tuple[bytes, bytes]:
 
 
 @needs_sctp
-def test_streams_are_as_asked_for(
-    make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
-) -> None:
+def test_streams_are_as_asked_for(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """SCTP_INITMSG of the spec is in force before the listener listens."""
-    name, broker = make_namespace(), start_broker()
+    name = make_namespace()
     assert as_nobody(count_streams, str(broker.socket_path), name) == (7, 5)
 
 
@@ -156,10 +169,10 @@ HOMES = {
 @needs_sctp
 @pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
 def test_multi_homed_listener_has_all_its_addresses(
-    family: int, make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
+    family: int, make_namespace: Callable[..., str], broker: BrokerProcess
 ) -> None:
     """Those that were asked for, and no other; it is asked at each of them, and the audit has them."""
-    name, broker = make_namespace(), start_broker()
+    name = make_namespace()
     homes = HOMES[family]
     for host, *_ in homes:
         ip("-n", name, "address", "add", f"{host}/{32 if family == V4 else 128}", "dev", "lo", "nodad")
@@ -168,7 +181,7 @@ def test_multi_homed_listener_has_all_its_addresses(
         assert call_inside(name, ask_when_it_listens, STREAM, address) == b"answer"
     assert call_inside(name, sctp.addresses_here, PORT) == [{host for host, *_ in homes}]
     server.kill()
-    (asked,) = [sock for record in broker.audit() for sock in record.get("sockets", ())]
+    asked = [sock for record in broker.audit() for sock in record.get("sockets", ())][-1]
     assert asked["name"] == list(homes[0])
     assert asked["also"] == [list(address) for address in homes[1:]]
 
@@ -183,11 +196,11 @@ def answer_each(broker: str, spec: SocketSpec) -> None:
 
 
 @needs_sctp
-def test_each_address_must_be_granted(
-    make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
-) -> None:
+def test_each_address_must_be_granted(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """A low port at one address that the grant does not list: the refusal names it."""
-    name, broker = make_namespace(), start_broker(GRANTS)
+    name = make_namespace()
+    broker.configure(GRANTS)
+    broker.reload()
     for host in ("10.0.0.1", "10.0.0.2", "10.0.1.1"):
         ip("-n", name, "address", "add", f"{host}/32", "dev", "lo")
     good = listener(name, STREAM, ("10.0.0.1", 80), ("10.0.0.2", 80))
@@ -264,9 +277,9 @@ def serve_by_trio(server: socket.socket) -> None:
 def test_event_loop_accepts_in_its_one_thread(
     serve: Callable[[socket.socket], None],
     make_namespace: Callable[..., str],
-    start_broker: Callable[..., BrokerProcess],
+    broker: BrokerProcess,
 ) -> None:
-    name, broker = make_namespace(), start_broker()
+    name = make_namespace()
     spec = listener(name, STREAM, ("127.0.0.1", PORT))
     server = start_as_user(NOBODY, NOBODY, serve_and_count, str(broker.socket_path), spec, serve)
     assert call_inside(name, connect_often, PORT) == CONNECTIONS
@@ -280,11 +293,9 @@ def serve_and_count(broker: str, spec: SocketSpec, serve: Callable[[socket.socke
 
 
 @needs_sctp
-def test_shell_tool_hands_over_a_listener(
-    make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
-) -> None:
+def test_shell_tool_hands_over_a_listener(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """`nsbroker-get NS listen -p sctp`: the program finds an SCTP listener, as from systemd."""
-    name, broker = make_namespace(), start_broker()
+    name = make_namespace()
     serve = "import socket; c, _ = socket.socket(fileno=3).accept(); c.sendall(b'answer')"
     with run_tool(broker) as tool:
         words = ["listen", "-p", "sctp", "-l", f"127.0.0.1:{PORT}", "--", python(), "-c", serve]
@@ -294,10 +305,8 @@ def test_shell_tool_hands_over_a_listener(
 
 
 @pytest.mark.skipif(sctp.why_not() is None, reason="this kernel has SCTP")
-def test_kernel_without_sctp_is_told_what_is_missing(
-    make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
-) -> None:
-    name, broker = make_namespace(), start_broker()
+def test_kernel_without_sctp_is_told_what_is_missing(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
+    name = make_namespace()
     with pytest.raises(OSError, match="this kernel has no SCTP: load the module sctp, then reload nsbrokerd") as caught:
         as_nobody(open_one, str(broker.socket_path), SocketSpec(name, V4, STREAM, SCTP))
     assert caught.value.errno == errno.EPROTONOSUPPORT

@@ -19,3 +19,9 @@ def _only_in_the_machine() -> None:
 def installed(_only_in_the_machine: None) -> Installed:
     """The broker that systemd starts; the README's commands have enabled its socket."""
     return Installed()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what is wrong: the machine may not live long enough for the summary."""
+    if report.failed:
+        print(f"\n{report.longreprtext}")
