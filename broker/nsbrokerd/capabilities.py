@@ -17,7 +17,9 @@ KEPT = {
 }
 """What each is for is said in deploy/nsbrokerd.service."""
 
-_KEPT_MASK = sum(1 << number for number in KEPT.values())
+DAC_OVERRIDE = 1
+"""Kept as well where control groups can't be made without it."""
+
 _HIGHEST = 63
 _VERSION_3 = 0x20080522
 
@@ -66,8 +68,8 @@ def read_own() -> Sets:
     return sets
 
 
-def drop_others() -> None:
-    """Give up all capabilities but KEPT, for ever, in this thread and those that it starts.
+def drop_others(*also: int) -> None:
+    """Give up all capabilities but KEPT and these, for ever, in this thread and those that it starts.
 
     Raises:
         OSError: it can't be done.
@@ -75,12 +77,13 @@ def drop_others() -> None:
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise _last_error("PR_SET_NO_NEW_PRIVS")
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    kept_mask = sum(1 << number for number in {*KEPT.values(), *also})
     for number in range(_HIGHEST + 1):
-        if not _KEPT_MASK >> number & 1 and _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1:
+        if not kept_mask >> number & 1 and _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1:
             _drop_bound(number)
     sets = read_own()
-    sets.effective_low &= _KEPT_MASK
-    sets.permitted_low &= _KEPT_MASK
+    sets.effective_low &= kept_mask
+    sets.permitted_low &= kept_mask
     sets.effective_high = sets.permitted_high = sets.inheritable_low = sets.inheritable_high = 0
     if _libc.capset(ctypes.byref(own_header()), ctypes.byref(sets)) != 0:
         raise _last_error("capset")

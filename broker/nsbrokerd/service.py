@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from .audit import Audit
-from .capabilities import drop_others
+from .capabilities import DAC_OVERRIDE, drop_others
 from .closer import INTERRUPT, Closer
 from .config import Config, ConfigError, Limits
 from .credentials import Credentials
@@ -30,7 +30,7 @@ from .netns import Gate
 from .notify import ServiceManager
 from .opener import Opener
 from .peer import untrusted_uid
-from .seal import SealError, install, is_installed
+from .seal import SealError, install, is_installed, is_writable_by_owner
 
 _DESCRIPTORS_BESIDE_CLIENTS = 1024
 """For the sockets and namespaces of the requests that are being served."""
@@ -62,7 +62,8 @@ class Service:
         if listener is None:
             self._own = OwnListener(self._config.socket_path, self._config.socket_gid)
             listener = self._own.sock
-        drop_others()  # from here on, only what all requests need: the socket may have needed CAP_CHOWN
+        # From here on, only what all requests need: the socket may have needed CAP_CHOWN.
+        drop_others(*(() if is_writable_by_owner() else (DAC_OVERRIDE,)))
         gate = Gate()
         self._opener = Opener(gate, Credentials(), probe_kinds(self._config.policy))
         self._load_limits(self._config)

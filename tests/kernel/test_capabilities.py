@@ -14,10 +14,13 @@ import nsbroker
 from broker_process import BrokerProcess
 from namespaces import PREFIX, why_not
 from nsbroker import SocketSpec
-from nsbrokerd.capabilities import KEPT
+from nsbrokerd.capabilities import DAC_OVERRIDE, KEPT
+from nsbrokerd.seal import is_writable_by_owner
 from users import as_nobody
 
-KEPT_MASK = sum(1 << number for number in KEPT.values())
+# In the root of the control groups, which a container or a machine without systemd is in, one more is needed.
+ALSO = () if is_writable_by_owner() else (DAC_OVERRIDE,)
+KEPT_MASK = sum(1 << number for number in (*KEPT.values(), *ALSO))
 
 GRANTS = f"""
 [[grant]]

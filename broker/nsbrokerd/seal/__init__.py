@@ -4,6 +4,7 @@
 without a broker: `live_sockets` lists what was sealed, and `revoke` takes it back.
 """
 
+from .cgroup import is_writable_by_owner
 from .installing import Seal, SealError, install, is_installed, why_unavailable
 from .iterator import Selection
 from .maps import DEFAULT_DIRECTORY
@@ -17,6 +18,7 @@ __all__ = [
     "Selection",
     "install",
     "is_installed",
+    "is_writable_by_owner",
     "live_sockets",
     "revoke",
     "why_unavailable",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def own_cgroup() -> Path:
             if path == root or path.startswith(root.rstrip("/") + "/"):
                 return Path(place + path[len(root.rstrip("/")) :])
     raise OSError("there is no control group of version 2 (cgroup2 is not mounted)")
+
+
+def is_writable_by_owner() -> bool:
+    """Tell whether root without CAP_DAC_OVERRIDE can make groups here: not in the root of the hierarchy."""
+    try:
+        return bool(own_cgroup().stat().st_mode & stat.S_IWUSR)
+    except OSError:
+        return True  # nobody can
 
 
 class SealedGroup:
