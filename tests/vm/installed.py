@@ -16,6 +16,8 @@ from users import NOBODY, as_user
 
 SERVICE = "nsbrokerd.service"
 SOCKET = "nsbrokerd.socket"
+TIMEOUT_S = 120
+"""Under emulation the service takes seconds to start, and a client that starts it waits for that."""
 SOCKET_PATH = Path("/run/nsbroker/nsbroker.sock")
 
 
@@ -80,7 +82,7 @@ def tcp(namespace: str, *bind: Any) -> SocketSpec:
 def _open(specs: tuple[SocketSpec, ...], wait_s: float) -> list[tuple[int, int, Any]]:
     from inside import netns_cookie, socket_cookie
 
-    with nsbroker.Client() as client:
+    with nsbroker.Client(timeout=TIMEOUT_S) as client:
         return [
             (socket_cookie(sock), netns_cookie(sock), sock.getsockname()) for sock in client.open(specs, wait=wait_s)
         ]

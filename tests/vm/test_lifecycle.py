@@ -12,7 +12,7 @@ import pytest
 
 import nsbroker
 from inside import cookie_inside
-from installed import SERVICE, SOCKET, SOCKET_PATH, Installed, command, systemctl, tcp
+from installed import SERVICE, SOCKET, SOCKET_PATH, TIMEOUT_S, Installed, command, systemctl, tcp
 from load import Load
 from shared import Counters, wait_until
 from users import NOBODY, start_as_user
@@ -117,7 +117,7 @@ def test_sockets_outlive_the_service(installed: Installed) -> None:
 
 
 def talk_without_broker(phase: Counters) -> None:
-    with nsbroker.Client() as client:
+    with nsbroker.Client(timeout=TIMEOUT_S) as client:
         (server,) = client.open([tcp("@host", "127.0.0.1", 0)])
     phase[0] = 1
     wait_until(lambda: phase[1] == 1)

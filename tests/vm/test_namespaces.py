@@ -11,7 +11,7 @@ import pytest
 import namespaces
 import nsbroker
 from inside import cookie_inside
-from installed import SERVICE, Installed, systemctl, tcp
+from installed import SERVICE, TIMEOUT_S, Installed, systemctl, tcp
 from nsbroker import SocketSpec
 from users import NOBODY, start_as_user
 
@@ -56,7 +56,7 @@ def test_request_waits_for_a_namespace(installed: Installed, make_namespace: Cal
 def wait_for(name: str) -> int:
     from inside import netns_cookie
 
-    with nsbroker.Client() as client:
+    with nsbroker.Client(timeout=TIMEOUT_S) as client:
         return netns_cookie(client.open([tcp(name)], wait=60)[0])
 
 
