@@ -55,7 +55,9 @@ def commands(open_directory: Path) -> str:
     """A directory with nsbroker-get, and with the programs of the reader's own."""
     for name, line in {
         "nsbroker-get": f'exec {sys.executable} -P -m nsbroker.cli "$@"',
-        "your-server": 'test "$LISTEN_FDS" = 1 -a -S /proc/self/fd/3',
+        # The real ones are tested in tests/kernel/test_listen_programs.py.
+        "gunicorn": 'test "$LISTEN_FDS" = 2 -a -S /proc/self/fd/3 -a -S /proc/self/fd/4',
+        "nginx": 'test "$NGINX" = "3;" -a -S /proc/self/fd/3',
         "your-program": "test -S /proc/self/fd/5",
     }.items():
         (open_directory / name).write_text(f"#!/bin/sh\n{line}\n")
@@ -80,7 +82,7 @@ def test_command_runs(site: ExampleOrg, commands: str, line: str) -> None:
         pytest.skip("there is no curl")
     status, output, errors = site.run(run_line, line, commands)
     assert status == 0, errors
-    assert bool(output) == ("your-" not in line)
+    assert bool(output) == (" -- " not in line or " run -- " in line)
 
 
 def test_there_are_examples() -> None:
