@@ -11,7 +11,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -159,7 +158,6 @@ class RunTool:
             os.environ["HOME"] = "/nonexistent"
             for variable in ("PYTHONPATH", "PYTHONUNBUFFERED", "XDG_CONFIG_HOME"):
                 os.environ.pop(variable, None)
-            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # pytest's own is none of its descriptors
             before()
             os._exit(main(list(args)))
         finally:

@@ -133,6 +133,14 @@ def test_path_that_is_not_there_or_not_the_users(run: RunTool, verb: str) -> Non
     )
 
 
+@pytest.mark.parametrize("verb", OF_GRANTS)
+def test_path_of_something_else_or_not_granted(run: RunTool, verb: str) -> None:
+    """It is known before a program runs."""
+    assert line_of(run(*command(verb, "/etc/passwd")), 1) == (
+        "a descriptor that was sent is no network namespace: give the path of one, such as /proc/PID/ns/net"
+    )
+
+
 def without_wait_killable_recv() -> None:
     """As Linux before 5.19: the flag is not known."""
     _refuse_listeners(22)
@@ -190,4 +198,4 @@ def test_socket_that_is_not_granted_is_said_while_the_program_runs(
     with run_tool(start_broker(grant)) as run:
         done = run(name, "run", "--", python(), "-c", code)
     assert (done.status, done.out) == (0, "Permission denied\n")
-    assert done.err == f"nsbroker-get: no udp sockets in namespace '{name}' by grant 'only tcp'\n"
+    assert done.err == f"nsbroker-get: no udp sockets in namespace '{name}' by grant 'only tcp'; {SHOWN_BY_LIST}\n"

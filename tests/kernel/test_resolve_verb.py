@@ -65,6 +65,12 @@ def test_link_local_address_comes_with_its_interface(run: RunTool, name: str) ->
     assert run(name, "resolve", f"fe80::7%{index}") == (0, "fe80::7%net0\n", "")
 
 
+def test_interface_can_not_tell_the_terminal_what_to_do(run: RunTool, name: str) -> None:
+    namespaces.ip("-n", name, "link", "add", "a\x1b[2Jb", "type", "veth", "peer", "name", "other")
+    index = call_inside(name, socket.if_nametoindex, "a\x1b[2Jb")
+    assert run(name, "resolve", f"fe80::7%{index}") == (0, "fe80::7%a?[2Jb\n", "")
+
+
 def test_namespace_may_be_a_path(run: RunTool, name: str) -> None:
     assert run(f"/run/netns/{name}", "resolve", "-4", "www") == (0, "10.0.0.1\n", "")
 

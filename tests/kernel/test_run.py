@@ -16,8 +16,11 @@ from broker_process import BrokerProcess
 from inside import call_inside, cookie_inside
 from nsbroker.supervise import kernel
 from nsbroker.supervise.bpf import assemble, give
+from nsbroker.supervise.failures import SEE_LIST
 from nsbroker.supervise.filter import ALLOW
+from process_state import state
 from run_tool import RunTool, python, run_tool
+from shared import wait_until
 
 COOKIE = "lambda s: int.from_bytes(s.getsockopt(1, 71, 8), 'little')"
 CREATE = """
@@ -132,7 +135,7 @@ def test_refusal_by_policy_is_permission_denied_and_one_line(
     assert isinstance(made[0], list)
     assert made[1:] == [errno.EACCES] * 3
     assert said.splitlines() == [
-        f"nsbroker-get: no {kind} sockets in namespace '{name}' by grant 'only tcp'"
+        f"nsbroker-get: no {kind} sockets in namespace '{name}' by grant 'only tcp'{SEE_LIST}"
         for kind in ("udp", "netlink:route")
     ]
 
@@ -248,3 +251,18 @@ def test_low_port_is_for_listen(run: RunTool, name: str) -> None:
     assert run(name, "run", "--", python(), "-c", code) == (0, "denied\n", "")
     call_inside(name, Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text, "80")
     assert run(name, "run", "--", python(), "-c", code) == (0, "80\n", "")
+
+
+@pytest.mark.parametrize("kind", ["udp", "icmp", "netlink:route", "packet"])
+def test_any_kind_of_grant_is_enough_to_wait_for_a_namespace(
+    start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str], kind: str
+) -> None:
+    """Before it is there nobody can say what will be asked for in it; a path is the same."""
+    name = f"{namespaces.PREFIX}late"
+    grant = f'[[grant]]\nname = "one kind"\nusers = ["nobody"]\nnamespaces = ["{name}"]\nsockets = ["{kind}"]\n'
+    with run_tool(start_broker(grant)) as run:
+        running = run.start("--wait", "60", name, "run", "--", "echo", "there")
+        wait_until(lambda: state(running.pid) in "SZ")
+        assert make_namespace("late") == name
+        assert running.finish() == (0, "there\n", "")
+        assert run(f"/run/netns/{name}", "run", "--", "echo", "there") == (0, "there\n", "")

@@ -94,7 +94,7 @@ def test_kinds_of_sockets_are_all_there() -> None:
     ],
 )
 def test_each_is_printed_when_it_is_asked_for(
-    args: list[str], topic: str | None, capsys: pytest.CaptureFixture[str]
+    args: list[str], topic: str | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(read_command(args)) == 0
-    assert capsys.readouterr().out == text_of(topic)
+    assert capfd.readouterr().out == text_of(topic)

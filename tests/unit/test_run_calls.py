@@ -10,7 +10,7 @@ import pytest
 
 from nsbroker.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
 from nsbroker.supervise.calls import Unsupported, descriptor_flags, read_spec
-from nsbroker.supervise.failures import errno_of, line_of
+from nsbroker.supervise.failures import SEE_LIST, errno_of, line_of
 from nsbroker.wire.messages import OpenRequest, SocketSpec
 from nsbroker.wire.requests import decode_request, encode_request
 
@@ -99,7 +99,7 @@ def test_what_no_kernel_makes_is_refused_as_the_kernel_does(
 
 def test_refusals_of_the_broker_have_an_errno_that_programs_know_and_a_line_for_people() -> None:
     told = {
-        "no udp sockets": (refusal("denied", "no udp sockets", 0), errno.EACCES),
+        f"no udp sockets{SEE_LIST}": (refusal("denied", "no udp sockets", 0), errno.EACCES),
         "no such name": (refusal("no-such-namespace", "no such name", 0), errno.ENETDOWN),
         "too many": (refusal("overloaded", "too many", None), errno.ENOBUFS),
         "gone": (BrokerUnavailableError(errno.ECONNREFUSED, "gone"), errno.ENETDOWN),

@@ -27,29 +27,25 @@ def main(args: list[str] | None = None) -> NoReturn:
     It ends at once: all is written and the kernel closes the rest, while to take down an interpreter takes a fifth of
     the time of it all.
     """
-    status = _status_of(sys.argv[1:] if args is None else args)
-    try:
-        sys.stdout.flush()
-    finally:
-        os._exit(status)
+    os._exit(_status_of(sys.argv[1:] if args is None else args))
 
 
 def _status_of(args: list[str]) -> int:
     try:
         _prepare_process()
-        status = _run(args)
-        sys.stdout.flush()
+        return _run(args)
     except FailureError as failure:
         say(str(failure))
         return failure.status
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        return _explain(error)
+        # Not even a module could be loaded: the table of descriptors is full, most likely.
+        say(error.strerror or str(error))
+        return SETUP_FAILED
     except Exception as error:
         say(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
         return SETUP_FAILED
-    return status
 
 
 def _prepare_process() -> None:
@@ -72,7 +68,10 @@ def _run(args: list[str]) -> int:
     run_verb = _verb(command.verb)
     gc.freeze()
     gc.enable()
-    return run_verb(command)
+    try:
+        return run_verb(command)
+    except OSError as error:
+        return _explain(error, command.namespace)
 
 
 def _verb(name: str) -> Verb:
@@ -93,11 +92,11 @@ def _verb(name: str) -> Verb:
     return run
 
 
-def _explain(error: OSError) -> int:
+def _explain(error: OSError, namespace: str) -> int:
     from ..errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError
     from .refusal import advice
 
-    say(f"{error.strerror or error}{advice(error)}")
+    say(f"{error.strerror or error}{advice(error, namespace)}")
     no_broker = isinstance(error, BrokerUnavailableError | BrokerProtocolError | WrongNamespaceError)
     return SETUP_FAILED if no_broker else REFUSED
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..wire.messages import GrantSummary, NamespaceList
 from .command import Command
 from .failure import REFUSED, FailureError, usage_error
 from .options import parse
+from .output import print_text, printable
 
 _OPTIONS = {"--json": False}
 _HEADINGS = ("NAMESPACE", "SOCKETS", "BIND", "OPTIONS", "GRANT")
@@ -25,7 +24,7 @@ def run(command: Command) -> int:
     text = _as_json(rows) if options else _as_table(rows)
     if not rows and not options:
         raise FailureError("no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)", REFUSED)
-    sys.stdout.write(text)
+    print_text(text)
     return 0
 
 
@@ -64,5 +63,4 @@ def _as_table(rows: list[tuple[str, GrantSummary]]) -> str:
 
 def _cells(name: str, grant: GrantSummary) -> tuple[str, ...]:
     cells = (name, " ".join(grant.sockets), " ".join(grant.bind), " ".join(grant.options), grant.name)
-    printable = ("".join(char if char.isprintable() else "?" for char in cell) for cell in cells)
-    return tuple(cell or "-" for cell in printable)
+    return tuple(printable(cell) or "-" for cell in cells)

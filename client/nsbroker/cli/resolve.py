@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-import sys
 
-from ..errors import AccessDeniedError
 from ..lookups import Lookups
-from ..wire.messages import SocketSpec
 from .command import Command
-from .endpoint import IPV4, family_option
+from .endpoint import family_option
 from .failure import REFUSED, FailureError, usage_error
 from .options import parse
+from .output import print_text, printable
+from .presence import expect_namespace
 
 _OPTIONS = {"-4": False, "-6": False}
 
@@ -22,22 +21,15 @@ def run(command: Command) -> int:
     if len(rest) != 1:
         raise usage_error("resolve takes one HOST")
     family = family_option(options) or 0
+    if not rest[0]:
+        raise usage_error("resolve takes a HOST that is not empty")
     if command.wait_s:
-        _wait_for_namespace(command)
+        # The broker tells of name servers at once or not at all.
+        expect_namespace(command.client, command.namespace, command.wait_s)
     names = Lookups(command.namespace, command.client, command.wait_s)
-    sys.stdout.write("".join(f"{address}\n" for address in _addresses(names, rest[0], family)))
+    # Printable: the scope of a link-local address is an interface's name.
+    print_text("".join(f"{printable(address)}\n" for address in _addresses(names, rest[0], family)))
     return 0
-
-
-def _wait_for_namespace(command: Command) -> None:
-    """Wait by a socket, of which kind ever: the broker tells of name servers at once or not at all."""
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        try:
-            (sock,) = command.client.open([SocketSpec(command.namespace, IPV4, int(kind))], command.wait_s)
-        except AccessDeniedError:
-            continue
-        sock.close()
-        return
 
 
 def _addresses(names: Lookups, host: str, family: int) -> list[str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from ..client import Client
 from ..references import open_path
 from ..supervise import detached, etc_files, kernel
 from ..supervise.filter import Machine, assemble_filter
 from ..supervise.supervisor import Supervisor
-from ..wire.messages import NamespaceRef, SocketSpec
+from ..wire.messages import NamespaceRef
 from .command import Command
 from .failure import FailureError, say, usage_error
 from .launch import run_program
 from .options import parse
+from .presence import expect_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,14 +54,13 @@ def _namespace(command: Command, client: Client) -> NamespaceRef:
     Raises:
         OSError: no broker, no namespace, no grant.
     """
-    names = [name for name, _ in client.namespaces().namespaces]
     if "/" in command.namespace:
         # Opened once: later it may be the path of another one.
-        return open_path(command.namespace)
-    if command.namespace not in names:
-        spec = SocketSpec(command.namespace, int(socket.AF_INET), int(socket.SOCK_STREAM))
-        for sock in client.open([spec], command.wait_s):
-            sock.close()
+        namespace = open_path(command.namespace)
+        expect_namespace(client, namespace, 0)
+        return namespace
+    if command.namespace not in [name for name, _ in client.namespaces().namespaces]:
+        expect_namespace(client, command.namespace, command.wait_s)
     return command.namespace
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from .command import Command
+from .output import print_text
 
 _TEXTS = os.path.join(os.path.dirname(__file__), "help")
 _OVERVIEW = "nsbroker-get"
@@ -14,9 +14,9 @@ _OVERVIEW = "nsbroker-get"
 def run(command: Command) -> int:
     """Print the help of a verb, of all together, or the version."""
     if command.verb == "version":
-        sys.stdout.write(f"nsbroker-get {_version()}\n")
+        print_text(f"nsbroker-get {_version()}\n")
     else:
-        sys.stdout.write(help_text(*command.args))
+        print_text(help_text(*command.args))
     return 0
 
 

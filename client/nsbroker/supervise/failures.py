@@ -6,6 +6,9 @@ import errno
 
 from ..errors import AccessDeniedError, BrokerUnavailableError, Error
 
+SEE_LIST = "; nsbroker-get list shows what you may use"
+"""Goes behind what the policy does not grant."""
+
 
 def errno_of(error: OSError) -> int:
     """Give the errno that the program's socket(2) fails with.
@@ -25,4 +28,6 @@ def errno_of(error: OSError) -> int:
 
 def line_of(error: OSError) -> str | None:
     """Give the line that says why; None where the errno says it all."""
-    return (error.strerror or str(error)) if isinstance(error, Error) else None
+    if not isinstance(error, Error):
+        return None
+    return (error.strerror or str(error)) + (SEE_LIST if isinstance(error, AccessDeniedError) else "")
