@@ -171,7 +171,7 @@ bind = ["*:80"]
         ),
         (
             ["-l", "[fe80::1%99]:80"],
-            "-l [fe80::1%99]:80: No such device: the namespace has no interface of",
+            "-l [fe80::1%99]:80: No such device: the namespace has no such interface",
         ),
         (["-l", "[fe80::1%lo]:80"], "give the number of the interface, not its name"),
         (["-l", "www.example.org:80"], "host names are not looked up"),

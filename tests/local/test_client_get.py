@@ -370,3 +370,49 @@ def test_closed_standard_descriptors_are_not_mistaken_for_sockets(get: Tool) -> 
     os.unlink(output)
     sockets = [line[0] for line in lines if line[-1].startswith("socket:")]
     assert sockets == ["3"]
+
+
+@pytest.mark.parametrize("args", [["--version"], ["listen", "--help"], ["list"]])
+def test_output_that_can_not_be_written_is_one_line(get: Tool, args: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*get.command, *args], env=get.environment, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert (only_line(done), done.returncode) == ("standard output: No space left on device", 125)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("args", ["--version", "blue listen -l0 -- true", "blue socket --type udp --fd 0 -- true"])
+def test_standard_descriptors_may_be_closed(get: Tool, args: str, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(get.command)} {args} {closed}"],
+        env=get.environment,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_full_table_of_descriptors_is_one_line(get: Tool) -> None:
+    """Even where it keeps a module from being loaded."""
+    for limit in range(5, 9):
+        done = subprocess.run(
+            ["sh", "-c", f"ulimit -n {limit}; exec {shlex.join(get.command)} blue listen -l0 -- true"],
+            env=get.environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode == 0:
+            break
+        assert "Too many open files" in only_line(done)
+        assert done.returncode in (1, 125)
+    assert done.returncode == 0
+    assert limit > 5
+
+
+def test_command_without_a_name_is_not_found(get: Tool) -> None:
+    for verb in (["listen", "-l0"], ["socket", "--type", "udp", "--fd", "3"]):
+        done = get("blue", *verb, "--", "")
+        assert (only_line(done), done.returncode) == ("can't run '': No such file or directory", 127)

@@ -10,7 +10,7 @@ from nsbroker.cli.command import read_command
 from nsbroker.cli.endpoint import family_option, host_family, listen_address, port_number
 from nsbroker.cli.failure import FailureError
 from nsbroker.cli.kinds import triple_of
-from nsbroker.cli.options import parse, seconds
+from nsbroker.cli.options import parse, seconds, whole_number
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 KNOWN = {"-u": False, "-4": False, "-w": True, "--wait": True, "--json": False}
@@ -169,3 +169,27 @@ def test_wrong_command_lines_are_refused(args: list[str]) -> None:
     with pytest.raises(FailureError) as caught:
         read_command(args)
     assert caught.value.status == 125
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("007", 7), ("255", 255), ("0" * 6000 + "9", 9), ("256", None), ("9" * 6000, None), ("", None)]
+    + [(text, None) for text in ("-1", "+1", "1_0", " 1", "\u0661", "x")],
+)
+def test_whole_number_is_digits_up_to_the_most(text: str, number: int | None) -> None:
+    """However many they are: int() itself gives up at 4,300."""
+    assert whole_number(text, 255) == number
+
+
+@pytest.mark.parametrize("name", ["", "a" * 256, "a" * 70000, "\udcff"])
+@pytest.mark.parametrize("verb", [["connect", "::1", "1"], ["resolve", "x"], ["--", "true"]])
+def test_name_that_no_namespace_has_is_wrong_usage(name: str, verb: list[str]) -> None:
+    with pytest.raises(FailureError, match="a namespace's name is UTF-8 of 1 to 255 bytes") as caught:
+        read_command([name, *verb])
+    assert caught.value.status == 125
+    assert len(str(caught.value)) < 200
+
+
+def test_path_of_a_namespace_may_be_any() -> None:
+    path = "/" + "a" * 300 + "\udcff"
+    assert read_command([path, "resolve", "x"]).namespace == path

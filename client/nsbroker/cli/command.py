@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..client import Client
-from ..wire.limits import MAX_WAIT_S
+from ..wire.limits import MAX_NAME_BYTES, MAX_WAIT_S
 from ..wire.record import Record
 from .failure import usage_error
 from .options import parse, seconds
@@ -44,6 +44,8 @@ def read_command(args: list[str]) -> Command:
     namespace, verb, verb_args = _split(rest)
     if verb_args[:1] and verb_args[0] in _HELP:
         return Command("help", namespace, [verb], client, wait_s)
+    if verb in VERBS and "/" not in namespace:
+        _check_name(namespace)
     return Command(verb, namespace, verb_args, client, wait_s)
 
 
@@ -52,6 +54,15 @@ def _client(given: dict[str, str]) -> Client:
     if not timeout_s:
         raise usage_error("--timeout takes more than 0 seconds")
     return Client(given.get("--broker"), timeout_s)
+
+
+def _check_name(namespace: str) -> None:
+    try:
+        is_name = 1 <= len(namespace.encode()) <= MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise usage_error(f"a namespace's name is UTF-8 of 1 to {MAX_NAME_BYTES} bytes, not {namespace[:40]!r}")
 
 
 def _split(rest: list[str]) -> tuple[str, str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from .failure import usage_error
+from .options import whole_number
 
 IPV4 = int(socket.AF_INET)
 IPV6 = int(socket.AF_INET6)
@@ -28,9 +29,10 @@ def port_number(text: str) -> int:
     Raises:
         FailureError: it is no number of 0..65535.
     """
-    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+    port = whole_number(text, 65535)
+    if port is None:
         raise usage_error(f"{text!r} is no port number")
-    return int(text)
+    return port
 
 
 def listen_address(text: str, family: int | None) -> tuple[int, tuple[str, int]]:

@@ -43,6 +43,8 @@ def run_program(command: list[str], sources: list[int], targets: list[int]) -> N
     Raises:
         FailureError: it can't be executed (126), or is not found (127), as env(1) has it.
     """
+    if not command[0]:
+        raise _cannot_run(command[0], errno.ENOENT)
     stderr = _outside(os.dup(_STDERR), targets)
     lend_at(sources, targets)
     # Python ignores it, and that would be passed on.
@@ -71,4 +73,4 @@ def expect_program(name: str) -> None:
 
 def _cannot_run(name: str, number: int) -> FailureError:
     status = NOT_FOUND if number == errno.ENOENT else CANNOT_EXECUTE
-    return FailureError(f"can't run {name}: {os.strerror(number)}", status)
+    return FailureError(f"can't run {name or repr(name)}: {os.strerror(number)}", status)

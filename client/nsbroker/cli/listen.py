@@ -13,7 +13,7 @@ from .endpoint import family_option
 from .failure import usage_error
 from .launch import expect_program, run_program
 from .listener import listener_spec
-from .options import parse, seconds
+from .options import parse, seconds, whole_number
 
 _OPTIONS = {
     "-l": True,
@@ -37,6 +37,8 @@ _EXCLUDE_EACH_OTHER = (
 )
 _DEFAULT_MAX = 64
 """As systemd's MaxConnections=."""
+_MOST_MAX = 2**22
+"""PID_MAX_LIMIT: there are never more processes."""
 _MAX_FDNAME_BYTES = 255
 _BACKLOG = 4096
 """As systemd's; the kernel takes the less of it and the namespace's net.core.somaxconn."""
@@ -101,9 +103,10 @@ def _names(options: list[tuple[str, str]], count: int, default: str) -> list[str
 def _most(text: str | None) -> int:
     if text is None:
         return _DEFAULT_MAX
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise usage_error(f"--max takes a number of commands, 1 or more, not {text!r}")
-    return int(text)
+    most = whole_number(text, _MOST_MAX)
+    if not most:
+        raise usage_error(f"--max takes a number of commands, 1 to {_MOST_MAX}, not {text!r}")
+    return most
 
 
 def _specs(namespace: str, addresses: list[str], options: list[tuple[str, str]], backlog: int) -> list[SocketSpec]:
@@ -126,9 +129,9 @@ def _open(command: Command, specs: list[SocketSpec], wait_s: float, addresses: l
     try:
         sockets = command.client.open(specs, wait_s)
     except OSError as error:
-        from .listener_advice import at_address
+        from .bind_advice import at_address
 
-        raise at_address(error, addresses) from error
+        raise at_address(error, [f"-l {address}" for address in addresses]) from error
     # Not to hold a place at the broker for as long as connections are accepted.
     command.client.close()
     return sockets

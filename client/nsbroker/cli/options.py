@@ -66,6 +66,15 @@ def _next(name: str, left: list[str]) -> str:
     return left.pop()
 
 
+def whole_number(text: str, most: int) -> int | None:
+    """Read a number of 0 to `most`, in digits; None if it is none."""
+    # No more digits than that: int() refuses thousands of them with an exception.
+    digits = text.lstrip("0") or text[:1]
+    if not (text.isascii() and text.isdecimal()) or len(digits) > len(str(most)) or int(digits) > most:
+        return None
+    return int(digits)
+
+
 def seconds(name: str, value: str, most: float = 1e6) -> float:
     """Read a number of seconds.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+
 from ..listening import bind_address
 from ..wire.messages import Address, SocketSpec
 from .command import Command
@@ -9,11 +12,12 @@ from .endpoint import IPV4, family_option, host_family, listen_address
 from .failure import usage_error
 from .kinds import triple_of
 from .launch import run_program
-from .options import parse
+from .options import parse, whole_number
 
 _OPTIONS = {"--type": True, "-4": False, "-6": False, "--bind": True, "--fd": True}
 _ALL_PROTOCOLS = 3
 """ETH_P_ALL."""
+_MOST_DESCRIPTOR = 2**31 - 1
 
 
 def run(command: Command) -> int:
@@ -28,8 +32,20 @@ def run(command: Command) -> int:
     if not program:
         raise usage_error("socket needs a command to run, after --")
     spec = _spec(command.namespace, given["--type"], given.get("--bind"), family_option(options))
-    (sock,) = command.client.open([spec], command.wait_s)
+    (sock,) = _open(command, spec, given.get("--bind"))
     run_program(program, [sock.fileno()] * len(targets), targets)
+
+
+def _open(command: Command, spec: SocketSpec, bind: str | None) -> list[socket.socket]:
+    try:
+        return command.client.open([spec], command.wait_s)
+    except OSError as error:
+        # EACCES is about ports for `listen` alone: here it is the namespace's ping_group_range, too.
+        if bind is None or error.errno == errno.EACCES:
+            raise
+        from .bind_advice import at_address
+
+        raise at_address(error, [f"--bind {bind}"]) from error
 
 
 def _spec(namespace: str, kind: str, bind: str | None, family: int | None) -> SocketSpec:
@@ -52,6 +68,7 @@ def _bind_address(kind: str, text: str, family: int | None) -> tuple[int | None,
 
 
 def _descriptor(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
+    number = whole_number(text, _MOST_DESCRIPTOR)
+    if number is None:
         raise usage_error(f"--fd {text}: not a descriptor's number")
-    return int(text)
+    return number
