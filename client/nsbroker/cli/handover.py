@@ -51,5 +51,8 @@ def name_peer(connection: socket.socket) -> None:
         # A number, since the interface's name would be looked up in the own namespace.
         os.environ["REMOTE_ADDR"] = f"{host}%{scope_id}" if scope_id else host
         os.environ["REMOTE_PORT"] = str(port)
-    elif peer:
-        os.environ["REMOTE_ADDR"] = "@" + os.fsdecode(peer[1:]) if isinstance(peer, bytes) else peer
+    elif isinstance(peer, bytes) and b"\0" not in peer[1:]:
+        # No variable can hold a NUL: whoever has such an abstract name is as one without.
+        os.environ["REMOTE_ADDR"] = "@" + os.fsdecode(peer[1:])
+    elif isinstance(peer, str) and peer:
+        os.environ["REMOTE_ADDR"] = peer
