@@ -25,6 +25,7 @@ LIMITED, FREE = 54321, 54322
 PORT, LAST_PORT, FORBIDDEN_PORT = 4000, 4009, 4010
 
 CONNECT = [f"10.9.0.2:{PORT}-{LAST_PORT}", f"[fd09::2]:{PORT}-{LAST_PORT}", f"10.9.0.200:{PORT}"]
+CONNECT += [f"239.9.9.9:{PORT}", f"[ff05::9:9]:{PORT}"]
 CONNECT += [f"0.0.0.0/8:{PORT}", f"[::/96]:{PORT}"]  # which zeros as a destination do not fall under
 
 LIMITS = f"""

@@ -90,9 +90,17 @@ def send_from_file(sock: socket.socket, address: str) -> None:
     os.sendfile(sock.fileno(), fd, 0, 1)
 
 
+def send_by_splice(sock: socket.socket, address: str) -> None:
+    sock.connect((address, PORT))
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    os.splice(reader, sock.fileno(), 1)
+
+
 @pytest.mark.parametrize("way", list(WAYS.values()), ids=list(WAYS))
-def test_cork_and_sendfile_lead_nowhere_else(place: Place, way: Way) -> None:
+def test_cork_splice_and_sendfile_lead_nowhere_else(place: Place, way: Way) -> None:
     check_way_out(place, way.forbidden, (way.family, *UDP), send_from_file, way.forbidden)
+    check_way_out(place, way.forbidden, (way.family, *UDP), send_by_splice, way.forbidden)
     check_way_out(place, way.forbidden, (way.family, *UDP), send_corked, way.forbidden, way.allowed)
     attempt(place, LIMITED, (way.family, *UDP), send_corked, way.allowed, way.forbidden)
     assert way.forbidden.removeprefix("::ffff:") not in place.wire.destinations()

@@ -25,7 +25,7 @@ PURE = (
     "nsbrokerd.kinds",
     *(
         f"nsbrokerd.seal.{name}"
-        for name in ("assembly", "btf", "fragments", "iterator", "layout", "options", "packets")
+        for name in ("assembly", "btf", "fragments", "iterator", "joining", "layout", "options", "packets")
     ),
     "nsbrokerd.seal.programs",
 )

@@ -58,6 +58,17 @@ def find_entry(code: Assembly, maps: Maps) -> None:
     code.call(SK_STORAGE_GET)
     code.go_if(R0, "==", 0, "deny")
     code.label("found")
+    _take_entry(code)
+
+
+def find_own_entry(code: Assembly, maps: Maps, socket: int) -> None:
+    """Find the entry of a socket, not revoked; where the kernel does not tell the parent of a subflow of MPTCP."""
+    _get_storage(code, maps, socket)
+    code.go_if(R0, "==", 0, "deny")
+    _take_entry(code)
+
+
+def _take_entry(code: Assembly) -> None:
     code.copy(R7, R0)
     code.load(R1, R7, layout.ENTRY_FLAGS)
     code.mask_number(R1, layout.REVOKED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .assembly import R1, R2, R6, Assembly
 from .fragments import Maps
+from .joining import decide_joins, go_if_joins
 
 # Source: struct bpf_sockopt.
 _LEVEL, _NAME = 24, 28
@@ -24,8 +25,8 @@ REFUSED = {
 }
 
 
-def check_option(code: Assembly, _maps: Maps) -> None:
-    """Refuse what is listed; the rest is the kernel's matter."""
+def check_option(code: Assembly, maps: Maps) -> None:
+    """Refuse what is listed, and to join groups outside the limits; the rest is the kernel's matter."""
     code.copy(R6, R1)
     code.load(R1, R6, _LEVEL)
     code.load(R2, R6, _NAME)
@@ -34,6 +35,9 @@ def check_option(code: Assembly, _maps: Maps) -> None:
         for option in options:
             code.go_if(R2, "==", option, "deny")
         code.label(f"not level {level}")
+    go_if_joins(code)
+    code.label("allow")
     code.give(1)
+    decide_joins(code, maps)
     code.label("deny")
     code.give(0)
