@@ -7,7 +7,6 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,19 +15,16 @@ from typing import TypeVar
 
 from ..netns import Gate
 from ..policy import Policy
-from . import bpf, layout
+from . import bpf
 from .cgroup import SealedGroup, remove_group
 from .entries import Entries
-from .maps import RULES, SealMaps, make_maps, open_or_make_maps
+from .loading import load_limits, put_in
+from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS
 from .worker import Worker
 
 T = TypeVar("T")
 
-_FIRST = bytes(4)
-"""The key of the only slot of a map."""
-
-_WORD = struct.Struct("=I")
 _SOL_IP, _IP_OPTIONS = 0, 4
 
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -49,7 +45,8 @@ class UnsealedError(Exception):
 class Seal:
     """The seal of a running broker. For its main thread alone."""
 
-    def __init__(self, maps: SealMaps, worker: Worker, group_name: str) -> None:
+    def __init__(self, lock_fd: int, maps: SealMaps, worker: Worker, group_name: str) -> None:
+        self._lock_fd = lock_fd
         self._maps = maps
         self._entries = Entries(maps.sockets)
         self._worker = worker
@@ -64,21 +61,7 @@ class Seal:
             SealError: the kernel does not take them; those of before hold.
         """
         try:
-            known = set(bpf.keys(self._maps.names, layout.GRANT_ID_BYTES))
-            limits = {}
-            for grant in policy.grants:
-                key = layout.encode_grant_id(layout.grant_id(grant.name))
-                if grant.limit is not None and key not in known:
-                    bpf.update(self._maps.names, key, layout.encode_name(grant.name))
-                if grant.limit is not None or key in known:
-                    limits[key] = layout.encode_limit(grant.limit)
-            rules_fd = bpf.create_map("nsb_rules", RULES, max(1, len(limits)))
-            try:
-                for key, value in limits.items():
-                    bpf.update(rules_fd, key, value)
-                bpf.update(self._maps.limits, _FIRST, _WORD.pack(rules_fd))
-            finally:
-                os.close(rules_fd)
+            load_limits(self._maps, policy)
         except OSError as error:
             raise SealError(f"the limits can't be loaded: {error.strerror or error}") from error
 
@@ -105,6 +88,7 @@ class Seal:
         self._maps.close()
         with contextlib.suppress(OSError):
             remove_group(self._group_name)
+        os.close(self._lock_fd)
 
 
 def _prove(sock: socket.SocketType) -> None:
@@ -125,6 +109,8 @@ def install(directory: Path) -> Seal:
     """
     try:
         with ExitStack() as stack:
+            lock_fd = take_directory(directory)
+            stack.callback(os.close, lock_fd)
             maps = open_or_make_maps(directory)
             stack.callback(maps.close)
             _load_programs(maps)
@@ -133,7 +119,7 @@ def install(directory: Path) -> Seal:
             stack.pop_all()
     except OSError as error:
         raise SealError(str(error.strerror or error)) from error
-    return Seal(maps, worker, group_name)
+    return Seal(lock_fd, maps, worker, group_name)
 
 
 def is_installed(directory: Path) -> bool:
@@ -146,7 +132,7 @@ def _load_programs(maps: SealMaps) -> None:
         code = program.assemble(maps.of_programs)
         program_fd = bpf.load_program(f"nsb_{program.name}", program.type, program.attach_type, code)
         try:
-            bpf.update(maps.programs[program.name], _FIRST, _WORD.pack(program_fd))
+            put_in(maps.programs[program.name], program_fd)
         finally:
             os.close(program_fd)
 

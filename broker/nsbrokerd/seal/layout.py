@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -65,6 +66,11 @@ def grant_id(name: str) -> int:
 def encode_grant_id(number: int) -> bytes:
     """Give a key of the maps that are about grants."""
     return struct.pack("=Q", number)
+
+
+def decode_grant_id(key: bytes) -> int:
+    """Read a key of the maps that are about grants."""
+    return int.from_bytes(key, sys.byteorder)
 
 
 def encode_name(name: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ from .programs import PROGRAMS
 BPF_DIRECTORY = Path("/sys/fs/bpf")
 DEFAULT_DIRECTORY = BPF_DIRECTORY / "nsbrokerd"
 
-_MAX_GRANTS = 16384
-"""Names of grants that are known, those of former policies too."""
+MAX_GRANTS = 16384
+"""Names of grants that are known, those of former policies too as long as there is room, or a socket of theirs."""
 
 _NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 
@@ -74,11 +75,12 @@ def open_maps(directory: Path) -> SealMaps:
     return _gather(lambda name: _open(name, directory))
 
 
-def open_or_make_maps(directory: Path) -> SealMaps:
-    """Open the maps that have their pins there, and make those that are missing. The directory is root's alone.
+def take_directory(directory: Path) -> int:
+    """Make the directory of the pins, root's alone, and lock it as long as the descriptor that this gives is open.
 
     Raises:
-        OSError: the directory is on no BPF file system, or others can write it; or as `open_maps`.
+        OSError: it is on no BPF file system, others can write it, or another broker uses it: each would put its own
+            limits on the other's sockets.
     """
     if BPF_DIRECTORY in directory.parents:
         mount_bpf()
@@ -86,6 +88,21 @@ def open_or_make_maps(directory: Path) -> SealMaps:
     status = directory.stat()
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise OSError(f"{directory}: others than root can write it")
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _closing_on_error(fd):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(error.errno, f"another broker keeps its limits in {directory}: give each its own") from error
+    return fd
+
+
+def open_or_make_maps(directory: Path) -> SealMaps:
+    """Open the maps that have their pins there, and make those that are missing.
+
+    Raises:
+        OSError: as `open_maps`.
+    """
 
     def open_or_make(name: str) -> int:
         try:
@@ -128,7 +145,7 @@ def _make(name: str) -> int:
     if name == "limits":
         with _closing(bpf.create_map("nsb_rules", RULES, 1)) as inner_fd:
             return bpf.create_map("nsb_limits", LIMITS, 1, inner_fd)
-    return bpf.create_map(f"nsb_{name}"[:15], _kind(name), _MAX_GRANTS if name == "names" else 1)
+    return bpf.create_map(f"nsb_{name}"[:15], _kind(name), MAX_GRANTS if name == "names" else 1)
 
 
 def _open(name: str, directory: Path) -> int:

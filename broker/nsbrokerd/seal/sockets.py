@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,21 +76,35 @@ def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
         stopped |= {one.cookie: one for one in found}
 
 
+def grants_in_use(maps: SealMaps) -> set[int]:
+    """Give the numbers of the grants under which there are live sockets.
+
+    Raises:
+        OSError: this kernel can't tell.
+    """
+    return {record[1] for record in _run(maps, Selection(), revokes=False)}
+
+
 def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
     try:
         maps = open_maps(directory)
     except FileNotFoundError:
         return []
     try:
-        offsets, target = _look_up_types()
-        code = write_iterator(offsets, selection, revokes=revokes)
-        program_fd = bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, target)
-        try:
-            return _read(maps, program_fd)
-        finally:
-            os.close(program_fd)
+        return _name_all(maps, _run(maps, selection, revokes=revokes))
     finally:
         maps.close()
+
+
+def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[tuple[Any, ...]]:
+    offsets, target = _look_up_types()
+    code = write_iterator(offsets, selection, revokes=revokes)
+    program_fd = bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, target)
+    try:
+        with open(bpf.open_iterator(program_fd, maps.sockets), "rb", buffering=_READ_BYTES) as file:
+            return list(RECORD.iter_unpack(file.read()))
+    finally:
+        os.close(program_fd)
 
 
 @cache
@@ -100,9 +115,7 @@ def _look_up_types() -> tuple[dict[str, int], int]:
     return offsets, types.function(_TARGET)
 
 
-def _read(maps: SealMaps, program_fd: int) -> list[LiveSocket]:
-    with open(bpf.open_iterator(program_fd, maps.sockets), "rb", buffering=_READ_BYTES) as file:
-        records = list(RECORD.iter_unpack(file.read()))
+def _name_all(maps: SealMaps, records: Sequence[tuple[Any, ...]]) -> list[LiveSocket]:
     names: dict[int, str] = {}
     found: dict[int, LiveSocket] = {}
     for record in records:
