@@ -84,15 +84,20 @@ class Opener:
             NamespaceNotFoundError: a descriptor is no network namespace; no socket was kept.
         """
         made: _Made = []
-        cookies: dict[int, int] = {}
+        namespaces: dict[int, int] = {}
+        cookies: list[int] = []
         try:
             if self.seal is not None and (limited := _limited(groups)):
-                self._make_sealed(self.seal, limited, uid, gid, made, cookies)
+                cookies = self._make_sealed(self.seal, limited, uid, gid, made, namespaces)
                 groups = _unlimited(groups)
             if groups:
-                self._make_as_owner(self._gate, groups, uid, gid, made, cookies)
+                self._make_as_owner(self._gate, groups, uid, gid, made, namespaces)
             self._prepare(made)
-            opened = [_describe(planned, sock, cookies[planned.position]) for planned, sock in made]
+            # Those of the sealed ones, which come first, were needed before.
+            cookies += [_cookie(sock) for _, sock in made[len(cookies) :]]
+            opened = [
+                _describe(*one, cookie, namespaces[one[0].position]) for one, cookie in zip(made, cookies, strict=True)
+            ]
         except BaseException:
             for _, sock in made:
                 sock.close()
@@ -101,14 +106,20 @@ class Opener:
         return opened
 
     def _make_sealed(
-        self, seal: Seal, groups: _Groups, uid: int, gid: int, made: _Made, cookies: dict[int, int]
-    ) -> None:
-        """Make these in the thread whose sockets can do nothing until they have the name of their grant."""
-        seal.call(lambda gate: self._make_as_owner(gate, groups, uid, gid, made, cookies))
-        seal.put_on([(sock, one.grant.name, cookies[one.position], _cookie(sock)) for one, sock in made], uid)
+        self, seal: Seal, groups: _Groups, uid: int, gid: int, made: _Made, namespaces: dict[int, int]
+    ) -> list[int]:
+        """Make these in the thread whose sockets can do nothing until they have the name of their grant.
+
+        Gives their cookies.
+        """
+        seal.call(lambda gate: self._make_as_owner(gate, groups, uid, gid, made, namespaces))
+        cookies = [_cookie(sock) for _, sock in made]
+        named = zip(made, cookies, strict=True)
+        seal.put_on([(sock, one.grant.name, namespaces[one.position], cookie) for (one, sock), cookie in named], uid)
+        return cookies
 
     def _make_as_owner(
-        self, gate: Gate, groups: _Groups, uid: int, gid: int, made: _Made, cookies: dict[int, int]
+        self, gate: Gate, groups: _Groups, uid: int, gid: int, made: _Made, namespaces: dict[int, int]
     ) -> None:
         """Make these, and prove each group's namespace by its first socket: all of it was made in one visit."""
         first = len(made)
@@ -116,7 +127,7 @@ class Opener:
         for namespace_fd, group in groups:
             netns = gate.verify(namespace_fd, made[first][1])
             for planned in group:
-                cookies[planned.position] = netns
+                namespaces[planned.position] = netns
             first += len(group)
 
     def _make_all(self, gate: Gate, groups: _Groups, uid: int, made: _Made) -> None:
@@ -172,8 +183,8 @@ def _each(made: Iterable[tuple[PlannedSocket, socket.SocketType]], step: Callabl
             raise OpenError(planned.position, error) from error
 
 
-def _describe(planned: PlannedSocket, sock: socket.SocketType, netns: int) -> Opened:
-    return Opened(planned, sock, _cookie(sock), netns, None if planned.spec.bind is None else bound_name(planned, sock))
+def _describe(planned: PlannedSocket, sock: socket.SocketType, cookie: int, netns: int) -> Opened:
+    return Opened(planned, sock, cookie, netns, None if planned.spec.bind is None else bound_name(planned, sock))
 
 
 def _cookie(sock: socket.SocketType) -> int:

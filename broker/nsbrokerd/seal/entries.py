@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 
 from . import layout
@@ -12,6 +14,9 @@ from .bpf import MAP_UPDATE, NO_EXIST, SYSTEM_CALL
 
 _BOTH = struct.Struct(f"{layout.ENTRY.format}i")
 _ATTRIBUTES = struct.Struct("=IIQQQ")
+
+Named = tuple[socket.SocketType, str, int, int]
+"""A socket, the name of its grant, its namespace's cookie and its own."""
 
 _grant_id = lru_cache(maxsize=4096)(layout.grant_id)
 
@@ -27,13 +32,15 @@ class Entries:
         self._attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(map_fd, 0, *places, NO_EXIST), _ATTRIBUTES.size)
         self._place = ctypes.addressof(self._attributes)
 
-    def put(self, socket_fd: int, grant: str, netns: int, cookie: int, since_ns: int, uid: int) -> None:
-        """Name a socket's grant.
+    def put(self, socks: Sequence[Named], since_ns: int, uid: int) -> None:
+        """Name the grants of sockets.
 
         Raises:
             OSError: the kernel can't keep it.
         """
-        _BOTH.pack_into(self._both, 0, _grant_id(grant), netns, cookie, since_ns, uid, 0, socket_fd)
-        if SYSTEM_CALL(MAP_UPDATE, self._place, _ATTRIBUTES.size) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"a socket can't be limited: {os.strerror(number)}")
+        pack_into, both, place = _BOTH.pack_into, self._both, self._place
+        for sock, grant, netns, cookie in socks:
+            pack_into(both, 0, _grant_id(grant), netns, cookie, since_ns, uid, 0, sock.fileno())
+            if SYSTEM_CALL(MAP_UPDATE, place, _ATTRIBUTES.size) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, f"a socket can't be limited: {os.strerror(number)}")

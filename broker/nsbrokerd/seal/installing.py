@@ -17,7 +17,7 @@ from ..netns import Gate
 from ..policy import Policy
 from . import bpf
 from .cgroup import SealedGroup, remove_group
-from .entries import Entries
+from .entries import Entries, Named
 from .loading import load_limits, put_in
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS
@@ -28,10 +28,6 @@ T = TypeVar("T")
 _SOL_IP, _IP_OPTIONS = 0, 4
 
 _libc = ctypes.PyDLL(None, use_errno=True)
-
-
-Named = tuple[socket.SocketType, str, int, int]
-"""A socket, the name of its grant, its namespace's cookie and its own."""
 
 
 class SealError(Exception):
@@ -76,9 +72,7 @@ class Seal:
             UnsealedError: they were not made in the sealed group.
             OSError: the kernel can't keep it.
         """
-        now = time.time_ns()
-        for sock, grant, netns, cookie in socks:
-            self._entries.put(sock.fileno(), grant, netns, cookie, now, uid)
+        self._entries.put(socks, time.time_ns(), uid)
         # If the thread was moved to another group, then before the last of them was made.
         _prove(socks[-1][0])
 
