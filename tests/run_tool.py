@@ -148,7 +148,7 @@ class RunTool:
                 os.dup2(fd, target)
             os.closerange(len(standard), os.sysconf("SC_OPEN_MAX"))
             if uid != 0:
-                os.setgroups([])
+                os.setgroups([] if uid == NOBODY else [NOBODY])  # whose group may use the broker
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
             # As after an exec: a process that changed its user may not write to its own /proc/self.

@@ -1,4 +1,4 @@
-"""What a limit costs: a limited socket beside an unlimited one, by turns. Needs root.
+"""What a limit costs: a limited socket beside an unlimited one, by turns. Needs root, and iperf3.
 
     PYTHONPATH=tests python tests/bench/seal.py [--rounds N]
 
@@ -10,19 +10,20 @@ least 0.99).
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from statistics import median
-from typing import NoReturn
 
 import nsbroker
 from far_side import ALLOWED_4, socket_inside
 from nsbroker import SocketSpec
+from run_tool import run_tool
 from sealed import FREE, LIMITED, PORT, Place, sealed_place
 from users import NOBODY
 
@@ -50,8 +51,7 @@ def compare(what: str, unit: str, place: Place, measure: Callable[[nsbroker.Clie
             with being(uid), nsbroker.Client(str(place.broker.socket_path)) as client:
                 client.open([SocketSpec(place.wire.near, *TCP)])[0].close()
                 found.append(measure(client))
-    limited, free = median(values[LIMITED]), median(values[FREE])
-    print(f"{what}: limited {limited:.1f} {unit}, unlimited {free:.1f} {unit}, ratio {limited / free:.3f}", flush=True)
+    show(what, unit, median(values[LIMITED]), median(values[FREE]))
 
 
 def round_trip(client: nsbroker.Client, spec: SocketSpec) -> float:
@@ -84,25 +84,30 @@ def connections(client: nsbroker.Client, spec: SocketSpec, server: socket.socket
     return BATCH / (time.perf_counter() - begin)
 
 
-def throughput(client: nsbroker.Client, spec: SocketSpec) -> float:
-    """MB that one connection sends in a second, 128 KiB at a time, as iperf3 does, which can't be given a socket."""
-    [sock] = client.open([spec])
-    sock.connect((ALLOWED_4, PORT + 1))
-    data, sent = bytes(131072), 0
-    begin = time.perf_counter()
-    while (took := time.perf_counter() - begin) < 1:
-        sent += sock.send(data)
-    sock.close()
-    return sent / took / 1e6
+def throughput(place: Place, uid: int) -> float:
+    """MB that iperf3 sends in a second, over one connection of a socket that `nsbroker-get run` gave it."""
+    arguments = ("-c", ALLOWED_4, "-p", str(PORT + 1), "-t", "2", "--json")
+    with run_tool(place.broker) as run:
+        done = run(place.wire.near, "run", "--", "iperf3", *arguments, uid=uid)
+    assert done.status == 0, done
+    return float(json.loads(done.out)["end"]["sum_received"]["bits_per_second"]) / 8e6
 
 
-def sink(server: socket.socket) -> NoReturn:
-    buffer = bytearray(1 << 20)
-    while True:
-        sock, _ = server.accept()
-        while sock.recv_into(buffer):
-            pass
-        sock.close()
+def compare_throughput(place: Place, rounds: int) -> None:
+    command = ["ip", "netns", "exec", place.wire.far, "iperf3", "-s", "-p", str(PORT + 1), "--forceflush"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            while b"listening" not in server.stdout.readline():
+                pass
+            found = [(throughput(place, LIMITED), throughput(place, FREE)) for _ in range(rounds)]
+        finally:
+            server.kill()
+    show("throughput of iperf3", "MB/s", median(one for one, _ in found), median(other for _, other in found))
+
+
+def show(what: str, unit: str, limited: float, free: float) -> None:
+    print(f"{what}: limited {limited:.1f} {unit}, unlimited {free:.1f} {unit}, ratio {limited / free:.3f}", flush=True)
 
 
 def main() -> None:
@@ -112,25 +117,17 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with sealed_place() as place:
         name = place.wire.near
-        servers = [socket_inside(place.wire.far, *TCP) for _ in range(2)]
-        for index, server in enumerate(servers):
+        with socket_inside(place.wire.far, *TCP) as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind((ALLOWED_4, PORT + index))
+            server.bind((ALLOWED_4, PORT))
             server.listen(1024)
-        sender = os.fork()
-        if sender == 0:
-            sink(servers[1])
-        try:
             plain = SocketSpec(name, *TCP)
             listener = SocketSpec(name, *TCP, bind=("0.0.0.0", PORT), listen=1, options=((1, 15, 1),))
             for what, spec in (("socket", plain), ("listener", listener)):
                 compare(f"round trip, {what}", "us", place, partial(round_trip, spec=spec), rounds * 3)
                 compare(f"batch of {BATCH}, {what}", "us", place, partial(batch, spec=spec), rounds * 3)
-            compare("connections", "/s", place, partial(connections, spec=plain, server=servers[0]), rounds * 3)
-            compare("throughput", "MB/s", place, partial(throughput, spec=plain), rounds)
-        finally:
-            os.kill(sender, signal.SIGKILL)
-            os.waitpid(sender, 0)
+            compare("connections", "/s", place, partial(connections, spec=plain, server=server), rounds * 3)
+        compare_throughput(place, rounds)
 
 
 if __name__ == "__main__":
