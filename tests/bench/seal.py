@@ -94,16 +94,19 @@ def throughput(place: Place, uid: int) -> float:
 
 
 def compare_throughput(place: Place, rounds: int) -> None:
+    found: dict[int, list[float]] = {LIMITED: [], FREE: []}
     command = ["ip", "netns", "exec", place.wire.far, "iperf3", "-s", "-p", str(PORT + 1), "--forceflush"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:
             while b"listening" not in server.stdout.readline():
                 pass
-            found = [(throughput(place, LIMITED), throughput(place, FREE)) for _ in range(rounds)]
+            for index in range(rounds):
+                for uid in (LIMITED, FREE)[:: -1 if index % 2 else 1]:
+                    found[uid].append(throughput(place, uid))
         finally:
             server.kill()
-    show("throughput of iperf3", "MB/s", median(one for one, _ in found), median(other for _, other in found))
+    show("throughput of iperf3", "MB/s", median(found[LIMITED]), median(found[FREE]))
 
 
 def show(what: str, unit: str, limited: float, free: float) -> None:

@@ -7,14 +7,15 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import namespaces
 from far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, socket_inside
-from inside import socket_cookie
+from inside import call_inside, socket_cookie
 from nsbroker import SocketSpec
-from nsbroker.wire import OpenRequest
+from nsbroker.wire import ErrorReply, OpenRequest
 from nsbrokerd.seal import Selection, live_sockets, revoke
 from nsbrokerd.seal.cgroup import own_cgroup, remove_group
 from nsbrokerd.seal.maps import take_directory
@@ -110,6 +111,31 @@ def test_broker_ends_when_its_thread_was_moved_to_another_group(place: Place) ->
         assert client.fds == []
     place.broker.kill()
     assert "UnsealedError" in place.broker.log()
+
+
+def test_without_memory_for_limits_there_is_no_socket(place: Place) -> None:
+    """Neither from the broker nor from a listener; who owns the namespace can take the memory away."""
+    listener = open_as(place, LIMITED, TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((NEAR_4, PORT))
+    listener.listen()
+    write = Path("/proc/sys/net/core/optmem_max").write_text
+    with listener, connect_as(LIMITED, place.broker) as client, socket_inside(place.wire.far, *TCP) as peer:
+        listener.setblocking(False)
+        try:
+            call_inside(place.wire.near, write, "0")
+        except FileNotFoundError:
+            pytest.skip("before Linux 6.8 there is one bound for the whole host")
+        try:
+            reply = client.ask(OpenRequest(1, (SocketSpec(place.wire.near, *TCP),)))
+            assert isinstance(reply, ErrorReply)
+            assert (reply.errno, client.fds) == (errno.ENOMEM, [])
+            peer.connect((NEAR_4, PORT))
+            peer.send(b"x")
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+        finally:
+            call_inside(place.wire.near, write, "131072")
 
 
 def test_list_has_every_socket(place: Place, make_namespace: Callable[..., str]) -> None:
