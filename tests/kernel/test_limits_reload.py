@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 
 from broker_process import BrokerProcess
 from limited import USER, can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
+from nsbrokerd.seal.cgroup import own_cgroup
 from shared import Counters, wait_until
 from users import NOBODY, as_nobody, start_as_user
 
@@ -145,3 +147,14 @@ def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> N
         assert can_send(free, 5000)
         with open_limited(broker, name) as sealed:
             assert not can_send(sealed, 5000)
+
+
+def test_without_limits_there_is_nothing_of_the_seal(start_broker: START) -> None:
+    """No thread, no pin and no control group; with the first limit there is one thread more."""
+    broker = start_broker(grant())
+    group = own_cgroup() / f"{broker.seal_path.name}-seal"
+    threads = len(os.listdir(f"/proc/{broker.pid}/task"))
+    assert (broker.seal_path.exists(), group.exists()) == (False, False)
+    use(broker, grant(connect=[]))
+    assert (broker.seal_path.exists(), group.exists()) == (True, True)
+    assert len(os.listdir(f"/proc/{broker.pid}/task")) == threads + 1
