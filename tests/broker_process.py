@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from namespaces import PREFIX
-from nsbrokerd.seal.cgroup import remove_group
+from nsbrokerd.seal.cgroup import own_cgroup, remove_group
 from users import NOBODY
 
 EVERYTHING = f"""
@@ -153,7 +153,7 @@ class BrokerProcess:
             shutil.rmtree(self.directory)
             shutil.rmtree(self.seal_path, ignore_errors=True)
             with suppress(OSError):
-                remove_group(f"{self.seal_path.name}-seal")
+                remove_group(own_cgroup() / self.seal_path.name)
 
     def log(self) -> str:
         """All that it said on standard error."""

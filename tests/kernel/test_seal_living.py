@@ -63,7 +63,7 @@ def test_limits_hold_when_the_broker_is_no_more(place: Place) -> None:
         listener.listen()
         place.broker.kill()
         check_limits(place, sock)
-        remove_group(f"{place.broker.seal_path.name}-seal")
+        remove_group(own_cgroup() / place.broker.seal_path.name)
         check_limits(place, sock)
         place.broker.start()
         check_limits(place, sock)
@@ -95,7 +95,7 @@ def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
     with open_as(place, LIMITED, UDP) as sock:
         place.broker.kill()
         shutil.rmtree(place.broker.seal_path)
-        remove_group(f"{place.broker.seal_path.name}-seal")
+        remove_group(own_cgroup() / place.broker.seal_path.name)
         # The kernel empties the arrays of programs a little later.
         wait_until(lambda: send(sock, ALLOWED_4) == errno.EPERM)
         assert send(sock, FORBIDDEN_4) == errno.EPERM
@@ -103,7 +103,7 @@ def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
 
 def test_broker_ends_when_its_thread_was_moved_to_another_group(place: Place) -> None:
     """Its sockets would have no limit: none is handed out."""
-    group = own_cgroup() / f"{place.broker.seal_path.name}-seal"
+    group = own_cgroup() / place.broker.seal_path.name / "sealed"
     (group.parent / "cgroup.threads").write_text((group / "cgroup.threads").read_text())
     with connect_as(LIMITED, place.broker) as client:
         client.send(OpenRequest(1, (SocketSpec(place.wire.near, *UDP),)))

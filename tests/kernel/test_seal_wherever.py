@@ -136,11 +136,8 @@ def _try_in_group(sock: socket.socket) -> int:
 def _enter_group_and_try(sock: socket.socket) -> int:
     from nsbrokerd.seal.cgroup import own_cgroup
 
-    here = top = own_cgroup()
-    while (top.parent / "cgroup.procs").exists():
-        top = top.parent
-    # Not a child of the own group, which may have threaded ones alone.
-    group = top / f"{namespaces.PREFIX}other"
+    here = own_cgroup()
+    group = here / f"{namespaces.PREFIX}other"
     group.mkdir()
     try:
         (group / "cgroup.procs").write_text("0")

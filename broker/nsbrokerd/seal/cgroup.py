@@ -1,4 +1,4 @@
-"""The control group in which sealed sockets are made: a threaded child of the broker's own, for one thread.
+"""The control group in which sealed sockets are made: a threaded one, for one thread, below one for the broker.
 
 The kernel runs the group's programs for each socket that was made in it, for ever. Source: Documentation/admin-guide/
 cgroup-v2.rst, "Threads".
@@ -6,12 +6,14 @@ cgroup-v2.rst, "Threads".
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import time
 from pathlib import Path
 
+_SEALED = "sealed"
 _LEAVE_S = 1
 _LOOK_AGAIN_S = 0.001
 
@@ -42,23 +44,31 @@ def is_writable_by_owner() -> bool:
 
 
 class SealedGroup:
-    """A control group for the thread that makes sealed sockets. It stays as long as they do."""
+    """A control group for the thread that makes sealed sockets. Its programs stay as long as they do.
+
+    It is below one that this process moves to, and never directly below the one that it was started in: beside a
+    threaded group there can be no other that has processes, and systemd makes one for `ExecReload=`.
+    """
 
     def __init__(self, name: str) -> None:
-        """Make it anew. A former one, whose sockets live on with its programs, is given up.
+        """Make both anew, and move this process. Former ones, whose sockets live on with their programs, are given up.
 
         Raises:
-            OSError: it can't be made, or another broker uses it.
+            OSError: they can't be made, or another broker uses them.
         """
-        self.path = own_cgroup() / name
+        self._home = own_cgroup()
+        self.path = self._home / name / _SEALED
         try:
-            remove_group(name)
+            remove_group(self._home / name)
+            self.path.parent.mkdir(mode=0o755)
+            _move_this_process(self.path.parent)
             self.path.mkdir(mode=0o755)
             (self.path / "cgroup.type").write_text("threaded")
-            self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise OSError(error.errno, f"another broker uses the control group {self.path}") from error
+                raise OSError(error.errno, f"another broker uses the control group {self.path.parent}") from error
+            with contextlib.suppress(OSError):
+                self.remove()
             raise OSError(error.errno, f"no control group {self.path}: {error.strerror}") from error
 
     def take_in(self, thread_id: int) -> None:
@@ -72,20 +82,33 @@ class SealedGroup:
         except OSError as error:
             raise OSError(error.errno, f"no thread can be moved to {self.path}: {error.strerror}") from error
 
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
+    def remove(self) -> None:
+        """Move this process back, and remove both; sockets stay sealed.
+
+        Raises:
+            OSError: the kernel refuses, or another thread is in it.
+        """
+        _move_this_process(self._home)
+        remove_group(self.path.parent)
 
 
-def remove_group(name: str) -> None:
-    """Remove a child of the own control group, if it is there; its sockets stay sealed.
+def _move_this_process(group: Path) -> None:
+    (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    A thread that has just ended, or was killed, is in it for a moment more.
+
+def remove_group(path: Path) -> None:
+    """Remove what a SealedGroup has made, if it is there; its sockets stay sealed.
 
     Raises:
         OSError: a thread is in it.
     """
-    path, deadline = own_cgroup() / name, time.monotonic() + _LEAVE_S
+    _remove(path / _SEALED)
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a group. A thread that has just ended, or was killed, is in it for a moment more."""
+    deadline = time.monotonic() + _LEAVE_S
     while True:
         try:
             path.rmdir()

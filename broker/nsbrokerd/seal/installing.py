@@ -16,7 +16,7 @@ from typing import TypeVar
 from ..netns import Gate
 from ..policy import Policy
 from . import bpf
-from .cgroup import SealedGroup, remove_group
+from .cgroup import SealedGroup
 from .entries import Entries, Named
 from .loading import load_limits, put_in
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
@@ -41,12 +41,12 @@ class UnsealedError(Exception):
 class Seal:
     """The seal of a running broker. For its main thread alone."""
 
-    def __init__(self, lock_fd: int, maps: SealMaps, worker: Worker, group_name: str) -> None:
+    def __init__(self, lock_fd: int, maps: SealMaps, worker: Worker, group: SealedGroup) -> None:
         self._lock_fd = lock_fd
         self._maps = maps
         self._entries = Entries(maps.sockets)
         self._worker = worker
-        self._group_name = group_name
+        self._group = group
 
     def load_limits(self, policy: Policy) -> None:
         """Have the limits of this policy hold from now on, all at once, for sockets that were handed out as well.
@@ -81,7 +81,7 @@ class Seal:
         self._worker.stop()
         self._maps.close()
         with contextlib.suppress(OSError):
-            remove_group(self._group_name)
+            self._group.remove()
         os.close(self._lock_fd)
 
 
@@ -108,12 +108,13 @@ def install(directory: Path) -> Seal:
             maps = open_or_make_maps(directory)
             stack.callback(maps.close)
             _load_programs(maps)
-            group_name = f"{directory.name}-seal"
-            worker = _start_worker(maps, group_name)
+            group = SealedGroup(directory.name)
+            stack.callback(group.remove)
+            worker = _start_worker(maps, group)
             stack.pop_all()
     except OSError as error:
         raise SealError(str(error.strerror or error)) from error
-    return Seal(lock_fd, maps, worker, group_name)
+    return Seal(lock_fd, maps, worker, group)
 
 
 def is_installed(directory: Path) -> bool:
@@ -131,40 +132,41 @@ def _load_programs(maps: SealMaps) -> None:
             os.close(program_fd)
 
 
-def _start_worker(maps: SealMaps, name: str) -> Worker:
-    group = SealedGroup(name)
+def _start_worker(maps: SealMaps, group: SealedGroup) -> Worker:
+    _attach_programs(maps, group.path)
+    worker = Worker()
+    try:
+        group.take_in(worker.thread_id)
+    except BaseException:
+        worker.stop()
+        raise
+    return worker
+
+
+def _attach_programs(maps: SealMaps, group: Path) -> None:
+    group_fd = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for program in PROGRAMS:
             code = program.assemble_stub(maps.programs[program.name])
             stub_fd = bpf.load_program(f"nsb_{program.name}", program.type, program.attach_type, code)
             try:
-                bpf.attach(group.fd, stub_fd, program.attach_type)
+                bpf.attach(group_fd, stub_fd, program.attach_type)
             finally:
                 os.close(stub_fd)
-        worker = Worker()
-        try:
-            group.take_in(worker.thread_id)
-        except BaseException:
-            worker.stop()
-            raise
-    except BaseException:
-        remove_group(name)
-        raise
     finally:
-        group.close()
-    return worker
+        os.close(group_fd)
 
 
 def why_unavailable() -> str | None:
     """Say why this host can't enforce limits; None if it can. It tries everything, and leaves nothing behind."""
-    name = f"nsbrokerd-try-{os.getpid()}"
     try:
         with ExitStack() as stack:
             maps = make_maps()
             stack.callback(maps.close)
             _load_programs(maps)
-            stack.callback(remove_group, name)
-            worker = _start_worker(maps, name)
+            group = SealedGroup(f"nsbrokerd-try-{os.getpid()}")
+            stack.callback(group.remove)
+            worker = _start_worker(maps, group)
             stack.callback(worker.stop)
             sock = worker.call(socket.socket)
             stack.callback(sock.close)
