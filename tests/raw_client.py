@@ -80,6 +80,8 @@ class RawClient:
 
 def connect_as(uid: int, broker: BrokerProcess) -> RawClient:
     """A connection of this user's, in this process: who connected is what counts."""
+    groups = os.getgroups()
+    os.setgroups(broker.client_groups)
     os.setegid(NOBODY)
     os.seteuid(uid)
     try:
@@ -87,6 +89,7 @@ def connect_as(uid: int, broker: BrokerProcess) -> RawClient:
     finally:
         os.seteuid(0)
         os.setegid(0)
+        os.setgroups(groups)
 
 
 def tcp(*namespaces: str | int, request_id: int = 1, wait_s: float = 0) -> OpenRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Callable
@@ -20,6 +21,10 @@ TIMEOUT_S = 120
 """Under emulation the service takes seconds to start, and a client that starts it waits for that."""
 SOCKET_PATH = Path("/run/nsbroker/nsbroker.sock")
 
+PROBE = "nsbrokerd-probe.service"
+"""Another program than the broker, in the broker's sandbox."""
+_PROBE_UNIT = Path("/run/systemd/system") / PROBE
+
 
 def systemctl(*arguments: str) -> str:
     """What the command says; it must succeed."""
@@ -30,6 +35,34 @@ def command(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout.strip()
+
+
+def run_in_sandbox(program: str) -> str:
+    """Start a program as the service is, and wait for its end; it must succeed. Gives what it said."""
+    _PROBE_UNIT.parent.mkdir(exist_ok=True)
+    _PROBE_UNIT.write_text(_unit_of(program))
+    try:
+        systemctl("daemon-reload")
+        systemctl("start", PROBE)
+    finally:
+        _PROBE_UNIT.unlink()
+        systemctl("daemon-reload")
+    command("journalctl", "--sync")
+    return command("journalctl", "--unit", PROBE, "--output=cat", "--no-pager")
+
+
+def _unit_of(program: str) -> str:
+    """The broker's own unit, with another program in it."""
+    text = (Path("/etc/systemd/system") / SERVICE).read_text()
+    changes = {
+        r"^Type=.*": "Type=oneshot",
+        r"^(Restart|ExecReload|Requires|After)=.*": "",
+        r"^ExecStart=.*": f"ExecStart={program}",
+        rf"system\.slice/{SERVICE}": f"system.slice/{PROBE}",
+    }
+    for pattern, replacement in changes.items():
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return text
 
 
 class Installed:

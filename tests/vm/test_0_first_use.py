@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from inside import cookie_inside
 from installed import SERVICE, SOCKET, Installed, command, systemctl, tcp
 from users import as_nobody
 
+SCTP_MODULE = Path("/sys/module/sctp")
+
 
 def test_socket_is_enabled_and_nothing_runs_yet(installed: Installed) -> None:
     assert systemctl("is-enabled", SOCKET) == "enabled"
     assert (installed.state(SOCKET), installed.state(SERVICE)) == ("active", "inactive")
+    assert not SCTP_MODULE.exists()
 
 
 def test_who_is_not_in_the_group_can_not_even_connect(installed: Installed) -> None:
@@ -32,6 +36,12 @@ def test_first_client_starts_the_service(installed: Installed) -> None:
     ((_, _, name),) = installed.open_as_member(tcp("@host", "127.0.0.1", 0))
     assert installed.state(SERVICE) == "active"
     assert name[1] != 0
+
+
+def test_start_has_loaded_the_module_that_a_grant_needs(installed: Installed) -> None:
+    """The service can load none: the kernel does it when the service tries the kinds of its grants. So SCTP works."""
+    assert SCTP_MODULE.exists()
+    assert len(installed.open_as_member(tcp("@host")._replace(proto=socket.IPPROTO_SCTP))) == 1
 
 
 def test_first_namespace_of_the_machine_is_seen(installed: Installed) -> None:

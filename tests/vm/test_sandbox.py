@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from installed import SERVICE, Installed, command, systemctl
+from installed import SERVICE, Installed, command, run_in_sandbox, systemctl
 from nsbrokerd.capabilities import KEPT
 from users import NOBODY
 
 MAX_EXPOSURE = 3.0
 MAX_THREADS = 3
 
-PROBE = "nsbrokerd-probe.service"
-PROBE_UNIT = Path("/run/systemd/system") / PROBE
 PROBE_RESULT = Path("/run/nsbroker/probe.json")
 OTHERS_FILE = Path("/run/nsbroker-others-file")
 PROBE_PROGRAM = Path(__file__).with_name("breakout.py")
@@ -62,30 +60,12 @@ def tried(installed: Installed) -> Iterator[dict[str, Any]]:
     program.write_bytes(PROBE_PROGRAM.read_bytes())
     OTHERS_FILE.touch(0o600)
     os.chown(OTHERS_FILE, NOBODY, NOBODY)
-    PROBE_UNIT.parent.mkdir(exist_ok=True)
-    PROBE_UNIT.write_text(probe_unit(f"/usr/bin/python3 -I {program} {PROBE_RESULT} {OTHERS_FILE}"))
     try:
-        systemctl("daemon-reload")
-        systemctl("start", PROBE)
+        run_in_sandbox(f"/usr/bin/python3 -I {program} {PROBE_RESULT} {OTHERS_FILE}")
         yield json.loads(PROBE_RESULT.read_text())
     finally:
-        for path in (PROBE_UNIT, PROBE_RESULT, program, OTHERS_FILE):
+        for path in (PROBE_RESULT, program, OTHERS_FILE):
             path.unlink(missing_ok=True)
-        systemctl("daemon-reload")
-
-
-def probe_unit(program: str) -> str:
-    """The broker's own unit, with another program in it."""
-    text = (Path("/etc/systemd/system") / SERVICE).read_text()
-    changes = {
-        r"^Type=.*": "Type=oneshot",
-        r"^(Restart|ExecReload|Requires|After)=.*": "",
-        r"^ExecStart=.*": f"ExecStart={program}",
-        rf"system\.slice/{SERVICE}": f"system.slice/{PROBE}",
-    }
-    for pattern, replacement in changes.items():
-        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
-    return text
 
 
 REFUSED = {

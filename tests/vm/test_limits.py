@@ -1,0 +1,190 @@
+"""Limits that the installed service puts on sockets: by its unit, in its sandbox, on Debian's kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from far_side import socket_inside
+from inside import socket_cookie
+from installed import SERVICE, Installed, command, run_in_sandbox, systemctl
+from limited import LOOPBACK, USER, can_connect, can_send, error_of, open_limited, plain_socket
+from shared import wait_until
+from users import as_nobody
+
+PORT, FORBIDDEN_PORT, LOW_PORT = 5000, 5001, 80
+GRANTS = Path("/etc/nsbroker/grants.d/limited.toml")
+GROUP = Path("/sys/fs/cgroup/system.slice") / SERVICE
+SEALED = GROUP / "nsbrokerd" / "sealed"
+NSBROKERD = "/opt/nsbroker/bin/nsbrokerd"
+
+LIMITED = f"""
+[[grant]]
+name = "limited"
+users = [{USER}]
+namespaces = ["*-limited"]
+sockets = ["tcp", "udp"]
+limit = {{ connect = ["127.0.0.0/8:{PORT}"], bind = ["*:{LOW_PORT}", "*:{PORT}"] }}
+"""
+
+
+@pytest.fixture(scope="module")
+def service(installed: Installed) -> Iterator[Installed]:
+    """The service, which gets its first limits while it runs. The grant "tests" leaves their namespaces out."""
+    systemctl("start", SERVICE)
+    GRANTS.write_text(LIMITED)
+    try:
+        systemctl("reload", SERVICE)
+        wait_until(lambda: SEALED.exists() and (SEALED / "cgroup.threads").read_text() != "")
+        yield installed
+    finally:
+        GRANTS.unlink()
+        systemctl("reload", SERVICE)
+
+
+@pytest.fixture
+def name(make_namespace: Callable[..., str]) -> str:
+    return make_namespace("limited")
+
+
+def decisions(udp: socket.socket, tcp: socket.socket) -> list[bool]:
+    """Whether each of them can go to the one port, and to the other."""
+    return [can(sock, port) for can, sock in ((can_send, udp), (can_connect, tcp)) for port in (PORT, FORBIDDEN_PORT)]
+
+
+def test_check_in_the_sandbox_says_that_limits_can_be_enforced(service: Installed) -> None:
+    """It tries all of it there: maps, programs, a control group, a socket in it."""
+    assert "limits: this host can enforce them" in run_in_sandbox(f"{NSBROKERD} check")
+
+
+def test_one_thread_of_the_service_is_in_a_group_below_that_of_its_unit(service: Installed) -> None:
+    assert (SEALED / "cgroup.type").read_text() == "threaded\n"
+    [thread] = (SEALED / "cgroup.threads").read_text().split()
+    assert thread in os.listdir(f"/proc/{service.pid}/task")
+    assert int(thread) != service.pid
+
+
+def test_socket_goes_where_its_limit_says_and_nowhere_else(service: Installed, name: str) -> None:
+    """What is sent arrives where it may, and is answered; elsewhere EPERM comes at once."""
+    with (
+        plain_socket(name, socket.SOCK_DGRAM, PORT) as datagrams,
+        plain_socket(name, socket.SOCK_STREAM, PORT) as listener,
+        open_limited(service, name) as udp,
+        open_limited(service, name, socket.SOCK_STREAM) as tcp,
+    ):
+        assert [error_of(sock.connect, (LOOPBACK, FORBIDDEN_PORT)) for sock in (udp, tcp)] == ["EPERM"] * 2
+        assert as_nobody(error_of, udp.sendto, b"x", (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
+        udp.sendto(b"there", (LOOPBACK, PORT))
+        data, address = datagrams.recvfrom(10)
+        datagrams.sendto(b"back", address)
+        assert (data, udp.recv(10)) == (b"there", b"back")
+        tcp.connect((LOOPBACK, PORT))
+        with listener.accept()[0] as peer:
+            tcp.sendall(b"there")
+            peer.sendall(b"back")
+            assert (peer.recv(10), tcp.recv(10)) == (b"there", b"back")
+
+
+def crash(service: Installed) -> None:
+    os.kill(service.pid, signal.SIGKILL)
+
+
+def stop(_: Installed) -> None:
+    systemctl("stop", SERVICE)
+    assert not GROUP.exists()
+
+
+def restart(_: Installed) -> None:
+    systemctl("restart", SERVICE)
+
+
+@pytest.mark.parametrize("end", [restart, crash, stop])
+def test_limits_outlive_the_service(end: Callable[[Installed], None], service: Installed, name: str) -> None:
+    """And when it runs again, it has taken them over: a reload changes them."""
+    with open_limited(service, name) as udp, open_limited(service, name, socket.SOCK_STREAM) as tcp:
+        pid = service.pid
+        end(service)
+        assert decisions(udp, tcp) == [True, False] * 2
+        systemctl("start", SERVICE)
+        wait_until(lambda: service.pid not in (0, pid) and service.state() == "active")
+        assert decisions(udp, tcp) == [True, False] * 2
+        GRANTS.write_text(LIMITED.replace(f"/8:{PORT}", f"/8:{FORBIDDEN_PORT}"))
+        try:
+            systemctl("reload", SERVICE)
+            # systemd 252 may not wait for the end of a reload.
+            wait_until(lambda: decisions(udp, tcp) == [False, True] * 2)
+        finally:
+            GRANTS.write_text(LIMITED)
+            systemctl("reload", SERVICE)
+        wait_until(lambda: decisions(udp, tcp) == [True, False] * 2)
+
+
+def test_root_lists_sockets_and_takes_them_back(service: Installed, name: str) -> None:
+    """From outside of the unit, whether the service runs or not."""
+    with open_limited(service, name) as first, open_limited(service, name) as second:
+        assert revoked(name) == {socket_cookie(first): False, socket_cookie(second): False}
+        assert "1 sockets revoked" in command(NSBROKERD, "revoke", "--cookie", str(socket_cookie(first)))
+        assert [can_send(first, PORT), can_send(second, PORT)] == [False, True]
+        systemctl("stop", SERVICE)
+        assert revoked(name) == {socket_cookie(first): True, socket_cookie(second): False}
+        assert "1 sockets revoked" in command(NSBROKERD, "revoke", "--user", str(USER))
+        systemctl("start", SERVICE)
+        assert [can_send(first, PORT), can_send(second, PORT)] == [False, False]
+
+
+def test_connections_that_are_taken_back_end_at_once(service: Installed, name: str) -> None:
+    with (
+        plain_socket(name, socket.SOCK_STREAM, PORT) as listener,
+        open_limited(service, name, socket.SOCK_STREAM) as tcp,
+    ):
+        tcp.connect((LOOPBACK, PORT))
+        with listener.accept()[0] as peer:
+            assert "1 TCP sockets ended" in command(NSBROKERD, "revoke", "--grant", "limited")
+            assert [error_of(sock.recv, 1) for sock in (tcp, peer)] == ["ECONNABORTED", "ECONNRESET"]
+
+
+def revoked(name: str) -> dict[int, bool]:
+    """All sockets of the namespace that root is told of, and whether they were taken back."""
+    rows: list[dict[str, Any]] = json.loads(command(NSBROKERD, "grants", "--json"))
+    return {row["cookie"]: row["revoked"] for row in rows if row["namespace"] == name}
+
+
+def test_client_itself_binds_a_low_port_that_its_limit_lists(service: Installed, name: str) -> None:
+    """Without any capability. A socket without a limit can't be bound there by it."""
+    with (
+        open_limited(service, name, socket.SOCK_STREAM) as tcp,
+        socket_inside(name, int(socket.AF_INET), int(socket.SOCK_STREAM)) as free,
+    ):
+        assert as_nobody(error_of, free.bind, (LOOPBACK, LOW_PORT)) == "EACCES"
+        assert as_nobody(error_of, tcp.bind, (LOOPBACK, LOW_PORT + 1)) == "EPERM"
+        assert as_nobody(error_of, tcp.bind, (LOOPBACK, LOW_PORT)) is None
+        assert tcp.getsockname() == (LOOPBACK, LOW_PORT)
+
+
+def test_limit_that_can_not_be_enforced_is_refused(service: Installed) -> None:
+    """With its reason, by the check and by a reload, which changes nothing then."""
+    systemctl("start", SERVICE)
+    reason = "sctp sockets can't be limited: what an SCTP socket accepts or peels off is a new socket"
+    GRANTS.write_text(LIMITED.replace('"udp"', '"sctp"'))
+    try:
+        done = subprocess.run([NSBROKERD, "check"], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert reason in done.stdout + done.stderr
+        systemctl("reload", SERVICE)
+        wait_until(lambda: any("reload failed" in line and reason in line for line in last_lines()))
+    finally:
+        GRANTS.write_text(LIMITED)
+        systemctl("reload", SERVICE)
+
+
+def last_lines() -> list[str]:
+    command("journalctl", "--sync")
+    return command("journalctl", "--unit", SERVICE, "--output=cat", "--no-pager", "--lines=20").splitlines()
