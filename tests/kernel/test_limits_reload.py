@@ -152,7 +152,7 @@ def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> N
 def test_without_limits_there_is_nothing_of_the_seal(start_broker: START) -> None:
     """No thread, no pin and no control group; with the first limit there is one thread more."""
     broker = start_broker(grant())
-    group = own_cgroup() / f"{broker.seal_path.name}-seal"
+    group = own_cgroup() / broker.seal_path.name
     threads = len(os.listdir(f"/proc/{broker.pid}/task"))
     assert (broker.seal_path.exists(), group.exists()) == (False, False)
     use(broker, grant(connect=[]))
