@@ -114,10 +114,11 @@ class RunTool:
         self,
         *args: str,
         uid: int = NOBODY,
+        groups: Sequence[int] = (),
         stdin: int | None = None,
         before: Callable[[], object] = lambda: None,
     ) -> Running:
-        """Start it; `before` is called in its process, as its user."""
+        """Start it; `before` is called in its process, as its user, who is in these groups as well."""
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         with warnings.catch_warnings():
@@ -125,21 +126,22 @@ class RunTool:
             pid = os.fork()
         if pid == 0:
             null = os.open(os.devnull, os.O_RDONLY)
-            self.become([null if stdin is None else stdin, out_write, err_write], args, uid, before)
+            self.become([null if stdin is None else stdin, out_write, err_write], args, uid, groups, before)
         os.close(out_write)
         os.close(err_write)
         running = Running(pid, out_read, err_read)
         self._started.append(running)
         return running
 
-    def __call__(self, *args: str, uid: int = NOBODY) -> Done:
-        return self.start(*args, uid=uid).finish()
+    def __call__(self, *args: str, uid: int = NOBODY, groups: Sequence[int] = ()) -> Done:
+        return self.start(*args, uid=uid, groups=groups).finish()
 
     def become(
         self,
         standard: list[int],
         args: Sequence[str],
         uid: int = NOBODY,
+        groups: Sequence[int] = (),
         before: Callable[[], object] = lambda: None,
     ) -> NoReturn:
         """Make this process, a forked child of the test, nsbroker-get; nothing but `standard` stays open."""
@@ -148,7 +150,7 @@ class RunTool:
                 os.dup2(fd, target)
             os.closerange(len(standard), os.sysconf("SC_OPEN_MAX"))
             if uid != 0:
-                os.setgroups([] if uid == NOBODY else [NOBODY])  # whose group may use the broker
+                os.setgroups(groups)
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
             # As after an exec: a process that changed its user may not write to its own /proc/self.
