@@ -14,7 +14,7 @@ from .kernel import why_unsupported
 from .kinds import Triple
 from .netns import Gate, NamespaceNotFoundError
 from .preparing import bind_as_root_and_listen, bound_name, do_unprivileged, set_privileged_options
-from .seal import Seal
+from .seal import Seal, UnsealedError
 from .session import PlannedSocket
 
 _AF_NETLINK = int(socket.AF_NETLINK)
@@ -87,8 +87,8 @@ class Opener:
         namespaces: dict[int, int] = {}
         cookies: list[int] = []
         try:
-            if self.seal is not None and (limited := _limited(groups)):
-                cookies = self._make_sealed(self.seal, limited, uid, gid, made, namespaces)
+            if limited := _limited(groups):
+                cookies = self._make_sealed(limited, uid, gid, made, namespaces)
                 groups = _unlimited(groups)
             if groups:
                 self._make_as_owner(self._gate, groups, uid, gid, made, namespaces)
@@ -105,13 +105,17 @@ class Opener:
         opened.sort(key=_by_index)
         return opened
 
-    def _make_sealed(
-        self, seal: Seal, groups: _Groups, uid: int, gid: int, made: _Made, namespaces: dict[int, int]
-    ) -> list[int]:
+    def _make_sealed(self, groups: _Groups, uid: int, gid: int, made: _Made, namespaces: dict[int, int]) -> list[int]:
         """Make these in the thread whose sockets can do nothing until they have the name of their grant.
 
         Gives their cookies.
+
+        Raises:
+            UnsealedError: nothing enforces limits: our own invariant is broken.
         """
+        seal = self.seal
+        if seal is None:
+            raise UnsealedError("a grant has limits, and nothing was installed that enforces them")
         seal.call(lambda gate: self._make_as_owner(gate, groups, uid, gid, made, namespaces))
         cookies = [_cookie(sock) for _, sock in made]
         named = zip(made, cookies, strict=True)

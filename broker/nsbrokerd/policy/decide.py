@@ -117,12 +117,13 @@ def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> A
 
 
 def _decide_bind(grants: tuple[Grant, ...], addresses: tuple[Address, ...]) -> Allow | Deny:
-    for host, port in _hosts_and_ports(addresses):
+    for address in addresses:
+        host, port = str(address[0]), int(address[1])
         able = tuple(grant for grant in grants if grant.limit is None or grant.limit.allows_bind(host, port))
         if not able:
             return Deny(f"port {port} of {host} is not in limit.bind of grant {grants[0].name!r}")
         grants = able
-    refused: Deny | None = None
+    refusals: list[Deny] = []
     # Grants only add: those without limits come first, whichever of all lists the addresses.
     for _, alike in groupby(grants, _is_limited):
         unlisted: Grant | None = None
@@ -130,15 +131,13 @@ def _decide_bind(grants: tuple[Grant, ...], addresses: tuple[Address, ...]) -> A
             if all(map(grant.lists_bind, addresses)):
                 return Allow(grant, binds_as_root=True)
             reason = _why_not_unlisted(grant, addresses)
-            unlisted = unlisted or (grant if reason is None else None)
-            refused = refused or reason
+            if reason is None:
+                unlisted = unlisted or grant
+            else:
+                refusals.append(reason)
         if unlisted is not None:
             return Allow(unlisted)
-    return refused or Deny("no grant lists this address")
-
-
-def _hosts_and_ports(addresses: tuple[Address, ...]) -> list[tuple[str, int]]:
-    return [(str(address[0]), int(address[1])) for address in addresses]
+    return refusals[0]
 
 
 def _why_not_unlisted(grant: Grant, addresses: tuple[Address, ...]) -> Deny | None:
@@ -146,7 +145,8 @@ def _why_not_unlisted(grant: Grant, addresses: tuple[Address, ...]) -> Deny | No
 
     A low port of limit.bind can be bound without any rights: the seal lifts that check of the kernel.
     """
-    for address, (host, port) in zip(addresses, _hosts_and_ports(addresses), strict=True):
+    for address in addresses:
+        host, port = str(address[0]), int(address[1])
         is_listed = grant.lists_bind(address) or (grant.limit is not None and grant.limit.lists_bind(host, port))
         if 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed:
             return Deny(f"port {port} of {host} is not in the bind list of grant {grant.name!r}")

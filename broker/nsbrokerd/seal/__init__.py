@@ -5,7 +5,7 @@ without a broker: `live_sockets` lists what was sealed, and `revoke` takes it ba
 """
 
 from .cgroup import is_writable_by_owner
-from .installing import Seal, SealError, install, is_installed, why_unavailable
+from .installing import Seal, SealError, UnsealedError, install, is_installed, why_unavailable
 from .iterator import Selection
 from .maps import DEFAULT_DIRECTORY
 from .sockets import LiveSocket, live_sockets, revoke
@@ -16,6 +16,7 @@ __all__ = [
     "Seal",
     "SealError",
     "Selection",
+    "UnsealedError",
     "install",
     "is_installed",
     "is_writable_by_owner",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from ..policy.rules import ALL_PORTS
 from . import layout
 from .assembly import R1, R2, R3, R4, R6, R9, STACK, Assembly
 from .fragments import (
@@ -34,8 +35,6 @@ _FAMILY_OF_32_BITS, _FAMILY, _GROUP_4, _GROUP_6 = 4, 8, 12, 16
 
 _MAX_BYTES = 1024
 """Of the value. It is shown to the program as it is used; but one of more than a page is read a second time."""
-
-_LAST_PORT_OF_ALL = 65535
 
 
 def go_if_joins(code: Assembly) -> None:
@@ -83,7 +82,7 @@ def decide_joins(code: Assembly, maps: Maps) -> None:
     find_limits(code, maps)
     go_if_anywhere(code, layout.CONNECT_COUNT, "allow")
     # Upside down: so any port of a rule will do.
-    code.set(R9, _LAST_PORT_OF_ALL)
+    code.set(R9, ALL_PORTS[1])
     code.store_number(STACK, LAST_PORT, 0)
     go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")
     code.go("deny")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from ..policy.rules import ALL_PORTS
 from . import layout
 from .assembly import R0, R1, R2, R3, R4, R6, R8, R9, STACK, Assembly
 from .fragments import (
@@ -41,7 +42,6 @@ _IPV6_NEXT, _IPV6_DESTINATION = 6, 24
 _HOP_BY_HOP = 0
 
 _KEPT_PROTOCOL = -40
-_LAST_PORT_OF_ALL = 65535
 
 
 def _begin(code: Assembly, maps: Maps) -> None:
@@ -145,7 +145,7 @@ def _put_ports(code: Assembly, maps: Maps, header_bytes: int, here: str) -> None
     code.load(R2, R6, _DATA)
     code.load(R3, R6, _DATA_END)
     code.set(R9, 0)
-    code.store_number(STACK, LAST_PORT, _LAST_PORT_OF_ALL)
+    code.store_number(STACK, LAST_PORT, ALL_PORTS[1])
     _require(code, header_bytes)
     code.load(R1, STACK, _KEPT_PROTOCOL)
     code.go_if(R1, "!=", _UDPLITE, f"{here}: ports are put")

@@ -1,0 +1,35 @@
+"""What is checked before a socket is made."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from nsbroker.wire import SocketSpec
+from nsbrokerd.credentials import Credentials
+from nsbrokerd.netns import Gate
+from nsbrokerd.opener import Opener
+from nsbrokerd.policy import Grant, Limit, NamespaceRule
+from nsbrokerd.seal import UnsealedError
+from nsbrokerd.session import PlannedSocket
+
+
+def planned(limit: Limit | None) -> PlannedSocket:
+    grant = Grant("some", None, frozenset(), NamespaceRule.parse(["@host"]), frozenset({"tcp"}), limit=limit)
+    return PlannedSocket(0, "@host", SocketSpec("@host", socket.AF_INET, socket.SOCK_STREAM), "tcp", grant, False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sockets are made as their owner: that needs root")
+def test_limited_socket_is_never_made_where_nothing_enforces_limits() -> None:
+    """Not even when a policy with limits got so far; one without limits is made."""
+    gate = Gate()
+    opener = Opener(gate, Credentials(), {})
+    (free,) = opener.open_sockets([(gate.home_fd, [planned(None)])], 0, 0)
+    free.sock.close()
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(UnsealedError):
+        opener.open_sockets([(gate.home_fd, [planned(Limit(connect=()))])], 0, 0)
+    assert os.listdir("/proc/self/fd") == before
+    os.close(gate.home_fd)
