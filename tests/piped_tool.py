@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from process_state import state
-from run_tool import RunTool
+from run_tool import Forked, RunTool
 from shared import LIMIT_S, wait_until
 
 PIPES, SOCKETS, ONE_SOCKET = "pipes", "sockets", "one socket"
 
 
-class Piped:
+class Piped(Forked):
     """A process; `stdin` and `stdout` are the test's ends, which it may close by `close_input` and `close_output`."""
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int) -> None:
-        self.pid = pid
+        super().__init__(pid)
         self.stdin, self.stdout, self._stderr = stdin, stdout, stderr
         self._open = {stdin, stdout, stderr}
-        self._status: int | None = None
 
     def write(self, data: bytes) -> None:
         part = memoryview(data)
@@ -64,19 +63,6 @@ class Piped:
         if fd in self._open:
             self._open.remove(fd)
             os.close(fd)
-
-    def wait(self) -> int:
-        """Wait for its end; gives the exit status, or a signal as a negative number."""
-        if self._status is None:
-            wait_until(self._has_ended)
-        assert self._status is not None
-        return self._status
-
-    def _has_ended(self) -> bool:
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if pid:
-            self._status = os.waitstatus_to_exitcode(status)
-        return pid != 0
 
     def said(self) -> str:
         """What it said on standard error, to its end."""

@@ -39,14 +39,34 @@ class Done(NamedTuple):
     err: str
 
 
-class Running:
+class Forked:
+    """A child of the test's that was forked; `pid` stays its own until `wait` was called."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def wait(self) -> int:
+        """Wait for its end; gives the exit status, or a signal as a negative number."""
+        if self._status is None:
+            wait_until(self._has_ended)
+        assert self._status is not None
+        return self._status
+
+    def _has_ended(self) -> bool:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self._status = os.waitstatus_to_exitcode(status)
+        return pid != 0
+
+
+class Running(Forked):
     """A started nsbroker-get, which becomes the program that it runs. `err` and `out` are the ends to read."""
 
     def __init__(self, pid: int, out: int, err: int) -> None:
-        self.pid = pid
+        super().__init__(pid)
         self._ends = {out: b"", err: b""}
         self._out, self._err = out, err
-        self._status: int | None = None
 
     def read_until(self, text: str) -> str:
         """Read standard output until this is in it; gives all of it so far."""
@@ -67,19 +87,6 @@ class Running:
 
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
-
-    def wait(self) -> int:
-        """Wait for its end; gives the exit status, or a signal as a negative number."""
-        if self._status is None:
-            wait_until(self._has_ended)
-        assert self._status is not None
-        return self._status
-
-    def _has_ended(self) -> bool:
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if pid:
-            self._status = os.waitstatus_to_exitcode(status)
-        return pid != 0
 
     def finish(self) -> Done:
         """Read all that it has to say, and wait for its end."""

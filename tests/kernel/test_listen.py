@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from inside import call_inside, cookie_inside
 from namespaces import PREFIX
 from run_tool import RunTool, program, python, run_tool
@@ -32,23 +31,14 @@ print(json.dumps({
 """  # noqa: E501  # one line for each key
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    """One for all of these tests, which are not about it."""
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
-
-
 @pytest.fixture
 def name(make_namespace: Callable[..., str]) -> str:
     return make_namespace("listen")
 
 
 @pytest.fixture
-def run(broker: BrokerProcess) -> Iterator[RunTool]:
-    with run_tool(broker) as tool:
+def run(shared_broker: BrokerProcess) -> Iterator[RunTool]:
+    with run_tool(shared_broker) as tool:
         yield tool
 
 
@@ -126,7 +116,7 @@ def _peer_uid() -> int | None:
 
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_namespace_that_comes_later_is_waited_for(
-    run: RunTool, broker: BrokerProcess, make_namespace: Callable[..., str], place: str
+    run: RunTool, shared_broker: BrokerProcess, make_namespace: Callable[..., str], place: str
 ) -> None:
     """The option stands before the namespace, or after the verb."""
     late = f"{PREFIX}late"
@@ -134,7 +124,7 @@ def test_namespace_that_comes_later_is_waited_for(
     args = [*wait, late, "listen"] if place == "before" else [late, "listen", *wait]
     code = "import socket; print(int.from_bytes(socket.socket(fileno=3).getsockopt(1, 71, 8), 'little'))"
     server = run.start(*args, "-l", "80", "--", python(), "-c", code)
-    wait_until(lambda: _has_a_waiting_request(broker))
+    wait_until(lambda: _has_a_waiting_request(shared_broker))
     make_namespace("late")
     assert server.finish() == (0, f"{cookie_inside(late)}\n", "")
 

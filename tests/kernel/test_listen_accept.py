@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import namespaces
 import nsbroker
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from inside import call_inside
 from process_state import state
 from run_tool import Done, Running, RunTool, children, program, run_tool
@@ -80,20 +79,11 @@ def _listening_ports() -> set[str]:
     return {local for _, local, _, its_state, *_ in lines if its_state == "0A"}
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    """One for all of these tests, which are not about it."""
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
-
-
 @pytest.fixture
-def site(broker: BrokerProcess, make_namespace: Callable[..., str]) -> Iterator[Site]:
+def site(shared_broker: BrokerProcess, make_namespace: Callable[..., str]) -> Iterator[Site]:
     name = make_namespace("accept")
-    with run_tool(broker) as run:
-        yield Site(run, broker, name)
+    with run_tool(shared_broker) as run:
+        yield Site(run, shared_broker, name)
 
 
 def idle_children(server: Running) -> set[int]:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from inside import call_inside
 from run_tool import Running, RunTool, children, program, python, run_tool
 from shared import LIMIT_S, wait_until
@@ -24,23 +23,14 @@ BOTH = ["-l", "127.0.0.1:80", "-l", "[::1]:80"]
 ADDRESSES = [(socket.AF_INET, ("127.0.0.1", 80)), (socket.AF_INET6, ("::1", 80))]
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    """One for all of these tests, which are not about it."""
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
-
-
 @pytest.fixture
 def name(make_namespace: Callable[..., str]) -> str:
     return make_namespace("serve")
 
 
 @pytest.fixture
-def run(broker: BrokerProcess) -> Iterator[RunTool]:
-    with run_tool(broker) as tool:
+def run(shared_broker: BrokerProcess) -> Iterator[RunTool]:
+    with run_tool(shared_broker) as tool:
         yield tool
 
 

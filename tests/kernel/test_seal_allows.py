@@ -6,7 +6,6 @@ import errno
 import shutil
 import socket
 import struct
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -24,7 +23,6 @@ from sealed import (
     check_allowed,
     disconnect,
     open_as,
-    sealed_place,
 )
 from shared import wait_until
 
@@ -34,20 +32,6 @@ UDP = (int(socket.SOCK_DGRAM), 0)
 MPTCP = (int(socket.SOCK_STREAM), 262)
 JOIN_FAILED = ("MPJoinSynTxBindErr", "MPJoinSynTxConnectErr")
 IP_BIND_ADDRESS_NO_PORT, IP_PKTINFO, IPV6_PKTINFO = 24, 8, 50
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with sealed_place() as made:
-        yield made
-
-
-@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
-def way(request: pytest.FixtureRequest) -> Way:
-    found: Way = request.param
-    return found
 
 
 def bind(sock: socket.socket, address: tuple[str, int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +12,7 @@ import namespaces
 from far_side import NEAR_4
 from inside import call_inside
 from nsbrokerd.seal import Selection, revoke
-from sealed import FREE, LIMITED, Place, attempt, open_as, sealed_place
+from sealed import FREE, LIMITED, Place, attempt, open_as
 
 INET, INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 UDP = (int(socket.SOCK_DGRAM), 0)
@@ -28,14 +27,6 @@ IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, IPV6_JOIN_GROUP, MCAST_JOIN_GROUP, 
 
 ALLOWED_4, FORBIDDEN_4 = "239.9.9.9", "239.9.9.8"
 ALLOWED_6, FORBIDDEN_6 = "ff05::9:9", "ff05::9:8"
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with sealed_place() as made:
-        yield made
 
 
 def packed(address: str) -> bytes:

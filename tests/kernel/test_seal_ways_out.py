@@ -7,34 +7,18 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import namespaces
-from far_side import ALLOWED_4, ALLOWED_6, FORBIDDEN_4, FORBIDDEN_6, WAYS, Way
-from sealed import FORBIDDEN_PORT, FREE, PORT, Place, attempt, check_way_out, disconnect, sealed_place
+from far_side import ALLOWED_4, ALLOWED_6, FORBIDDEN_4, FORBIDDEN_6, Way
+from sealed import FORBIDDEN_PORT, FREE, PORT, Place, attempt, check_way_out, disconnect
 
 TCP = (int(socket.SOCK_STREAM), 0)
 UDP = (int(socket.SOCK_DGRAM), 0)
 UDPLITE = (int(socket.SOCK_DGRAM), 136)
 MPTCP = (int(socket.SOCK_STREAM), 262)
 MSG_FASTOPEN, TCP_FASTOPEN_CONNECT = 0x20000000, 30
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with sealed_place() as made:
-        yield made
-
-
-@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
-def way(request: pytest.FixtureRequest) -> Way:
-    found: Way = request.param
-    return found
 
 
 def connect(sock: socket.socket, *addresses: tuple[str, int] | None) -> None:

@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,21 +14,13 @@ import pytest
 import io_uring
 import namespaces
 from far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, WAYS, Way
-from sealed import LIMITED, PORT, Place, attempt, check_allowed, check_way_out, open_as, sealed_place
+from sealed import LIMITED, PORT, Place, attempt, check_allowed, check_way_out, open_as
 from users import NOBODY, as_user
 
 INET, INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 TCP = (int(socket.SOCK_STREAM), 0)
 UDP = (int(socket.SOCK_DGRAM), 0)
 IPPROTO_IP = 0
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with sealed_place() as made:
-        yield made
 
 
 def send_by_io_uring(sock: socket.socket, operation: int, address: tuple[str, int]) -> None:
