@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from nsbroker.wire import (
     DENIED,
@@ -37,11 +37,10 @@ from .netns import (
 )
 from .opener import Opened, Opener, OpenError
 from .peer import Peer
+from .planning import Planner
 from .policy import Deny, Policy
 from .resolver import read_resolver_files
-from .session import Plan, Refusal, plan
-
-T = TypeVar("T")
+from .session import Plan, PlannedGroup, Refusal
 
 
 class Granted(NamedTuple):
@@ -60,11 +59,16 @@ class Handler:
     """Answers requests. Everything here runs in the main thread, from beginning to end without a pause."""
 
     def __init__(self, policy: Policy, audit: Audit, gate: Gate, opener: Opener, sent: SentNamespaces) -> None:
-        self.policy = policy
         self._audit = audit
         self._gate = gate
         self._opener = opener
         self._sent = sent
+        self.use_policy(policy)
+
+    def use_policy(self, policy: Policy) -> None:
+        """Decide by this policy from now on."""
+        self._policy = policy
+        self._planner = Planner(policy, self._sent)
 
     def try_open(self, peer: Peer, request: OpenRequest, fds: Sequence[int]) -> Granted | Refusal:
         """Make the sockets of a request, if the policy allows all and the kernel makes all. No audit of a refusal.
@@ -77,14 +81,13 @@ class Handler:
         opened_fds: list[int] = []
         planned: Plan = []
         try:
-            decision = self._plan(peer, request, fds)
+            decision = self._planner.plan(peer.subject, request, fds)
             if isinstance(decision, Refusal):
                 return decision
             planned = decision
             groups = []
             for group in planned:
-                namespace_fd = _at(group.sockets[0].position, self._open, group.namespace, fds, opened_fds)
-                groups.append((namespace_fd, group.sockets))
+                groups.append((self._open(group, fds, opened_fds), group.sockets))
             opened = self._opener.open_sockets(groups, peer.subject.uid, peer.gid)
         except NamespaceNotFoundError as error:
             namespace = None if error.position is None else request.sockets[error.position].namespace
@@ -99,19 +102,17 @@ class Handler:
                 os.close(fd)
         return self._hand_out(peer, request, opened)
 
-    def _plan(self, peer: Peer, request: OpenRequest, fds: Sequence[int]) -> Plan | Refusal:
-        for position, spec in enumerate(request.sockets):
-            if isinstance(spec.namespace, str) and spec.namespace != HOST:
-                _at(position, check_name, spec.namespace)
-        names = {index: self._sent.names_of(fd, peer.subject.uid) for index, fd in enumerate(fds)} if fds else {}
-        return plan(request, self.policy, peer.subject, names)
-
-    def _open(self, namespace: str | int, fds: Sequence[int], opened_fds: list[int]) -> int:
+    def _open(self, group: PlannedGroup, fds: Sequence[int], opened_fds: list[int]) -> int:
+        namespace = group.namespace
         if isinstance(namespace, int):
             return fds[namespace]
         if namespace == HOST:
             return self._gate.home_fd
-        opened_fds.append(open_namespace(NamespaceName(namespace)))  # `_plan` has checked it
+        try:
+            opened_fds.append(open_namespace(NamespaceName(namespace)))  # the planner has checked it
+        except NamespaceNotFoundError as error:
+            error.position = group.sockets[0].position
+            raise
         return opened_fds[-1]
 
     def _hand_out(self, peer: Peer, request: OpenRequest, opened: list[Opened]) -> Granted | Refusal:
@@ -144,7 +145,7 @@ class Handler:
         Raises:
             OSError: the audit can't be written, or no descriptor is left.
         """
-        for answer in list_namespaces(self.policy.grants_of(peer.subject), self._sent):
+        for answer in list_namespaces(self._policy.grants_of(peer.subject), self._sent):
             if answer is None:
                 yield None
             else:
@@ -167,7 +168,7 @@ class Handler:
         else:
             names = [namespace if namespace == HOST else check_name(namespace)]
         label = "=".join(names)
-        decision = self.policy.decide_lookup(peer.subject, names)
+        decision = self._policy.decide_lookup(peer.subject, names)
         if isinstance(decision, Deny):
             return Refusal(DENIED, decision.reason, namespace=label)
         if isinstance(namespace, str) and namespace != HOST and not self._sent.is_on_nsfs(identity(namespace)):
@@ -175,15 +176,6 @@ class Handler:
         files = read_resolver_files(filter(decision.grant.namespaces.covers, names))
         self._audit.answered(peer, request.request_id, "resolver", namespace=label, grant=decision.grant.name)
         return seal(encode_resolver_files(files))
-
-
-def _at(position: int, step: Callable[..., T], *arguments: object) -> T:
-    """Call `step`; a namespace that it does not find is that of the socket at this position."""
-    try:
-        return step(*arguments)
-    except NamespaceNotFoundError as error:
-        error.position = position
-        raise
 
 
 def _at_socket(refusal: Refusal, planned: Plan, position: int) -> Refusal:

@@ -29,7 +29,8 @@ from .config import Limits
 from .delivery import Delivery
 from .handler import Handler
 from .netns import close_namespaces
-from .session import Refusal, read_request, refuse
+from .repeated import RequestReader
+from .session import Refusal, refuse
 from .slow import SlowRequests
 
 
@@ -39,6 +40,7 @@ class Intake:
     def __init__(self, handler: Handler, closer: Closer) -> None:
         self._handler = handler
         self._closer = closer
+        self._reader = RequestReader()
         self._delivery = Delivery(handler)
         self._slow = SlowRequests(handler, self._delivery)
 
@@ -82,7 +84,7 @@ class Intake:
         try:
             if is_too_long:
                 raise ProtocolError(f"packet of more than {limits.packet_bytes} bytes")
-            request, named = read_request(packet)
+            request, named = self._reader.read(packet)
         except ProtocolError as error:
             return self._answer_unread(client, error.request_id, refuse(error), brings_fds)
         if not client.user.take_request(now, limits.requests_per_second):

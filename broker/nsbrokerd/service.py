@@ -145,7 +145,7 @@ class Service:
             log.warning("another place for limits is used from the next start on only", key="broker.seal")
         set_up_log(config.log_level)
         self._config = config
-        self._handler.policy = config.policy
+        self._handler.use_policy(config.policy)
         self._opener.unsupported = probe_kinds(config.policy)
         self._hub.use_limits(_raise_descriptor_limit(config.limits))
 

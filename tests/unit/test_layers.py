@@ -21,6 +21,7 @@ PURE = (
     "nsbroker.supervise.filter",
     "nsbrokerd.policy",
     "nsbrokerd.config",
+    "nsbrokerd.repeated",
     "nsbrokerd.session",
     "nsbrokerd.kinds",
     *(

@@ -3,7 +3,7 @@
 Written down for every language in client/PROTOCOL.md; tests/vectors holds packets to test against.
 """
 
-from .limits import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
+from .limits import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
 from .messages import (
     BAD_REQUEST,
     CODES,
@@ -45,6 +45,7 @@ __all__ = [
     "CODES",
     "DENIED",
     "MAX_PACKET_BYTES",
+    "MAX_REQUEST_ID",
     "MAX_SENT_FDS",
     "MAX_SOCKETS",
     "MAX_WAIT_S",

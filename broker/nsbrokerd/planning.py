@@ -1,0 +1,56 @@
+"""Decides about requests, and remembers what it decided as long as the policy is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nsbroker.wire import OpenRequest, SocketSpec
+
+from .descriptors import SentNamespaces
+from .netns import HOST, NamespaceNotFoundError, check_name
+from .policy import Policy, Subject
+from .session import Plan, Refusal, plan
+
+_MAX_ENTRIES = 4096
+
+
+class Planner:
+    """Makes plans by one policy."""
+
+    def __init__(self, policy: Policy, sent: SentNamespaces) -> None:
+        self._policy = policy
+        self._sent = sent
+        self._known: dict[tuple[Subject, tuple[SocketSpec, ...]], Plan] = {}
+
+    def plan(self, subject: Subject, request: OpenRequest, fds: Sequence[int]) -> Plan | Refusal:
+        """Decide about each socket of a request: all are allowed, or the first refused one is named.
+
+        One socket in a named namespace, bound to nothing, is what is asked for again and again: that plan is kept.
+
+        Raises:
+            NamespaceNotFoundError: a name can't be one; `position` is that of its socket.
+        """
+        sockets = request.sockets
+        if fds or len(sockets) > 1 or sockets[0].bind is not None:
+            return self._decide(subject, request, fds)
+        key = subject, sockets
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        decision = self._decide(subject, request, fds)
+        if not isinstance(decision, Refusal):
+            if len(self._known) >= _MAX_ENTRIES:
+                self._known.clear()
+            self._known[key] = decision
+        return decision
+
+    def _decide(self, subject: Subject, request: OpenRequest, fds: Sequence[int]) -> Plan | Refusal:
+        for position, spec in enumerate(request.sockets):
+            if isinstance(spec.namespace, str) and spec.namespace != HOST:
+                try:
+                    check_name(spec.namespace)
+                except NamespaceNotFoundError as error:
+                    error.position = position
+                    raise
+        names = {index: self._sent.names_of(fd, subject.uid) for index, fd in enumerate(fds)} if fds else {}
+        return plan(request, self._policy, subject, names)
