@@ -1,7 +1,7 @@
 """The hub: one task serves all clients, from an epoll of its own that trio awaits as one descriptor.
 
-A task for each client would cost more for each request, and twice the memory at ten thousand clients. Each ready
-client gets one request a round; a request that has to wait gets a task of its own.
+A task for each client would cost more for each request, and twice the memory at ten thousand clients. Clients take
+turns, one request each; a request that has to wait gets a task of its own.
 """
 
 from __future__ import annotations
@@ -77,20 +77,23 @@ class Hub:
                 await self._serve_ready()
 
     async def _serve_ready(self) -> None:
-        """Serve rounds until nobody is ready for a while, with a checkpoint now and then."""
+        """Serve until nobody is ready for a while, with a checkpoint now and then.
+
+        One at a time, the one that has waited longest: the kernel goes round (epoll_wait(2)). Of several at once, the
+        last one would have no time to ask again before the next round, and would miss every second one.
+        """
         others_ran_at = time.monotonic()
-        while events := self._epoll.poll(0 if self._intake.is_busy else _PATIENCE_S):
-            longest_s = _CHECKPOINT_S if self._intake.is_busy else _PATIENCE_S
-            for fd, event in events:
-                now = time.monotonic()
-                if now - others_ran_at >= longest_s:
-                    await trio.lowlevel.checkpoint()
-                    others_ran_at = time.monotonic()
-                client = self._clients.get(fd)
-                if client is not None:
-                    self._serve(client, event, now)
-                elif fd == self._listener.fileno():
-                    self._accept(now)
+        while ready := self._epoll.poll(0 if self._intake.is_busy else _PATIENCE_S, 1):
+            now = time.monotonic()
+            if now - others_ran_at >= (_CHECKPOINT_S if self._intake.is_busy else _PATIENCE_S):
+                await trio.lowlevel.checkpoint()
+                others_ran_at = time.monotonic()
+            fd, event = ready[0]
+            client = self._clients.get(fd)
+            if client is not None:
+                self._serve(client, event, now)
+            elif fd == self._listener.fileno():
+                self._accept(now)
 
     def _serve(self, client: Client, event: int, now: float) -> None:
         """Serve one request of a client that is ready, or drop it when it is gone."""

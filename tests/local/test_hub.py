@@ -1,0 +1,72 @@
+"""The hub serves clients by turns."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import trio
+
+from nsbrokerd.client import Client
+from nsbrokerd.config import Limits
+from nsbrokerd.hub import Hub
+
+CLIENTS = 5
+TURNS = 20
+
+
+class SlowlyAsked:
+    """In place of the real intake: answers nothing, but clients ask again, each a while after its turn."""
+
+    is_busy = False
+    hanging = 0
+
+    def __init__(self, clients: dict[bytes, socket.socket], scope: trio.CancelScope) -> None:
+        self.served: list[bytes] = []
+        self._clients = clients
+        self._scope = scope
+
+    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+        if self.served:
+            # By now, the one before has had time to read its reply.
+            self._clients[self.served[-1]].send(self.served[-1])
+        self.served.append(client.sock.recv(1))
+        if len(self.served) == CLIENTS * TURNS:
+            self._scope.cancel()
+        return True
+
+    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
+
+    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
+        connection.close()
+
+    def interrupt(self) -> None: ...
+
+
+def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> None:
+    """Also the last one of those that were ready together: it needs a moment before it is ready again."""
+    path = str(tmp_path / "hub.sock")
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        listener.bind(path)
+        listener.listen()
+        clients = {}
+        for i in range(CLIENTS):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            client.connect(path)
+            clients[b"%d" % i] = client
+            client.send(b"%d" % i)
+        scope = trio.CancelScope()
+        intake = SlowlyAsked(clients, scope)
+        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+
+        async def serve() -> None:
+            with scope, trio.fail_after(60):
+                await hub.run()
+
+        trio.run(serve)
+        hub.finish()
+    turns = Counter(intake.served[: CLIENTS * TURNS])
+    assert set(turns.values()) == {TURNS}
