@@ -11,9 +11,10 @@ import os
 import stat
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
 
-from nsbroker.wire import SocketSpec
+from nsbroker.wire import Address, Option, SocketSpec
 
 from .opener import NOTHING_WANTED, Opened
 from .peer import Peer
@@ -154,28 +155,43 @@ def _add(text: str, fields: Mapping[str, object]) -> str:
 
 
 def _describe_opened(opened: Opened) -> str:
-    """Encode a socket: by hand what all have, which takes a fourth of the time, by the encoder what few have."""
+    """Encode a socket: by hand what differs from one to the next, which takes a fourth of the encoder's time."""
     spec = opened.planned.spec
     text = f'{{"kind":"{opened.planned.kind}","family":{spec.family},"cookie":{opened.cookie}'
     if spec[4:] == NOTHING_WANTED:
         return text + "}"
-    return _add(text, _add_wishes({} if opened.name is None else {"name": _printable(opened.name)}, spec))
+    if opened.name is not None:
+        text += f',"name":{_encode_name(opened.name)}'
+    return text + _encode_wishes(spec.listen, spec.options, spec.also)
+
+
+def _encode_name(name: Address) -> str:
+    if isinstance(name, bytes):
+        return _encode(_printable(name))
+    host, *numbers = name
+    return f"[{_quote(host)},{','.join(map(str, numbers))}]"
+
+
+@lru_cache(16)
+def _encode_wishes(listen: int | None, options: tuple[Option, ...], also: tuple[Address, ...]) -> str:
+    """Encode the rest of a record of a socket. All sockets of a batch may have the same."""
+    return _add("", _add_wishes({}, listen, options, also))
 
 
 def _describe_spec(spec: SocketSpec) -> Fields:
     fields: Fields = {"family": spec.family, "type": spec.type, "proto": spec.proto}
     if spec.bind is not None:
         fields["bind"] = _printable(spec.bind)
-    return _add_wishes(fields, spec)
+    return _add_wishes(fields, spec.listen, spec.options, spec.also)
 
 
-def _add_wishes(fields: Fields, spec: SocketSpec) -> Fields:
-    if spec.listen is not None:
-        fields["listen"] = spec.listen
-    if spec.also:
-        fields["also"] = list(spec.also)
-    if spec.options:
-        fields["options"] = [[level, name, _printable(value)] for level, name, value in spec.options]
+def _add_wishes(fields: Fields, listen: int | None, options: tuple[Option, ...], also: tuple[Address, ...]) -> Fields:
+    if listen is not None:
+        fields["listen"] = listen
+    if also:
+        fields["also"] = list(also)
+    if options:
+        fields["options"] = [[level, name, _printable(value)] for level, name, value in options]
     return fields
 
 

@@ -11,7 +11,8 @@ from .netns import HOST, NamespaceNotFoundError, check_name
 from .policy import Policy, Subject
 from .session import Plan, Refusal, plan
 
-_MAX_ENTRIES = 4096
+_MAX_ENTRIES = 16384
+"""More than a large host has namespaces; about 1 KB each."""
 
 
 class Planner:

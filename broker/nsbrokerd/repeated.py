@@ -10,7 +10,8 @@ from nsbroker.wire import MAX_REQUEST_ID, OpenRequest, Request, SocketSpec
 
 from .session import read_request
 
-_MAX_ENTRIES = 1024
+_MAX_ENTRIES = 16384
+"""More than a large host has namespaces, so that who goes round all of them finds them here. About 1 KB each."""
 _MAX_BODY_BYTES = 256
 
 _HEAD = b"\x84\xa1v\x01\xa2id"

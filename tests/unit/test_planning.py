@@ -58,6 +58,6 @@ def test_a_name_that_can_be_none_is_told_with_its_place() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     plans = planner(ANN.uid)
-    for uid in range(5000):
+    for uid in range(20_000):
         plans.plan(Subject(ANN.uid, frozenset({uid})), OpenRequest(1, (TCP,)), ())
-    assert len(plans._known) <= 4096
+    assert len(plans._known) <= 16_384

@@ -73,6 +73,6 @@ def test_what_came_before_changes_nothing(packets: list[bytes]) -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     reader = RequestReader()
-    for number in range(3000):
+    for number in range(20_000):
         reader.read(encode_request(OpenRequest(1, (TCP._replace(namespace=f"blue{number}"),))))
-    assert len(reader._known) <= 1024
+    assert len(reader._known) <= 16_384

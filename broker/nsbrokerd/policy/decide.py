@@ -15,7 +15,7 @@ from .options import UnknownOptionError, classify
 from .subject import Subject
 
 _FIRST_UNPRIVILEGED_PORT = 1024
-_MAX_MEMO_ENTRIES = 65536
+_MAX_MEMO_ENTRIES = 16384
 
 
 class Allow(NamedTuple):

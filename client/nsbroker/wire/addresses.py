@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 
 from .limits import MAX_ABSTRACT_BYTES, MAX_ALSO
 from .messages import Address, ProtocolError
@@ -58,15 +59,20 @@ def _decode_inet(value: Value, family: int) -> Address:
     if type(value) is not list or len(value) != (2 if family == _AF_INET else 4):
         shape = "[host, port]" if family == _AF_INET else "[host, port, flowinfo, scope id]"
         raise ProtocolError(f"an address of family {family} is {shape}, got {shorten(value)}")
-    host = expect_str(value[0], "host")
-    try:
-        socket.inet_pton(family, host)
-    except (OSError, ValueError) as error:
-        raise ProtocolError(f"{shorten(host)} is no numeric address of family {family}") from error
+    host = _check_host(expect_str(value[0], "host"), family)
     port = expect_int(value[1], 0, 65535, "port")
     if family == _AF_INET:
         return host, port
     return host, port, expect_int(value[2], 0, 2**20 - 1, "flowinfo"), expect_int(value[3], 0, 2**32 - 1, "scope id")
+
+
+@lru_cache(1024)
+def _check_host(host: str, family: int) -> str:
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError) as error:
+        raise ProtocolError(f"{shorten(host)} is no numeric address of family {family}") from error
+    return host
 
 
 def _decode_packet(value: Value) -> Address:

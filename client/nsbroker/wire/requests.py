@@ -177,15 +177,16 @@ def _decode_options(value: Value) -> tuple[Option, ...]:
     options = expect_list(value, "options")
     if len(options) > MAX_OPTIONS:
         raise ProtocolError(f"{len(options)} options; a socket spec takes at most {MAX_OPTIONS}")
-    return tuple(_decode_option(option) for option in options)
+    return tuple([_decode_option(option) for option in options])
 
 
 def _decode_option(value: Value) -> Option:
     if type(value) is not list or len(value) != 3:
         raise ProtocolError(f"an option is [level, name, value], got {shorten(value)}")
-    level = expect_int(value[0], 0, _INT32 - 1, "an option's level")
-    name = expect_int(value[1], 0, _INT32 - 1, "an option's name")
-    setting = value[2]
+    level, name, setting = value
+    # As `expect_int`, without its calls.
+    if type(level) is not int or type(name) is not int or not (0 <= level < _INT32 and 0 <= name < _INT32):
+        raise ProtocolError(f"an option's level and name are integers of 0..{_INT32 - 1}, got {shorten(value)}")
     if type(setting) is bytes:
         if len(setting) > MAX_OPTION_BYTES:
             raise ProtocolError(f"an option's value is at most {MAX_OPTION_BYTES} bytes, got {len(setting)}")
