@@ -6,8 +6,6 @@ turns, one request each; a request that has to wait gets a task of its own.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import select
 import socket
 import time
@@ -15,13 +13,10 @@ import time
 import structlog
 import trio
 
-from nsbroker import fdpass
-from nsbroker.wire import OVERLOADED, ErrorReply, encode_reply
-
+from .admission import Admission
 from .client import Client
 from .config import Limits
 from .intake import Intake
-from .peer import UnknownPeerError, read_peer
 from .users import Users
 
 _CHECKPOINT_S = 0.005
@@ -35,15 +30,7 @@ _SWEEP_S = 1.0
 _STOP_S = 2.0
 """How long the requests that are in flight may take when the broker stops."""
 
-_ACCEPTS_AT_ONCE = 64
 _ACCEPT_PAUSE_S = 0.1
-_MOST_HANGING = 512
-"""Connections that could not be closed at once; past them, no more are accepted for a while."""
-
-_NOBODY = -1
-"""In place of the uid of a peer that is not known."""
-
-_LISTENER_GONE = (errno.EAGAIN, errno.ECONNABORTED, errno.EINTR)
 
 log = structlog.get_logger()
 
@@ -54,13 +41,12 @@ class Hub:
     def __init__(self, listener: socket.SocketType, intake: Intake, limits: Limits, untrusted_uid: int | None) -> None:
         self._listener = listener
         self._intake = intake
-        self._untrusted_uid = untrusted_uid
         self._users = Users(limits)
+        self._admission = Admission(listener, intake, self._users, untrusted_uid)
         self._clients: dict[int, Client] = {}
         self._blocked: set[Client] = set()
         self._epoll = select.epoll()
         self._accepts_again_at: float | None = None
-        listener.setblocking(False)
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
 
     def use_limits(self, limits: Limits) -> None:
@@ -125,58 +111,29 @@ class Hub:
         self._epoll.modify(client.fd, select.EPOLLIN)
 
     def _drop(self, client: Client) -> None:
+        self._epoll.unregister(client.fd)
+        self._forget(client)
+
+    def _forget(self, client: Client) -> None:
         self._blocked.discard(client)
         del self._clients[client.fd]
         self._users.leave(client.user)
-        self._epoll.unregister(client.fd)
         self._intake.hang_up(client.user.uid, client.sock)
 
     def _accept(self, now: float) -> None:
-        for _ in range(_ACCEPTS_AT_ONCE):
+        clients, trouble = self._admission.accept(now)
+        for client in clients:
+            self._clients[client.fd] = client
             try:
-                fd, _ = self._listener._accept()  # type: ignore[attr-defined]  # accept() of the C class
-            except OSError as error:
-                if error.errno not in _LISTENER_GONE:
-                    self._pause_accepting(now, error)
-                return
-            connection = socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
-            try:
-                self._admit(connection, now)
-            except OSError as error:
-                self._intake.hang_up(_NOBODY, connection)
-                log.debug("client lost while connecting", reason=str(error))
-            if self._intake.hanging >= _MOST_HANGING:
-                self._pause_accepting(now, OSError("too many connections bring what can't be closed at once"))
-                return
-
-    def _pause_accepting(self, now: float, error: OSError) -> None:
-        """No descriptor is left, most likely: those who are connected go on, the others wait in the backlog."""
-        log.error("can't accept clients", reason=str(error))
-        self._epoll.unregister(self._listener.fileno())
-        self._accepts_again_at = now + _ACCEPT_PAUSE_S
-
-    def _admit(self, connection: socket.SocketType, now: float) -> None:
-        connection.setblocking(False)
-        try:
-            peer = read_peer(connection, self._untrusted_uid)
-        except UnknownPeerError as error:
-            log.warning("client refused", reason=str(error))
-            self._intake.hang_up(_NOBODY, connection)
-            return
-        limits = self._users.limits
-        user = self._users.admit(peer.subject.uid, now) if self._users.clients < limits.clients else None
-        if user is None:
-            log.warning("too many clients", uid=peer.subject.uid, clients=self._users.clients)
-            self._turn_away(peer.subject.uid, connection)
-            return
-        client = self._clients[connection.fileno()] = Client(connection, peer, user)
-        self._epoll.register(client.fd, select.EPOLLIN)
-
-    def _turn_away(self, uid: int, connection: socket.SocketType) -> None:
-        with contextlib.suppress(OSError):
-            refusal = ErrorReply(None, OVERLOADED, "too many clients are connected; try again later")
-            fdpass.lend_packet(connection, encode_reply(refusal), (), int(socket.MSG_DONTWAIT))
-        self._intake.hang_up(uid, connection)
+                self._epoll.register(client.fd, select.EPOLLIN)
+            except OSError as error:  # root's watches are used up (epoll(7)), or the kernel's memory
+                trouble = error
+                self._forget(client)
+        if trouble is not None:
+            # No descriptor is left, most likely: those who are connected go on, the others wait in the backlog.
+            log.error("can't accept clients", reason=str(trouble))
+            self._epoll.unregister(self._listener.fileno())
+            self._accepts_again_at = now + _ACCEPT_PAUSE_S
 
     async def _sweep(self) -> None:
         """Drop who does not read, accept again after a pause, and forget users that are gone."""
