@@ -27,7 +27,6 @@ _V4MAPPED = int(socket.AI_V4MAPPED)
 _ALL = int(socket.AI_ALL)
 _ADDRCONFIG = int(socket.AI_ADDRCONFIG)
 _NUMERICSERV = int(socket.AI_NUMERICSERV)
-_LONG = 1 << 63
 _IDN_FLAGS = 0x40 | 0x80 | 0x100 | 0x200
 """AI_IDN and its kin: names are encoded here in any case, and given back as they are in DNS, as Python does."""
 _KNOWN = _PASSIVE | _CANONNAME | _NUMERICHOST | _V4MAPPED | _ALL | _ADDRCONFIG | _NUMERICSERV | _IDN_FLAGS
@@ -104,8 +103,6 @@ def _encode_port(port: object) -> str | None:
     if port is None:
         return None
     if isinstance(port, int):
-        if not -_LONG <= port < _LONG:
-            raise OverflowError("Python int too large to convert to C long")
         text = str(int(port))
     elif isinstance(port, bytes):
         text = port.decode("utf-8", "surrogateescape")
