@@ -81,7 +81,8 @@ def _goal_of(row: Row) -> list[float]:
 
 def _axis(scale: _Scale, height: int, machine: Mapping[str, str]) -> Iterator[str]:
     yield _text(0, 18, "nsbroker, divided by what stands beside it", "title")
-    yield _text(0, 38, "; ".join((machine["processor"], machine["kernel"], f"Python {machine['Python']}")), "small")
+    measured_on = (machine["processor"], machine["kernel"], machine["system"], f"Python {machine['Python']}")
+    yield _text(0, 38, "; ".join(measured_on), "small")
     end = height - _BOTTOM + 4
     for mark in scale.marks():
         x = scale(mark)

@@ -81,7 +81,7 @@ def test_the_plot_is_xml_with_a_dot_for_each_ratio(turns: ModuleType) -> None:
     goal = turns.at_most(3)
     figures = ({"ours": [value], "c": [20]} for value in (0.2, 60, 900))
     rows = [turns.compare("a < b & `c`", "us", each, "c", goal) for each in figures]
-    machine = {"processor": "p", "kernel": "k", "Python": "<3>"}
+    machine = {"processor": "p", "kernel": "k", "system": "s", "Python": "<3>"}
     dots = [each for each in ElementTree.fromstring(plot.as_svg(rows, machine)).iter() if each.tag.endswith("circle")]
     assert [dot.get("class") for dot in dots] == ["reached", "reached", "missed"]
     places = [float(str(dot.get("cx"))) for dot in dots]
