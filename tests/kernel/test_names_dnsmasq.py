@@ -219,7 +219,8 @@ def test_addrconfig_looks_at_the_namespace(place: Place) -> None:
     assert len(resolver.getaddrinfo("www.test", 80, type=SOCK_STREAM, flags=flags)) == 2
     for interface in ("net0", "nowhere"):
         ip("-n", place.name, "-6", "address", "flush", "dev", interface)
-        ip("netns", "exec", place.name, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1")
+        setting = f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"
+        ip("netns", "exec", place.name, "sh", "-c", f"echo 1 > {setting}")
     assert hosts_of(resolver.getaddrinfo("www.test", 80, type=SOCK_STREAM, flags=flags)) == ["10.0.0.1"]
     assert (
         outcome(resolver.getaddrinfo, "www.test", 80, AF_INET6, 0, 0, flags)
