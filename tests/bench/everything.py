@@ -77,18 +77,12 @@ def _report(rows: list[Row], lacking: dict[str, str], machine: dict[str, str], o
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a short pass: shows that all works, not how fast")
-    parser.add_argument("--row", action="append", choices=BENCHMARKS, help="only this benchmark; can be repeated")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write results.json, .md and .svg there")
-    parser.add_argument(
-        "--soak",
-        nargs="?",
-        const=SOAK_S,
-        type=int,
-        metavar="SECONDS",
-        help=f"no benchmark, but a soak: good and bad requests while the broker is killed each minute ({SOAK_S} s)",
-    )
+    # What they mean is said by tests/bench/run, which answers --help before it installs anything.
+    parser = argparse.ArgumentParser(prog="tests/bench/run", add_help=False)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--row", action="append", choices=BENCHMARKS)
+    parser.add_argument("--output", type=Path, metavar="DIR")
+    parser.add_argument("--soak", nargs="?", const=SOAK_S, type=int, metavar="SECONDS")
     return parser.parse_args()
 
 
