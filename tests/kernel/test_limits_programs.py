@@ -34,3 +34,12 @@ def test_program_connects_where_it_may_and_nowhere_else(
     with run_tool(start_broker(grant(connect=["127.0.0.1:5000"]))) as run:
         done = run(make_namespace(), "run", "--", python(), "-c", code, "5000", "5001")
         assert done == (0, f"{errno.ECONNREFUSED} {errno.EPERM}\n", "")
+
+
+def test_tool_says_that_it_may_be_the_limit(
+    start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str]
+) -> None:
+    with run_tool(start_broker(grant(connect=["127.0.0.1:5000"]))) as run:
+        done = run(make_namespace(), "connect", "127.0.0.1", "5001")
+    assert (done.status, done.out) == (1, "")
+    assert "127.0.0.1 port 5001: Operation not permitted: the limit of your grant or a firewall" in done.err
