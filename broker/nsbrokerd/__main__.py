@@ -98,8 +98,7 @@ def _explain(arguments: argparse.Namespace) -> int:
             connect=arguments.connect,
         )
     except (ConfigError, ExplainError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return _say_error(error)
     print("\n".join(lines))
     return 0 if is_allowed else 1
 
@@ -132,7 +131,8 @@ def _revoke(arguments: argparse.Namespace) -> int:
 
 
 def _say_error(error: Exception) -> int:
-    print(f"nsbrokerd: {error}", file=sys.stderr)
+    for line in str(error).splitlines():
+        print(f"nsbrokerd: {line}", file=sys.stderr)
     return 2
 
 

@@ -20,7 +20,7 @@ def check(path: Path) -> list[str]:
     """
     is_root = os.geteuid() == 0
     config = load_config(path, can_seal=not is_root)
-    lines = [f"{path}: {len(config.policy.grants)} grants, no problem"]
+    lines = [f"{path}: no problem (grants: {len(config.policy.grants)})"]
     missing = {KIND_OF_TRIPLE[triple]: number for triple, number in probe_kinds(config.policy).items()}
     lines += [f"this kernel has no {kind} sockets: {os.strerror(number)}" for kind, number in sorted(missing.items())]
     return [*lines, _say_limits(config.policy, is_root=is_root)]

@@ -49,7 +49,7 @@ def explain(
     if peer is None:
         return True, lines
     is_allowed = limit.allows_connect(str(peer[0]), int(peer[1]) if kind in PORT_KINDS else None)
-    lines.append(f"connecting to {connect} is {'allowed' if is_allowed else 'denied by the seal'}")
+    lines.append(f"connecting to {connect} is {'allowed' if is_allowed else 'denied by the limit'}")
     return is_allowed, lines
 
 

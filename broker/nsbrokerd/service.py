@@ -103,7 +103,7 @@ class Service:
         return self._config.socket_path if self._own is not None else "of the service manager"
 
     def _status(self) -> str:
-        return f"serving by {len(self._config.policy.grants)} grants"
+        return f"serving (grants: {len(self._config.policy.grants)})"
 
     def _reload(self) -> None:
         """Load the configuration anew, whole or not at all."""

@@ -118,7 +118,7 @@ def test_configuration_that_others_can_write_is_refused(
 def test_sound_configuration_is_said_to_be_sound(configured: BrokerProcess, command: Command) -> None:
     done = command("check")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{configured.config_path}: 1 grants, no problem" in done.stdout
+    assert f"{configured.config_path}: no problem (grants: 1)" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_unprivileged_check_and_explain_take_limits_for_granted(configured: Brok
         (["tcp", "--connect", "10.1.2.3:443"], 0, "connecting to 10.1.2.3:443 is allowed"),
         (["tcp", "--connect", "[::ffff:10.1.2.3]:443"], 0, "connecting to [::ffff:10.1.2.3]:443 is allowed"),
         (["udp", "--connect", "[fd00::1]:5000"], 0, "connecting to [fd00::1]:5000 is allowed"),
-        (["tcp", "--connect", "10.1.2.3:444"], 1, "connecting to 10.1.2.3:444 is denied by the seal"),
+        (["tcp", "--connect", "10.1.2.3:444"], 1, "connecting to 10.1.2.3:444 is denied by the limit"),
         (["tcp", "--bind", "0.0.0.0:81"], 1, "port 81 of 0.0.0.0 is not in limit.bind of grant 'web'"),
         (["tcp", "--connect", "example.org:80"], 2, "'example.org:80' is not ADDRESS:PORT"),
     ],

@@ -88,7 +88,7 @@ def test_service_manager_hears_of_each_step(broker: BrokerProcess) -> None:
     """Ready was heard already by the fixture. Source: sd_notify(3)."""
     os.kill(broker.pid, signal.SIGHUP)
     assert "MONOTONIC_USEC=" in broker.wait_for("RELOADING=1", START_S)
-    assert "STATUS=serving by 1 grants" in broker.wait_for("READY=1", START_S)
+    assert "STATUS=serving (grants: 1)" in broker.wait_for("READY=1", START_S)
     os.kill(broker.pid, signal.SIGTERM)
     broker.wait_for("STOPPING=1", STOP_S)
     assert end(broker) == 0
