@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from namespaces import PREFIX
 from nsbroker import SocketSpec
 from nsbroker.wire import BAD_REQUEST, CODES, UNSUPPORTED_VERSION, ErrorReply, OpenReply, OpenRequest, encode_request
@@ -74,11 +73,8 @@ BAD = {
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
+def broker(shared_broker: BrokerProcess) -> BrokerProcess:
+    return shared_broker
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import dnsmasq
 import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from dnsmasq import ADDRESS, ADDRESS6, SILENT, Dnsmasq, OwnFiles
 from inside import cookie_inside, netns_cookie
 from namespaces import ip
@@ -30,14 +30,6 @@ RECORDS = [
     f"--host-record=no-v4.test,{SILENT},{ADDRESS6}",
     f"--host-record=nowhere.test,{SILENT}",
 ]
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +53,8 @@ def name() -> Iterator[str]:
 
 
 @pytest.fixture
-def run(broker: BrokerProcess, name: str) -> Iterator[RunTool]:
-    with run_tool(broker) as run:
+def run(shared_broker: BrokerProcess, name: str) -> Iterator[RunTool]:
+    with run_tool(shared_broker) as run:
         yield run
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from nsbroker.supervise import kernel
 from nsbroker.supervise.bpf import assemble, give, if_equal, load
 from nsbroker.supervise.filter import ALLOW, ERRNO, FIRST_ARGUMENT_OFFSET, NR_OFFSET
@@ -32,18 +31,9 @@ OF_GRANTS = [verb for verb in COMMANDS if verb != "list"]
 SHOWN_BY_LIST = "nsbroker-get list shows what you may use"
 
 
-@pytest.fixture(scope="module")
-def standing_broker() -> Iterator[BrokerProcess]:
-    """A broker for all tests that do nothing to it."""
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
-
-
 @pytest.fixture
-def run(standing_broker: BrokerProcess) -> Iterator[RunTool]:
-    with run_tool(standing_broker) as tool:
+def run(shared_broker: BrokerProcess) -> Iterator[RunTool]:
+    with run_tool(shared_broker) as tool:
         yield tool
 
 

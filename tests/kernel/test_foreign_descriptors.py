@@ -13,8 +13,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import fuse_server
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import EVERYTHING, BrokerProcess
 from fuse_server import FuseServer
 from inside import cookie_inside, path_of
 from nsbroker.wire import BAD_REQUEST, NO_SUCH_NAMESPACE, OVERLOADED, ErrorReply, OpenReply
@@ -68,11 +67,8 @@ FOREIGN: dict[str, Callable[[], int]] = {
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
+def broker(shared_broker: BrokerProcess) -> BrokerProcess:
+    return shared_broker
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
+from broker_process import BrokerProcess
 from inside import call_inside, enter, path_of
 from piped_tool import ONE_SOCKET, PIPES, SOCKETS, Piped, piped_tool
 from process_state import stopped
@@ -34,15 +34,7 @@ LINGER_NOT = b"\1\0\0\0\0\0\0\0"
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerProcess]:
-    if reason := namespaces.why_not():
-        pytest.skip(reason)
-    with running(EVERYTHING) as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def name(broker: BrokerProcess) -> Iterator[str]:
+def name(shared_broker: BrokerProcess) -> Iterator[str]:
     name = f"{namespaces.PREFIX}relay"
     namespaces.make(name)
     yield name
@@ -50,8 +42,8 @@ def name(broker: BrokerProcess) -> Iterator[str]:
 
 
 @pytest.fixture
-def connect(broker: BrokerProcess, name: str) -> Iterator[Callable[..., Piped]]:
-    with run_tool(broker) as run, piped_tool(run) as start:
+def connect(shared_broker: BrokerProcess, name: str) -> Iterator[Callable[..., Piped]]:
+    with run_tool(shared_broker) as run, piped_tool(run) as start:
         yield lambda *args, **how: start(name, "connect", "127.0.0.1", str(PORT), *args, **how)
 
 

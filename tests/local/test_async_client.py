@@ -31,12 +31,6 @@ def _loops_have_what_they_keep() -> None:
     start_each()
 
 
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with fake_broker() as broker:
-        yield broker
-
-
 def close(sockets: list[socket.socket]) -> None:
     for sock in sockets:
         sock.close()

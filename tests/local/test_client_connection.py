@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
-
-
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with fake_broker() as broker:
-        yield broker
 
 
 def open_and_close(client: Client) -> None:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 from fake_broker import FakeBroker, Visit, fake_broker
@@ -30,12 +29,6 @@ print(json.dumps({
     "pidfdid": os.environ.get("LISTEN_PIDFDID"),
 }))
 """
-
-
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with fake_broker() as broker:
-        yield broker
 
 
 class Tool:

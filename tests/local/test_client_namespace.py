@@ -11,15 +11,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fake_broker import FakeBroker, descriptors, fake_broker
+from fake_broker import FakeBroker, descriptors
 
 from nsbroker import BrokerUnavailableError, Client, Namespace, create_servers
-
-
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with fake_broker() as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
 
 import pytest
 from fake_broker import FakeBroker, Script, Visit, descriptors, fake_broker, honest, memfd
@@ -24,12 +23,6 @@ from nsbroker import (
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
-
-
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with fake_broker() as broker:
-        yield broker
 
 
 def close(sockets: list[socket.socket]) -> None:

@@ -13,15 +13,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from fake_broker import FakeBroker, fake_broker
+from fake_broker import FakeBroker
 
 MUCH = hashlib.shake_256(b"much").digest(10 * 2**20)
-
-
-@pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    with fake_broker() as broker:
-        yield broker
 
 
 @pytest.fixture
