@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import anyio
 import anyio.lowlevel
@@ -106,7 +107,6 @@ def test_stopped_broker_never_blocks_the_loop(loop: Loop, broker: FakeBroker) ->
 @on(*LOOPS)
 def test_full_backlog_never_blocks_the_loop(loop: Loop) -> None:
     """EAGAIN from connect(2) is tried again until the timeout; event loops' own connect would report success."""
-    broker = FakeBroker(backlog=0)
 
     async def ask() -> None:
         client = loop.client(broker.path, timeout=WAIT_S)
@@ -116,19 +116,17 @@ def test_full_backlog_never_blocks_the_loop(loop: Loop) -> None:
     async def both() -> None:
         (await while_ticking(ask)).assert_never_blocked()
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+    with closing(FakeBroker(backlog=0)) as broker, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
         first.connect(broker.path)
         before = descriptors()
         loop.run(both)
         assert descriptors() == before
-    broker.close()
 
 
 @on(*LOOPS)
 def test_room_in_the_backlog_is_found(loop: Loop) -> None:
     """The broker comes to it while a task waits."""
-    broker = FakeBroker(backlog=0)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+    with closing(FakeBroker(backlog=0)) as broker, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
         first.connect(broker.path)
 
         async def ask() -> None:
@@ -141,8 +139,7 @@ def test_room_in_the_backlog_is_found(loop: Loop) -> None:
             close(await client.open([TCP]))
 
         loop.run(ask)
-    assert broker.seen() == ["1 1 0"]
-    broker.close()
+        assert broker.seen() == ["1 1 0"]
 
 
 @on(*LOOPS)

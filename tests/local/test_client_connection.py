@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -387,15 +388,13 @@ def test_full_backlog_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_backlog_that_stays_full_ends_in_a_timeout() -> None:
-    broker = FakeBroker(backlog=0)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
+    with closing(FakeBroker(backlog=0)) as broker, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
         first.connect(broker.path)
         before = descriptors()
         with pytest.raises(BrokerUnavailableError, match="did not answer") as caught:
             Client(broker.path, timeout=0.02).open([TCP])
         assert caught.value.errno == errno.ETIMEDOUT
         assert descriptors() == before
-    broker.close()
 
 
 def test_threads_each_get_their_own_sockets(broker: FakeBroker) -> None:
