@@ -108,10 +108,15 @@ def test_refusals_of_the_broker_have_an_errno_that_programs_know_and_a_line_for_
         "elsewhere": (WrongNamespaceError(errno.EXDEV, "elsewhere"), errno.ENETDOWN),
     }
     for line, (error, number) in told.items():
-        assert (errno_of(error), line_of(error)) == (number, line)
+        assert (errno_of(error), line_of(error, "")) == (number, line)
 
 
 def test_what_the_kernel_refuses_there_is_told_as_it_is() -> None:
-    error = os_error(errno.EAFNOSUPPORT, "Address family not supported by protocol", 0)
-    assert (errno_of(error), line_of(error)) == (errno.EAFNOSUPPORT, None)
+    """People get a line where the broker adds something to the kernel's words."""
+    words = "Address family not supported by protocol"
+    error = os_error(errno.EAFNOSUPPORT, words, 0)
+    assert (errno_of(error), line_of(error, words)) == (errno.EAFNOSUPPORT, None)
+    advice = f"{words}: load its module"
+    error = os_error(errno.EAFNOSUPPORT, advice, 0)
+    assert (errno_of(error), line_of(error, words)) == (errno.EAFNOSUPPORT, advice)
     assert errno_of(OSError("no number at all")) == errno.EIO

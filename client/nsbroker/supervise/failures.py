@@ -26,8 +26,13 @@ def errno_of(error: OSError) -> int:
     return error.errno or errno.EIO
 
 
-def line_of(error: OSError) -> str | None:
-    """Give the line that says why; None where the errno says it all."""
-    if not isinstance(error, Error):
-        return None
-    return (error.strerror or str(error)) + (SEE_LIST if isinstance(error, AccessDeniedError) else "")
+def line_of(error: OSError, words: str) -> str | None:
+    """Give the line that says why; None where the errno says it all.
+
+    Args:
+        error: what the call failed by.
+        words: those of strerror(3) for its errno. The broker adds to them which module is missing, for instance.
+    """
+    if isinstance(error, Error):
+        return (error.strerror or str(error)) + (SEE_LIST if isinstance(error, AccessDeniedError) else "")
+    return None if error.strerror == words else error.strerror

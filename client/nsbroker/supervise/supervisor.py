@@ -84,7 +84,7 @@ class Supervisor:
         try:
             self._answer(notification)
         except OSError as error:
-            self._tell(line_of(error))
+            self._tell(line_of(error, os.strerror(error.errno or 0)))
             answer_errno(self._listener, notification, errno_of(error))
         except Exception as error:
             self._tell(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
