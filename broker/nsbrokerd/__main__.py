@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -131,7 +132,8 @@ def _revoke(arguments: argparse.Namespace) -> int:
 
 
 def _say_error(error: Exception) -> int:
-    for line in str(error).splitlines():
+    advice = ": this takes root" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
+    for line in f"{error}{advice}".splitlines():
         print(f"nsbrokerd: {line}", file=sys.stderr)
     return 2
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 
 import pytest
 
@@ -14,6 +17,7 @@ from broker_process import BrokerProcess
 from inside import cookie_inside, netns_cookie, socket_cookie
 from limited import LOOPBACK, OTHER_USER, USER, command, grant, listed, open_limited
 from namespaces import delete
+from nsbrokerd.__main__ import main
 from nsbrokerd.seal import live_sockets
 from users import as_nobody
 
@@ -127,6 +131,18 @@ def test_only_root_is_told(broker: BrokerProcess) -> None:
     with pytest.raises(PermissionError):
         as_nobody(live_sockets, broker.seal_path)
     assert live_sockets(broker.seal_path.with_name("nowhere")) == []
+    for verb in ("grants", "revoke --user nobody"):
+        status, said = as_nobody(say, f"{verb} --seal {broker.seal_path}")
+        assert status == 2
+        assert said.startswith("nsbrokerd: ")
+        assert said.endswith("Permission denied: this takes root\n")
+
+
+def say(arguments: str) -> tuple[int, str]:
+    """Be nsbrokerd; its status, and what it says on standard error."""
+    sys.argv = ["nsbrokerd", *arguments.split()]
+    with redirect_stderr(io.StringIO()) as said:
+        return main(), said.getvalue()
 
 
 def test_successor_and_commands_list_what_a_killed_broker_gave(broker: BrokerProcess, name: str) -> None:
