@@ -29,6 +29,14 @@ def why_unsupported(kind: str, number: int) -> str:
     return f"{os.strerror(number)}: this kernel has no {what}"
 
 
+def with_advice(kind: str, error: OSError) -> OSError:
+    """Give what socket(2) failed by, and for ping sockets which sysctl is in the way: by default it admits nobody."""
+    if kind == "icmp" and error.errno == errno.EACCES:
+        sysctl = "net.ipv4.ping_group_range of the namespace must include 0, the broker's group"
+        return OSError(error.errno, f"{error.strerror}: {sysctl}")
+    return error
+
+
 def _probe(triple: Triple) -> int:
     try:
         socket.SocketType(*triple).close()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nsbroker.wire import Address, SocketSpec
 
 from .credentials import Credentials
-from .kernel import why_unsupported
+from .kernel import why_unsupported, with_advice
 from .kinds import Triple
 from .netns import Gate, NamespaceNotFoundError
 from .preparing import bind_as_root_and_listen, bound_name, do_unprivileged, set_privileged_options
@@ -154,7 +154,7 @@ class Opener:
                 else:
                     sock = socket.SocketType(family, kind, proto)
             except OSError as error:
-                raise OpenError(planned.position, error) from error
+                raise OpenError(planned.position, with_advice(planned.kind, error)) from error
             made.append((planned, sock))
 
     def _prepare(self, made: _Made) -> None:

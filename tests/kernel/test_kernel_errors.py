@@ -100,6 +100,19 @@ def test_protocol_that_this_kernel_lacks_has_the_kernels_errno(broker: BrokerPro
             assert getattr(reply, "errno", None) == number, (kind, reply)
 
 
+@pytest.mark.parametrize("triple", [(2, 2, 1), (10, 2, 58)])
+def test_ping_socket_that_nobody_may_have_names_the_sysctl(broker: BrokerProcess, triple: tuple[int, int, int]) -> None:
+    """A new namespace admits no group to them. The range that the message asks for is enough."""
+    with RawClient(broker) as client:
+        refusal = client.refusal(ask_for(SocketSpec(NAME, *triple)))
+        assert refusal.errno == errno.EACCES
+        assert refusal.message == (
+            "Permission denied: net.ipv4.ping_group_range of the namespace must include 0, the broker's group"
+        )
+        ip("netns", "exec", NAME, "sh", "-c", "echo 0 0 > /proc/sys/net/ipv4/ping_group_range")
+        assert isinstance(client.ask(ask_for(SocketSpec(NAME, *triple))), OpenReply)
+
+
 def test_family_without_addresses_in_its_namespace(broker: BrokerProcess) -> None:
     """IPv6 switched off there, and on in the broker's own namespace."""
     ip("netns", "exec", NAME, "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
