@@ -41,9 +41,23 @@ def _read_first(paths: list[str]) -> tuple[str, str]:
             fd = os.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        with open(fd, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        try:
+            data = _read(fd)
+        finally:
+            os.close(fd)
         if len(data) > MAX_FILE_BYTES:
             raise OSError(errno.EFBIG, f"{path} is larger than {MAX_FILE_BYTES} bytes")
         return data.decode(errors="replace"), path
     return "", paths[-1]
+
+
+def _read(fd: int) -> bytes:
+    """Read what there is, and a byte past MAX_FILE_BYTES at most.
+
+    Raises:
+        OSError: it is a directory (EISDIR), or a pipe whose writer has not written yet (EAGAIN).
+    """
+    data = b""
+    while len(data) <= MAX_FILE_BYTES and (part := os.read(fd, MAX_FILE_BYTES + 1 - len(data))):
+        data += part
+    return data

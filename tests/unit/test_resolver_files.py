@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,17 @@ def test_huge_file_is_refused_and_a_pipe_never_waited_for(tmp_path: Path) -> Non
     (tmp_path / "resolv.conf").unlink()
     os.mkfifo(tmp_path / "resolv.conf")
     assert read_resolver_files([], str(tmp_path)).resolv_conf == ""
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_text_is_refused_and_leaves_nothing_open(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A directory, as container engines make for a file that they miss; a pipe that somebody has yet to write to."""
+    make(tmp_path / "resolv.conf")
+    kept = os.open(tmp_path / "resolv.conf", os.O_RDWR if make is os.mkfifo else os.O_RDONLY)
+    try:
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises((IsADirectoryError, BlockingIOError)):
+            read_resolver_files([], str(tmp_path))
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        os.close(kept)
