@@ -131,7 +131,12 @@ class Audit:
 
 
 def _open(path: str | None) -> int:
-    return 2 if path is None else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    if path is None:
+        return 2
+    # Without waiting for somebody to read a pipe; but its writes do wait.
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _is_torn(fd: int) -> bool:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 
 import structlog
+
+
+_STDERR = 2
+
+
+class _StandardError:
+    """Goes on when nobody takes what it says: the disk is full, or the journal gone. Clients can make it speak."""
+
+    def msg(self, line: str) -> None:
+        """Write a line, if that can be done."""
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, line.encode(errors="backslashreplace") + b"\n")
+
+    debug = info = warning = error = msg
 
 
 def set_up_log(level: str) -> None:
@@ -18,6 +34,6 @@ def set_up_log(level: str) -> None:
             structlog.dev.ConsoleRenderer() if to_read else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _StandardError(),
         cache_logger_on_first_use=False,
     )

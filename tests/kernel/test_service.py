@@ -13,7 +13,7 @@ import pytest
 
 from activated import ActivatedBroker
 from broker_process import EVERYTHING, START_S, STOP_S, BrokerProcess
-from namespaces import PREFIX
+from namespaces import PREFIX, why_not
 from nsbroker.wire import DENIED, OVERLOADED, ErrorReply
 from process_state import stopped
 from raw_client import RawClient, tcp
@@ -210,3 +210,39 @@ def test_audit_goes_on_in_a_new_file_after_a_reload(broker: BrokerProcess) -> No
     assert works(broker)
     assert len(moved.read_text().splitlines()) == 2
     assert len(broker.audit()) == 1
+
+
+class Unheard(BrokerProcess):
+    """A broker whose log can't be written."""
+
+    def command(self) -> list[str]:
+        return ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *super().command()]
+
+
+def test_broker_whose_log_cant_be_written_goes_on() -> None:
+    """It starts, reloads, turns clients away and stops, as if somebody listened."""
+    if reason := why_not():
+        pytest.skip(reason)
+    broker = Unheard(EVERYTHING, "[limits]\nclients = 1\n")
+    try:
+        broker.start()
+        broker.reload()
+        with RawClient(broker) as client:
+            with RawClient(broker) as other:
+                refused = other.receive()
+            assert isinstance(refused, ErrorReply) and refused.code == OVERLOADED
+            assert client.works()
+        broker.stop()
+    finally:
+        broker.close()
+
+
+def test_audit_that_is_a_pipe_without_a_reader_is_refused_at_once(broker: BrokerProcess) -> None:
+    """It would be waited for, and everybody with it."""
+    path, broker.audit_path = broker.audit_path, broker.directory / "pipe"
+    os.mkfifo(broker.audit_path)
+    broker.configure(NOTHING)
+    broker.reload()
+    broker.audit_path = path
+    assert works(broker)
+    assert "audit.path" in broker.log()

@@ -118,3 +118,19 @@ def test_all_problems_of_all_files_are_told_at_once() -> None:
 
 def test_only_the_main_file_has_settings() -> None:
     assert problems("", '[audit]\npath = "/x"') == ["0.toml: audit: unknown key"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[limits]\nclients = " + 5000 * "9",
+        "[limits]\nclients = " + 20000 * "[",
+        '[broker]\nsocket = "/run/a\\u0000b"\n',
+        '[audit]\npath = "/a\\u0000b"\n',
+        GRANT.replace("alice", "a\\u0000b"),
+        GRANT.replace("blue", "a\\u0000b"),
+    ],
+)
+def test_what_no_file_should_have_is_a_problem_as_any_other(text: str) -> None:
+    """A number of too many digits, brackets without end, a NUL in a name."""
+    assert len(problems(text)) >= 1

@@ -79,7 +79,8 @@ def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], 
 def _parse_toml(name: str, text: str, problems: list[Problem]) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Not TOMLDecodeError alone: a number may have too many digits, brackets may be too deep.
         problems.append(Problem(name, "", f"not valid TOML: {error}"))
         return {}
 

@@ -41,6 +41,9 @@ class Table:
         if type(value) is not kind:
             self.complain(key, f"must be {_TYPE_NAMES[kind]}, not {value!r}")
             return default
+        if _has_nul(value):
+            self.complain(key, f"{value!r} has a NUL in it")
+            return default
         return value
 
     def take_number(self, key: str, low: int, high: int, default: int) -> int:
@@ -59,7 +62,9 @@ class Table:
         """Take a list whose items are of these types; the others are problems."""
         kept: list[str | int] = []
         for value in self.take(key, list, []):
-            if type(value) in kinds:
+            if _has_nul(value):
+                self.complain(key, f"{value!r} has a NUL in it")
+            elif type(value) in kinds:
                 kept.append(value)
             else:
                 self.complain(key, f"must be a list of {' or '.join(_TYPE_NAMES[kind] for kind in kinds)}; {value!r}")
@@ -91,6 +96,11 @@ class Table:
         """Note every key that was not taken."""
         for key in self._values:
             self.complain(key, "unknown key")
+
+
+def _has_nul(value: object) -> bool:
+    """Tell whether it is text that no file, user or interface can be called."""
+    return isinstance(value, str) and "\0" in value
 
 
 _TYPE_NAMES: dict[type, str] = {int: "a number", str: "a string", list: "a list", dict: "a table"}
