@@ -51,6 +51,7 @@ def test_a_rule_covers_nothing_else(rule: str, host: str, port: int) -> None:
     [
         *("80", "*", ":80", "*:", "*:x", "*:70000", "*:9-8", "*:-1", "*:1-", "*: 80", "10.0.0.1/8:80", "fd00::1:80"),
         *("[10.0.0.1]:80", "[fd00::1:80", "[::ffff:10.0.0.0/104]:80", "example.org:80", "*:٣"),
+        *("[fe80::1%eth0]:80", "[fe80::%eth0/64]:80"),
     ],
 )
 def test_a_rule_that_means_nothing_is_refused(text: str) -> None:

@@ -70,6 +70,8 @@ def _parse_ports(text: str) -> tuple[int, int]:
 def _parse_network(text: str) -> Network | None:
     if text == "*":
         return None
+    if "%" in text:
+        raise ValueError(f"{text!r}: a rule is for an address on every interface; leave out the scope")
     bracketed = text.startswith("[") and text.endswith("]")
     try:
         network = ipaddress.ip_network(text[1:-1] if bracketed else text)
