@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -127,3 +128,30 @@ def test_what_was_decided_once_is_decided_the_same_again() -> None:
         assert isinstance(policy.decide(ALICE, ["red"], "tcp", spec()), Deny)
         assert isinstance(policy.decide(ALICE, ["blue"], "udp", spec()), Deny)
         assert isinstance(policy.decide(ALICE, ["blue"], "tcp", spec(22)), Deny)
+
+
+def names() -> Iterator[tuple[Subject, str]]:
+    """One user that goes through names: those that nobody granted, and those that it may have."""
+    for number in range(20_000):
+        yield BOB, f"{number}".rjust(250, "\1")
+        yield ALICE, f"{number}".rjust(250, "\1")
+
+
+def groups() -> Iterator[tuple[Subject, str]]:
+    """One user that goes through groups, as newgidmap(1) lets it."""
+    for number in range(3_000):
+        yield Subject(1000, frozenset(range(256 * number + 1000, 256 * number + 1256))), "blue"
+
+
+@pytest.mark.parametrize("questions", [names, groups])
+def test_what_clients_choose_takes_little_memory(questions: Callable[[], Iterator[tuple[Subject, str]]]) -> None:
+    """Without bounds it would be 20 MB here, and in no time a gigabyte."""
+    policy = Policy((grant(namespaces=["*"]),))
+    tracemalloc.start()
+    try:
+        for subject, namespace in questions():
+            policy.decide(subject, [namespace], "tcp", spec())
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 18_000_000

@@ -16,6 +16,11 @@ from .subject import Subject
 
 _FIRST_UNPRIVILEGED_PORT = 1024
 _MAX_MEMO_ENTRIES = 16384
+_MAX_MEMO_SUBJECTS = 1024
+"""Clients choose names, and who has subordinate ids chooses groups, 256 at once: what is kept of them is bounded."""
+
+_Memo = dict[tuple[str, str], tuple[Grant, ...]]
+"""For a namespace and a kind, the grants that match."""
 
 
 class Allow(NamedTuple):
@@ -41,7 +46,8 @@ class Policy:
     """All grants, in the order of the files. Nothing is allowed that no single grant allows as a whole."""
 
     grants: tuple[Grant, ...]
-    _memo: dict[tuple[Subject, str, str], tuple[Grant, ...] | Deny] = field(default_factory=dict)
+    _memos: dict[tuple[Grant, ...], _Memo] = field(default_factory=dict)
+    _memo_of: dict[Subject, _Memo] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
         """Decide about one socket. Of the grants that allow it, one without limits wins, then the first of the files.
@@ -77,13 +83,27 @@ class Policy:
         return tuple(grant for grant in self.grants if grant.is_for(subject))
 
     def _grants_for(self, subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
-        key = (subject, namespace, kind)
-        found = self._memo.get(key)
+        memo = self._memo_of.get(subject)
+        if memo is None:
+            memo = self._choose_memo(subject)
+        found = memo.get((namespace, kind))
         if found is None:
-            if len(self._memo) >= _MAX_MEMO_ENTRIES:
-                self._memo.clear()
-            found = self._memo[key] = self._match(subject, namespace, kind)
+            decision = self._match(subject, namespace, kind)
+            if isinstance(decision, Deny):
+                return decision
+            if len(memo) >= _MAX_MEMO_ENTRIES:
+                memo.clear()
+            found = memo[namespace, kind] = decision
         return found
+
+    def _choose_memo(self, subject: Subject) -> _Memo:
+        """Subjects that the same grants are for share one."""
+        if len(self._memo_of) >= _MAX_MEMO_SUBJECTS:
+            self._memo_of.clear()
+            self._memos.clear()
+        own = tuple(index for index, grant in enumerate(self.grants) if grant.is_for(subject))
+        memo = self._memo_of[subject] = self._memos.setdefault(own, {})
+        return memo
 
     def _match(self, subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
         own = self.grants_of(subject)
