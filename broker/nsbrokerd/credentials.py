@@ -24,7 +24,10 @@ _setfsgid = _libc.setfsgid
 _setfsgid.argtypes, _setfsgid.restype = [ctypes.c_uint], ctypes.c_uint
 
 # The C library's own setresuid changes all threads at once. Source: the syscall tables of Linux.
-_SYS_SETRESUID = {"x86_64": 117, "aarch64": 147, "riscv64": 147, "loongarch64": 147, "ppc64le": 169, "s390x": 208}
+_SYS_SETRESUID = {
+    **{"x86_64": 117, "aarch64": 147, "riscv64": 147, "loongarch64": 147, "ppc64le": 169, "s390x": 208},
+    **{"i686": 208, "armv7l": 208},  # setresuid32
+}
 _UNCHANGED = -1
 
 EXIT_STATUS = 70
@@ -50,6 +53,7 @@ class Credentials:
         self._none.effective_low = self._none.effective_high = 0
         self._header_at, self._full_at, self._none_at = map(ctypes.addressof, (self._header, self._full, self._none))
         self._unused_uid = _last_uid()
+        self._setresuid = _SYS_SETRESUID.get(os.uname().machine)
 
     def as_owner(self, uid: int, gid: int, function: Callable[[], T]) -> T:
         """Call `function` with this fsuid and fsgid. No await may be in it.
@@ -94,7 +98,7 @@ class Credentials:
         Raises:
             OSError: this machine's number for setresuid(2) is not known; or what `function` raises.
         """
-        number = _SYS_SETRESUID.get(os.uname().machine)
+        number = self._setresuid
         if number is None:
             raise OSError(errno.ENOSYS, "setresuid is not known on this machine")
         try:

@@ -163,7 +163,8 @@ class Opener:
         if not wanting:
             return
         _each(wanting, set_privileged_options)
-        self._credentials.without_capabilities(partial(_each, wanting, do_unprivileged))
+        # Nor those of who made the namespace's user namespace: that of a container is root's, and so are we.
+        self._credentials.without_power(self._credentials.uid, partial(_each, wanting, do_unprivileged))
         _each(wanting, bind_as_root_and_listen)
 
 
