@@ -19,6 +19,7 @@ from . import bpf
 from .cgroup import SealedGroup
 from .entries import Entries, Named
 from .loading import load_limits, put_in
+from .local_copies import loop_back_nothing
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS
 from .worker import Worker
@@ -73,6 +74,8 @@ class Seal:
             OSError: the kernel can't keep it.
         """
         self._entries.put(socks, time.time_ns(), uid)
+        for sock, *_ in socks:
+            loop_back_nothing(sock)
         # If the thread was moved to another group, then before the last of them was made.
         _prove(socks[-1][0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .assembly import R1, R2, R6, Assembly
 from .fragments import Maps
 from .joining import decide_joins, go_if_joins
+from .local_copies import decide_copies, go_if_copies
 
 # Source: struct bpf_sockopt.
 _LEVEL, _NAME = 24, 28
@@ -26,7 +27,7 @@ REFUSED = {
 
 
 def check_option(code: Assembly, maps: Maps) -> None:
-    """Refuse what is listed, and to join groups outside the limits; the rest is the kernel's matter."""
+    """Refuse what is listed, groups outside the limits, and copies that nobody is asked about; the rest is the kernel's matter."""
     code.copy(R6, R1)
     code.load(R1, R6, _LEVEL)
     code.load(R2, R6, _NAME)
@@ -36,8 +37,10 @@ def check_option(code: Assembly, maps: Maps) -> None:
             code.go_if(R2, "==", option, "deny")
         code.label(f"not level {level}")
     go_if_joins(code)
+    go_if_copies(code)
     code.label("allow")
     code.give(1)
     decide_joins(code, maps)
+    decide_copies(code)
     code.label("deny")
     code.give(0)
