@@ -1,7 +1,8 @@
 """The hub: one task serves all clients, from an epoll of its own that trio awaits as one descriptor.
 
-A task for each client would cost more for each request, and twice the memory at ten thousand clients. Clients take
-turns, one request each; a request that has to wait gets a task of its own.
+A task for each client would cost more for each request, and twice the memory at ten thousand clients. Users take turns,
+one request each, and so do the connections of a user: who has a thousand of them is served as often as who has one. A
+request that has to wait gets a task of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .admission import Admission
 from .client import Client
 from .config import Limits
 from .intake import Intake
-from .users import Users
+from .users import User, Users
 
 _CHECKPOINT_S = 0.005
 """How long requests are served before those that have tasks of their own have a turn."""
@@ -44,6 +45,8 @@ class Hub:
         self._users = Users(limits)
         self._admission = Admission(listener, intake, self._users, untrusted_uid)
         self._clients: dict[int, Client] = {}
+        self._turns: dict[int, select.epoll] = {}
+        self._turn_of: dict[User, select.epoll] = {}
         self._blocked: set[Client] = set()
         self._epoll = select.epoll()
         self._accepts_again_at: float | None = None
@@ -74,12 +77,16 @@ class Hub:
             if now - others_ran_at >= (_CHECKPOINT_S if self._intake.is_busy else _PATIENCE_S):
                 await trio.lowlevel.checkpoint()
                 others_ran_at = time.monotonic()
-            fd, event = ready[0]
-            client = self._clients.get(fd)
-            if client is not None:
-                self._serve(client, event, now)
-            elif fd == self._listener.fileno():
-                self._accept(now)
+            self._give_turn(ready[0][0], now)
+
+    def _give_turn(self, fd: int, now: float) -> None:
+        """Serve a client of the user whose epoll this is, or accept."""
+        turn = self._turns.get(fd)
+        if turn is not None:
+            for client_fd, event in turn.poll(0, 1):
+                self._serve(self._clients[client_fd], event, now)
+        elif fd == self._listener.fileno():  # else it is that of a user who was dropped meanwhile
+            self._accept(now)
 
     def _serve(self, client: Client, event: int, now: float) -> None:
         """Serve one request of a client that is ready, or drop it when it is gone."""
@@ -103,21 +110,24 @@ class Hub:
         if client.blocked_since is None:
             client.blocked_since = now
             self._blocked.add(client)
-        self._epoll.modify(client.fd, select.EPOLLOUT)
+        self._turn_of[client.user].modify(client.fd, select.EPOLLOUT)
 
     def _unblock(self, client: Client) -> None:
         client.blocked_since = None
         self._blocked.discard(client)
-        self._epoll.modify(client.fd, select.EPOLLIN)
+        self._turn_of[client.user].modify(client.fd, select.EPOLLIN)
 
     def _drop(self, client: Client) -> None:
-        self._epoll.unregister(client.fd)
+        self._turn_of[client.user].unregister(client.fd)
         self._forget(client)
 
     def _forget(self, client: Client) -> None:
         self._blocked.discard(client)
         del self._clients[client.fd]
         self._users.leave(client.user)
+        if client.user.clients == 0 and (turn := self._turn_of.pop(client.user, None)) is not None:
+            del self._turns[turn.fileno()]
+            turn.close()
         self._intake.hang_up(client.user.uid, client.sock)
 
     def _accept(self, now: float) -> None:
@@ -125,7 +135,7 @@ class Hub:
         for client in clients:
             self._clients[client.fd] = client
             try:
-                self._epoll.register(client.fd, select.EPOLLIN)
+                self._turn(client.user).register(client.fd, select.EPOLLIN)
             except OSError as error:  # root's watches are used up (epoll(7)), or the kernel's memory
                 trouble = error
                 self._forget(client)
@@ -134,6 +144,15 @@ class Hub:
             log.error("can't accept clients", reason=str(trouble))
             self._epoll.unregister(self._listener.fileno())
             self._accepts_again_at = now + _ACCEPT_PAUSE_S
+
+    def _turn(self, user: User) -> select.epoll:
+        """Give the epoll by which a user takes turns with the others, as long as it has connections."""
+        turn = self._turn_of.get(user)
+        if turn is None:
+            turn = select.epoll()
+            self._epoll.register(turn.fileno(), select.EPOLLIN)
+            self._turns[turn.fileno()] = self._turn_of[user] = turn
+        return turn
 
     async def _sweep(self) -> None:
         """Drop who does not read, accept again after a pause, and forget users that are gone."""
@@ -157,8 +176,8 @@ class Hub:
             self._epoll.unregister(self._listener.fileno())
         end = time.monotonic() + _STOP_S
         while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:
-            for fd, event in events:
-                self._serve(self._clients[fd], event, now)
+            for fd, _ in events:
+                self._give_turn(fd, now)
         for client in list(self._clients.values()):
             self._drop(client)
         self._epoll.close()
