@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import resource
 import socket
 
 import structlog
@@ -17,8 +18,9 @@ from .peer import UnknownPeerError, read_peer
 from .users import Users
 
 _ACCEPTS_AT_ONCE = 64
-_MOST_HANGING = 512
-"""Connections that could not be closed at once; past them, no more are accepted for a while."""
+_HANGING_SHARE = 4
+"""Of all descriptors, what connections that could not be closed at once may have: one in four. Past them, no more are
+accepted for a while, of nobody. So it is many: what hangs has a descriptor in flight, and each user can have few."""
 
 _NOBODY = -1
 """In place of the uid of a peer that is not known."""
@@ -34,6 +36,7 @@ class Admission:
     def __init__(self, listener: socket.SocketType, intake: Intake, users: Users, untrusted_uid: int | None) -> None:
         self._listener = listener
         self._intake = intake
+        self._most_hanging = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _HANGING_SHARE
         self._users = users
         self._untrusted_uid = untrusted_uid
         listener.setblocking(False)
@@ -54,7 +57,7 @@ class Admission:
                 log.debug("client lost while connecting", reason=str(error))
             else:
                 admitted += [client] if client else []
-            if self._intake.hanging >= _MOST_HANGING:
+            if self._intake.hanging >= self._most_hanging:
                 return admitted, OSError("too many connections bring what can't be closed at once")
         return admitted, None
 

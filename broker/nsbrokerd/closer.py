@@ -4,7 +4,8 @@ close(2) calls flush, and on a file of the client's own FUSE file system this is
 last close of a socket waits as long as its SO_LINGER says, or 16 ms for a packet socket; and it is the last close, too,
 when a packet is dropped that carried the socket, or a connection that has such a packet in its queue.
 
-Each user has threads of its own, while there is something to close: whoever hangs one, hangs it for itself.
+Each user has threads of its own, while there is something to close: whoever hangs one, hangs it for itself. It has more
+of them for connections, when many hang: what each is waited for (a grace period of RCU) is over for all at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from nsbroker import fdpass
 MAX_PENDING_FOR_USER = 16
 """From here on, descriptors of that user are dropped without being received."""
 
+MAX_CONNECTION_LANES = 32
+"""Threads for the connections of one user."""
+
 MAX_LANES = 64
 """From here on, nobody's descriptors are received who has none that wait: one person can have many user ids."""
 
@@ -38,6 +42,7 @@ class _LaneName(NamedTuple):
 
     uid: int
     has_connections: bool
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -80,7 +85,12 @@ class Closer:
 
     def take_connection(self, uid: int, fd: int) -> None:
         """Drop what is left on a connection, and close it, sooner or later."""
-        self._put(_LaneName(uid, True), fd)
+        names = (_LaneName(uid, True, number) for number in range(MAX_CONNECTION_LANES))
+        self._put(next(filter(self._has_room, names), _LaneName(uid, True, fd % MAX_CONNECTION_LANES)), fd)
+
+    def _has_room(self, name: _LaneName) -> bool:
+        lane = self._lanes.get(name)
+        return lane is None or len(lane.fds) < MAX_PENDING_FOR_USER
 
     def interrupt(self) -> None:
         """Hurry the closes that take long, where it can be done; for now and then."""
@@ -107,7 +117,6 @@ class Closer:
                 _interrupt(lane)
 
     def _run(self, name: _LaneName) -> None:
-        close = self._drop if name.has_connections else self._close
         while True:
             with self._lock:
                 lane = self._lanes[name]
@@ -115,6 +124,10 @@ class Closer:
                     del self._lanes[name]
                     return
                 fd, lane.began_at = lane.fds[0], time.monotonic()
+                # Whose connections hang by the dozen, does not get the courtesy to read its last replies: to drop
+                # packet by packet takes an interrupt for each.
+                is_polite = name.has_connections and len(lane.fds) < MAX_PENDING_FOR_USER
+                close = self._drop if is_polite else self._close
             try:
                 close(fd)
             except OSError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from queue import SimpleQueue
 
 import pytest
 
-from nsbrokerd.closer import MAX_LANES, MAX_PENDING_FOR_USER, Closer
+from nsbrokerd.closer import MAX_CONNECTION_LANES, MAX_LANES, MAX_PENDING_FOR_USER, Closer
 from shared import wait_until
 
 LIMIT_S = 30
@@ -114,3 +115,39 @@ def test_descriptors_of_many_users_that_hang_are_bounded_together() -> None:
     assert not closer.is_full(0)
     release.set()
     wait_until(lambda: not closer.is_full(MAX_LANES))
+
+
+def test_many_connections_of_one_user_are_closed_side_by_side() -> None:
+    """Each may take a grace period of the kernel's, which is over for all at once."""
+    started: SimpleQueue[int] = SimpleQueue()
+    release = threading.Event()
+
+    def hang(_fd: int) -> None:
+        started.put(threading.get_ident())
+        release.wait(LIMIT_S)
+
+    closer = Closer(hang, hang)
+    for fd in range(2 * MAX_PENDING_FOR_USER):
+        closer.take_connection(1000, fd)
+    assert started.get(timeout=LIMIT_S) != started.get(timeout=LIMIT_S)
+    release.set()
+
+
+def test_user_whose_connections_hang_by_the_hundred_is_closed_without_courtesy() -> None:
+    release = threading.Event()
+    dropped: SimpleQueue[int] = SimpleQueue()
+    closed: SimpleQueue[int] = SimpleQueue()
+
+    def into(queue: SimpleQueue[int], fd: int) -> None:
+        release.wait(LIMIT_S)
+        queue.put(fd)
+
+    count = (MAX_PENDING_FOR_USER + 2) * MAX_CONNECTION_LANES
+    closer = Closer(partial(into, closed), partial(into, dropped))
+    for fd in range(count):
+        closer.take_connection(1000, fd)
+    assert closer.connections == count
+    release.set()
+    wait_until(lambda: closer.connections == 0)
+    assert closed.qsize() >= MAX_CONNECTION_LANES
+    assert {queue.get() for queue in (closed, dropped) for _ in range(queue.qsize())} == set(range(count))

@@ -1,0 +1,62 @@
+"""One user's connections that can't be closed at once do not keep others out."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from pathlib import Path
+
+import trio
+
+from nsbrokerd.client import Client
+from nsbrokerd.config import Limits
+from nsbrokerd.hub import Hub
+
+
+class Hung:
+    """In place of the real intake: hundreds of connections hang, and whoever is served ends the test."""
+
+    is_busy = False
+    hanging = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 - 1
+    served = False
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+
+    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+        self.served = client.sock.recv(1) == b"x"
+        self._scope.cancel()
+        return True
+
+    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
+
+    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
+        connection.close()
+
+    def interrupt(self) -> None: ...
+
+
+def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -> None:
+    path = str(tmp_path / "hub.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen()
+        scope = trio.CancelScope()
+        intake = Hung(scope)
+        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+        clients = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        for client in clients:
+            client.connect(path)
+        clients[1].send(b"x")
+
+        async def serve() -> None:
+            with scope:
+                with trio.fail_after(60):
+                    await hub.run()
+
+        trio.run(serve)
+        assert hub._accepts_again_at is None
+        hub.finish()
+        for client in clients:
+            client.close()
+    assert intake.served
