@@ -25,8 +25,14 @@ _setfsgid.argtypes, _setfsgid.restype = [ctypes.c_uint], ctypes.c_uint
 
 # The C library's own setresuid changes all threads at once. Source: the syscall tables of Linux.
 _SYS_SETRESUID = {
-    **{"x86_64": 117, "aarch64": 147, "riscv64": 147, "loongarch64": 147, "ppc64le": 169, "s390x": 208},
-    **{"i686": 208, "armv7l": 208},  # setresuid32
+    "x86_64": 117,
+    "aarch64": 147,
+    "riscv64": 147,
+    "loongarch64": 147,
+    "ppc64le": 169,
+    "s390x": 208,
+    "i686": 208,
+    "armv7l": 208,  # setresuid32
 }
 _UNCHANGED = -1
 

@@ -9,7 +9,6 @@ import sys
 
 import structlog
 
-
 _STDERR = 2
 
 

@@ -12,7 +12,7 @@ import pytest
 import namespaces
 from broker_process import EVERYTHING, BrokerProcess
 from nsbroker import SocketSpec
-from nsbroker.wire import OS_ERROR, Option, OpenReply, OpenRequest
+from nsbroker.wire import OS_ERROR, ErrorReply, OpenReply, OpenRequest, Option
 from raw_client import TCP, connect_as
 from users import NOBODY
 
@@ -36,7 +36,8 @@ def container() -> Iterator[str]:
     name = f"{namespaces.PREFIX}container"
     command = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", INSIDE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         namespaces.ip("netns", "attach", name, str(process.pid))
         process.stdin.close()
@@ -61,7 +62,7 @@ def test_client_gets_what_it_could_do_itself(
     with connect_as(NOBODY, start_broker(NO_BIND)) as client:
         reply = client.ask(OpenRequest(1, (spec,)))
     if number:
-        assert not isinstance(reply, OpenReply)
-        assert reply is not None and (reply.code, reply.errno) == (OS_ERROR, number)
+        assert isinstance(reply, ErrorReply)
+        assert (reply.code, reply.errno) == (OS_ERROR, number)
     else:
         assert isinstance(reply, OpenReply)

@@ -1,4 +1,4 @@
-"""What a limited socket may not send does not reach the sockets of its own namespace either, as a copy of the kernel's."""
+"""What a limited socket may not send does not reach its own namespace either, as a copy that the kernel makes."""
 
 from __future__ import annotations
 

@@ -230,7 +230,8 @@ def test_broker_whose_log_cant_be_written_goes_on() -> None:
         with RawClient(broker) as client:
             with RawClient(broker) as other:
                 refused = other.receive()
-            assert isinstance(refused, ErrorReply) and refused.code == OVERLOADED
+            assert isinstance(refused, ErrorReply)
+            assert refused.code == OVERLOADED
             assert client.works()
         broker.stop()
     finally:

@@ -26,9 +26,18 @@ PURE = (
     "nsbrokerd.kinds",
     *(
         f"nsbrokerd.seal.{name}"
-        for name in ("assembly", "btf", "fragments", "iterator", "joining", "layout", "options", "packets")
+        for name in (
+            "assembly",
+            "btf",
+            "fragments",
+            "iterator",
+            "joining",
+            "layout",
+            "local_copies",
+            "options",
+            "packets",
+        )
     ),
-    "nsbrokerd.seal.programs",
 )
 """Values in, values out: no clock, no file, no socket."""
 

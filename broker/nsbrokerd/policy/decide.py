@@ -46,7 +46,7 @@ class Policy:
     """All grants, in the order of the files. Nothing is allowed that no single grant allows as a whole."""
 
     grants: tuple[Grant, ...]
-    _memos: dict[tuple[Grant, ...], _Memo] = field(default_factory=dict)
+    _memos: dict[tuple[int, ...], _Memo] = field(default_factory=dict)
     _memo_of: dict[Subject, _Memo] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:

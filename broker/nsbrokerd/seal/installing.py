@@ -19,7 +19,7 @@ from . import bpf
 from .cgroup import SealedGroup
 from .entries import Entries, Named
 from .loading import load_limits, put_in
-from .local_copies import loop_back_nothing
+from .local_copies import ICMP, IP_MULTICAST_LOOP, IPPROTO_IP, SOCK_RAW
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS
 from .worker import Worker
@@ -75,7 +75,7 @@ class Seal:
         """
         self._entries.put(socks, time.time_ns(), uid)
         for sock, *_ in socks:
-            loop_back_nothing(sock)
+            _loop_back_nothing(sock)
         # If the thread was moved to another group, then before the last of them was made.
         _prove(socks[-1][0])
 
@@ -93,6 +93,12 @@ def _prove(sock: socket.SocketType) -> None:
     # By ctypes, since this fails each time, and an exception takes longer than the call.
     if _libc.setsockopt(sock.fileno(), _SOL_IP, _IP_OPTIONS, None, 0) == 0 or ctypes.get_errno() != errno.EPERM:
         raise UnsealedError("a socket was not made in the sealed control group: was the broker's thread moved?")
+
+
+def _loop_back_nothing(sock: socket.SocketType) -> None:
+    """Turn the loop of multicasts off, where packets alone are decided about."""
+    if sock.family == socket.AF_INET and (sock.type == SOCK_RAW or sock.proto == ICMP):
+        sock.setsockopt(IPPROTO_IP, IP_MULTICAST_LOOP, 0)
 
 
 def install(directory: Path) -> Seal:

@@ -1,4 +1,4 @@
-"""What the option program decides about copies of packets for the own host, which no other program is asked about. Pure.
+"""What the option program decides about copies of packets for the own host: no other program is asked. Pure.
 
 Raw and ICMP sockets are decided about when a packet leaves. Of a multicast or broadcast of IPv4 the kernel hands a copy
 to the sockets of the same namespace before that, and as a packet of nobody's. So these kinds send no broadcasts, and
@@ -7,8 +7,6 @@ their multicasts are not looped back. Source: ip_mc_output in net/ipv4/ip_output
 
 from __future__ import annotations
 
-import socket
-
 from .assembly import R1, R2, R3, R4, R6, Assembly
 from .fragments import SOCK_PROTOCOL, SOCK_TYPE
 
@@ -16,9 +14,10 @@ from .fragments import SOCK_PROTOCOL, SOCK_TYPE
 _SOCK, _VALUE, _VALUE_END, _LENGTH = 0, 8, 16, 32
 
 _SOL_SOCKET, _SO_BROADCAST = 1, 6
-_IPPROTO_IP, _IP_MULTICAST_LOOP = 0, 34
-_SOCK_RAW = 3
-_ICMP, _ICMPV6 = 1, 58
+IPPROTO_IP, IP_MULTICAST_LOOP = 0, 34
+SOCK_RAW = 3
+ICMP = 1
+_ICMPV6 = 58
 
 _INT_BYTES = 4
 _MAX_BYTES = 1024
@@ -27,7 +26,7 @@ _MAX_BYTES = 1024
 
 def go_if_copies(code: Assembly) -> None:
     """Go to the place that decides about this option if it asks for copies; R1 is the level, R2 the option."""
-    for level, option in ((_SOL_SOCKET, _SO_BROADCAST), (_IPPROTO_IP, _IP_MULTICAST_LOOP)):
+    for level, option in ((_SOL_SOCKET, _SO_BROADCAST), (IPPROTO_IP, IP_MULTICAST_LOOP)):
         code.go_if(R1, "!=", level, f"no copies by level {level}")
         code.go_if(R2, "==", option, "copies")
         code.label(f"no copies by level {level}")
@@ -38,9 +37,9 @@ def decide_copies(code: Assembly) -> None:
     code.label("copies")
     code.load(R2, R6, _SOCK, 8)
     code.load(R1, R2, SOCK_TYPE)
-    code.go_if(R1, "==", _SOCK_RAW, "copies of packets")
+    code.go_if(R1, "==", SOCK_RAW, "copies of packets")
     code.load(R1, R2, SOCK_PROTOCOL)
-    code.go_if(R1, "==", _ICMP, "copies of packets")
+    code.go_if(R1, "==", ICMP, "copies of packets")
     code.go_if(R1, "!=", _ICMPV6, "allow")
     code.label("copies of packets")
     code.load(R1, R6, _LENGTH)
@@ -53,13 +52,3 @@ def decide_copies(code: Assembly) -> None:
     code.load(R1, R3, 0, _INT_BYTES)
     code.go_if(R1, "==", 0, "allow")
     code.go("deny")
-
-
-def loop_back_nothing(sock: socket.SocketType) -> None:
-    """Turn the loop of multicasts off, where packets alone are decided about.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
-    if sock.family == socket.AF_INET and (sock.type == _SOCK_RAW or sock.proto == _ICMP):
-        sock.setsockopt(_IPPROTO_IP, _IP_MULTICAST_LOOP, 0)

@@ -27,7 +27,7 @@ REFUSED = {
 
 
 def check_option(code: Assembly, maps: Maps) -> None:
-    """Refuse what is listed, groups outside the limits, and copies that nobody is asked about; the rest is the kernel's matter."""
+    """Refuse what is listed, groups outside the limits, and copies that nobody is asked about."""
     code.copy(R6, R1)
     code.load(R1, R6, _LEVEL)
     code.load(R2, R6, _NAME)
