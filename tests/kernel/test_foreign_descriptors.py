@@ -197,11 +197,16 @@ def lingering() -> tuple[socket.socket, socket.socket]:
 
 def _leave_to(broker: BrokerProcess, sock: socket.socket, place: str) -> None:
     """Send the socket, and see that the broker has the last copy of it before it looks."""
-    with RawClient(broker) as client, open("/proc/self/ns/net") as home:
+    with ExitStack() as halted, open("/proc/self/ns/net") as home:
+        # It is turned away as soon as the broker sees it.
+        before = halted.enter_context(ExitStack())
+        if place == "turned away":
+            before.enter_context(stopped(broker.pid))
+        client = halted.enter_context(RawClient(broker))
         if place == "never read, as the replies":
             client.send(tcp("@host"))
             select.select([client.sock], [], [])
-        with stopped(broker.pid):
+        with before if place == "turned away" else stopped(broker.pid):
             fds = [sock.fileno()] if place != "beside a namespace" else [home.fileno(), sock.fileno()]
             client.send(tcp("@host" if place == "not asked for" else 0), fds)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_S))
