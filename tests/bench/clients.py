@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import nsbroker
 from nsbroker import SocketSpec
 from place import broker_running, floor_running, namespaces_made, processors
-from raw_trips import finish_raw, start_raw
+from raw_trips import run_raw
 from turns import Goal, Row, at_least, by_turns, compare
 from workers import Worker
 
@@ -29,7 +29,8 @@ CASES: list[tuple[int, int, Goal | None]] = [
 """How many clients, how many sockets in a request, and the goal."""
 
 FAIR = at_least(0.9)
-FLOOR_SOCKETS = 60_000
+RAW_SOCKETS = 60_000
+"""Of all clients in C together."""
 HEAD_START_S = 0.05
 
 
@@ -52,19 +53,23 @@ def _case(
     count, batch = case
     seconds, rounds = (0.5, 3) if quick else (2, 10)
     fairness: list[tuple[float, float]] = []
+    fairness_in_c: list[tuple[float, float]] = []
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(_client, path, name, batch, cpus=cpus)) for _ in range(count)]
         figures = by_turns(
             rounds,
             ours=lambda: _rate(workers, seconds, fairness),
-            floor=lambda: _floor_rate(floor, name, cpus, case, quick),
+            floor=lambda: _raw_rate(floor, name, cpus, case, quick, []),
+            in_c=lambda: _raw_rate(path, name, cpus, case, quick, fairness_in_c),
         )
     title = f"sockets per second, {count} client{'s' * (count > 1)}{f', {batch} in a request' if batch > 1 else ''}"
     yield compare(title, "/s", figures, "floor", goal, beside="C broker without checks, C clients")
+    yield compare(
+        f"{title}, clients in C", "/s", figures, "floor", beside="C broker without checks, C clients", ours="in_c"
+    )
     if count > 1 and batch == 1:
-        slowest, fastest = zip(*fairness[1:], strict=True)
-        shares = {"ours": slowest, "fastest": fastest}
-        yield compare(f"... the slowest of the {count}", "/s", shares, "fastest", FAIR, beside="the fastest")
+        yield _fairness(f"... the slowest of the {count}", fairness)
+        yield _fairness(f"... the slowest of the {count}, clients in C", fairness_in_c)
 
 
 def _rate(workers: list[Worker], seconds: float, fairness: list[tuple[float, float]]) -> float:
@@ -96,12 +101,23 @@ def _client(path: str, name: str, batch: int) -> Callable[[float, float], float]
     return ask
 
 
-def _floor_rate(path: str, name: str, cpus: set[int], case: tuple[int, int], quick: bool) -> float:
+def _raw_rate(
+    path: str, name: str, cpus: set[int], case: tuple[int, int], quick: bool, fairness: list[tuple[float, float]]
+) -> float:
+    """Sockets per second of clients in C, while all of them were at work; the slowest's and the fastest's likewise."""
     count, batch = case
-    trips = max(10, FLOOR_SOCKETS // (10 if quick else 1) // count // batch)
-    clients = [start_raw(path, name, trips, cpus, batch) for _ in range(count)]
-    made = [trip for client in clients for trip in finish_raw(client)]
-    return len(made) * batch / (max(trip.begin + trip.seconds for trip in made) - min(trip.begin for trip in made))
+    trips = max(10, RAW_SOCKETS // (10 if quick else 1) // count // batch)
+    made = run_raw(path, name, trips, cpus, batch, count)
+    begin, end = max(trips[0].begin for trips in made), min(trips[-1].begin for trips in made)
+    rates = [batch * sum(begin <= trip.begin < end for trip in trips) / (end - begin) for trips in made]
+    fairness.append((min(rates), max(rates)))
+    return sum(rates)
+
+
+def _fairness(title: str, shares: list[tuple[float, float]]) -> Row:
+    # The first round was not counted.
+    slowest, fastest = zip(*shares[1:], strict=True)
+    return compare(title, "/s", {"ours": slowest, "fastest": fastest}, "fastest", FAIR, beside="the fastest")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The raw client in C, as functions: the same for this broker and for the floor."""
+"""The raw client in C, as a function: the same for this broker and for the floor."""
 
 from __future__ import annotations
 
@@ -19,16 +19,39 @@ class Trip(NamedTuple):
     seconds: float
 
 
-def start_raw(path: str, name: str, trips: int, cpus: Iterable[int], sockets: int = 1) -> subprocess.Popen[str]:
-    """Start a client without rights, on these processors, that asks so many times for so many sockets."""
+def run_raw(
+    path: str, name: str, trips: int, cpus: Iterable[int], sockets: int = 1, clients: int = 1
+) -> list[list[Trip]]:
+    """Run clients without rights, on these processors, all at the same time; gives the trips of each.
+
+    Each asks so many times for so many sockets.
+    """
     warm_up = max(1, WARM_UP // sockets)
     command = [c_program("roundtrip"), path, name, *map(str, (sockets, warm_up, trips))]
     pinned = ["taskset", "-c", ",".join(map(str, cpus)), *command]
-    return subprocess.Popen(pinned, stdout=subprocess.PIPE, text=True, user=NOBODY, group=NOBODY, extra_groups=[])
+    running = [
+        subprocess.Popen(
+            pinned,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+        )
+        for _ in range(clients)
+    ]
+    for client in running:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "warm\n", f"{client.args!r} ended"
+    for client in running:
+        assert client.stdin is not None
+        client.stdin.write("\n")
+        client.stdin.flush()
+    return [_finish(client) for client in running]
 
 
-def finish_raw(client: subprocess.Popen[str]) -> list[Trip]:
-    """Wait for its end; gives its trips."""
+def _finish(client: subprocess.Popen[str]) -> list[Trip]:
     printed, _ = client.communicate()
     assert client.returncode == 0, f"{client.args!r} ended with {client.returncode}"
     return [Trip(*(int(word) / 1e9 for word in line.split())) for line in printed.splitlines()]

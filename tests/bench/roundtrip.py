@@ -16,7 +16,7 @@ from itertools import cycle, islice
 import nsbroker
 from nsbroker import SocketSpec
 from place import broker_running, floor_running, namespaces_made, processors
-from raw_trips import WARM_UP, finish_raw, start_raw
+from raw_trips import WARM_UP, run_raw
 from turns import Row, at_most, by_turns, compare
 from workers import Worker
 
@@ -37,6 +37,7 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
         broker_running(brokers) as broker,
         floor_running(brokers) as floor,
         Worker(library_client, str(broker.socket_path), [name], cpus=clients) as library,
+        Worker(library_client, str(broker.socket_path), [name], 1, cpus=clients) as unknown,
     ):
         tails: list[float] = []
         figures = by_turns(
@@ -44,6 +45,7 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
             raw=lambda: _raw_trips(str(broker.socket_path), name, clients, tails),
             floor=lambda: _raw_trips(floor, name, clients, []),
             library=lambda: float(library(TRIPS)),
+            unknown=lambda: float(unknown(TRIPS)),
         )
         figures["p99"] = tails[1:]
     one = where == "one core"
@@ -55,18 +57,29 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
     yield compare(
         f"{p50}, client library", "us", figures, "floor", goal, beside=floor_name, ours="library", scale=1e6, note=note
     )
+    note = "with a wait, which is never met: such requests are not recognised when they come again"
+    yield compare(
+        f"{p50}, client library, decoded each time",
+        "us",
+        figures,
+        "library",
+        beside="recognised by the broker",
+        ours="unknown",
+        scale=1e6,
+        note=note,
+    )
     goal = at_most(4) if one else None
     yield compare(f"round trip p99, {where}", "us", figures, "raw", goal, beside="its p50", ours="p99", scale=1e6)
 
 
 def _raw_trips(path: str, name: str, cpus: set[int], tails: list[float]) -> float:
     """Seconds of the median trip of the client in C; the 99th percentile goes to `tails`."""
-    times = sorted(trip.seconds for trip in finish_raw(start_raw(path, name, TRIPS, cpus)))
+    times = sorted(trip.seconds for trip in run_raw(path, name, TRIPS, cpus)[0])
     tails.append(times[len(times) * 99 // 100])
     return statistics.median(times)
 
 
-def library_client(path: str, names: list[str]) -> Callable[[int], float]:
+def library_client(path: str, names: list[str], wait_s: float = 0) -> Callable[[int], float]:
     """Make what opens and closes so many sockets, one in each namespace after the other, and gives a median time."""
     client = nsbroker.Client(path)
     specs = cycle([SocketSpec(name, socket.AF_INET, socket.SOCK_STREAM) for name in names])
@@ -75,7 +88,7 @@ def library_client(path: str, names: list[str]) -> Callable[[int], float]:
         times = []
         for spec in islice(specs, WARM_UP + count):
             start = time.perf_counter()
-            client.open([spec])[0].close()
+            client.open([spec], wait_s)[0].close()
             times.append(time.perf_counter() - start)
         return statistics.median(times[WARM_UP:])
 

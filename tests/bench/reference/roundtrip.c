@@ -2,8 +2,9 @@
  *
  *   gcc -O2 -o roundtrip roundtrip.c && ./roundtrip SOCKET NAMESPACE SOCKETS WARM_UP COUNT > TIMES
  *
- * A round trip is from before sendmsg to after the received sockets, so many in each, are closed. Prints a line for
- * each: when it began, by CLOCK_MONOTONIC, and how long it took, in nanoseconds.
+ * A round trip is from before sendmsg to after the received sockets, so many in each, are closed. When it is warm it
+ * says so by a line, and begins when it is sent one. Prints a line for each trip: when it began, by CLOCK_MONOTONIC, and
+ * how long it took, in nanoseconds.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -65,6 +66,9 @@ int main(int argc, char **argv) {
     int broker = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (connect(broker, (struct sockaddr *)&address, sizeof address)) err(1, "%s", argv[1]);
     while (warm_up-- > 0) ask(broker, packet, bytes, sockets);
+    puts("warm");
+    fflush(stdout);
+    getchar();
     for (long i = 0; i < count; i++) {
         begins[i] = now_ns();
         ask(broker, packet, bytes, sockets);
