@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,6 +31,19 @@ class Sights:
     def add(self, name: str, cookie: int, asked: float, had: float) -> None:
         latest_asked, earliest_had = self.seen.get((name, cookie), (asked, had))
         self.seen[name, cookie] = max(latest_asked, asked), min(earliest_had, had)
+
+    def move_to(self, file: Path) -> None:
+        """Append them to a file, and forget them: there is no end of namespaces in an hour."""
+        with file.open("a") as lines:
+            for (name, cookie), (asked, had) in self.seen.items():
+                lines.write(f"{name} {cookie} {asked!r} {had!r}\n")
+        self.seen.clear()
+
+    def take_from(self, file: Path) -> None:
+        """Add what was moved to a file."""
+        with file.open() as lines:
+            for name, cookie, asked, had in map(str.split, lines):
+                self.add(name, int(cookie), float(asked), float(had))
 
     def wrong(self, known: Mapping[str, Sequence[Generation]]) -> Iterator[str]:
         """Compare with the namespaces that there were; say what can't be."""

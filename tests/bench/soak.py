@@ -11,6 +11,8 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import namespaces
@@ -19,7 +21,7 @@ from inside import cookie_inside
 from place import namespaces_made
 from process_state import idle_descriptors, resident_kib
 from shared import Counters, wait_until
-from sights import Generation
+from sights import Generation, Sights
 from soak_client import ENDS, FORBIDDEN, PAUSES, RUNS, Tally, Told, run_clients
 from users import NOBODY, Child, start_as_user
 from workers import load_client, raise_descriptor_limit
@@ -63,17 +65,22 @@ def soak(seconds: float) -> int:
             namespaces_made(STABLE) as stable,
             namespaces_made(VOLATILE, "v") as volatile,
             namespaces_made(1, "forbidden"),
+            TemporaryDirectory(prefix="nsbroker-soak-") as directory,
         ):
+            Path(directory).chmod(0o1777)
             broker.start()
-            return _Soak(broker, {name: cookie_inside(name) for name in stable}, volatile).run(seconds)
+            cookies = {name: cookie_inside(name) for name in stable}
+            return _Soak(broker, cookies, volatile, Path(directory)).run(seconds)
     finally:
         broker.close()
 
 
 class _Soak:
-    def __init__(self, broker: ActivatedBroker, stable: Mapping[str, int], volatile: Sequence[str]) -> None:
+    def __init__(
+        self, broker: ActivatedBroker, stable: Mapping[str, int], volatile: Sequence[str], directory: Path
+    ) -> None:
         self._broker = broker
-        self._told = Told(Counters(1 + PROCESSES * THREADS))
+        self._told = Told(Counters(1 + PROCESSES * THREADS), directory)
         self._living = {name: Generation(cookie_inside(name), 0.0) for name in volatile}
         self._ended: dict[str, list[Generation]] = {name: [] for name in volatile}
         self._looks: list[Look] = []
@@ -154,7 +161,10 @@ class _Soak:
         for tally in tallies:
             counts.update(tally.counts)
         known = {name: [*ended, self._living[name]] for name, ended in self._ended.items()}
-        wrong = [text for tally in tallies for text in [*tally.wrong, *tally.sights.wrong(known)]]
+        sights = Sights()
+        for file in self._told.directory.iterdir():
+            sights.take_from(file)
+        wrong = [*(text for tally in tallies for text in tally.wrong), *sights.wrong(known)]
         lost = [text for tally in tallies for text in tally.lost]
         flat = [self._flatness(*column) for column in zip(Look._fields, zip(*self._looks, strict=True), strict=True)]
         generations = sum(map(len, self._ended.values()))

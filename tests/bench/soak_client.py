@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import nsbroker
@@ -39,13 +40,16 @@ class Tally(NamedTuple):
     counts: dict[str, int]
     wrong: list[str]
     lost: list[str]
-    sights: Sights
 
 
 class Told(NamedTuple):
-    """What the clients share with the soak: orders at 0, then for each client whether it has paused."""
+    """What the clients share with the soak: orders at 0, then for each client whether it has paused.
+
+    In the directory each client has a file for the namespaces that it saw.
+    """
 
     counters: Counters
+    directory: Path
 
     def order(self) -> int:
         return self.counters[0]
@@ -72,12 +76,13 @@ class _SoakClient:
         self._names = [*stable, *volatile]
         self._chance = random.Random(number)
         self._client = nsbroker.Client(path, timeout=TIMEOUT_S)
-        self.tally = Tally({"sockets": 0, "requests": 0, "refused": 0, "missing": 0, "garbage": 0}, [], [], Sights())
+        self.tally = Tally({"sockets": 0, "requests": 0, "refused": 0, "missing": 0, "garbage": 0}, [], [])
+        self._sights = Sights()
 
     def run(self) -> None:
         while (order := self._told.order()) != ENDS:
             if order == PAUSES:
-                self._client.close()
+                self._rest()
                 self._told.counters[1 + self._number] = 1
                 time.sleep(_LOOK_AGAIN_S)
                 continue
@@ -87,7 +92,12 @@ class _SoakClient:
                 self.tally.counts["requests"] += 1
             except Exception as error:
                 self.tally.lost.append(f"client {self._number}: {error!r}")
+        self._rest()
+
+    def _rest(self) -> None:
+        """Keep nothing that would grow."""
         self._client.close()
+        self._sights.move_to(self._told.directory / str(self._number))
 
     def _good(self) -> None:
         count = self._chance.choice(BATCH_SIZES)
@@ -109,7 +119,7 @@ class _SoakClient:
     def _judge(self, spec: SocketSpec, sock: socket.socket, asked: float, had: float) -> None:
         name, cookie = str(spec.namespace), netns_cookie(sock)
         if name not in self._stable:
-            self.tally.sights.add(name, cookie, asked, had)
+            self._sights.add(name, cookie, asked, had)
         elif cookie != self._stable[name]:
             self.tally.wrong.append(f"{name} has cookie {self._stable[name]}, its socket {cookie}")
         if owner(sock) != self._uid or (sock.family, sock.type) != (spec.family, spec.type):
