@@ -8,7 +8,7 @@ from nsbroker.wire import OpenRequest, SocketSpec
 
 from .descriptors import SentNamespaces
 from .netns import HOST, NamespaceNotFoundError, check_name
-from .policy import Policy, Subject
+from .policy import Policy, Share, Subject
 from .session import Plan, Refusal, plan
 
 _MAX_ENTRIES = 16384
@@ -21,7 +21,7 @@ class Planner:
     def __init__(self, policy: Policy, sent: SentNamespaces) -> None:
         self._policy = policy
         self._sent = sent
-        self._known: dict[tuple[Subject, tuple[SocketSpec, ...]], Plan] = {}
+        self._known: dict[tuple[Share, tuple[SocketSpec, ...]], Plan] = {}
 
     def plan(self, subject: Subject, request: OpenRequest, fds: Sequence[int]) -> Plan | Refusal:
         """Decide about each socket of a request: all are allowed, or the first refused one is named.
@@ -34,7 +34,7 @@ class Planner:
         sockets = request.sockets
         if fds or len(sockets) > 1 or sockets[0].bind is not None:
             return self._decide(subject, request, fds)
-        key = subject, sockets
+        key = self._policy.share_of(subject), sockets
         known = self._known.get(key)
         if known is not None:
             return known

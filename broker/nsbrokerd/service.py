@@ -35,6 +35,9 @@ from .seal import SealError, install, is_installed, is_writable_by_owner
 _DESCRIPTORS_BESIDE_CLIENTS = 1024
 """For the sockets and namespaces of the requests that are being served."""
 
+_DESCRIPTORS_OF_A_CLIENT = 2
+"""Its connection and, when it is the only one of its user, that user's place in the hub."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger()
@@ -154,7 +157,9 @@ def _raise_descriptor_limit(limits: Limits) -> Limits:
     """Use all descriptors that this process may have, and admit no more clients than they suffice for."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    room = max(1, hard - _DESCRIPTORS_BESIDE_CLIENTS) if hard != resource.RLIM_INFINITY else limits.clients
+    room = limits.clients
+    if hard != resource.RLIM_INFINITY:
+        room = max(1, (hard - _DESCRIPTORS_BESIDE_CLIENTS) // _DESCRIPTORS_OF_A_CLIENT)
     if room < limits.clients:
         log.warning("fewer clients than configured: raise LimitNOFILE", clients=room, configured=limits.clients)
     return replace(limits, clients=min(limits.clients, room))

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from nsbroker.wire import Address, SocketSpec
+from nsbroker.wire import Address, Option, SocketSpec
 
 from ..kinds import PORT_KINDS, is_inet
 from .grant import Grant
-from .options import UnknownOptionError, classify
+from .options import PrivilegedOption, UnknownOptionError, classify
 from .subject import Subject
 
 _FIRST_UNPRIVILEGED_PORT = 1024
 _MAX_MEMO_ENTRIES = 16384
-_MAX_MEMO_SUBJECTS = 1024
+_MAX_SUBJECTS = 1024
 """Clients choose names, and who has subordinate ids chooses groups, 256 at once: what is kept of them is bounded."""
-
-_Memo = dict[tuple[str, str], tuple[Grant, ...]]
-"""For a namespace and a kind, the grants that match."""
 
 
 class Allow(NamedTuple):
@@ -41,13 +39,21 @@ class Deny:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """The grants that are for a subject. Subjects with the same share are allowed the same."""
+
+    grants: tuple[Grant, ...]
+
+
 @dataclass(slots=True)
 class Policy:
     """All grants, in the order of the files. Nothing is allowed that no single grant allows as a whole."""
 
     grants: tuple[Grant, ...]
-    _memos: dict[tuple[int, ...], _Memo] = field(default_factory=dict)
-    _memo_of: dict[Subject, _Memo] = field(default_factory=dict)
+    _shares: dict[tuple[int, ...], Share] = field(default_factory=dict)
+    _share_of: dict[Subject, Share] = field(default_factory=dict)
+    _memo: dict[tuple[Share, str, str], tuple[Grant, ...]] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
         """Decide about one socket. Of the grants that allow it, one without limits wins, then the first of the files.
@@ -80,43 +86,44 @@ class Policy:
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
         """List the grants that are for this subject."""
-        return tuple(grant for grant in self.grants if grant.is_for(subject))
+        return self.share_of(subject).grants
+
+    def share_of(self, subject: Subject) -> Share:
+        """Give the share of a subject; the same object for the same grants, mostly."""
+        share = self._share_of.get(subject)
+        if share is None:
+            if len(self._share_of) >= _MAX_SUBJECTS:
+                self._share_of.clear()
+                self._shares.clear()
+            own = tuple(index for index, grant in enumerate(self.grants) if grant.is_for(subject))
+            share = self._shares.setdefault(own, Share(tuple(self.grants[index] for index in own)))
+            self._share_of[subject] = share
+        return share
 
     def _grants_for(self, subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
-        memo = self._memo_of.get(subject)
-        if memo is None:
-            memo = self._choose_memo(subject)
-        found = memo.get((namespace, kind))
+        share = self.share_of(subject)
+        found = self._memo.get((share, namespace, kind))
         if found is None:
-            decision = self._match(subject, namespace, kind)
+            decision = _match(share.grants, subject, namespace, kind)
             if isinstance(decision, Deny):
                 return decision
-            if len(memo) >= _MAX_MEMO_ENTRIES:
-                memo.clear()
-            found = memo[namespace, kind] = decision
+            if len(self._memo) >= _MAX_MEMO_ENTRIES:
+                self._memo.clear()
+            found = self._memo[share, namespace, kind] = decision
         return found
 
-    def _choose_memo(self, subject: Subject) -> _Memo:
-        """Subjects that the same grants are for share one."""
-        if len(self._memo_of) >= _MAX_MEMO_SUBJECTS:
-            self._memo_of.clear()
-            self._memos.clear()
-        own = tuple(index for index, grant in enumerate(self.grants) if grant.is_for(subject))
-        memo = self._memo_of[subject] = self._memos.setdefault(own, {})
-        return memo
 
-    def _match(self, subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
-        own = self.grants_of(subject)
-        if not own:
-            return Deny(f"no grant is for uid {subject.uid} or its groups")
-        there = tuple(grant for grant in own if grant.namespaces.covers(namespace))
-        if not there:
-            return Deny(f"no grant of uid {subject.uid} is for namespace {namespace!r}")
-        able = tuple(grant for grant in there if kind in grant.kinds)
-        if not able:
-            names = ", ".join(repr(grant.name) for grant in there[:3])
-            return Deny(f"no {kind} sockets in namespace {namespace!r} by grant {names}")
-        return tuple(sorted(able, key=_is_limited))
+def _match(own: tuple[Grant, ...], subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
+    if not own:
+        return Deny(f"no grant is for uid {subject.uid} or its groups")
+    there = tuple(grant for grant in own if grant.namespaces.covers(namespace))
+    if not there:
+        return Deny(f"no grant of uid {subject.uid} is for namespace {namespace!r}")
+    able = tuple(grant for grant in there if kind in grant.kinds)
+    if not able:
+        names = ", ".join(repr(grant.name) for grant in there[:3])
+        return Deny(f"no {kind} sockets in namespace {namespace!r} by grant {names}")
+    return tuple(sorted(able, key=_is_limited))
 
 
 def _is_limited(grant: Grant) -> bool:
@@ -137,7 +144,8 @@ def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> A
 
 
 def _decide_bind(grants: tuple[Grant, ...], addresses: tuple[Address, ...]) -> Allow | Deny:
-    for address in addresses:
+    # Those with limits come last: mostly there is none.
+    for address in addresses if _is_limited(grants[-1]) else ():
         host, port = str(address[0]), int(address[1])
         able = tuple(grant for grant in grants if grant.limit is None or grant.limit.allows_bind(host, port))
         if not able:
@@ -174,11 +182,21 @@ def _why_not_unlisted(grant: Grant, addresses: tuple[Address, ...]) -> Deny | No
 
 
 def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, ...] | Deny:
-    try:
-        asked = [option for option in (classify(*option) for option in spec.options) if option is not None]
-    except UnknownOptionError as error:
-        return Deny(str(error))
+    asked = _privileged(spec.options)
+    if isinstance(asked, Deny):
+        return asked
+    if not asked:
+        return grants
     kept = tuple(grant for grant in grants if grant.missing_option(asked) is None)
     if kept:
         return kept
     return Deny(f"option {grants[0].missing_option(asked)} is not in grant {grants[0].name!r}")
+
+
+@lru_cache(16)
+def _privileged(options: tuple[Option, ...]) -> tuple[PrivilegedOption, ...] | Deny:
+    """List what a grant must name of these options: mostly nothing. All sockets of a batch may have the same."""
+    try:
+        return tuple(option for option in (classify(*option) for option in options) if option is not None)
+    except UnknownOptionError as error:
+        return Deny(str(error))

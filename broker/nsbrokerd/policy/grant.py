@@ -86,7 +86,11 @@ class Grant:
 
     def lists_bind(self, address: Address) -> bool:
         """Tell whether the broker binds to this IP address for the client with its own rights."""
-        return any(rule.covers(str(address[0]), int(address[1])) for rule in self.bind)
+        host, port = str(address[0]), int(address[1])
+        for rule in self.bind:  # noqa: SIM110  # a generator takes twice the time
+            if rule.covers(host, port):
+                return True
+        return False
 
     def missing_option(self, options: Iterable[PrivilegedOption]) -> PrivilegedOption | None:
         """Give the first of the options that is not allowed."""
