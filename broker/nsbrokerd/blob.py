@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from nsbroker.wire import GrantSummary, NamespaceList, encode_namespaces
+from nsbroker.wire import GrantSummary, LimitSummary, NamespaceList, encode_namespaces
 
 from .descriptors import SentNamespaces
 from .netns import identity, list_names
-from .policy import Grant
+from .policy import AddressRule, Grant, Limit, OptionRule
 from .policy.grant import SPECIAL_NAMESPACES
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -52,9 +52,12 @@ def list_namespaces(grants: tuple[Grant, ...], sent: SentNamespaces) -> Iterator
 
 
 def _summarise(grant: Grant) -> GrantSummary:
+    limit = grant.limit or Limit()
+    connect, bind = (None if rules is None else _texts(rules) for rules in (limit.connect, limit.bind))
     return GrantSummary(
-        grant.name,
-        tuple(sorted(grant.kinds)),
-        tuple(rule.text for rule in grant.bind),
-        tuple(rule.text for rule in grant.options),
+        grant.name, tuple(sorted(grant.kinds)), _texts(grant.bind), _texts(grant.options), LimitSummary(connect, bind)
     )
+
+
+def _texts(rules: Sequence[AddressRule | OptionRule]) -> tuple[str, ...]:
+    return tuple(rule.text for rule in rules)

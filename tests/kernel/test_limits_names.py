@@ -103,6 +103,25 @@ def test_name_server_alone_is_reached_and_another_after_a_reload(
         assert [can_send(udp, 53, SERVER), can_send(udp, 53, ANOTHER)] == [False, True]
 
 
+def _limits(path: str) -> dict[str, tuple[object, object]]:
+    with nsbroker.Client(path) as client:
+        return {grant.name: tuple(grant.limit) for grant in client.namespaces().grants}
+
+
+@pytest.mark.usefixtures("name")
+def test_user_sees_the_limits_that_hold(start_broker: Callable[..., BrokerProcess]) -> None:
+    """As the policy has them, and with the name servers; nowhere is not the same as anywhere."""
+    rules = ["127.0.0.0/30:80-90", "[fd00::/8]:443"]
+    grants = grant("some", connect=rules), grant("none", bind=[]), grant("free")
+    broker = start_broker("".join(grants))
+    limits = as_nobody(_limits, str(broker.socket_path))
+    assert limits.keys() == {"some", "none", "free"}
+    connect, bind = limits["some"]
+    assert (connect[:2], bind) == (tuple(rules), None)
+    assert f"{SERVER}:53" in connect[2:]
+    assert (limits["none"], limits["free"]) == ((None, ()), (None, None))
+
+
 def test_where_nothing_is_reachable_the_name_server_is_not(
     start_broker: Callable[..., BrokerProcess], name: str
 ) -> None:

@@ -43,3 +43,4 @@ def test_tool_says_that_it_may_be_the_limit(
         done = run(make_namespace(), "connect", "127.0.0.1", "5001")
     assert (done.status, done.out) == (1, "")
     assert "127.0.0.1 port 5001: Operation not permitted: the limit of your grant or a firewall" in done.err
+    assert "; nsbroker-get list shows" in done.err

@@ -76,7 +76,10 @@ class Visit:
         return None
 
     def list_namespaces(self) -> None:
-        grants = (wire.GrantSummary("web", ("tcp", "udp"), ("*:80",)), wire.GrantSummary("ping", ("icmp",)))
+        grants = (
+            wire.GrantSummary("web", ("tcp", "udp"), ("*:80",)),
+            wire.GrantSummary("names", ("udp",), limit=wire.LimitSummary(("10.0.0.0/8:53", "[fd00::/8]:53"), ())),
+        )
         blob = wire.encode_namespaces(wire.NamespaceList(grants, (("blue", (0, 1)), ("@host", (0,)))))
         self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
 

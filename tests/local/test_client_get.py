@@ -314,10 +314,10 @@ def test_list_is_a_table_of_what_is_granted(get: Tool) -> None:
     done = get("list")
     assert done.stderr == b""
     assert done.stdout.decode().splitlines() == [
-        "NAMESPACE  SOCKETS  BIND  GRANT",
-        "blue       tcp udp  *:80  web",
-        "blue       icmp     -     ping",
-        "@host      tcp udp  *:80  web",
+        "NAMESPACE  SOCKETS  BIND  GRANT  LIMIT",
+        "blue       tcp udp  *:80  web    -",
+        "blue       udp      -     names  connect 10.0.0.0/8:53 [fd00::/8]:53, bind nowhere",
+        "@host      tcp udp  *:80  web    -",
     ]
     assert len(get("list", "@host").stdout.splitlines()) == 2
     assert get("@host", "list").stdout == get("list", "@host").stdout
@@ -326,7 +326,10 @@ def test_list_is_a_table_of_what_is_granted(get: Tool) -> None:
 def test_list_speaks_json(get: Tool) -> None:
     grants = json.loads(get("list", "--json", "blue").stdout)
     assert [grant["namespace"] for grant in grants] == ["blue"]
-    assert grants[0]["grants"][0] == {"grant": "web", "sockets": ["tcp", "udp"], "bind": ["*:80"], "options": []}
+    web = {"grant": "web", "sockets": ["tcp", "udp"], "bind": ["*:80"], "options": [], "limit": {}}
+    names = {"grant": "names", "sockets": ["udp"], "bind": [], "options": []}
+    limit = {"connect": ["10.0.0.0/8:53", "[fd00::/8]:53"], "bind": []}
+    assert grants[0]["grants"] == [web, {**names, "limit": limit}]
 
 
 def test_list_of_an_unknown_namespace_is_1(get: Tool) -> None:

@@ -393,6 +393,8 @@ def test_namespaces_are_read_from_the_blob(broker: FakeBroker) -> None:
         answer = client.namespaces()
     assert answer.namespaces == (("blue", (0, 1)), ("@host", (0,)))
     assert answer.grants[0] == wire.GrantSummary("web", ("tcp", "udp"), ("*:80",))
+    assert [grant.limit.connect for grant in answer.grants] == [None, ("10.0.0.0/8:53", "[fd00::/8]:53")]
+    assert [grant.limit.bind for grant in answer.grants] == [None, ()]
     assert descriptors() == before
 
 

@@ -58,7 +58,11 @@ def reply_of(means: dict) -> wire.Reply:
 
 
 def namespaces_of(means: dict) -> wire.NamespaceList:
-    return wire.NamespaceList(tuple(wire.GrantSummary(**grant) for grant in means["grants"]), means["namespaces"])
+    return wire.NamespaceList(tuple(map(grant_of, means["grants"])), means["namespaces"])
+
+
+def grant_of(means: dict) -> wire.GrantSummary:
+    return wire.GrantSummary(**{**means, "limit": wire.LimitSummary(**means["limit"])})
 
 
 def check(vector: dict, decode, encode, message_of) -> None:

@@ -70,7 +70,8 @@ replies = st.one_of(
 )
 
 strings = st.lists(texts, max_size=3).map(tuple)
-grants = st.lists(st.builds(wire.GrantSummary, texts, strings, strings, strings), max_size=4).map(tuple)
+limits = st.builds(wire.LimitSummary, st.one_of(st.none(), strings), st.one_of(st.none(), strings))
+grants = st.lists(st.builds(wire.GrantSummary, texts, strings, strings, strings, limits), max_size=4).map(tuple)
 
 
 @st.composite
@@ -89,7 +90,7 @@ values = st.recursive(
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
         "options", "also", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces",
-        "resolv_conf", "hosts", "origin"]  # fmt: skip
+        "limit", "connect", "resolv_conf", "hosts", "origin"]  # fmt: skip
 
 
 def _nearly(inner: st.SearchStrategy) -> st.SearchStrategy:

@@ -85,7 +85,13 @@ CASES = [
 ]
 
 GRANT = {"name": "web", "sockets": ["tcp", "raw:icmp"]}
-GRANT_MEANS = {**GRANT, "bind": [], "options": []}
+NO_LIMIT = {"connect": None, "bind": None}
+GRANT_MEANS = {**GRANT, "bind": [], "options": [], "limit": NO_LIMIT}
+
+
+def limited(name: str, **limit: list[str]) -> Case:
+    means = {**GRANT_MEANS, "limit": {**NO_LIMIT, **limit}}
+    return good(name, {"grants": [{**GRANT, "limit": limit}], "namespaces": []}, {"grants": [means], "namespaces": []})
 
 
 def bad_answer(name: str, grants: object = (), namespaces: object = ()) -> Case:
@@ -101,7 +107,7 @@ NAMESPACES = [
             "namespaces": [["@host", [0]], ["blue", [0]]],
         },
         {
-            "grants": [GRANT_MEANS, {**GRANT, "bind": ["*:80"], "options": ["mark=0x10"]}],
+            "grants": [GRANT_MEANS, {**GRANT_MEANS, "bind": ["*:80"], "options": ["mark=0x10"]}],
             "namespaces": [["@host", [0]], ["blue", [0]]],
         },
     ),
@@ -110,18 +116,28 @@ NAMESPACES = [
         {"grants": [GRANT], "namespaces": [[f"ns{n}", [0]] for n in range(1100)]},
         {"grants": [GRANT_MEANS], "namespaces": [[f"ns{n}", [0]] for n in range(1100)]},
     ),
+    limited("a limit for connecting, none for binding", connect=["10.0.0.0/8:443", "[fd00::/8]:8000-8999"]),
+    limited("a limit for binding, none for connecting", bind=["*:80"]),
+    limited("no place to connect to, which is not the same as no limit", connect=[], bind=["*:80"]),
+    limited("nowhere at all", connect=[], bind=[]),
     written_out(
         "defaults written out",
-        {"grants": [GRANT_MEANS], "namespaces": []},
+        {"grants": [{**GRANT_MEANS, "limit": {}}], "namespaces": []},
         {"grants": [GRANT], "namespaces": []},
         {"grants": [GRANT_MEANS], "namespaces": []},
     ),
     bad("an unknown key", {"grants": [], "namespaces": [], "more": 1}),
     bad("no namespaces", {"grants": []}),
     bad_answer("a grant that is no map", ["web"]),
-    bad_answer("an unknown key in a grant", [{**GRANT, "limit": []}]),
+    bad_answer("an unknown key in a grant", [{**GRANT, "limits": {}}]),
     bad_answer("a grant without a name", [{"sockets": []}]),
     bad_answer("kinds as one string", [{"name": "web", "sockets": "tcp"}]),
+    bad_answer("a limit that is no map", [{**GRANT, "limit": []}]),
+    bad_answer("a limit that is nil", [{**GRANT, "limit": None}]),
+    bad_answer("an unknown key in a limit", [{**GRANT, "limit": {"connect": [], "listen": []}}]),
+    bad_answer("a limit for connecting that is nil", [{**GRANT, "limit": {"connect": None}}]),
+    bad_answer("a limit for binding as one string", [{**GRANT, "limit": {"bind": "*:80"}}]),
+    bad_answer("a limit with a number", [{**GRANT, "limit": {"bind": [80]}}]),
     bad_answer("a namespace without its grants", [GRANT], [["blue"]]),
     bad_answer("a namespace of three", [GRANT], [["blue", [0], 1]]),
     bad_answer("a grant that is not there", [GRANT], [["blue", [1]]]),

@@ -15,7 +15,7 @@ _ADVICE = {
     errno.ENETUNREACH: "the namespace has no route there, see nsbroker-get {0} -- ip route",
     errno.EADDRNOTAVAIL: "the namespace has no such address, see nsbroker-get {0} -- ip -brief address",
     errno.ETIMEDOUT: "no answer, so check the address, and the firewalls on the way",
-    errno.EPERM: "the limit of your grant or a firewall forbids it; root can ask nsbrokerd explain --connect",
+    errno.EPERM: "the limit of your grant or a firewall forbids it; nsbroker-get list shows the limit",
     errno.EACCES: "the kernel allows it to root alone, so choose another address",
     errno.ENODEV: "the namespace has no such interface, see nsbroker-get {0} -- ip -brief link",
 }

@@ -9,7 +9,7 @@ from .options import parse
 from .output import print_text, printable
 
 _OPTIONS = {"--json": False}
-_HEADINGS = ("NAMESPACE", "SOCKETS", "BIND", "OPTIONS", "GRANT")
+_HEADINGS = ("NAMESPACE", "SOCKETS", "BIND", "OPTIONS", "GRANT", "LIMIT")
 
 
 def run(command: Command) -> int:
@@ -48,6 +48,7 @@ def _as_json(rows: list[tuple[str, GrantSummary]]) -> str:
                 "sockets": list(grant.sockets),
                 "bind": list(grant.bind),
                 "options": list(grant.options),
+                "limit": _limits(grant),
             }
         )
     return json.dumps([{"namespace": name, "grants": grants} for name, grants in namespaces.items()], indent=2) + "\n"
@@ -62,5 +63,11 @@ def _as_table(rows: list[tuple[str, GrantSummary]]) -> str:
 
 
 def _cells(name: str, grant: GrantSummary) -> tuple[str, ...]:
-    cells = (name, " ".join(grant.sockets), " ".join(grant.bind), " ".join(grant.options), grant.name)
+    limit = ", ".join(f"{key} {' '.join(texts) or 'nowhere'}" for key, texts in _limits(grant).items())
+    cells = (name, *map(" ".join, (grant.sockets, grant.bind, grant.options)), grant.name, limit)
     return tuple(printable(cell) or "-" for cell in cells)
+
+
+def _limits(grant: GrantSummary) -> dict[str, list[str]]:
+    """Give what there is of `limit`, as the policy has it: what is not there goes anywhere."""
+    return {key: list(texts) for key, texts in grant.limit._asdict().items() if texts is not None}

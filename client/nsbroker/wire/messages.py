@@ -86,6 +86,13 @@ class ErrorReply(Record):
     spec_index: int | None = None
 
 
+class LimitSummary(Record):
+    """Where the sockets of a grant can be connected and bound afterwards: None is anywhere, () is nowhere."""
+
+    connect: tuple[str, ...] | None = None
+    bind: tuple[str, ...] | None = None
+
+
 class GrantSummary(Record):
     """What one grant of the policy allows, as far as this peer is concerned."""
 
@@ -93,6 +100,7 @@ class GrantSummary(Record):
     sockets: tuple[str, ...]
     bind: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    limit: LimitSummary = LimitSummary()
 
 
 class NamespaceList(Record):

@@ -10,6 +10,7 @@ from .messages import (
     BlobReply,
     ErrorReply,
     GrantSummary,
+    LimitSummary,
     NamespaceList,
     OpenedSocket,
     OpenReply,
@@ -26,7 +27,8 @@ _SOCKET_KEYS = frozenset({"cookie", "netns", "name"})
 _ERROR_KEYS = frozenset({"code", "errno", "message", "index"})
 _LIST_KEYS = frozenset({"grants", "namespaces"})
 _RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin"})
-_GRANT_KEYS = frozenset({"name", "sockets", "bind", "options"})
+_GRANT_KEYS = frozenset({"name", "sockets", "bind", "options", "limit"})
+_LIMIT_KEYS = frozenset({"connect", "bind"})
 _UINT64_MAX = 2**64 - 1
 
 MAX_BLOB_BYTES = 2**26
@@ -127,6 +129,9 @@ def _encode_grant(grant: GrantSummary) -> Value:
         message["bind"] = list(grant.bind)
     if grant.options:
         message["options"] = list(grant.options)
+    limit: dict[str, Value] = {key: list(texts) for key, texts in grant.limit._asdict().items() if texts is not None}
+    if limit:
+        message["limit"] = limit
     return message
 
 
@@ -152,7 +157,15 @@ def _decode_grant(value: Value) -> GrantSummary:
         _decode_strings(value.get("sockets"), "sockets"),
         _decode_strings(value.get("bind", []), "bind"),
         _decode_strings(value.get("options", []), "options"),
+        _decode_limit(value.get("limit", {})),
     )
+
+
+def _decode_limit(value: Value) -> LimitSummary:
+    if type(value) is not dict:
+        raise ProtocolError(f"a limit is a map, got {shorten(value)}")
+    refuse_unknown_keys(value, _LIMIT_KEYS, "a limit")
+    return LimitSummary(**{key: _decode_strings(texts, key) for key, texts in value.items()})
 
 
 def _decode_strings(value: Value, what: str) -> tuple[str, ...]:
