@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,13 @@ def worker() -> Iterator[Worker]:
 
 def test_job_runs_in_the_thread(worker: Worker) -> None:
     assert worker.call(threading.get_native_id) == worker.thread_id != threading.get_native_id()
+
+
+def test_it_leaves_no_descriptor() -> None:
+    """A reload tries whether limits can be enforced, by a thread like this one."""
+    before = os.listdir("/proc/self/fd")
+    Worker().stop()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_error_of_a_job_is_the_callers(worker: Worker) -> None:

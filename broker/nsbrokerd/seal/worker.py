@@ -52,8 +52,8 @@ class Worker:
         self._job = None
         os.eventfd_write(self._asked, 1)
         self._thread.join()
-        os.close(self._asked)
-        os.close(self._done)
+        for fd in (self._asked, self._done, self.gate.home_fd):
+            os.close(fd)
 
     def _run(self) -> None:
         # Signals are the main thread's matter.
