@@ -40,18 +40,10 @@ class Audit:
         self._stamp = ""
         self._is_torn = _is_torn(self._fd)
 
-    def reopen(self, path: str | None) -> None:
-        """Go on in another file, or in a new one of the same name after the old one was moved away.
-
-        Raises:
-            OSError: it can't be opened; the old one stays in use.
-        """
-        fd = _open(path)
-        self._is_torn = _is_torn(fd)
+    def close(self) -> None:
+        """Close the file; nothing can be recorded any more."""
         if self._path is not None:
             os.close(self._fd)
-        self._path, self._fd = path, fd
-        self._is_terminal = os.isatty(fd)
 
     def allowed(self, peer: Peer, request_id: int, opened: Sequence[Opened]) -> None:
         """Record what is about to be handed over.

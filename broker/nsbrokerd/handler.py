@@ -59,14 +59,14 @@ class Handler:
     """Answers requests. Everything here runs in the main thread, from beginning to end without a pause."""
 
     def __init__(self, policy: Policy, audit: Audit, gate: Gate, opener: Opener, sent: SentNamespaces) -> None:
-        self._audit = audit
         self._gate = gate
         self._opener = opener
         self._sent = sent
-        self.use_policy(policy)
+        self.use(policy, audit)
 
-    def use_policy(self, policy: Policy) -> None:
-        """Decide by this policy from now on."""
+    def use(self, policy: Policy, audit: Audit) -> None:
+        """Decide by this policy, and write to this audit, from now on."""
+        self._audit = audit
         self._policy = policy
         self._planner = Planner(policy, self._sent)
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,17 +115,21 @@ class Service:
         file, key = str(self._config_path), ""
         try:
             config = load_config(self._config_path, can_seal=self._opener.seal is not None)
-            file, key = str(config.audit_path), "audit.path"
-            self._audit.reopen(config.audit_path)
-            file, key = str(self._config_path), "limit"
-            self._load_limits(config)
+            with ExitStack() as undo:
+                file, key = str(config.audit_path), "audit.path"
+                audit = Audit(config.audit_path)
+                undo.callback(audit.close)
+                # Last of what can fail: the limits hold at once, and can't be taken back.
+                file, key = str(self._config_path), "limit"
+                self._load_limits(config)
+                undo.pop_all()
         except ConfigError as error:
             for problem in error.problems:
                 log.error("reload failed", file=problem.file, key=problem.key, reason=problem.reason)
         except (OSError, SealError) as error:
             log.error("reload failed", file=file, key=key, reason=str(error))
         else:
-            self._use(config)
+            self._use(config, audit)
             log.info("reloaded", grants=len(config.policy.grants))
         self._manager.ready(self._status())
 
@@ -141,14 +146,16 @@ class Service:
                 raise
             log.error("sockets that were limited before keep those limits", reason=str(error))
 
-    def _use(self, config: Config) -> None:
+    def _use(self, config: Config, audit: Audit) -> None:
         if (config.socket_path, config.socket_gid) != (self._config.socket_path, self._config.socket_gid):
             log.warning("another socket is used from the next start on only", key="broker.socket, broker.socket_group")
         if config.seal_path != self._config.seal_path:
             log.warning("another place for limits is used from the next start on only", key="broker.seal")
         set_up_log(config.log_level)
         self._config = config
-        self._handler.use_policy(config.policy)
+        self._handler.use(config.policy, audit)
+        self._audit.close()
+        self._audit = audit
         self._opener.unsupported = probe_kinds(config.policy)
         self._hub.use_limits(_raise_descriptor_limit(config.limits))
 

@@ -11,6 +11,7 @@ import pytest
 from broker_process import BrokerProcess
 from limited import USER, can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
 from nsbrokerd.seal.cgroup import own_cgroup
+from process_state import idle_descriptors
 from shared import Counters, wait_until
 from users import NOBODY, as_nobody, start_as_user
 
@@ -67,6 +68,23 @@ def test_reload_that_fails_leaves_the_limits_as_they_are(start_broker: START, na
     with open_limited(broker, name) as udp:
         use(broker, grant(connect=["*:5001"]), grant("wrong", connect=["nonsense"]))
         assert [can_send(udp, 5000), can_send(udp, 5001)] == [True, False]
+
+
+def test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was(start_broker: START, name: str) -> None:
+    """The audit too, which was moved by the same change: there is one only that fits the policy."""
+    broker = start_broker(grant("free"))
+    audit_path, seal_path = broker.audit_path, broker.seal_path
+    broker.reload()
+    before = idle_descriptors(broker.pid)
+    broker.audit_path = broker.directory / "moved.json"
+    broker.seal_path = broker.directory / "no BPF file system"
+    use(broker, grant("limited", connect=[]))
+    broker.audit_path, broker.seal_path = audit_path, seal_path
+    assert '"key": "limit"' in broker.log()
+    assert idle_descriptors(broker.pid) == before
+    with open_limited(broker, name) as udp:
+        assert can_send(udp, 5000)
+    assert [record["grant"] for record in broker.audit()] == ["free"]
 
 
 def test_limits_change_all_at_once(start_broker: START, name: str, long: bool) -> None:
