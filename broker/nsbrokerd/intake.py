@@ -17,6 +17,7 @@ from nsbroker.wire import (
     NO_SUCH_NAMESPACE,
     OVERLOADED,
     BlobReply,
+    ErrorReply,
     NamespacesRequest,
     ProtocolError,
     Request,
@@ -81,29 +82,49 @@ class Intake:
             return True
         if not packet and not brings_fds:
             return False
+        is_within_rate = client.user.take_request(now, limits.requests_per_second)
         try:
             if is_too_long:
                 raise ProtocolError(f"packet of more than {limits.packet_bytes} bytes")
             request, named = self._reader.read(packet)
         except ProtocolError as error:
-            return self._answer_unread(client, error.request_id, refuse(error), brings_fds)
-        if not client.user.take_request(now, limits.requests_per_second):
-            too_many = f"more than {limits.requests_per_second} requests in a second; try again later"
-            return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, too_many), brings_fds)
+            if is_within_rate:
+                return self._answer_unread(client, error.request_id, refuse(error), brings_fds)
+            return self._answer_excess(client, error.request_id, now, limits, brings_fds)
+        if not is_within_rate:
+            return self._answer_excess(client, request.request_id, now, limits, brings_fds)
         if not (brings_fds or named):
             fdpass.discard_packet(client.sock)
             self._answer(client, request, [])
             return True
         return self._serve_with_fds(client, request, named, brings_fds)
 
-    def _answer_unread(self, client: Client, request_id: int | None, refusal: Refusal, brings_fds: bool) -> bool:
+    def _answer_unread(
+        self, client: Client, request_id: int | None, refusal: Refusal, brings_fds: bool, is_recorded: bool = True
+    ) -> bool:
         """Refuse a packet unseen. Without an id, or when it brings descriptors, the client can't be followed."""
         if brings_fds:
             request_id = None
         else:
             fdpass.discard_packet(client.sock)
-        client.reply(self._handler.refuse(client.peer, request_id, "unread", refusal))
+        if is_recorded:
+            reply = self._handler.refuse(client.peer, request_id, "unread", refusal)
+        else:
+            reply = ErrorReply(request_id, refusal.code, refusal.message)
+        client.reply(reply)
         return request_id is not None
+
+    def _answer_excess(
+        self, client: Client, request_id: int | None, now: float, limits: Limits, brings_fds: bool
+    ) -> bool:
+        """Refuse what is past the rate. The audit has one of these for each user and second: all would fill it."""
+        text = f"more than {limits.requests_per_second} requests in a second; try again later"
+        unrecorded = client.user.count_excess(now)
+        if unrecorded:
+            text += f" (and {unrecorded} more, which have no record)"
+        return self._answer_unread(
+            client, request_id, Refusal(OVERLOADED, text), brings_fds, is_recorded=unrecorded is not None
+        )
 
     def _serve_with_fds(self, client: Client, request: Request, named: int, brings_fds: bool) -> bool:
         if not named or not brings_fds:

@@ -10,6 +10,9 @@ MAX_WAITING_FOR_USER = 2
 MAX_LISTING_FOR_USER = 8
 """Lists of namespaces for one user that are made at the same time: likewise."""
 
+_TOLD_EACH_S = 1.0
+"""Seconds from one record about requests past the rate to the next."""
+
 _BURST_S = 1.0
 """Seconds of its rate that a user may use up at once."""
 
@@ -17,7 +20,7 @@ _BURST_S = 1.0
 class User:
     """One user's share. `allowance` is the number of requests that it may make right now."""
 
-    __slots__ = ("allowance", "clients", "listing", "refilled_at", "uid", "waiting")
+    __slots__ = ("allowance", "clients", "excess_told_at", "listing", "refilled_at", "uid", "untold_excess", "waiting")
 
     def __init__(self, uid: int, now: float, rate: int) -> None:
         self.uid = uid
@@ -26,6 +29,8 @@ class User:
         self.listing = 0
         self.allowance = rate * _BURST_S
         self.refilled_at = now
+        self.excess_told_at = float("-inf")
+        self.untold_excess = 0
 
     def take_request(self, now: float, rate: int) -> bool:
         """Count one request; False when the user made more than `rate` in a second."""
@@ -35,6 +40,14 @@ class User:
             return False
         self.allowance -= 1
         return True
+
+    def count_excess(self, now: float) -> int | None:
+        """Count a request past the rate; gives how many went untold since the last one, or None when this one does."""
+        if now - self.excess_told_at < _TOLD_EACH_S:
+            self.untold_excess += 1
+            return None
+        untold, self.untold_excess, self.excess_told_at = self.untold_excess, 0, now
+        return untold
 
 
 class Users:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
+import msgpack
 import pytest
 
 from broker_process import EVERYTHING, BrokerProcess
@@ -71,6 +72,23 @@ def test_user_with_too_many_requests_in_a_second_is_refused(start_broker: Callab
         assert all((reply.code, reply.request_id) == (OVERLOADED, number) for number, reply in refused)
         assert as_nobody(is_admitted, str(broker.socket_path))
         wait_until(first.works)
+
+
+@pytest.mark.parametrize("packet", [encode_request(tcp("@host")), msgpack.packb({"v": 1, "id": 1, "op": "?"})])
+def test_requests_past_the_rate_do_not_fill_the_audit(
+    start_broker: Callable[..., BrokerProcess], packet: bytes
+) -> None:
+    """Neither do bad ones: they count as well. There is one record each second, and every client is answered."""
+    broker = start_broker(EVERYTHING, limits(requests_per_second=2))
+    with RawClient(broker) as client:
+        with stopped(broker.pid):
+            for _ in range(40):
+                client.send(packet)
+        replies = [client.receive() for _ in range(40)]
+    refused = sum(isinstance(reply, ErrorReply) and reply.code == OVERLOADED for reply in replies)
+    assert refused > 20
+    records = [record for record in broker.audit() if record.get("code") == OVERLOADED]
+    assert 1 <= len(records) < refused / 2
 
 
 def test_packet_beyond_the_limit_is_a_bad_request(start_broker: Callable[..., BrokerProcess]) -> None:

@@ -31,6 +31,12 @@ def test_an_allowance_never_grows_past_a_second_of_it() -> None:
     assert sum(user.take_request(1000.0, 10) for _ in range(50)) == 10
 
 
+def test_requests_past_the_rate_are_told_of_once_a_second_with_their_number() -> None:
+    user = Users(Limits()).admit(1000, 0.0)
+    assert user is not None
+    assert [user.count_excess(now) for now in (5.0, 5.1, 5.9, 6.0, 6.1, 8.0, 9.5)] == [0, None, None, 2, None, 1, 0]
+
+
 def test_coming_back_does_not_refill_an_allowance() -> None:
     users = Users(Limits(requests_per_second=10))
     user = users.admit(1000, 0.0)
