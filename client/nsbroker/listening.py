@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 
 from .numeric import numeric_host, numeric_port
 from .wire.messages import Address, NamespaceRef, Option, SocketSpec
@@ -63,6 +64,7 @@ def listener_spec(
     return SocketSpec(namespace, family, kind, 0, bind_address(address, family), backlog, options)
 
 
+@lru_cache(16)
 def server_options(family: int, *, reuse_port: bool = False, dualstack_ipv6: bool = False) -> tuple[Option, ...]:
     """Give the options that `socket.create_server` sets."""
     options = [(int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)]

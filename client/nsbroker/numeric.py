@@ -7,6 +7,7 @@ socket of another namespace. So every address is made numeric here before the so
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 
 _AF_INET = int(socket.AF_INET)
 _AF_INET6 = int(socket.AF_INET6)
@@ -116,6 +117,7 @@ def numeric_stream(host: object, port: object, family: int) -> list[AddressInfo]
     return None
 
 
+@lru_cache(1024)
 def _is_numeric(host: str, family: int) -> bool:
     try:
         socket.inet_pton(family, host)
