@@ -29,7 +29,8 @@ MAX_CONNECTION_LANES = 32
 """Threads for the connections of one user."""
 
 MAX_LANES = 64
-"""From here on, nobody's descriptors are received who has none that wait: one person can have many user ids."""
+"""For descriptors, of all users. From here on, nobody's are received who has none that wait: one person can have many
+user ids."""
 
 INTERRUPT = signal.SIGURG
 """Ends the waiting of SO_LINGER. The process must have a handler for it: what is ignored interrupts nothing."""
@@ -67,8 +68,11 @@ class Closer:
         """Tell whether too many descriptors wait to be closed already: of this user, or of all."""
         if not self._lanes:
             return False
-        lane = self._lanes.get(_LaneName(uid, False))
-        return len(self._lanes) >= MAX_LANES if lane is None else len(lane.fds) >= MAX_PENDING_FOR_USER
+        with self._lock:
+            lane = self._lanes.get(_LaneName(uid, False))
+            if lane is not None:
+                return len(lane.fds) >= MAX_PENDING_FOR_USER
+            return sum(not name.has_connections for name in self._lanes) >= MAX_LANES
 
     @property
     def connections(self) -> int:

@@ -117,6 +117,19 @@ def test_descriptors_of_many_users_that_hang_are_bounded_together() -> None:
     wait_until(lambda: not closer.is_full(MAX_LANES))
 
 
+def test_connections_of_some_users_that_hang_keep_nobodys_descriptors_out() -> None:
+    release = threading.Event()
+
+    def hang(_fd: int) -> None:
+        release.wait(LIMIT_S)
+
+    closer = Closer(hang, hang)
+    for fd in range(MAX_LANES * MAX_PENDING_FOR_USER):
+        closer.take_connection(fd % 2, fd)
+    assert not closer.is_full(2)
+    release.set()
+
+
 def test_many_connections_of_one_user_are_closed_side_by_side() -> None:
     """Each may take a grace period of the kernel's, which is over for all at once."""
     started: SimpleQueue[int] = SimpleQueue()
