@@ -9,10 +9,10 @@ from nsbroker.wire import OpenRequest, SocketSpec
 from .descriptors import SentNamespaces
 from .netns import HOST, NamespaceNotFoundError, check_name
 from .policy import Policy, Share, Subject
-from .session import Plan, Refusal, plan
+from .session import Plan, Refusal, is_common, plan
 
 _MAX_ENTRIES = 16384
-"""More than a large host has namespaces; about 1 KB each."""
+"""More than a large host has namespaces."""
 
 
 class Planner:
@@ -26,13 +26,13 @@ class Planner:
     def plan(self, subject: Subject, request: OpenRequest, fds: Sequence[int]) -> Plan | Refusal:
         """Decide about each socket of a request: all are allowed, or the first refused one is named.
 
-        One socket in a named namespace, bound to nothing, is what is asked for again and again: that plan is kept.
+        The plan for one socket in a named namespace is kept, if it is a common one.
 
         Raises:
             NamespaceNotFoundError: a name can't be one; `position` is that of its socket.
         """
         sockets = request.sockets
-        if fds or len(sockets) > 1 or sockets[0].bind is not None:
+        if fds or not is_common(sockets):
             return self._decide(subject, request, fds)
         key = self._policy.share_of(subject), sockets
         known = self._known.get(key)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from nsbroker.wire import MAX_REQUEST_ID, OpenRequest, Request, SocketSpec
 
-from .session import read_request
+from .session import is_common, read_request
 
 _MAX_ENTRIES = 16384
-"""More than a large host has namespaces, so that who goes round all of them finds them here. About 1 KB each."""
+"""More than a large host has namespaces, so that who goes round all of them finds them here."""
 _MAX_BODY_BYTES = 256
 
 _HEAD = b"\x84\xa1v\x01\xa2id"
@@ -23,10 +23,7 @@ _INTEGERS = {0xCC: (1, _ONE_BYTE_MAX), 0xCD: (2, 2**8 - 1), 0xCE: (4, 2**16 - 1)
 
 
 class RequestReader:
-    """Decodes requests, and remembers those that ask for one socket in a named namespace and bind it to nothing.
-
-    What ports are in would hardly ever come again.
-    """
+    """Decodes requests, and remembers those for one socket in a named namespace that are common."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[SocketSpec, ...]] = {}
@@ -46,15 +43,11 @@ class RequestReader:
         if sockets is not None:
             return OpenRequest(request_id, sockets), 0
         request, named = read_request(packet)
-        if type(request) is OpenRequest and not named and not request.wait_s and _is_plain(request.sockets):
+        if type(request) is OpenRequest and not named and not request.wait_s and is_common(request.sockets):
             if len(self._known) >= _MAX_ENTRIES:
                 self._known.clear()
             self._known[body] = request.sockets
         return request, named
-
-
-def _is_plain(sockets: tuple[SocketSpec, ...]) -> bool:
-    return len(sockets) == 1 and sockets[0].bind is None
 
 
 def _split(packet: bytes) -> tuple[int, bytes] | None:

@@ -25,6 +25,7 @@ from .kinds import KIND_OF_TRIPLE
 from .policy import Deny, Grant, Policy, Subject
 
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
+_MAX_COMMON_OPTIONS = 4
 
 
 class Refusal(NamedTuple):
@@ -68,6 +69,14 @@ def read_request(packet: bytes) -> tuple[Request, int]:
     """
     request = decode_request(packet)
     return request, named_descriptors(request)
+
+
+def is_common(sockets: Sequence[SocketSpec]) -> bool:
+    """Tell whether this is what is asked for again and again: one socket, bound to nothing, with few options.
+
+    It is also small: up to 3 KB are kept of it where it is remembered, and of most 1 KB.
+    """
+    return len(sockets) == 1 and sockets[0].bind is None and len(sockets[0].options) <= _MAX_COMMON_OPTIONS
 
 
 def refuse(error: ProtocolError) -> Refusal:

@@ -62,6 +62,14 @@ def test_a_name_that_can_be_none_is_told_with_its_place() -> None:
     assert caught.value.position == 1
 
 
+def test_what_is_long_is_not_kept() -> None:
+    """A client can make options as long as a packet, and others with each request."""
+    plans = planner(ANN.uid)
+    options = ((int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), bytes(256)),) * 32
+    assert not isinstance(plans.plan(ANN, OpenRequest(1, (TCP._replace(options=options),)), ()), Refusal)
+    assert not plans._known
+
+
 def test_what_is_kept_is_bounded() -> None:
     grant = Grant("g", None, frozenset(), NamespaceRule.parse(["*"]), frozenset({"tcp"}))
     plans = Planner(Policy((grant,)), SentNamespaces(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)))
