@@ -142,15 +142,24 @@ class Hub:
         if trouble is not None:
             # No descriptor is left, most likely: those who are connected go on, the others wait in the backlog.
             log.error("can't accept clients", reason=str(trouble))
-            self._epoll.unregister(self._listener.fileno())
+            # Not unregistered: what it then takes to go on, others could have by then.
+            self._epoll.modify(self._listener.fileno(), 0)
             self._accepts_again_at = now + _ACCEPT_PAUSE_S
 
     def _turn(self, user: User) -> select.epoll:
-        """Give the epoll by which a user takes turns with the others, as long as it has connections."""
+        """Give the epoll by which a user takes turns with the others, as long as it has connections.
+
+        Raises:
+            OSError: no descriptor is left, or no watch.
+        """
         turn = self._turn_of.get(user)
         if turn is None:
             turn = select.epoll()
-            self._epoll.register(turn.fileno(), select.EPOLLIN)
+            try:
+                self._epoll.register(turn.fileno(), select.EPOLLIN)
+            except OSError:
+                turn.close()
+                raise
             self._turns[turn.fileno()] = self._turn_of[user] = turn
         return turn
 
@@ -161,7 +170,7 @@ class Hub:
             now = time.monotonic()
             if self._accepts_again_at is not None and now >= self._accepts_again_at:
                 self._accepts_again_at = None
-                self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+                self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
             deadline = now - self._users.limits.reply_timeout_s
             for client in [one for one in self._blocked if (one.blocked_since or now) < deadline]:
                 log.warning("client dropped: it does not read its replies", uid=client.user.uid, pid=client.peer.pid)
@@ -172,8 +181,7 @@ class Hub:
     def finish(self) -> None:
         """Serve what clients have sent already, for a while; then drop them all."""
         self._intake.wait_in(None)
-        if self._accepts_again_at is None:
-            self._epoll.unregister(self._listener.fileno())
+        self._epoll.unregister(self._listener.fileno())
         end = time.monotonic() + _STOP_S
         while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:
             for fd, _ in events:

@@ -1,0 +1,104 @@
+"""The hub goes on when it can't have what it needs for another client."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from nsbrokerd.client import Client
+from nsbrokerd.config import Limits
+from nsbrokerd.hub import Hub
+
+
+class NoMoreWatches:
+    """In place of an epoll, when others have all that root may have."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self.poll, self.modify, self.unregister = epoll.poll, epoll.modify, epoll.unregister
+        self.fileno, self.close = epoll.fileno, epoll.close
+
+    def register(self, _fd: int, _events: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Recovering:
+    """In place of the real intake: many connections hang, until one of them was counted."""
+
+    is_busy = False
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self._counts = iter((2**31,))
+
+    @property
+    def hanging(self) -> int:
+        return next(self._counts, 0)
+
+    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+        client.sock.recv(1)
+        self.scope.cancel()
+        return True
+
+    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
+
+    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
+        connection.close()
+
+    def interrupt(self) -> None: ...
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "hub.sock"))
+        listener.listen()
+        yield listener
+
+
+def connect(listener: socket.socket) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.connect(listener.getsockname())
+    return client
+
+
+def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: socket.socket) -> None:
+    """It keeps the one of its listener."""
+    intake = Recovering()
+    hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+    with connect(listener) as first, connect(listener) as second:
+        hub._accept(0)
+        assert hub._accepts_again_at is not None
+        hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
+        second.send(b"x")
+
+        async def serve() -> None:
+            with intake.scope, trio.fail_after(60):
+                await hub.run()
+
+        trio.run(serve)
+        assert first.send(b"x")  # who was in, still is
+        hub.finish()
+
+
+def test_client_that_can_not_be_watched_leaves_no_descriptor(listener: socket.socket) -> None:
+    hub = Hub(listener, Recovering(), Limits(), None)  # type: ignore[arg-type]  # a fake
+    hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
+    gc.disable()
+    try:
+        with connect(listener) as client:
+            before = len(os.listdir("/proc/self/fd"))
+            hub._accept(0)
+            assert client.recv(1) == b""
+            assert len(os.listdir("/proc/self/fd")) == before
+            assert hub._accepts_again_at is not None
+    finally:
+        gc.enable()
+    hub.finish()
