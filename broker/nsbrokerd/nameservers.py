@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 from collections.abc import Callable
 from functools import cache
 
+from .netns import list_names
 from .resolver import read_resolver_files
 
 _MAX_SERVERS = 3
@@ -26,7 +26,7 @@ class NameServers:
         self._servers_for = cache(self._read)
         self._names: list[str] = []
         with contextlib.suppress(OSError):
-            self._names = sorted(os.listdir(f"{etc}/netns"))
+            self._names = sorted(list_names(f"{etc}/netns"))
 
     def for_namespaces(self, covers: Callable[[str], bool]) -> list[str]:
         """List the servers of the system's file, and of those of the namespaces that are covered; each once."""

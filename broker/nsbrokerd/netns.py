@@ -178,10 +178,10 @@ def _path(name: str) -> bytes:
     return f"{NETNS_DIRECTORY}/{name}".encode()
 
 
-def list_names() -> list[str]:
-    """List the entries of NETNS_DIRECTORY; none when it does not exist (yet). What is no UTF-8 can't be named."""
+def list_names(directory: str = NETNS_DIRECTORY) -> list[str]:
+    """List the entries of a directory; none when it does not exist (yet). What is no UTF-8 can't be named."""
     try:
-        entries = os.listdir(_path(""))
+        entries = os.listdir(directory.encode())
     except FileNotFoundError:
         return []
     decoded = [entry.decode(errors="ignore") for entry in entries]

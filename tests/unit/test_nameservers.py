@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_servers_of_covered_namespaces_and_of_the_system_are_found_each_once(tmp
 def test_a_file_is_read_as_the_client_reads_it(tmp_path: Path, text: str, servers: list[str]) -> None:
     write(tmp_path, "", text)
     assert NameServers(str(tmp_path)).for_namespaces(lambda _name: True) == servers
+
+
+def test_directory_whose_name_is_no_text_is_nobodys(tmp_path: Path) -> None:
+    """No namespace can be asked for by it."""
+    os.makedirs(os.fsencode(tmp_path) + b"/netns/caf\xe9")
+    write(tmp_path, "", "nameserver 192.0.2.1\n")
+    assert NameServers(str(tmp_path)).for_namespaces(lambda _name: True) == ["192.0.2.1"]
 
 
 def test_what_can_not_be_read_names_nobody(tmp_path: Path) -> None:
