@@ -75,7 +75,11 @@ class Admission:
             log.warning("too many clients", uid=uid, clients=users.clients)
             self._turn_away(uid, connection)
             return None
-        return Client(connection, peer, user)
+        try:
+            return Client(connection, peer, user)
+        except OSError:
+            users.leave(user)
+            raise
 
     def _turn_away(self, uid: int, connection: socket.SocketType) -> None:
         with contextlib.suppress(OSError):

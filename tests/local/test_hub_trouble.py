@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 import trio
 
+import nsbrokerd.admission
+from nsbrokerd.admission import Admission
 from nsbrokerd.client import Client
 from nsbrokerd.config import Limits
 from nsbrokerd.hub import Hub
+from nsbrokerd.users import Users
 
 
 class NoMoreWatches:
@@ -102,3 +105,18 @@ def test_client_that_can_not_be_watched_leaves_no_descriptor(listener: socket.so
     finally:
         gc.enable()
     hub.finish()
+
+
+def test_client_that_is_lost_while_it_connects_is_not_counted(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    users = Users(Limits())
+    admission = Admission(listener, Recovering(), users, None)  # type: ignore[arg-type]  # a fake
+    monkeypatch.setattr(nsbrokerd.admission, "Client", lose)
+    with connect(listener) as client:
+        assert admission.accept(0)[0] == []
+        assert client.recv(1) == b""
+    assert users.clients == 0
