@@ -29,7 +29,7 @@ CASES: list[tuple[int, int, Goal | None]] = [
 """How many clients, how many sockets in a request, and the goal."""
 
 FAIR = at_least(0.9)
-RAW_SOCKETS = 60_000
+RAW_SOCKETS = 30_000
 """Of all clients in C together."""
 HEAD_START_S = 0.05
 
