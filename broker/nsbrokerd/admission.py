@@ -18,6 +18,9 @@ from .peer import UnknownPeerError, read_peer
 from .users import Users
 
 _ACCEPTS_AT_ONCE = 64
+DESCRIPTORS_BESIDE_CLIENTS = 1024
+"""For the sockets and namespaces of the requests that are being served."""
+
 _HANGING_SHARE = 4
 """Of all descriptors, what connections that could not be closed at once may have: one in four. Past them, no more are
 accepted for a while, of nobody. So it is many: what hangs has a descriptor in flight, and each user can have few."""
@@ -36,7 +39,9 @@ class Admission:
     def __init__(self, listener: socket.SocketType, intake: Intake, users: Users, untrusted_uid: int | None) -> None:
         self._listener = listener
         self._intake = intake
-        self._most_hanging = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _HANGING_SHARE
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_hanging = descriptors // _HANGING_SHARE
+        self._most_held = max(2, descriptors - DESCRIPTORS_BESIDE_CLIENTS)
         self._users = users
         self._untrusted_uid = untrusted_uid
         listener.setblocking(False)
@@ -70,7 +75,9 @@ class Admission:
             self._intake.hang_up(_NOBODY, connection)
             return None
         uid, users = peer.subject.uid, self._users
-        user = users.admit(uid, now) if users.clients < users.limits.clients else None
+        # A connection takes a descriptor, and so does each user's place in the hub: one of each may be added now.
+        has_room = users.clients < users.limits.clients and users.clients + users.connected + 2 <= self._most_held
+        user = users.admit(uid, now) if has_room else None
         if user is None:
             log.warning("too many clients", uid=uid, clients=users.clients)
             self._turn_away(uid, connection)

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from .admission import DESCRIPTORS_BESIDE_CLIENTS
 from .audit import Audit
 from .capabilities import DAC_OVERRIDE, drop_others
 from .closer import INTERRUPT, Closer
@@ -32,12 +33,6 @@ from .notify import ServiceManager
 from .opener import Opener
 from .peer import untrusted_uid
 from .seal import SealError, install, is_installed, is_writable_by_owner
-
-_DESCRIPTORS_BESIDE_CLIENTS = 1024
-"""For the sockets and namespaces of the requests that are being served."""
-
-_DESCRIPTORS_OF_A_CLIENT = 2
-"""Its connection and, when it is the only one of its user, that user's place in the hub."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -166,7 +161,7 @@ def _raise_descriptor_limit(limits: Limits) -> Limits:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     room = limits.clients
     if hard != resource.RLIM_INFINITY:
-        room = max(1, (hard - _DESCRIPTORS_BESIDE_CLIENTS) // _DESCRIPTORS_OF_A_CLIENT)
+        room = max(1, hard - DESCRIPTORS_BESIDE_CLIENTS)
     if room < limits.clients:
         log.warning("fewer clients than configured: raise LimitNOFILE", clients=room, configured=limits.clients)
     return replace(limits, clients=min(limits.clients, room))

@@ -51,11 +51,15 @@ class User:
 
 
 class Users:
-    """All users that are connected, or were a moment ago: leaving does not refill an allowance."""
+    """All users that are connected, or were a moment ago: leaving does not refill an allowance.
+
+    `clients` are the connections of all, `connected` the users that have any.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.clients = 0
+        self.connected = 0
         self._by_uid: dict[int, User] = {}
 
     def admit(self, uid: int, now: float) -> User | None:
@@ -65,6 +69,7 @@ class Users:
             user = self._by_uid[uid] = User(uid, now, self.limits.requests_per_second)
         if user.clients >= self.limits.clients_per_user:
             return None
+        self.connected += user.clients == 0
         user.clients += 1
         self.clients += 1
         return user
@@ -73,6 +78,7 @@ class Users:
         """Count one connection less."""
         user.clients -= 1
         self.clients -= 1
+        self.connected -= user.clients == 0
 
     def forget_idle(self, now: float) -> None:
         """Drop what is kept of users without connections, once their allowance would be full again."""

@@ -16,6 +16,10 @@ def test_a_user_gets_its_share_of_clients_and_others_still_get_theirs() -> None:
     users.leave(first)
     assert users.admit(1000, 0.0) is first
     assert users.clients == 3
+    assert users.connected == 2
+    for _ in range(2):
+        users.leave(first)
+    assert users.connected == 1
 
 
 def test_a_rate_is_granted_for_a_second_and_then_refilled() -> None:
