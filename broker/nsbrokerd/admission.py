@@ -18,6 +18,7 @@ from .peer import UnknownPeerError, read_peer
 from .users import Users
 
 _ACCEPTS_AT_ONCE = 64
+
 DESCRIPTORS_BESIDE_CLIENTS = 1024
 """For the sockets and namespaces of the requests that are being served."""
 
@@ -75,7 +76,7 @@ class Admission:
             self._intake.hang_up(_NOBODY, connection)
             return None
         uid, users = peer.subject.uid, self._users
-        # A connection takes a descriptor, and so does each user's place in the hub: one of each may be added now.
+        # A connection takes a descriptor, and so does each user's place in the hub: one of each may come on top now.
         has_room = users.clients < users.limits.clients and users.clients + users.connected + 2 <= self._most_held
         user = users.admit(uid, now) if has_room else None
         if user is None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import trio
+from fake_intake import FakeIntake
 
 from nsbrokerd.client import Client
 from nsbrokerd.config import Limits
@@ -17,16 +18,13 @@ CLIENTS = 5
 TURNS = 20
 
 
-class SlowlyAsked:
-    """In place of the real intake: answers nothing, but clients ask again, each a while after its turn."""
+class SlowlyAsked(FakeIntake):
+    """Clients ask again, each a while after its turn."""
 
-    is_busy = False
-    hanging = 0
-
-    def __init__(self, clients: dict[bytes, socket.socket], scope: trio.CancelScope) -> None:
+    def __init__(self, clients: dict[bytes, socket.socket]) -> None:
+        super().__init__()
         self.served: list[bytes] = []
         self._clients = clients
-        self._scope = scope
 
     def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
         if self.served:
@@ -34,15 +32,8 @@ class SlowlyAsked:
             self._clients[self.served[-1]].send(self.served[-1])
         self.served.append(client.sock.recv(1))
         if len(self.served) == CLIENTS * TURNS:
-            self._scope.cancel()
+            self.scope.cancel()
         return True
-
-    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
-
-    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
-        connection.close()
-
-    def interrupt(self) -> None: ...
 
 
 def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> None:
@@ -58,12 +49,11 @@ def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> 
             client.connect(path)
             clients[b"%d" % i] = client
             client.send(b"%d" % i)
-        scope = trio.CancelScope()
-        intake = SlowlyAsked(clients, scope)
+        intake = SlowlyAsked(clients)
         hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
 
         async def serve() -> None:
-            with scope, trio.fail_after(60):
+            with intake.scope, trio.fail_after(60):
                 await hub.run()
 
         trio.run(serve)

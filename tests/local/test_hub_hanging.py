@@ -7,33 +7,22 @@ import socket
 from pathlib import Path
 
 import trio
+from fake_intake import FakeIntake
 
 from nsbrokerd.client import Client
 from nsbrokerd.config import Limits
 from nsbrokerd.hub import Hub
 
 
-class Hung:
-    """In place of the real intake: hundreds of connections hang, and whoever is served ends the test."""
+class Hung(FakeIntake):
+    """Hundreds of connections hang, and whoever is served ends the test."""
 
-    is_busy = False
     hanging = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 - 1
     served = False
 
-    def __init__(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-
-    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
-        self.served = client.sock.recv(1) == b"x"
-        self._scope.cancel()
-        return True
-
-    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
-
-    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
-        connection.close()
-
-    def interrupt(self) -> None: ...
+    def serve_one(self, client: Client, now: float, limits: Limits) -> bool:
+        self.served = True
+        return super().serve_one(client, now, limits)
 
 
 def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -> None:
@@ -41,8 +30,7 @@ def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
         listener.listen()
-        scope = trio.CancelScope()
-        intake = Hung(scope)
+        intake = Hung()
         hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
         clients = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         for client in clients:
@@ -50,7 +38,7 @@ def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -
         clients[1].send(b"x")
 
         async def serve() -> None:
-            with scope:
+            with intake.scope:
                 with trio.fail_after(60):
                     await hub.run()
 

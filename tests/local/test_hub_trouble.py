@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from fake_intake import FakeIntake
 
 import nsbrokerd.admission
 from nsbrokerd.admission import Admission
-from nsbrokerd.client import Client
 from nsbrokerd.config import Limits
 from nsbrokerd.hub import Hub
 from nsbrokerd.users import Users
@@ -32,30 +32,16 @@ class NoMoreWatches:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class Recovering:
-    """In place of the real intake: many connections hang, until one of them was counted."""
-
-    is_busy = False
+class Recovering(FakeIntake):
+    """Many connections hang, until one of them was counted."""
 
     def __init__(self) -> None:
-        self.scope = trio.CancelScope()
+        super().__init__()
         self._counts = iter((2**31,))
 
     @property
-    def hanging(self) -> int:
+    def hanging(self) -> int:  # type: ignore[override]  # it changes by itself here
         return next(self._counts, 0)
-
-    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
-        client.sock.recv(1)
-        self.scope.cancel()
-        return True
-
-    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
-
-    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
-        connection.close()
-
-    def interrupt(self) -> None: ...
 
 
 @pytest.fixture
@@ -120,3 +106,19 @@ def test_client_that_is_lost_while_it_connects_is_not_counted(
         assert admission.accept(0)[0] == []
         assert client.recv(1) == b""
     assert users.clients == 0
+
+
+def test_places_of_users_are_counted_where_descriptors_are_few(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection takes a descriptor, and each user another: of four that are left, one stays for a new user."""
+    room = nsbrokerd.admission.DESCRIPTORS_BESIDE_CLIENTS + 4
+    monkeypatch.setattr(nsbrokerd.admission.resource, "getrlimit", lambda _: (room, room))
+    users = Users(Limits())
+    admission = Admission(listener, FakeIntake(), users, None)  # type: ignore[arg-type]  # a fake
+    clients = [connect(listener) for _ in range(5)]
+    admitted, trouble = admission.accept(0)
+    assert trouble is None
+    assert (users.clients, users.connected, len(admitted)) == (2, 1, 2)
+    for client in [*clients, *(one.sock for one in admitted)]:
+        client.close()
