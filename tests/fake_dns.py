@@ -14,7 +14,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from nsbroker.errors import AccessDeniedError
+from nsbroker.link.errors import AccessDeniedError
 from nsbroker.names import actions, hosts, resolv_conf
 from nsbroker.names.exchange import TCP, UDP, frame, split_stream
 

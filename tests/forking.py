@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from inside import enter, path_of
-from nsbroker import fdpass
+from nsbroker.link import fdpass
 
 # What `ip netns exec` runs: the smallest Python program that makes a listener and sends it back.
 _PROGRAM = """

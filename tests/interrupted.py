@@ -19,11 +19,11 @@ from typing import Any
 import trio
 
 from nsbroker import SocketSpec
-from nsbrokerd.credentials import Credentials
-from nsbrokerd.netns import Gate
-from nsbrokerd.opener import Opener, OpenError
+from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
-from nsbrokerd.session import PlannedSocket
+from nsbrokerd.policy.plans import PlannedSocket
+from nsbrokerd.sockets.credentials import Credentials
+from nsbrokerd.sockets.opener import Opener, OpenError
 from process_state import ThreadState, thread_state
 from shared import LIMIT_S, Counters
 

@@ -13,10 +13,10 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskStatus
 
-import nsbroker.async_client.anyio
-import nsbroker.async_client.asyncio
-import nsbroker.async_client.trio
-from nsbroker.async_client.base import BaseClient
+import nsbroker.drivers.anyio
+import nsbroker.drivers.asyncio
+import nsbroker.drivers.trio
+from nsbroker.drivers.base import BaseClient
 
 
 class Loop(NamedTuple):
@@ -31,11 +31,11 @@ class Loop(NamedTuple):
         return anyio.run(function, *args, backend=self.backend, backend_options=self.options)
 
 
-ASYNCIO = Loop("asyncio", "asyncio", {}, nsbroker.async_client.asyncio.AsyncClient)
-UVLOOP = Loop("uvloop", "asyncio", {"use_uvloop": True}, nsbroker.async_client.asyncio.AsyncClient)
-TRIO = Loop("trio", "trio", {}, nsbroker.async_client.trio.AsyncClient)
-ANYIO = Loop("anyio-asyncio", "asyncio", {}, nsbroker.async_client.anyio.AsyncClient)
-ANYIO_TRIO = Loop("anyio-trio", "trio", {}, nsbroker.async_client.anyio.AsyncClient)
+ASYNCIO = Loop("asyncio", "asyncio", {}, nsbroker.drivers.asyncio.AsyncClient)
+UVLOOP = Loop("uvloop", "asyncio", {"use_uvloop": True}, nsbroker.drivers.asyncio.AsyncClient)
+TRIO = Loop("trio", "trio", {}, nsbroker.drivers.trio.AsyncClient)
+ANYIO = Loop("anyio-asyncio", "asyncio", {}, nsbroker.drivers.anyio.AsyncClient)
+ANYIO_TRIO = Loop("anyio-trio", "trio", {}, nsbroker.drivers.anyio.AsyncClient)
 
 LOOPS = (ASYNCIO, UVLOOP, TRIO, ANYIO, ANYIO_TRIO)
 

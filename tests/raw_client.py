@@ -10,7 +10,7 @@ from typing import Self
 
 from broker_process import BrokerProcess
 from nsbroker import SocketSpec
-from nsbroker.fdpass import lend_packet, take_packet
+from nsbroker.link.fdpass import lend_packet, take_packet
 from nsbroker.wire import ErrorReply, OpenReply, OpenRequest, Reply, Request, decode_reply, encode_request
 from users import NOBODY
 

@@ -6,7 +6,7 @@ import os
 import socket
 
 from inside import enter, path_of
-from nsbroker import fdpass
+from nsbroker.link import fdpass
 
 
 def open_inside(namespace: str, kind: int, port: int, family: int = socket.AF_INET) -> socket.socket:

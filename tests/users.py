@@ -91,7 +91,7 @@ def as_nobody(function: Callable[..., Any], *args: Any) -> Any:
 
 def can_start_programs() -> bool:
     """Whether the user without any rights can run this Python with this package: it may lie in root's home."""
-    return as_nobody(_starts, [sys.executable, "-I", "-c", "import nsbroker.client"])
+    return as_nobody(_starts, [sys.executable, "-I", "-c", "import nsbroker.drivers.client"])
 
 
 def _starts(command: list[str]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .config import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH, ConfigError
-from .kinds import KINDS
+from .policy.kinds import KINDS
 
 
 def main() -> int:
@@ -68,13 +68,13 @@ def _add_seal(command: argparse.ArgumentParser) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from .service import serve
+    from .service.broker import serve
 
     return serve(arguments.config)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .check import check
+    from .commands.check import check
 
     try:
         lines = check(arguments.config)
@@ -86,7 +86,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from .explain import ExplainError, explain
+    from .commands.explain import ExplainError, explain
 
     try:
         is_allowed, lines = explain(
@@ -105,7 +105,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _grants(arguments: argparse.Namespace) -> int:
-    from .grants import show_grants
+    from .commands.sockets import show_grants
 
     try:
         for text in show_grants(
@@ -120,7 +120,7 @@ def _grants(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    from .revoke import RevokeError, revoke
+    from .commands.revoke import RevokeError, revoke
 
     selectors = {name: getattr(arguments, name) for name in ("grant", "user", "namespace", "cookie")}
     try:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .client import Client
-    from .errors import (
+    from .drivers.client import Client
+    from .link.errors import (
         AccessDeniedError,
         BrokerProtocolError,
         BrokerUnavailableError,
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
         NamespaceNotFoundError,
         WrongNamespaceError,
     )
-    from .namespace import Namespace
+    from .module.namespace import Namespace
+    from .module.servers import create_servers
     from .patching import PatchError, patch
-    from .servers import create_servers
     from .wire.messages import SocketSpec
 
 __all__ = [
@@ -42,11 +42,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Client": ".client",
-    "Namespace": ".namespace",
+    "Client": ".drivers.client",
+    "Namespace": ".module.namespace",
     "SocketSpec": ".wire.messages",
     "PatchError": ".patching",
-    "create_servers": ".servers",
+    "create_servers": ".module.servers",
     "patch": ".patching",
 }
 
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(_HOMES.get(name, ".errors"), __name__), name)
+    value: object = getattr(import_module(_HOMES.get(name, ".link.errors"), __name__), name)
     globals()[name] = value
     return value
 

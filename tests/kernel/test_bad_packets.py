@@ -17,7 +17,7 @@ from broker_process import BrokerProcess
 from namespaces import PREFIX
 from nsbroker import SocketSpec
 from nsbroker.wire import BAD_REQUEST, CODES, UNSUPPORTED_VERSION, ErrorReply, OpenReply, OpenRequest, encode_request
-from nsbrokerd.kinds import KIND_OF_TRIPLE, KINDS
+from nsbrokerd.policy.kinds import KIND_OF_TRIPLE, KINDS
 from nsbrokerd.policy.options import ORDINARY_OPTIONS
 from process_state import idle_descriptors, stopped
 from raw_client import TCP, RawClient, tcp

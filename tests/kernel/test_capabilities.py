@@ -14,8 +14,8 @@ import nsbroker
 from broker_process import BrokerProcess
 from namespaces import PREFIX, why_not
 from nsbroker import SocketSpec
-from nsbrokerd.capabilities import DAC_OVERRIDE, KEPT
 from nsbrokerd.seal import is_writable_by_owner
+from nsbrokerd.sockets.capabilities import DAC_OVERRIDE, KEPT
 from users import as_nobody
 
 # In the root of the control groups, which a container or a machine without systemd is in, one more is needed.

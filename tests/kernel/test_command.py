@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from broker_process import START_S, BrokerProcess
-from nsbrokerd.check import check
-from nsbrokerd.explain import explain
+from nsbrokerd.commands.check import check
+from nsbrokerd.commands.explain import explain
 from resident import move_into_new
 from users import as_nobody
 

@@ -15,7 +15,7 @@ from broker_process import BrokerProcess
 from dnsmasq import ADDRESS, ADDRESS6, SILENT, Dnsmasq, OwnFiles
 from inside import cookie_inside, netns_cookie
 from namespaces import ip
-from nsbroker.fdpass import take_packet
+from nsbroker.link.fdpass import take_packet
 from piped_tool import Piped, piped_tool
 from run_tool import RunTool, run_tool
 from shared import LIMIT_S

@@ -16,7 +16,8 @@ import nsbroker
 from broker_process import BrokerProcess
 from inside import cookie_here, cookie_inside, netns_cookie, path_of
 from namespaces import PREFIX
-from nsbroker import SocketSpec, fdpass
+from nsbroker import SocketSpec
+from nsbroker.link import fdpass
 from resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new, resident
 from users import NOBODY, as_nobody, as_user
 

@@ -12,10 +12,10 @@ import pytest
 
 from inside import call_inside, cookie_here, cookie_inside, socket_cookie
 from namespaces import why_not
-from nsbrokerd import reachable
-from nsbrokerd.diag import end_tcp, open_diag
-from nsbrokerd.netns import HOST, Gate
-from nsbrokerd.reachable import find_namespaces
+from nsbrokerd.namespaces import finding as reachable
+from nsbrokerd.namespaces.finding import find_namespaces
+from nsbrokerd.namespaces.netns import HOST, Gate
+from nsbrokerd.sockets.diag import end_tcp, open_diag
 from resident import CLONE_NEWNET, move_into_new
 from shared import Counters, wait_until
 from users import NOBODY, start_as_user

@@ -17,7 +17,7 @@ from broker_process import EVERYTHING, BrokerProcess
 from fuse_server import FuseServer
 from inside import cookie_inside, path_of
 from nsbroker.wire import BAD_REQUEST, NO_SUCH_NAMESPACE, OVERLOADED, ErrorReply, OpenReply
-from nsbrokerd.closer import MAX_PENDING_FOR_USER
+from nsbrokerd.clients.closer import MAX_PENDING_FOR_USER
 from process_state import idle_descriptors, stopped
 from raw_client import MAX_FDS, RawClient, tcp
 from shared import wait_until

@@ -13,7 +13,8 @@ from broker_process import EVERYTHING, BrokerProcess
 from inside import cookie_inside, path_of
 from interrupted import CALLS, CAUGHT, INSIDE, SIGNALS, Harness, run_as_the_broker_does, run_under_fire, run_unprotected
 from load import Load
-from nsbrokerd import credentials, netns
+from nsbrokerd.namespaces import netns
+from nsbrokerd.sockets import credentials
 from shared import LIMIT_S, Counters, wait_until
 
 MOST_CALLS_BETWEEN = 60

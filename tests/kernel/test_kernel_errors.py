@@ -14,7 +14,7 @@ from broker_process import BrokerProcess, running
 from namespaces import PREFIX, ip
 from nsbroker import SocketSpec
 from nsbroker.wire import MAX_SOCKETS, NO_SUCH_NAMESPACE, OS_ERROR, OpenReply, OpenRequest
-from nsbrokerd.kinds import KIND_OF_TRIPLE
+from nsbrokerd.policy.kinds import KIND_OF_TRIPLE
 from process_state import idle_descriptors
 from raw_client import TCP, UDP, RawClient
 from users import NOBODY, as_user

@@ -17,7 +17,7 @@ from limited import disconnect, error_of
 from namespaces import PREFIX, ip
 from nsbroker import SocketSpec
 from nsbroker.wire import OpenReply, OpenRequest
-from nsbrokerd.load import load_config
+from nsbrokerd.config.load import load_config
 from nsbrokerd.policy import Grant, Limit
 from raw_client import connect_as
 

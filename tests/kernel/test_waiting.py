@@ -13,7 +13,7 @@ from inside import cookie_inside, path_of
 from namespaces import PREFIX
 from nsbroker import Client
 from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED, OpenReply
-from nsbrokerd.users import MAX_WAITING_FOR_USER
+from nsbrokerd.clients.users import MAX_WAITING_FOR_USER
 from process_state import idle_descriptors
 from raw_client import RawClient, tcp
 from shared import wait_until

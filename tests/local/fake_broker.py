@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nsbroker import wire
-from nsbroker.fdpass import lend_packet, take_packet
+from nsbroker.link.fdpass import lend_packet, take_packet
 
 SO_COOKIE, SO_NETNS_COOKIE = 57, 71
 

@@ -6,7 +6,7 @@ import socket
 
 import trio
 
-from nsbrokerd.client import Client
+from nsbrokerd.clients.client import Client
 from nsbrokerd.config import Limits
 
 

@@ -15,12 +15,12 @@ import anyio.lowlevel
 import pytest
 from fake_broker import FakeBroker, Visit, descriptors, die, fake_broker, honest
 
-import nsbroker.reach
+import nsbroker.link.retry
 from loops import LOOPS, Loop, on, start_each, while_ticking
 from nsbroker import AccessDeniedError, BrokerUnavailableError, Client, SocketSpec, wire
-from nsbroker.async_client.base import BaseClient
-from nsbroker.opening import open_sockets, plain_socket
-from nsbroker.waiting import _poll
+from nsbroker.drivers.base import BaseClient
+from nsbroker.link.asking import open_sockets, plain_socket
+from nsbroker.link.waiting import _poll
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -169,7 +169,7 @@ def test_cancelled_call_leaves_nothing_open(loop: Loop, broker: FakeBroker) -> N
 
 def test_steps_that_are_dropped_at_any_wait_leave_nothing_open(broker: FakeBroker) -> None:
     """Each wait of a batch of three packets, one after the other: what was received is closed."""
-    reach = nsbroker.reach.Reach(broker.path, 5)
+    reach = nsbroker.link.retry.Reach(broker.path, 5)
     before = descriptors()
     for waits in range(100):
         steps = open_sockets(reach, plain_socket, [TCP] * 600, 0)
@@ -246,7 +246,7 @@ def test_request_is_asked_again_when_its_broker_died(
         async with loop.client(broker.path) as client:
             close(await client.open([TCP]))
 
-    monkeypatch.setattr(nsbroker.reach, "_pause", restart)
+    monkeypatch.setattr(nsbroker.link.retry, "_pause", restart)
     before = descriptors()
     loop.run(ask)
     assert broker.seen() == ["1 1 0", "1 1 0"]

@@ -8,10 +8,10 @@ import socket
 import pytest
 
 from nsbroker.wire import ErrorReply
-from nsbrokerd.client import Client
-from nsbrokerd.peer import Peer
+from nsbrokerd.clients.client import Client
+from nsbrokerd.clients.peer import Peer
+from nsbrokerd.clients.users import User
 from nsbrokerd.policy import Subject
-from nsbrokerd.users import User
 
 
 @pytest.mark.parametrize("message_bytes", [1, 2000])

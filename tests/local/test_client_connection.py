@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 from fake_broker import FakeBroker, Visit, descriptors, die, fake_broker, honest
 
-import nsbroker.reach
-import nsbroker.waiting
+import nsbroker.link.retry
+import nsbroker.link.waiting
 from nsbroker import BrokerUnavailableError, Client, SocketSpec
 
 if TYPE_CHECKING:
-    from nsbroker.waiting import Steps
+    from nsbroker.link.waiting import Steps
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
@@ -177,7 +177,7 @@ def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeyp
         broker.start()
         yield from ()
 
-    monkeypatch.setattr(nsbroker.reach, "_pause", restart)
+    monkeypatch.setattr(nsbroker.link.retry, "_pause", restart)
     before = descriptors()
     with Client(broker.path) as client:
         open_and_close(client)
@@ -201,7 +201,7 @@ def test_answered_part_of_a_batch_is_not_asked_again(monkeypatch: pytest.MonkeyP
             broker.start()
             yield from ()
 
-        monkeypatch.setattr(nsbroker.reach, "_pause", restart)
+        monkeypatch.setattr(nsbroker.link.retry, "_pause", restart)
         with Client(broker.path) as client:
             sockets = client.open([TCP] * 253 + [UDP] * 253 + [TCP] * 10)
         assert [sock.type for sock in sockets] == [TCP.type] * 253 + [UDP.type] * 253 + [TCP.type] * 10
@@ -289,7 +289,7 @@ def test_restart_without_a_listener_is_waited_for(broker: FakeBroker, monkeypatc
                 broker.start()
             yield from ()
 
-        monkeypatch.setattr(nsbroker.reach, "_pause", come_back)
+        monkeypatch.setattr(nsbroker.link.retry, "_pause", come_back)
         open_and_close(client)
         assert len(pauses) == 3
 
@@ -377,7 +377,7 @@ def test_full_backlog_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
                 broker.start()
             pauses.append(seconds)
 
-        monkeypatch.setattr(nsbroker.waiting, "sleep", accept)
+        monkeypatch.setattr(nsbroker.link.waiting, "sleep", accept)
         with Client(broker.path) as client:
             open_and_close(client)
         assert pauses

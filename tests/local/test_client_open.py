@@ -259,14 +259,14 @@ def test_wrong_answer_is_an_error_and_leaves_nothing_open(script: Script, kind: 
 
 def test_two_namespaces_for_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if each socket is the one that the reply names: a batch never straddles a re-created namespace."""
-    import nsbroker.proof
+    import nsbroker.link.proof
 
     def two_netns(visit: Visit) -> None:
         sockets, opened = visit.make()
         opened[1] = opened[1]._replace(netns=opened[1].netns + 1)
         visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets])
 
-    monkeypatch.setattr(nsbroker.proof, "prove_socket", lambda sock, opened: None)
+    monkeypatch.setattr(nsbroker.link.proof, "prove_socket", lambda sock, opened: None)
     with fake_broker(two_netns) as broker, Client(broker.path) as client:
         with pytest.raises(WrongNamespaceError, match="two namespaces"):
             client.open([TCP, TCP])

@@ -9,9 +9,9 @@ from pathlib import Path
 import trio
 from fake_intake import FakeIntake
 
-from nsbrokerd.client import Client
+from nsbrokerd.clients.client import Client
 from nsbrokerd.config import Limits
-from nsbrokerd.hub import Hub
+from nsbrokerd.serving.hub import Hub
 
 
 class Hung(FakeIntake):

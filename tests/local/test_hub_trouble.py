@@ -14,11 +14,11 @@ import pytest
 import trio
 from fake_intake import FakeIntake
 
-import nsbrokerd.admission
-from nsbrokerd.admission import Admission
+import nsbrokerd.clients.admission
+from nsbrokerd.clients.admission import Admission
+from nsbrokerd.clients.users import Users
 from nsbrokerd.config import Limits
-from nsbrokerd.hub import Hub
-from nsbrokerd.users import Users
+from nsbrokerd.serving.hub import Hub
 
 
 class NoMoreWatches:
@@ -101,7 +101,7 @@ def test_client_that_is_lost_while_it_connects_is_not_counted(
 
     users = Users(Limits())
     admission = Admission(listener, Recovering(), users, None)  # type: ignore[arg-type]  # a fake
-    monkeypatch.setattr(nsbrokerd.admission, "Client", lose)
+    monkeypatch.setattr(nsbrokerd.clients.admission, "Client", lose)
     with connect(listener) as client:
         assert admission.accept(0)[0] == []
         assert client.recv(1) == b""
@@ -112,8 +112,8 @@ def test_places_of_users_are_counted_where_descriptors_are_few(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each connection takes a descriptor, and each user another: of four that are left, one stays for a new user."""
-    room = nsbrokerd.admission.DESCRIPTORS_BESIDE_CLIENTS + 4
-    monkeypatch.setattr(nsbrokerd.admission.resource, "getrlimit", lambda _: (room, room))
+    room = nsbrokerd.clients.admission.DESCRIPTORS_BESIDE_CLIENTS + 4
+    monkeypatch.setattr(nsbrokerd.clients.admission.resource, "getrlimit", lambda _: (room, room))
     users = Users(Limits())
     admission = Admission(listener, FakeIntake(), users, None)  # type: ignore[arg-type]  # a fake
     clients = [connect(listener) for _ in range(5)]

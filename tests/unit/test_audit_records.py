@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from nsbroker.wire import SocketSpec
-from nsbrokerd.audit import Audit
-from nsbrokerd.opener import Opened
-from nsbrokerd.peer import Peer
+from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Grant, NamespaceRule, Subject
-from nsbrokerd.session import PlannedSocket, Refusal
+from nsbrokerd.policy.plans import PlannedSocket, Refusal
+from nsbrokerd.requests.audit import Audit
+from nsbrokerd.sockets.opener import Opened
 
 PEER = Peer(Subject(1000, frozenset({100})), 100, 4711)
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nsbrokerd.clients.users import Users
 from nsbrokerd.config import Limits
-from nsbrokerd.users import Users
 
 
 def test_a_user_gets_its_share_of_clients_and_others_still_get_theirs() -> None:

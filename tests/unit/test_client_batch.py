@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.batch import split
+from nsbroker.link.batch import split
 from nsbroker.wire import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS, OpenRequest, SocketSpec, encode_request
 from nsbroker.wire.requests import decode_request, named_descriptors
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.listening import bind_address, listener_spec
-from nsbroker.numeric import numeric_address, numeric_host, numeric_port, numeric_stream
+from nsbroker.names.numeric import numeric_address, numeric_host, numeric_port, numeric_stream
+from nsbroker.place.listening import bind_address, listener_spec
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 

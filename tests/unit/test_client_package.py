@@ -10,7 +10,7 @@ import pytest
 
 import nsbroker
 from nsbroker import Namespace
-from nsbroker.client import Client
+from nsbroker.drivers.client import Client
 
 HEAVY = {
     "typing",
@@ -68,14 +68,16 @@ def test_client_and_tool_load_nothing_heavy() -> None:
 
 def test_client_and_tool_load_nothing_that_they_do_not_need() -> None:
     """Neither the daemon nor what it is made of."""
-    loaded = loaded_by("import nsbroker.namespace, nsbroker.servers, nsbroker.cli.listing, nsbroker.cli.usage")
+    loaded = loaded_by(
+        "import nsbroker.module.namespace, nsbroker.module.servers, nsbroker.cli.listing, nsbroker.cli.usage"
+    )
     assert {name.partition(".")[0] for name in loaded} & {"nsbrokerd", "trio", "pyroute2", "structlog"} == set()
 
 
 def test_numeric_host_is_connected_to_without_the_resolver() -> None:
     loaded = loaded_by("import nsbroker; nsbroker.Namespace('', path='/nowhere')._stream_addresses('::1', 80)")
-    assert "nsbroker.lookups" in loaded
-    assert {name for name in loaded if name.startswith(("nsbroker.names.", "dns."))} == set()
+    assert "nsbroker.module.lookups" in loaded
+    assert {name for name in loaded if name.startswith(("nsbroker.names.", "dns."))} == {"nsbroker.names.numeric"}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from nsbrokerd.closer import MAX_CONNECTION_LANES, MAX_LANES, MAX_PENDING_FOR_USER, Closer
+from nsbrokerd.clients.closer import MAX_CONNECTION_LANES, MAX_LANES, MAX_PENDING_FOR_USER, Closer
 from shared import wait_until
 
 LIMIT_S = 30

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nsbrokerd.config import ConfigError, parse_config
-from nsbrokerd.kinds import KINDS
 from nsbrokerd.policy import Limit, NamespaceRule
+from nsbrokerd.policy.kinds import KINDS
 from nsbrokerd.policy.limit import MAX_RULES
 
 

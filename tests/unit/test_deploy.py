@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nsbrokerd.capabilities import KEPT
 from nsbrokerd.config import Config, parse_config
 from nsbrokerd.policy import NamespaceRule
+from nsbrokerd.sockets.capabilities import KEPT
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLE = DEPLOY / "nsbrokerd.toml"

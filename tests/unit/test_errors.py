@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-import nsbroker.errors as errors
+import nsbroker.link.errors as errors
 from nsbroker import wire
 
 

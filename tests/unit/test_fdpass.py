@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nsbroker import fdpass
+from nsbroker.link import fdpass
 
 Pair = tuple[socket.socket, socket.socket]
 

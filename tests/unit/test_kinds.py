@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from nsbroker.cli.kinds import triple_of
-from nsbrokerd.kinds import KIND_OF_TRIPLE, KINDS, triples_of
+from nsbrokerd.policy.kinds import KIND_OF_TRIPLE, KINDS, triples_of
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,14 @@ import pytest
 
 PURE = (
     "nsbroker.wire",
-    "nsbroker.errors",
+    "nsbroker.link.errors",
     "nsbroker.supervise.bpf",
     "nsbroker.supervise.calls",
     "nsbroker.supervise.failures",
     "nsbroker.supervise.filter",
     "nsbrokerd.policy",
-    "nsbrokerd.config",
-    "nsbrokerd.repeated",
-    "nsbrokerd.session",
-    "nsbrokerd.kinds",
+    *(f"nsbrokerd.config.{name}" for name in ("grants", "limit", "parse", "table")),
+    "nsbrokerd.requests.reader",
     *(
         f"nsbrokerd.seal.{name}"
         for name in (
@@ -48,7 +46,7 @@ PURE_IMPORTS = frozenset({
 })  # fmt: skip
 PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})
-SHARED = ("nsbroker.wire", "nsbroker.fdpass", "nsbroker.errors")
+SHARED = ("nsbroker.wire", "nsbroker.link.fdpass", "nsbroker.link.errors")
 """What the daemon takes from the client's package."""
 
 
@@ -110,7 +108,7 @@ def names_used(module: str) -> set[str]:
     return used
 
 
-FRAMEWORKS = ("nsbroker.adapters", "nsbroker.async_client.anyio", "nsbroker.async_client.trio")
+FRAMEWORKS = ("nsbroker.adapters", "nsbroker.drivers.anyio", "nsbroker.drivers.trio")
 """What may import a framework: each its own, and nobody imports them who does not use it."""
 
 
@@ -138,12 +136,12 @@ def test_the_pure_layers_are_there() -> None:
 
 
 def test_one_file_enters_namespaces() -> None:
-    assert [module for module in ALL if "setns" in names_used(module)] == ["nsbrokerd.netns"]
+    assert [module for module in ALL if "setns" in names_used(module)] == ["nsbrokerd.namespaces.netns"]
 
 
 def test_one_file_of_each_side_touches_descriptors_in_packets() -> None:
     """And nobody uses the standard library's recv_fds, whose descriptors are inheritable."""
-    assert [module for module in CLIENT if "SCM_RIGHTS" in names_used(module)] == ["nsbroker.fdpass"]
+    assert [module for module in CLIENT if "SCM_RIGHTS" in names_used(module)] == ["nsbroker.link.fdpass"]
     assert len([module for module in BROKER if "SCM_RIGHTS" in names_used(module)]) <= 1
     assert [module for module in ALL if names_used(module) & {"send_fds", "recv_fds"}] == []
 

@@ -13,7 +13,7 @@ from test_deploy import EXAMPLE, Everybody
 
 from nsbrokerd.__main__ import _parser
 from nsbrokerd.config import parse_config
-from nsbrokerd.kinds import KINDS
+from nsbrokerd.policy.kinds import KINDS
 from verbs import GENERAL, VERBS
 
 MAN = Path(__file__).parents[2] / "deploy" / "man"

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from nsbrokerd.kernel import why_unsupported
-from nsbrokerd.multihoming import bind_also
+from nsbrokerd.sockets.sctp import bind_also
+from nsbrokerd.sockets.support import why_unsupported
 
 
 class Socket:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fake_dns import Server
-from nsbroker.errors import AccessDeniedError, BrokerUnavailableError
+from nsbroker.link.errors import AccessDeniedError, BrokerUnavailableError
 from nsbroker.names.driver import Resolver
 from nsbroker.names.exchange import TCP, UDP, frame, split_stream
 

@@ -10,7 +10,7 @@ import dns.message
 import pytest
 
 from fake_dns import Asked, Network, Server, refused, silent
-from nsbroker.errors import AccessDeniedError, BrokerUnavailableError, NamespaceNotFoundError
+from nsbroker.link.errors import AccessDeniedError, BrokerUnavailableError, NamespaceNotFoundError
 from nsbroker.names.exchange import TCP, UDP
 from nsbroker.names.messages import AAAA, A
 from nsbroker.names.servers import Servers

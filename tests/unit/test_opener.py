@@ -8,12 +8,12 @@ import socket
 import pytest
 
 from nsbroker.wire import SocketSpec
-from nsbrokerd.credentials import Credentials
-from nsbrokerd.netns import Gate
-from nsbrokerd.opener import Opener
+from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, Limit, NamespaceRule
+from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.seal import UnsealedError
-from nsbrokerd.session import PlannedSocket
+from nsbrokerd.sockets.credentials import Credentials
+from nsbrokerd.sockets.opener import Opener
 
 
 def planned(limit: Limit | None) -> PlannedSocket:

@@ -8,11 +8,11 @@ import socket
 import pytest
 
 from nsbroker.wire import OpenRequest, SocketSpec
-from nsbrokerd.descriptors import SentNamespaces
-from nsbrokerd.netns import NamespaceNotFoundError
-from nsbrokerd.planning import Planner
+from nsbrokerd.namespaces.netns import NamespaceNotFoundError
+from nsbrokerd.namespaces.sent import SentNamespaces
 from nsbrokerd.policy import Grant, NamespaceRule, Policy, Subject
-from nsbrokerd.session import Refusal
+from nsbrokerd.policy.plans import Refusal
+from nsbrokerd.requests.planner import Planner
 
 ANN, BOB = Subject(1000, frozenset({1000})), Subject(1001, frozenset({1001}))
 TCP = SocketSpec("blue", int(socket.AF_INET), int(socket.SOCK_STREAM))

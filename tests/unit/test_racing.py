@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nsbroker import AccessDeniedError
-from nsbroker.inside.connecting import interleave
-from nsbroker.inside.racing import race
+from nsbroker.place.connecting import interleave
+from nsbroker.place.racing import race
 
 if TYPE_CHECKING:
-    from nsbroker.waiting import Steps
+    from nsbroker.link.waiting import Steps
 
 STAGGER_S = 0.25
 

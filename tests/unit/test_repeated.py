@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nsbroker import wire
 from nsbroker.wire import OpenRequest, SocketSpec, encode_request
-from nsbrokerd.repeated import RequestReader
-from nsbrokerd.session import read_request
+from nsbrokerd.policy.plans import read_request
+from nsbrokerd.requests.reader import RequestReader
 
 TCP = SocketSpec("blue", int(socket.AF_INET), int(socket.SOCK_STREAM))
 ID_AT = len(b"\x84\xa1v\x01\xa2id")

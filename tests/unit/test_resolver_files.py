@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nsbroker.wire import ResolverFiles
-from nsbrokerd.resolver import MAX_FILE_BYTES, read_resolver_files
+from nsbrokerd.namespaces.resolver_files import MAX_FILE_BYTES, read_resolver_files
 
 
 def write(path: Path, text: str) -> None:

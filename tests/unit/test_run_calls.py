@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from nsbroker.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
+from nsbroker.link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
 from nsbroker.supervise.calls import Unsupported, descriptor_flags, read_spec
 from nsbroker.supervise.failures import SEE_LIST, errno_of, line_of
 from nsbroker.wire.messages import OpenRequest, SocketSpec

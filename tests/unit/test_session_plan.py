@@ -6,7 +6,7 @@ import socket
 
 from nsbroker.wire import NamespacesRequest, OpenRequest, SocketSpec, encode_request
 from nsbrokerd.policy import Grant, NamespaceRule, Policy, Subject
-from nsbrokerd.session import Plan, Refusal, plan, read_request
+from nsbrokerd.policy.plans import Plan, Refusal, plan, read_request
 
 WHO = Subject(1000, frozenset())
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))

@@ -144,7 +144,7 @@ def test_wire_loads_nothing_slow() -> None:
     """A program that is started for one socket pays for every import."""
     code = (
         "import sys; before = set(sys.modules)\n"
-        "import nsbroker.wire, nsbroker.fdpass, nsbroker.errors\n"
+        "import nsbroker.wire, nsbroker.link.fdpass, nsbroker.link.errors\n"
         "slow = {'typing', 'dataclasses', 'argparse', 'inspect', 'trio', 'pyroute2', 'nsbrokerd', 'asyncio'}\n"
         "assert not slow & (sys.modules.keys() - before), slow & (sys.modules.keys() - before)\n"
     )

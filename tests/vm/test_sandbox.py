@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from installed import SERVICE, Installed, command, run_in_sandbox, systemctl
-from nsbrokerd.capabilities import KEPT
+from nsbrokerd.sockets.capabilities import KEPT
 from users import NOBODY
 
 MAX_EXPOSURE = 3.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..kinds import KINDS
 from ..policy import AddressRule, Grant, NamespaceRule, OptionRule
+from ..policy.kinds import KINDS
 from .limit import read_limit
 from .table import Table
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from nsbroker.wire import Address, Option, SocketSpec
 
-from ..kinds import PORT_KINDS, is_inet
 from .grant import Grant
+from .kinds import PORT_KINDS, is_inet
 from .options import PrivilegedOption, UnknownOptionError, classify
 from .subject import Subject
 

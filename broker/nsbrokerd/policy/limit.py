@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..kinds import PORT_KINDS
+from .kinds import PORT_KINDS
 from .rules import ALL_PORTS, AddressRule, parse_host
 
 MAX_RULES = 64

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from ..netns import Gate
+from ..namespaces.netns import Gate
 from ..policy import Policy
 from . import bpf
 from .cgroup import SealedGroup

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..netns import Gate
+from ..namespaces.netns import Gate
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio.abc import UDPSocket
 
-from ..async_client.anyio import run
+from ..drivers.anyio import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import UDPPacketType
 
-    from ..inside.place import Place
+    from ..place.place import Place
 
 
 class NamespaceUDPSocket(UDPSocket):

@@ -9,18 +9,18 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from ..async_client.asyncio import run
-from ..inside.connecting import connect_tcp
-from ..inside.datagrams import numeric_socket, open_udp
-from ..inside.serving import listen_tcp
+from ..drivers.asyncio import run
+from ..place.connecting import connect_tcp
+from ..place.datagrams import numeric_socket, open_udp
+from ..place.serving import listen_tcp
 from ._asyncio_server import ServerGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from typing import Any, TypeVar
 
-    from ..inside.connecting import LocalAddress
-    from ..inside.place import Place
+    from ..place.connecting import LocalAddress
+    from ..place.place import Place
 
     T = TypeVar("T")
 

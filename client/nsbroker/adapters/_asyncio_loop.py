@@ -7,17 +7,17 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
-from ..async_client.asyncio import run
-from ..errors import WrongNamespaceError
-from ..inside.place import place_of
+from ..drivers.asyncio import run
+from ..link.errors import WrongNamespaceError
+from ..place.place import place_of
 from . import _asyncio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..inside.place import Place
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
+    from ..place.place import Place
     from ..wire.messages import NamespaceRef
 
     Base = asyncio.AbstractEventLoop

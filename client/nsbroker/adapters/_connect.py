@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..namespace import Namespace
-    from ..sockets import NamespaceSocket
+    from ..module.namespace import Namespace
+    from ..module.sockets import NamespaceSocket
 
 PROGRAMS_DEFAULT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # typeshed leaves it out
 """What the standard library passes on for a timeout that was not given: `socket.getdefaulttimeout()`."""

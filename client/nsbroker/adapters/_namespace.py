@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..namespace import Namespace
+from ..module.namespace import Namespace
 from ..wire.messages import NamespaceRef
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import trio
 import trio.socket
 
-from ..async_client.trio import run
-from ..inside.place import place_of
+from ..drivers.trio import run
+from ..place.place import place_of
 
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from ..inside.place import Place
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
+    from ..place.place import Place
     from ..wire.messages import NamespaceRef
 
 

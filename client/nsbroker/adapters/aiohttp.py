@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import aiohttp.abc
 
-from ..async_client.asyncio import run
-from ..inside.place import place_of
+from ..drivers.asyncio import run
+from ..place.place import place_of
 from ._hooks import require
 from ._namespace import as_namespace
 from .asyncio import getaddrinfo
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 require(aiohttp.TCPConnector, "_wrap_create_connection")

@@ -13,12 +13,12 @@ from anyio.abc import ConnectedUDPSocket, SocketListener, SocketStream, UDPSocke
 from anyio.streams.stapled import MultiListener
 from anyio.streams.tls import TLSStream
 
-from ..async_client.anyio import AsyncClient, run
-from ..inside.connecting import connect_tcp as connect_steps
-from ..inside.datagrams import open_udp
-from ..inside.place import place_of
-from ..inside.serving import listen_tcp
-from ..opening import plain_socket
+from ..drivers.anyio import AsyncClient, run
+from ..link.asking import plain_socket
+from ..place.connecting import connect_tcp as connect_steps
+from ..place.datagrams import open_udp
+from ..place.place import place_of
+from ..place.serving import listen_tcp
 from ._anyio_udp import NamespaceUDPSocket
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Any, TypeVar
 
-    from ..inside.connecting import LocalAddress
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
+    from ..place.connecting import LocalAddress
     from ..wire.messages import NamespaceRef
 
     T = TypeVar("T")

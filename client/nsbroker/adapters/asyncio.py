@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..async_client.asyncio import AsyncClient, run
-from ..inside.place import place_of
+from ..drivers.asyncio import AsyncClient, run
+from ..place.place import place_of
 from . import _asyncio
 from ._asyncio_loop import loop_factory
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from typing import Any, TypeVar
 
-    from ..inside.connecting import LocalAddress
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
+    from ..place.connecting import LocalAddress
     from ..wire.messages import NamespaceRef
 
     P = TypeVar("P", bound=asyncio.BaseProtocol)

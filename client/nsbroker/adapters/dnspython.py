@@ -19,7 +19,7 @@ import dns.nameserver
 import dns.query
 import dns.resolver
 
-from ..numeric import interface_index
+from ..names.numeric import interface_index
 from ._hooks import require
 from ._namespace import as_namespace
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import dns.message
 
-    from ..namespace import Namespace
-    from ..sockets import NamespaceSocket
+    from ..module.namespace import Namespace
+    from ..module.sockets import NamespaceSocket
     from ..wire.messages import NamespaceRef
 
 require(dns.nameserver.Do53Nameserver, "query", "async_query")

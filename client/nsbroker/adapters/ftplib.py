@@ -19,7 +19,7 @@ from ._namespace import as_namespace
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 _NOT_GIVEN = -999

@@ -20,7 +20,7 @@ from .httpcore import AsyncNetworkBackend, NetworkBackend
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 

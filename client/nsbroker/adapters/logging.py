@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import http.client
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 

@@ -21,7 +21,7 @@ from .asyncio import open_connection
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 require(redis.asyncio.Connection, "_connect", "_connection_arguments")

@@ -22,7 +22,7 @@ from ._namespace import as_namespace
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 require(requests.adapters.HTTPAdapter, "init_poolmanager", "proxy_manager_for")

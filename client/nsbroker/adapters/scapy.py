@@ -24,15 +24,15 @@ from scapy.packet import Packet
 from scapy.supersocket import L3RawSocket as _L3RawSocket
 
 from ..names.interfaces import source_addresses
-from ..numeric import interface_index
+from ..names.numeric import interface_index
 from ._namespace import as_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..namespace import Namespace
-    from ..sockets import NamespaceSocket
+    from ..module.namespace import Namespace
+    from ..module.sockets import NamespaceSocket
     from ..wire.messages import NamespaceRef
 
 _SOL_PACKET = 263

@@ -20,7 +20,7 @@ from ._namespace import as_namespace
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 require(smtplib.SMTP, "_get_socket")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import trio
 import trio.socket
 
-from ..async_client.trio import AsyncClient, run
-from ..inside.connecting import connect_tcp
-from ..inside.place import place_of
-from ..inside.serving import listen_tcp
+from ..drivers.trio import AsyncClient, run
+from ..place.connecting import connect_tcp
+from ..place.place import place_of
+from ..place.serving import listen_tcp
 from ._trio_hooks import install
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 __all__ = [

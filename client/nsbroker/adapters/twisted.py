@@ -30,7 +30,7 @@ from ._reactor import Connecting, adopt, in_thread
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 

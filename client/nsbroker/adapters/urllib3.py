@@ -24,7 +24,7 @@ from ._namespace import as_namespace
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 for _owner in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):

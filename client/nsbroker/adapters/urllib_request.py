@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import ssl
     from http.client import HTTPResponse
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
     from ..wire.messages import NamespaceRef
 
 

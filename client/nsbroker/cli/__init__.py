@@ -93,7 +93,7 @@ def _verb(name: str) -> Verb:
 
 
 def _explain(error: OSError, namespace: str) -> int:
-    from ..errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError
+    from ..link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError
     from .refusal import advice
 
     say(f"{error.strerror or error}{advice(error, namespace)}")

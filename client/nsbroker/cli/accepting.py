@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 
-from ..listening import DEFAULT_BACKLOG
+from ..place.listening import DEFAULT_BACKLOG
 from . import handover
 from .failure import INTERRUPTED, FailureError, say
 from .launch import run_program

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..client import Client
+from ..drivers.client import Client
 from ..wire.limits import MAX_NAME_BYTES, MAX_WAIT_S
 from ..wire.record import Record
 from .failure import usage_error

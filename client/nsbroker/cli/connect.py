@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from math import inf
 
-from ..errors import Error
+from ..link.errors import Error
 from .command import Command
 from .dialing import Target, dial, is_numeric
 from .endpoint import family_option, port_number

@@ -9,9 +9,9 @@ import socket
 from math import inf
 from time import monotonic
 
-from ..inside.sockets import connect
-from ..numeric import NameGivenError, numeric_address, numeric_host
-from ..waiting import run
+from ..link.waiting import run
+from ..names.numeric import NameGivenError, numeric_address, numeric_host
+from ..place.sockets import connect
 from ..wire.messages import SocketSpec
 from ..wire.record import Record
 from .command import Command
@@ -19,7 +19,7 @@ from .endpoint import IPV4, IPV6, host_family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..waiting import Steps
+    from ..link.waiting import Steps
 
 _STREAM, _DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 _NONBLOCK = int(socket.SOCK_NONBLOCK)
@@ -89,10 +89,10 @@ def _bind(sock: socket.socket, source: str) -> None:
 
 
 def _dial_name(command: Command, target: Target) -> socket.socket:
-    from ..inside.connecting import connect_tcp
-    from ..inside.datagrams import open_udp
-    from ..inside.place import Place
-    from ..opening import plain_socket
+    from ..link.asking import plain_socket
+    from ..place.connecting import connect_tcp
+    from ..place.datagrams import open_udp
+    from ..place.place import Place
 
     place = Place(command.client.reach, command.namespace, command.wait_s)
     family, local, remote = target.family, None, (target.host, target.port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..listening import DEFAULT_BACKLOG
+from ..place.listening import DEFAULT_BACKLOG
 from ..wire.limits import MAX_WAIT_S
 from ..wire.messages import SocketSpec
 from . import handover

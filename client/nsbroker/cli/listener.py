@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from ..listening import bind_address, server_options
+from ..place.listening import bind_address, server_options
 from ..wire.limits import MAX_ABSTRACT_BYTES
 from ..wire.messages import SocketSpec
 from .endpoint import listen_address

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
-from ..fdpass import lend_packet
+from ..link.fdpass import lend_packet
 from .failure import REFUSED, FailureError, usage_error
 
 _STDOUT = 1

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import socket
 
-from ..client import Client
-from ..errors import AccessDeniedError, Error
+from ..drivers.client import Client
+from ..link.errors import AccessDeniedError, Error
 from ..wire.messages import NamespaceRef, SocketSpec
 
 _INET, _PACKET, _NETLINK = int(socket.AF_INET), int(socket.AF_PACKET), int(socket.AF_NETLINK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import AccessDeniedError, NamespaceNotFoundError
+from ..link.errors import AccessDeniedError, NamespaceNotFoundError
 from ..supervise.failures import SEE_LIST
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..lookups import Lookups
+from ..module.lookups import Lookups
 from .command import Command
 from .endpoint import family_option
 from .failure import REFUSED, FailureError, usage_error

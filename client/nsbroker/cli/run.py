@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from ..client import Client
-from ..references import open_path
+from ..drivers.client import Client
+from ..link.references import open_path
 from ..supervise import detached, etc_files, kernel
 from ..supervise.filter import Machine, assemble_filter
 from ..supervise.supervisor import Supervisor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from ..listening import bind_address
+from ..place.listening import bind_address
 from ..wire.messages import Address, SocketSpec
 from .command import Command
 from .endpoint import IPV4, family_option, host_family, listen_address

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 
-from ..errors import AccessDeniedError, Error
+from ..link.errors import AccessDeniedError, Error
 from .actions import FindInterface
 from .exchange import DNS_PORT, TCP, UDP, converse
 from .failure import EAI_FAIL, gaierror

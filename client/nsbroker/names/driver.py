@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..waiting import run
+from ..link.waiting import run
 from . import stepping
 
 TYPE_CHECKING = False
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-    from ..waiting import Steps
+    from ..link.waiting import Steps
     from .addrinfo import AddressInfo
     from .sources import ResolverFiles
 

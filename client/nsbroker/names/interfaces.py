@@ -9,7 +9,7 @@ import struct
 from array import array
 from functools import cache
 
-from ..numeric import interface_index
+from .numeric import interface_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import itertools
 import socket
 from time import monotonic
 
-from ..errors import AccessDeniedError
-from ..inside.sockets import connect
-from ..waiting import READ, WRITE
+from ..link.errors import AccessDeniedError
+from ..link.waiting import READ, WRITE
+from ..place.sockets import connect
 from .actions import Ask, Configuration, Configure, FindFamilies, FindInterface, FindSources, NameInterface, Read
 from .addrinfo import getaddrinfo
 from .interfaces import by_family, find_interface, has_addresses, name_interface, source_addresses
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias, TypeVar
 
-    from ..waiting import Sockets, Steps
+    from ..link.waiting import Sockets, Steps
     from .actions import Action, SocketAddress
     from .actions import Steps as Plan
     from .addrinfo import AddressInfo

@@ -6,8 +6,8 @@ import socket
 import ssl
 import sys
 
-from ..namespace import Namespace
-from ..tls import ssl_socket_class
+from ..module.namespace import Namespace
+from ..module.tls import ssl_socket_class
 from .bypass import Guard, PatchError, refuse_loaded
 from .stand_in import stand_in
 

@@ -6,11 +6,11 @@ import errno
 import os
 import socket
 
-from ..sockets import NamespaceSocket
+from ..module.sockets import NamespaceSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..namespace import Namespace
+    from ..module.namespace import Namespace
 
 ORIGINAL = socket.socket
 

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 
-from ..fdpass import lend_packet, take_packet
+from ..link.fdpass import lend_packet, take_packet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ..errors import AccessDeniedError, BrokerUnavailableError, Error
+from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
 
 SEE_LIST = "; nsbroker-get list shows what you may use"
 """Goes behind what the policy does not grant."""

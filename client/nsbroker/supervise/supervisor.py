@@ -13,8 +13,8 @@ import select
 import socket
 from time import monotonic, sleep
 
-from ..client import Client
-from ..errors import BrokerUnavailableError
+from ..drivers.client import Client
+from ..link.errors import BrokerUnavailableError
 from ..wire.messages import NamespaceRef, SocketSpec
 from .calls import Unsupported, descriptor_flags, read_spec
 from .failures import errno_of, line_of

@@ -1,0 +1,64 @@
+"""Who is on the other end of a connection, as the kernel knows it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from ..policy import Subject
+
+_SOL_SOCKET = int(socket.SOL_SOCKET)
+_SO_PEERCRED = 17
+_SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h
+_CREDENTIALS = struct.Struct("=iII")
+_MAX_GROUPS = 256
+"""Python's getsockopt takes a buffer of 1024 bytes at most."""
+
+
+class UnknownPeerError(Exception):
+    """The kernel can't tell who this is, in a way that this process could trust."""
+
+
+class Peer(NamedTuple):
+    """A client's process when it connected. The pid is for the audit alone."""
+
+    subject: Subject
+    gid: int
+    pid: int
+
+
+def read_peer(connection: socket.SocketType, untrusted_uid: int | None) -> Peer:
+    """Read who connected. Whoever holds the connection later speaks for it.
+
+    Args:
+        connection: a connected Unix socket.
+        untrusted_uid: the id that stands for all users that this process's user namespace has no id for.
+
+    Raises:
+        UnknownPeerError: such a user, or one in more groups than can be read.
+    """
+    pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size))
+    if uid == untrusted_uid:
+        raise UnknownPeerError(f"uid {uid} stands for every user outside of the broker's user namespace")
+    return Peer(Subject(uid, _read_groups(connection) | {gid}), gid, pid)
+
+
+def _read_groups(connection: socket.SocketType) -> frozenset[int]:
+    try:
+        data = connection.getsockopt(_SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)
+    except OSError as error:
+        if error.errno == errno.ERANGE:
+            raise UnknownPeerError(f"the peer is in more than {_MAX_GROUPS} groups") from error
+        raise
+    return frozenset(struct.unpack(f"={len(data) // 4}I", data))
+
+
+def untrusted_uid(proc: Path = Path("/proc")) -> int | None:
+    """Give the overflow uid if it can hide other users; None when every user has an id of its own here."""
+    uid_map = (proc / "self/uid_map").read_text().split()
+    if uid_map == ["0", "0", str(2**32 - 1)]:
+        return None
+    return int((proc / "sys/kernel/overflowuid").read_text())

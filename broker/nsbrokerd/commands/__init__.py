@@ -1,0 +1,1 @@
+"""The commands beside serve: check, explain, sockets, revoke. No other room imports them."""

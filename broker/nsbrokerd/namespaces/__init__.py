@@ -1,0 +1,1 @@
+"""Finds and enters network namespaces. Imports no other room."""

@@ -1,0 +1,191 @@
+"""The hub: one task serves all clients, from an epoll of its own that trio awaits as one descriptor.
+
+A task for each client would cost more for each request, and twice the memory at ten thousand clients. Users take turns,
+one request each, and so do the connections of a user: who has a thousand of them is served as often as who has one. A
+request that has to wait gets a task of its own.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+
+import structlog
+import trio
+
+from ..clients.admission import Admission
+from ..clients.client import Client
+from ..clients.users import User, Users
+from ..config import Limits
+from .intake import Intake
+
+_CHECKPOINT_S = 0.005
+"""How long requests are served before those that have tasks of their own have a turn."""
+
+_PATIENCE_S = 0.05
+"""The same when there are none, and how long the hub then waits for the next request itself: trio's way to wait, and
+back, costs half as much as a request. Only signals and the sweep wait for it."""
+
+_SWEEP_S = 1.0
+_STOP_S = 2.0
+"""How long the requests that are in flight may take when the broker stops."""
+
+_ACCEPT_PAUSE_S = 0.1
+
+log = structlog.get_logger()
+
+
+class Hub:
+    """Accepts clients, and hands their packets on, fairly."""
+
+    def __init__(self, listener: socket.SocketType, intake: Intake, limits: Limits, untrusted_uid: int | None) -> None:
+        self._listener = listener
+        self._intake = intake
+        self._users = Users(limits)
+        self._admission = Admission(listener, intake, self._users, untrusted_uid)
+        self._clients: dict[int, Client] = {}
+        self._turns: dict[int, select.epoll] = {}
+        self._turn_of: dict[User, select.epoll] = {}
+        self._blocked: set[Client] = set()
+        self._epoll = select.epoll()
+        self._accepts_again_at: float | None = None
+        self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+
+    def use_limits(self, limits: Limits) -> None:
+        """Apply new limits; those who are connected stay so."""
+        self._users.limits = limits
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._intake.wait_in(nursery)
+            nursery.start_soon(self._sweep)
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                await self._serve_ready()
+
+    async def _serve_ready(self) -> None:
+        """Serve until nobody is ready for a while, with a checkpoint now and then.
+
+        One at a time, the one that has waited longest: the kernel goes round (epoll_wait(2)). Of several at once, the
+        last one would have no time to ask again before the next round, and would miss every second one.
+        """
+        others_ran_at = time.monotonic()
+        while ready := self._epoll.poll(0 if self._intake.is_busy else _PATIENCE_S, 1):
+            now = time.monotonic()
+            if now - others_ran_at >= (_CHECKPOINT_S if self._intake.is_busy else _PATIENCE_S):
+                await trio.lowlevel.checkpoint()
+                others_ran_at = time.monotonic()
+            self._give_turn(ready[0][0], now)
+
+    def _give_turn(self, fd: int, now: float) -> None:
+        """Serve a client of the user whose epoll this is, or accept."""
+        turn = self._turns.get(fd)
+        if turn is not None:
+            for client_fd, event in turn.poll(0, 1):
+                self._serve(self._clients[client_fd], event, now)
+        elif fd == self._listener.fileno():  # else it is that of a user who was dropped meanwhile
+            self._accept(now)
+
+    def _serve(self, client: Client, event: int, now: float) -> None:
+        """Serve one request of a client that is ready, or drop it when it is gone."""
+        if event & (select.EPOLLHUP | select.EPOLLERR):
+            self._drop(client)
+        elif not client.reads_its_replies():
+            self._block(client, now)
+        else:
+            if client.blocked_since is not None:
+                self._unblock(client)
+            try:
+                keep = self._intake.serve_one(client, now, self._users.limits)
+            except OSError as error:
+                keep = False
+                log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
+            if not keep:
+                self._drop(client)
+
+    def _block(self, client: Client, now: float) -> None:
+        """Take no more requests of a client until it has read its replies."""
+        if client.blocked_since is None:
+            client.blocked_since = now
+            self._blocked.add(client)
+        self._turn_of[client.user].modify(client.fd, select.EPOLLOUT)
+
+    def _unblock(self, client: Client) -> None:
+        client.blocked_since = None
+        self._blocked.discard(client)
+        self._turn_of[client.user].modify(client.fd, select.EPOLLIN)
+
+    def _drop(self, client: Client) -> None:
+        self._turn_of[client.user].unregister(client.fd)
+        self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        self._blocked.discard(client)
+        del self._clients[client.fd]
+        self._users.leave(client.user)
+        if client.user.clients == 0 and (turn := self._turn_of.pop(client.user, None)) is not None:
+            del self._turns[turn.fileno()]
+            turn.close()
+        self._intake.hang_up(client.user.uid, client.sock)
+
+    def _accept(self, now: float) -> None:
+        clients, trouble = self._admission.accept(now)
+        for client in clients:
+            self._clients[client.fd] = client
+            try:
+                self._turn(client.user).register(client.fd, select.EPOLLIN)
+            except OSError as error:  # root's watches are used up (epoll(7)), or the kernel's memory
+                trouble = error
+                self._forget(client)
+        if trouble is not None:
+            # No descriptor is left, most likely: those who are connected go on, the others wait in the backlog.
+            log.error("can't accept clients", reason=str(trouble))
+            # Not unregistered: what it then takes to go on, others could have by then.
+            self._epoll.modify(self._listener.fileno(), 0)
+            self._accepts_again_at = now + _ACCEPT_PAUSE_S
+
+    def _turn(self, user: User) -> select.epoll:
+        """Give the epoll by which a user takes turns with the others, as long as it has connections.
+
+        Raises:
+            OSError: no descriptor is left, or no watch.
+        """
+        turn = self._turn_of.get(user)
+        if turn is None:
+            turn = select.epoll()
+            try:
+                self._epoll.register(turn.fileno(), select.EPOLLIN)
+            except OSError:
+                turn.close()
+                raise
+            self._turns[turn.fileno()] = self._turn_of[user] = turn
+        return turn
+
+    async def _sweep(self) -> None:
+        """Drop who does not read, accept again after a pause, and forget users that are gone."""
+        while True:
+            await trio.sleep(_SWEEP_S if self._accepts_again_at is None else _ACCEPT_PAUSE_S)
+            now = time.monotonic()
+            if self._accepts_again_at is not None and now >= self._accepts_again_at:
+                self._accepts_again_at = None
+                self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
+            deadline = now - self._users.limits.reply_timeout_s
+            for client in [one for one in self._blocked if (one.blocked_since or now) < deadline]:
+                log.warning("client dropped: it does not read its replies", uid=client.user.uid, pid=client.peer.pid)
+                self._drop(client)
+            self._users.forget_idle(now)
+            self._intake.interrupt()
+
+    def finish(self) -> None:
+        """Serve what clients have sent already, for a while; then drop them all."""
+        self._intake.wait_in(None)
+        self._epoll.unregister(self._listener.fileno())
+        end = time.monotonic() + _STOP_S
+        while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:
+            for fd, _ in events:
+                self._give_turn(fd, now)
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._epoll.close()

@@ -1,0 +1,76 @@
+"""A batch of sockets, cut into requests: pure, no I/O."""
+
+from __future__ import annotations
+
+import socket
+
+from ..wire.limits import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS
+from ..wire.messages import SocketSpec
+from ..wire.record import Record
+
+_CLOEXEC = int(socket.SOCK_CLOEXEC)
+_SPEC_BYTES = 128
+"""More than a spec takes without its name and options."""
+_OPTION_BYTES = 18
+_ENVELOPE_BYTES = 64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Chunk(Record):
+    """One request's part of a batch: its specs as the wire has them, and the descriptors to lend along.
+
+    `first` is the index, in the batch, of the first spec.
+    """
+
+    first: int
+    specs: tuple[SocketSpec, ...]
+    fds: tuple[int, ...]
+
+
+def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
+    """Cut a batch into requests that fit a packet each.
+
+    A namespace that is an int is the caller's own descriptor here; in the chunks it is an index into `fds`.
+
+    Raises:
+        TypeError: a namespace is neither a name nor a descriptor.
+    """
+    chunks: list[Chunk] = []
+    taken: list[SocketSpec] = []
+    fds: dict[int, int] = {}
+    first = room = 0
+    for spec in specs:
+        namespace = spec.namespace
+        size = _most_bytes(spec)
+        full = len(taken) == MAX_SOCKETS or size > room
+        if full or (type(namespace) is int and namespace not in fds and len(fds) == MAX_SENT_FDS):
+            if taken:
+                chunks.append(Chunk(first, tuple(taken), tuple(fds)))
+            first += len(taken)
+            taken, fds, room = [], {}, MAX_PACKET_BYTES - _ENVELOPE_BYTES
+        room -= size
+        if type(namespace) is int:
+            spec = spec._replace(namespace=fds.setdefault(namespace, len(fds)))
+        taken.append(without_cloexec(spec))
+    if taken:
+        chunks.append(Chunk(first, tuple(taken), tuple(fds)))
+    return chunks
+
+
+def without_cloexec(spec: SocketSpec) -> SocketSpec:
+    """Drop the flag that the protocol does not know: descriptors arrive close-on-exec anyway."""
+    return spec._replace(type=spec.type & ~_CLOEXEC) if spec.type & _CLOEXEC else spec
+
+
+def _most_bytes(spec: SocketSpec) -> int:
+    size = _SPEC_BYTES
+    if type(spec.namespace) is str:
+        size += len(spec.namespace) * (1 if spec.namespace.isascii() else 4)
+    elif type(spec.namespace) is not int:
+        raise TypeError(f"a namespace is a name or a descriptor, not {type(spec.namespace).__name__}")
+    for _, _, value in spec.options:
+        size += _OPTION_BYTES + (len(value) if type(value) is bytes else 0)
+    return size

@@ -1,0 +1,62 @@
+"""Namespaces that the caller names by a path: opened here, with the caller's own rights.
+
+The broker never opens a path that a client names. It gets the descriptor, and decides by what that is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ..wire.messages import SocketSpec
+from .errors import AccessDeniedError, Error, NamespaceNotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def open_path(path: str) -> int:
+    """Open a namespace by its path, such as /proc/PID/ns/net; the caller owns the returned descriptor.
+
+    Raises:
+        NamespaceNotFoundError: there is no such file.
+        AccessDeniedError: this user may not open it. For /proc/PID/ns that takes what ptrace(2) takes.
+        OSError: as open(2).
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        kind: type[OSError] = OSError
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH):
+            kind = NamespaceNotFoundError
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            kind = AccessDeniedError
+        raise kind(error.errno, f"can't open the namespace {path}: {error.strerror}", path) from error
+
+
+def open_paths(specs: Sequence[SocketSpec]) -> tuple[Sequence[SocketSpec], list[int]]:
+    """Put descriptors in place of paths (names with a "/"); the caller closes the descriptors of the second item.
+
+    Raises:
+        OSError: as `open_path`; nothing stays open. Its `index` is that of the spec.
+    """
+    if not any(type(spec.namespace) is str and "/" in spec.namespace for spec in specs):
+        return specs, []
+    opened: dict[str, int] = {}
+    resolved: list[SocketSpec] = []
+    try:
+        for spec in specs:
+            path = spec.namespace
+            if type(path) is str and "/" in path:
+                if path not in opened:
+                    opened[path] = open_path(path)
+                spec = spec._replace(namespace=opened[path])
+            resolved.append(spec)
+    except BaseException as error:
+        for fd in opened.values():
+            os.close(fd)
+        if isinstance(error, Error):
+            error.index = len(resolved)
+        raise
+    return resolved, list(opened.values())
