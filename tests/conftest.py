@@ -14,9 +14,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-import namespaces
 import nsbroker
-from broker_process import EVERYTHING, BrokerProcess
+from support import namespaces
+from support.brokers.process import EVERYTHING, BrokerProcess
 
 LONG = os.environ.get("NSBROKER_LONG") == "1"
 

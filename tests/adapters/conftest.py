@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import example_org
-import ftp_server
-import mail_servers
-import mysql_server
-import redis_server
-import ssh_server
-import web_server
-from example_org import ExampleOrg
-from programs import Function
+from support.adapters import example_org, ftp_server, mail_servers, mysql_server, redis_server, ssh_server, web_server
+from support.adapters.example_org import ExampleOrg
+from support.adapters.programs import Function
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 import nsbroker
-from echo import REQUEST, body, descriptors
-from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
-from loops import ASYNCIO, TRIO, UVLOOP, Loop, on, start_each
 from nsbroker.adapters import anyio as inside
+from support.adapters.echo import REQUEST, body, descriptors
+from support.adapters.example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
+from support.adapters.loops import ASYNCIO, TRIO, UVLOOP, Loop, on, start_each
 
 ALL = on(ASYNCIO, UVLOOP, TRIO)
 

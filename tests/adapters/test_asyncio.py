@@ -14,10 +14,20 @@ from typing import Any
 import pytest
 
 import nsbroker
-from echo import REQUEST, body, descriptors
-from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
-from loops import ASYNCIO, UVLOOP, Loop, on, start_each, while_ticking
 from nsbroker.adapters import asyncio as inside
+from support.adapters.echo import REQUEST, body, descriptors
+from support.adapters.example_org import (
+    CLIENT,
+    CLOSED_PORT,
+    HOST,
+    SERVER,
+    SILENT_PORT,
+    UNKNOWN,
+    UNREACHABLE,
+    UNTRUSTED,
+    ExampleOrg,
+)
+from support.adapters.loops import ASYNCIO, UVLOOP, Loop, on, start_each, while_ticking
 
 BOTH = on(ASYNCIO, UVLOOP)
 LOOP_CLASSES = pytest.mark.parametrize("loop_class", ["SelectorEventLoop", "uvloop.Loop"])

@@ -9,7 +9,8 @@ import dns.resolver
 import pytest
 import trio
 
-from example_org import (
+from nsbroker.adapters.dnspython import Do53Nameserver, Resolver
+from support.adapters.example_org import (
     CLOSED_PORT,
     HOST,
     LONG_RECORD,
@@ -18,7 +19,6 @@ from example_org import (
     UNKNOWN,
     ExampleOrg,
 )
-from nsbroker.adapters.dnspython import Do53Nameserver, Resolver
 
 
 def with_servers(namespace: str, *servers: str | dns.nameserver.Nameserver) -> Resolver:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import mail_servers
-from example_org import ExampleOrg
+from support.adapters import mail_servers
+from support.adapters.example_org import ExampleOrg
 
 NAMES = (
     "aiohttp", "dnspython", "ftplib", "http_client", "httpcore", "httpx", "imaplib", "logging", "redis",

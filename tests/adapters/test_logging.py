@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from example_org import CLIENT, UNKNOWN, ExampleOrg
 from nsbroker.adapters.logging import DatagramHandler, HTTPHandler, SocketHandler, SysLogHandler
-from sockets_inside import open_inside
+from support.adapters.example_org import CLIENT, UNKNOWN, ExampleOrg
+from support.sockets_inside import open_inside
 
 LOG = "log.example.org"
 PORT = 9020

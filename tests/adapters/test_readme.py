@@ -13,11 +13,12 @@ import aiohttp
 import pytest
 import requests
 
-from example_org import SERVER, ExampleOrg
-from namespaces import PREFIX
-from programs import find_program
+from support.adapters.example_org import SERVER, ExampleOrg
+from support.adapters.programs import find_program
+from support.checkout import CHECKOUT
+from support.namespaces import PREFIX
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (CHECKOUT / "README.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PREPARED = {"alpha": f"{PREFIX}alpha", "beta": f"{PREFIX}beta"}
 
@@ -55,7 +56,7 @@ def commands(open_directory: Path) -> str:
     """A directory with nsbroker-get, and with the programs of the reader's own."""
     for name, line in {
         "nsbroker-get": f'exec {sys.executable} -P -m nsbroker.cli "$@"',
-        # The real ones are tested in tests/kernel/test_listen_programs.py.
+        # The real ones are tested in tests/kernel/client/cli/test_listen_programs.py.
         "gunicorn": 'test "$LISTEN_FDS" = 2 -a -S /proc/self/fd/3 -a -S /proc/self/fd/4',
         "nginx": 'test "$NGINX" = "3;" -a -S /proc/self/fd/3',
         "your-program": "test -S /proc/self/fd/5",

@@ -9,9 +9,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import redis_server
-from example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from nsbroker.adapters.redis import ConnectionPool
+from support.adapters import redis_server
+from support.adapters.example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 
 HOST = "redis.example.org"
 PLAIN = f"redis://{HOST}"

@@ -11,9 +11,9 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-import redis_server
-from example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 from nsbroker.adapters.redis_asyncio import ConnectionPool
+from support.adapters import redis_server
+from support.adapters.example_org import CLIENT, CLOSED_PORT, SILENT_PORT, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
 
 HOST = "redis.example.org"
 PLAIN = f"redis://{HOST}"

@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from example_org import CLIENT, SERVER, ExampleOrg
-from namespaces import ip
+from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
+from support.namespaces import ip
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # What scapy's parts import is not ours.

@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 import nsbroker
-from echo import REQUEST, body, descriptors
-from example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
-from loops import TRIO, while_ticking
 from nsbroker.adapters import trio as inside
+from support.adapters.echo import REQUEST, body, descriptors
+from support.adapters.example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
+from support.adapters.loops import TRIO, while_ticking
 
 pytestmark = pytest.mark.usefixtures("web")
 

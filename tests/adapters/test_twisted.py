@@ -10,11 +10,11 @@ import pytest
 from twisted.internet import defer, error
 from twisted.internet.protocol import Factory, Protocol
 
-from example_org import CLIENT, HOST, ExampleOrg
-from inside import call_inside
 from nsbroker.adapters.twisted import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
-from programs import wait_for_listener
-from web_clients_twisted import run_reactor
+from support.adapters.example_org import CLIENT, HOST, ExampleOrg
+from support.adapters.programs import wait_for_listener
+from support.adapters.web_clients_twisted import run_reactor
+from support.inside import call_inside
 
 PORT = 800
 """Below 1024: the broker binds it."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nsbroker.cli
 from place import broker_running, namespaces_made
+from support.users import NOBODY, can_start_programs
 from turns import Row, Skipped, at_most, by_turns, compare
-from users import NOBODY, can_start_programs
 from workers import Worker
 
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import nsbroker
-from inside import enter, path_of
 from nsbroker import SocketSpec
 from place import broker_running, namespaces_made, processors
+from support.inside import enter, path_of
 from turns import Row, at_least, at_most, by_turns, compare
 from workers import Worker
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from place import go_program
-from process_state import resident_kib, thread_count
+from support.process_state import resident_kib, thread_count
 
 FIRST_PORT = 10000
 

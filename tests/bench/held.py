@@ -15,7 +15,7 @@ from contextlib import ExitStack
 import nsbroker
 from nsbroker import SocketSpec
 from place import broker_running, namespaces_made
-from process_state import idle_descriptors, resident_kib
+from support.process_state import idle_descriptors, resident_kib
 from turns import Row, at_most, by_turns, compare
 from workers import Worker, raise_descriptor_limit
 

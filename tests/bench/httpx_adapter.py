@@ -32,12 +32,12 @@ from pathlib import Path
 import httpx
 import trustme
 
-import namespaces
-from broker_process import BrokerProcess
-from inside import enter, path_of
 from nsbroker import Namespace
 from nsbroker.adapters.httpx import HTTPTransport
-from users import NOBODY, start_as_user
+from support import namespaces
+from support.brokers.process import BrokerProcess
+from support.inside import enter, path_of
+from support.users import NOBODY, start_as_user
 
 ROUNDS, REQUESTS = 30, 50
 OURS, SERVERS = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))

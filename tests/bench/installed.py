@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nsbroker.cli
-from users import NOBODY
+from support.users import NOBODY
 
 
 def tool() -> str:

@@ -12,11 +12,11 @@ import socket
 from collections.abc import Callable, Iterator
 
 import nsbroker
-from broker_process import BrokerProcess
 from nsbroker import SocketSpec
 from place import broker_running, namespaces_made
-from process_state import resident_kib
-from shared import wait_until
+from support.brokers.process import BrokerProcess
+from support.process_state import resident_kib
+from support.waiting import wait_until
 from turns import Goal, Row, Skipped, at_most, compare
 from workers import Worker, raise_descriptor_limit
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import echo_server
 from echo_server import TRIPLES, Place
 from goway import GoWay, ports
-from inside import enter, path_of
 from place import broker_running, namespaces_made
-from process_state import resident_kib, thread_count
+from support.inside import enter, path_of
+from support.process_state import resident_kib, thread_count
+from support.users import NOBODY, can_start_programs
 from turns import Figures, Row, at_most, by_turns, compare
-from users import NOBODY, can_start_programs
 from workers import Worker
 
 SOCKETS, NAMESPACES = 1200, 50

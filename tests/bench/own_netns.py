@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from broker_process import BrokerProcess
-from inside import enter
 from place import GRANTS, LIMITS
-from resident import CLONE_NEWNET, move_into_new
+from support.brokers.process import BrokerProcess
+from support.inside import enter
+from support.resident import CLONE_NEWNET, move_into_new
 from workers import Worker, pin
 
 _CLONE_NEWNS = 0x20000

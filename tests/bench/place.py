@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import namespaces
-from broker_process import BrokerProcess
+from support import namespaces
+from support.brokers.process import BrokerProcess
 from turns import Skipped
 from workers import pin, raise_descriptor_limit
 

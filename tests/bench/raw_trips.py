@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from place import c_program
-from users import NOBODY
+from support.users import NOBODY
 
 WARM_UP = 200
 

@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import namespaces
-from broker_process import BrokerProcess
-from inside import enter, path_of
 from installed import spawn, start, tool
+from support import namespaces
+from support.brokers.process import BrokerProcess
+from support.inside import enter, path_of
 
 ROUNDS = 7
 PORT = 9

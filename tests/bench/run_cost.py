@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess
-from run_tool import RunTool, program, python, run_tool
-from users import NOBODY
+from support import namespaces
+from support.brokers.process import EVERYTHING, BrokerProcess
+from support.tool.running import RunTool, program, python, run_tool
+from support.users import NOBODY
 
 ROUNDS, SOCKETS = 40, 200
 THROUGHPUT_ROUNDS, SECONDS = 40, 1

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from namespaces import PREFIX
 from own_netns import broker_with_namespaces
 from place import processors
 from roundtrip import library_client
+from support.namespaces import PREFIX
 from turns import Row, at_most, by_turns, compare
 from workers import Worker
 

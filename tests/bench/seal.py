@@ -21,11 +21,11 @@ from functools import partial
 from statistics import median
 
 import nsbroker
-from far_side import ALLOWED_4, socket_inside
 from nsbroker import SocketSpec
-from run_tool import run_tool
-from sealed import FREE, LIMITED, PORT, Place, sealed_place
-from users import NOBODY
+from support.brokers.sealed import FREE, LIMITED, PORT, Place, sealed_place
+from support.far_side import ALLOWED_4, socket_inside
+from support.tool.running import run_tool
+from support.users import NOBODY
 
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
 BATCH = 250

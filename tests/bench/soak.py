@@ -15,15 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import namespaces
-from activated import ActivatedBroker
-from inside import cookie_inside
 from place import namespaces_made
-from process_state import idle_descriptors, resident_kib
-from shared import Counters, wait_until
 from sights import Generation, Sights
 from soak_client import ENDS, FORBIDDEN, PAUSES, RUNS, Tally, Told, run_clients
-from users import NOBODY, Child, start_as_user
+from support import namespaces
+from support.brokers.activated import ActivatedBroker
+from support.inside import cookie_inside
+from support.process_state import idle_descriptors, resident_kib
+from support.users import NOBODY, Child, start_as_user
+from support.waiting import Counters, wait_until
 from workers import load_client, raise_descriptor_limit
 
 PROCESSES, THREADS = 5, 10

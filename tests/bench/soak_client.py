@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nsbroker
-from inside import netns_cookie, owner
-from namespaces import PREFIX
 from nsbroker import SocketSpec
-from raw_client import RawClient
-from shared import Counters
 from sights import Sights
+from support.brokers.raw_client import RawClient
+from support.inside import netns_cookie, owner
+from support.namespaces import PREFIX
+from support.waiting import Counters
 
 KINDS = (
     (socket.AF_INET, socket.SOCK_STREAM),

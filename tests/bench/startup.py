@@ -15,11 +15,11 @@ import statistics
 import sys
 import time
 
-import namespaces
-from broker_process import BrokerProcess
 from installed import tool
-from sockets_inside import open_inside
-from users import as_nobody
+from support import namespaces
+from support.brokers.process import BrokerProcess
+from support.sockets_inside import open_inside
+from support.users import as_nobody
 
 PORT = 9
 GRANT = '[[grant]]\nname = "bench"\nusers = ["*"]\nnamespaces = ["{}"]\nsockets = ["tcp"]\nbind = ["*:*"]\n'

@@ -14,7 +14,7 @@ from multiprocessing import Pipe
 from typing import Any, Self
 
 import nsbroker
-from users import NOBODY, start_as_user
+from support.users import NOBODY, start_as_user
 
 Task = Callable[..., Any]
 

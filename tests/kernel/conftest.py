@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-import namespaces
-from broker_process import EVERYTHING, BrokerProcess, running
-from far_side import WAYS, Way
-from sealed import Place, sealed_place
+from support import namespaces
+from support.brokers.process import EVERYTHING, BrokerProcess, running
+from support.brokers.sealed import Place, sealed_place
+from support.far_side import WAYS, Way
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fake_broker import FakeBroker, fake_broker
+
+from support.brokers.fake import FakeBroker, fake_broker
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from installed import Installed
+from support.installed_service import Installed
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import nsbroker
-from inside import cookie_inside
-from installed import SERVICE, SOCKET, Installed, command, systemctl, tcp
-from users import as_nobody
+from support.inside import cookie_inside
+from support.installed_service import SERVICE, SOCKET, Installed, command, systemctl, tcp
+from support.users import as_nobody
 
 SCTP_MODULE = Path("/sys/module/sctp")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from installed import SERVICE, Installed, systemctl
-from production import NAMESPACES, SERVERS, TRIPLES, serve_and_ask
+from support.brokers.production import NAMESPACES, SERVERS, TRIPLES, serve_and_ask
+from support.installed_service import SERVICE, Installed, systemctl
 
 
 def test_tcp_udp_and_sctp_in_50_namespaces(

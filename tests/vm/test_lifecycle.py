@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import nsbroker
-from inside import cookie_inside
-from installed import SERVICE, SOCKET, SOCKET_PATH, TIMEOUT_S, Installed, command, systemctl, tcp
-from load import Load
-from shared import Counters, wait_until
-from users import NOBODY, start_as_user
+from support.brokers.load import Load
+from support.inside import cookie_inside
+from support.installed_service import SERVICE, SOCKET, SOCKET_PATH, TIMEOUT_S, Installed, command, systemctl, tcp
+from support.users import NOBODY, start_as_user
+from support.waiting import Counters, wait_until
 
 GRANTS = Path("/etc/nsbroker/grants.d/more.toml")
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from far_side import socket_inside
-from inside import socket_cookie
-from installed import SERVICE, Installed, command, run_in_sandbox, systemctl
-from limited import LOOPBACK, USER, can_connect, can_send, error_of, open_limited, plain_socket
-from shared import wait_until
-from users import as_nobody
+from support.brokers.limited import LOOPBACK, USER, can_connect, can_send, error_of, open_limited, plain_socket
+from support.far_side import socket_inside
+from support.inside import socket_cookie
+from support.installed_service import SERVICE, Installed, command, run_in_sandbox, systemctl
+from support.users import as_nobody
+from support.waiting import wait_until
 
 PORT, FORBIDDEN_PORT, LOW_PORT = 5000, 5001, 80
 GRANTS = Path("/etc/nsbroker/grants.d/limited.toml")

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-import namespaces
 import nsbroker
-from inside import cookie_inside
-from installed import SERVICE, TIMEOUT_S, Installed, systemctl, tcp
 from nsbroker import SocketSpec
-from users import NOBODY, start_as_user
+from support import namespaces
+from support.inside import cookie_inside
+from support.installed_service import SERVICE, TIMEOUT_S, Installed, systemctl, tcp
+from support.users import NOBODY, start_as_user
 
 TOOL = "/opt/nsbroker/bin/nsbroker-get"
 
@@ -54,7 +54,7 @@ def test_request_waits_for_a_namespace(installed: Installed, make_namespace: Cal
 
 
 def wait_for(name: str) -> int:
-    from inside import netns_cookie
+    from support.inside import netns_cookie
 
     with nsbroker.Client(timeout=TIMEOUT_S) as client:
         return netns_cookie(client.open([tcp(name)], wait=60)[0])

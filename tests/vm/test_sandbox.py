@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from installed import SERVICE, Installed, command, run_in_sandbox, systemctl
 from nsbrokerd.sockets.capabilities import KEPT
-from users import NOBODY
+from support.checkout import TESTS
+from support.installed_service import SERVICE, Installed, command, run_in_sandbox, systemctl
+from support.users import NOBODY
 
 MAX_EXPOSURE = 3.0
 MAX_THREADS = 3
 
 PROBE_RESULT = Path("/run/nsbroker/probe.json")
 OTHERS_FILE = Path("/run/nsbroker-others-file")
-PROBE_PROGRAM = Path(__file__).with_name("breakout.py")
+PROBE_PROGRAM = TESTS / "support" / "programs" / "breakout.py"
 
 
 def test_exposure_is_low(installed: Installed, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,13 +17,13 @@ import websockets
 import websockets.sync.client
 import websockets.sync.server
 
-import mysql_server
 import nsbroker
-from example_org import CLIENT, HOST, UNTRUSTED, ExampleOrg
 from nsbroker.adapters import asyncio as inside
-from programs import Function, find_program
-from ssh_server import USER, SshServer
-from users import can_start_programs
+from support.adapters import mysql_server
+from support.adapters.example_org import CLIENT, HOST, UNTRUSTED, ExampleOrg
+from support.adapters.programs import Function, find_program
+from support.adapters.ssh_server import USER, SshServer
+from support.users import can_start_programs
 
 WEBSOCKET_PORT = 8001
 

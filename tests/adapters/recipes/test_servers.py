@@ -20,10 +20,10 @@ import pytest
 import uvicorn
 
 import nsbroker
-from applications import asgi, wsgi
-from example_org import CLIENT, SERVER, ExampleOrg
-from inside import call_inside
-from programs import wait_for_listener
+from support.adapters.applications import asgi, wsgi
+from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
+from support.adapters.programs import wait_for_listener
+from support.inside import call_inside
 
 PORT = 80
 """Each of them gets it without a right to it: the broker binds."""
@@ -87,14 +87,14 @@ def test_server_serves_the_namespace(site: ExampleOrg, recipe: Callable[[str], N
 GET = [sys.executable, "-P", "-m", "nsbroker.cli"]
 """The program `nsbroker-get`."""
 PROGRAMS = {
-    "gunicorn": ["-m", "gunicorn", "--workers", "1", "--worker-tmp-dir", "/tmp", "applications:wsgi"],
-    "uvicorn": ["-m", "uvicorn", "--fd", "3", "--log-level", "error", "applications:asgi"],
-    "hypercorn": ["-m", "hypercorn", "--bind", "fd://3", "applications:asgi"],
+    "gunicorn": ["-m", "gunicorn", "--workers", "1", "--worker-tmp-dir", "/tmp", "support.adapters.applications:wsgi"],
+    "uvicorn": ["-m", "uvicorn", "--fd", "3", "--log-level", "error", "support.adapters.applications:asgi"],
+    "hypercorn": ["-m", "hypercorn", "--bind", "fd://3", "support.adapters.applications:asgi"],
 }
 
 
 def run_program(namespace: str, arguments: list[str], until: socket.socket) -> int:
-    environment = {**os.environ, "PYTHONPATH": ":".join([*sys.path, os.path.dirname(__file__)])}
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
     command = [*GET, namespace, "listen", "-l", str(PORT), "--", sys.executable, *arguments]
     with subprocess.Popen(command, env=environment, cwd="/tmp") as program:
         until.recv(1)

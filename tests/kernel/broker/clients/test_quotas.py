@@ -1,0 +1,191 @@
+"""Limits: who takes too much is refused or dropped, the others go on, and everything is given back."""
+
+from __future__ import annotations
+
+import resource
+import select
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+import msgpack
+import pytest
+
+from nsbroker.wire import BAD_REQUEST, MAX_SOCKETS, OVERLOADED, ErrorReply, OpenReply, encode_request
+from support.brokers.process import EVERYTHING, BrokerProcess
+from support.brokers.raw_client import RawClient, tcp
+from support.process_state import idle_descriptors, resident_kib, stopped
+from support.users import NOBODY, as_nobody, start_as_user
+from support.waiting import Counters, wait_until
+
+IN_FLIGHT = 64
+"""Sockets in replies of one that nobody has read, at most: a quarter of the send buffer, 256 bytes for each."""
+
+SILENT = 1000
+RESIDENT_FOR_CLIENT_KIB = 4
+
+
+def limits(**settings: int) -> str:
+    return "[limits]\n" + "\n".join(f"{key} = {value}" for key, value in settings.items()) + "\n"
+
+
+def is_turned_away(client: RawClient) -> bool:
+    reply = client.receive()
+    assert isinstance(reply, ErrorReply)
+    assert (reply.code, reply.request_id) == (OVERLOADED, None)
+    return client.has_hung_up()
+
+
+def is_admitted(broker: BrokerProcess | str) -> bool:
+    with RawClient(broker) as client, suppress(BrokenPipeError, ConnectionResetError):
+        return client.works()
+    return False
+
+
+@pytest.mark.parametrize(("setting", "for_nobody"), [("clients", False), ("clients_per_user", True)])
+def test_client_beyond_the_limit_is_turned_away(
+    start_broker: Callable[..., BrokerProcess], setting: str, for_nobody: bool
+) -> None:
+    """It is told so. Those who are in stay; another user is let in, unless the limit is that of all."""
+    broker = start_broker(EVERYTHING, limits(**{setting: 3}))
+    with ExitStack() as stack:
+        inside = [stack.enter_context(RawClient(broker)) for _ in range(3)]
+        assert all(client.works() for client in inside)
+        assert is_turned_away(stack.enter_context(RawClient(broker)))
+        assert as_nobody(is_admitted, str(broker.socket_path)) is for_nobody
+        inside[0].sock.close()
+        wait_until(lambda: is_admitted(broker))
+        assert all(client.works() for client in inside[1:])
+
+
+def test_user_with_too_many_requests_in_a_second_is_refused(start_broker: Callable[..., BrokerProcess]) -> None:
+    """Over all its connections; by the request's id; another user is not, and neither is the same one later."""
+    broker = start_broker(EVERYTHING, limits(requests_per_second=2))
+    with RawClient(broker) as first, RawClient(broker) as second:
+        with stopped(broker.pid):
+            for number in range(20):
+                (first, second)[number % 2].send(tcp("@host", request_id=number))
+        replies = [(first, second)[number % 2].receive() for number in range(20)]
+        assert sum(isinstance(reply, OpenReply) for reply in replies) >= 2
+        refused = [(number, reply) for number, reply in enumerate(replies) if isinstance(reply, ErrorReply)]
+        assert refused
+        assert all((reply.code, reply.request_id) == (OVERLOADED, number) for number, reply in refused)
+        assert as_nobody(is_admitted, str(broker.socket_path))
+        wait_until(first.works)
+
+
+@pytest.mark.parametrize("packet", [encode_request(tcp("@host")), msgpack.packb({"v": 1, "id": 1, "op": "?"})])
+def test_requests_past_the_rate_do_not_fill_the_audit(
+    start_broker: Callable[..., BrokerProcess], packet: bytes
+) -> None:
+    """Neither do bad ones: they count as well. There is one record each second, and every client is answered."""
+    broker = start_broker(EVERYTHING, limits(requests_per_second=2))
+    with RawClient(broker) as client:
+        with stopped(broker.pid):
+            for _ in range(40):
+                client.send(packet)
+        replies = [client.receive() for _ in range(40)]
+    refused = sum(isinstance(reply, ErrorReply) and reply.code == OVERLOADED for reply in replies)
+    assert refused > 20
+    records = [record for record in broker.audit() if record.get("code") == OVERLOADED]
+    assert 1 <= len(records) < refused / 2
+
+
+def test_packet_beyond_the_limit_is_a_bad_request(start_broker: Callable[..., BrokerProcess]) -> None:
+    broker = start_broker(EVERYTHING, limits(packet_bytes=256))
+    with RawClient(broker) as client:
+        assert client.works()
+        long = tcp(*["@host"] * 20)
+        assert len(encode_request(long)) > 256
+        reply = client.refusal(long)
+        assert (reply.code, reply.request_id) == (BAD_REQUEST, None)
+        assert client.has_hung_up()
+
+
+@pytest.mark.parametrize(("sockets", "in_flight"), [(1, IN_FLIGHT), (MAX_SOCKETS, 4 * MAX_SOCKETS)])
+def test_client_that_never_reads_is_bounded_and_dropped(
+    start_broker: Callable[..., BrokerProcess], sockets: int, in_flight: int
+) -> None:
+    """It sends requests as fast as they are taken: few sockets wait for it, and after a second it is dropped."""
+    broker = start_broker(EVERYTHING, limits(reply_timeout_s=1))
+    with RawClient(broker) as witness, RawClient(broker) as client:
+        assert witness.works()
+        before = idle_descriptors(broker.pid)
+        _fill(client, encode_request(tcp(*["@host"] * sockets)))
+        assert witness.works()
+        poll = select.poll()
+        poll.register(client.sock, select.POLLHUP)
+        assert poll.poll(60_000)
+        made = sum(len(record.get("sockets", ())) for record in broker.audit()) - 2
+        assert sockets <= made <= in_flight
+        assert "it does not read its replies" in broker.log()
+        assert witness.works()
+        wait_until(lambda: idle_descriptors(broker.pid) == before - 1)
+
+
+def _fill(client: RawClient, packet: bytes) -> None:
+    """Send until nothing is taken for a while any more, or a few thousand times."""
+    client.sock.setblocking(False)
+    writable = select.poll()
+    writable.register(client.sock, select.POLLOUT)
+    for _ in range(5000):
+        with suppress(BlockingIOError):
+            client.send(packet)
+            continue
+        if not writable.poll(200):
+            return
+
+
+def test_silent_clients_cost_little_and_hold_up_nobody(start_broker: Callable[..., BrokerProcess]) -> None:
+    """Two thousand of two users; they are killed in the end."""
+    broker = start_broker(EVERYTHING)
+    with RawClient(broker) as witness:
+        assert witness.works()
+        before, resident = idle_descriptors(broker.pid), resident_kib(broker.pid)
+        connected = Counters(2)
+        path = str(broker.socket_path)
+        children = [start_as_user(uid, uid, _connect, path, connected, i) for i, uid in enumerate((0, NOBODY))]
+        try:
+            wait_until(lambda: connected.sum() == 2 * SILENT)
+            assert witness.works()
+            assert idle_descriptors(broker.pid) == before + 2 * SILENT + 1  # by which the second user takes turns
+            assert resident_kib(broker.pid) - resident < 2 * SILENT * RESIDENT_FOR_CLIENT_KIB
+        finally:
+            for child in children:
+                child.kill()
+        assert witness.works()
+        wait_until(lambda: idle_descriptors(broker.pid) == before)
+
+
+def _connect(path: str, connected: Counters, index: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    clients = []
+    while len(clients) < SILENT:
+        clients.append(RawClient(path))
+        connected[index] = len(clients)
+    signal.pause()
+
+
+def test_clients_that_die_with_requests_under_way_leave_nothing(broker: BrokerProcess) -> None:
+    """Killed at different moments; each had asked for thousands of sockets."""
+    with RawClient(broker) as witness:
+        assert witness.works()
+        before = idle_descriptors(broker.pid)
+        for sent in (1, 3, 10, 100):
+            progress = Counters(1)
+            child = start_as_user(NOBODY, NOBODY, _ask_on_and_on, str(broker.socket_path), progress)
+            wait_until(lambda progress=progress, sent=sent: progress[0] >= sent)
+            child.kill()
+            assert witness.works()
+        wait_until(lambda: idle_descriptors(broker.pid) == before)
+
+
+def _ask_on_and_on(path: str, progress: Counters) -> None:
+    with RawClient(path) as client:
+        client.send(tcp(*["@host"] * 100))
+        while True:
+            client.send(tcp(*["@host"] * 100))
+            client.receive()
+            client.close_fds()
+            progress[0] += 1

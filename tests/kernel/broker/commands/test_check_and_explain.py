@@ -1,0 +1,217 @@
+"""The command `nsbrokerd`: what it says about configurations, good and broken."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from nsbrokerd.commands.check import check
+from nsbrokerd.commands.explain import explain
+from support.brokers.process import START_S, BrokerProcess
+from support.resident import move_into_new
+from support.users import as_nobody
+
+# Source: include/uapi/linux/sched.h, mount.h.
+CLONE_NEWNS, MS_REC, MS_PRIVATE, MNT_DETACH = 0x20000, 0x4000, 1 << 18, 2
+
+GRANT = """
+[[grant]]
+name = "web"
+users = ["root", 12345]
+namespaces = ["blue", "@host"]
+sockets = ["tcp", "udp"]
+bind = ["*:80", "10.0.0.0/8:443"]
+options = ["mark=0x10"]
+"""
+PROBLEMS = {
+    "an unknown key": ("[limits]\nclient = 3\n", GRANT, ["limits.client: unknown key"]),
+    "an unknown section": ("[limit]\nclients = 3\n", GRANT, ["limit: unknown key"]),
+    "a bad network": ("", GRANT.replace("10.0.0.0/8", "10.0.0.1/8"), ["grant[0].bind: '10.0.0.1/8': 10.0.0.1/8 has"]),
+    "a limit that nothing could hold": (
+        "", GRANT.replace('"udp"', '"unix"') + 'limit = { connect = [] }\n',
+        ["grant[0].limit: unix sockets can't be limited: its addresses are not those of IP"],
+    ),
+    "an unknown user": ("", GRANT.replace("root", "nosuchuser"), ["grant[0].users: there is no user 'nosuchuser'"]),
+    "an unknown limit": ("", GRANT + "limit = { bind = [], binds = [] }\n", ["grant[0].limit.binds: unknown key"]),
+    "no TOML": ("", "[[grant]\n", [": not valid TOML: "]),
+    "many at once": (
+        "[log]\nlevel = 'loud'\n",
+        GRANT.replace("tcp", "tpc").replace("mark=", "marc=") + GRANT.replace("blue", "a/b"),
+        ["log.level: must be one of", "grant[0].sockets: 'tpc'", "grant[0].options: 'marc=0x10'",
+         "grant[1].namespaces: ", "grant[1].name: 'web' is the name of a grant in"],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def configured() -> Iterator[BrokerProcess]:
+    """A broker that is not started."""
+    broker = BrokerProcess(GRANT)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def command(configured: BrokerProcess) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `nsbrokerd VERB --config ... ARGUMENTS`."""
+
+    def run(verb: str, *arguments: str, before: Callable[[], object] | None = None) -> subprocess.CompletedProcess[str]:
+        *python, _, option, path = configured.command()
+        line = [*python, verb, option, path, *arguments]
+        return subprocess.run(line, capture_output=True, text=True, timeout=START_S, check=False, preexec_fn=before)
+
+    return run
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize("verb", ["check", "serve"])
+@pytest.mark.parametrize(("settings", "grants", "problems"), PROBLEMS.values(), ids=PROBLEMS)
+def test_every_problem_is_said_with_file_key_and_reason(
+    configured: BrokerProcess, command: Command, verb: str, settings: str, grants: str, problems: list[str]
+) -> None:
+    configured.configure(grants, settings)
+    done = command(verb)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(problems), done.stderr
+    for problem in problems:
+        assert any(f"{configured.config_path}: {problem}".replace(": :", ":") in line for line in lines), done.stderr
+    assert not configured.socket_path.exists()
+
+
+@pytest.mark.parametrize("verb", ["check", "serve"])
+def test_problems_of_all_files_are_said(configured: BrokerProcess, command: Command, verb: str) -> None:
+    """Those that can't be read, or that others can write, among them."""
+    directory = configured.directory / "grants.d"
+    directory.mkdir()
+    (directory / "a.toml").write_text("[[grant]]\nnam = 'x'\n")
+    (directory / "b.toml").write_bytes(b"\xff")
+    (directory / "c.toml").write_text("")
+    (directory / "c.toml").chmod(0o666)
+    (directory / "d.toml").symlink_to("missing")
+    done = command(verb)
+    assert done.returncode == 1
+    for file, reason in [("a", "nam: unknown key"), ("b", "can't be read"), ("c", "others than root"), ("d", "read")]:
+        assert any(f"{file}.toml" in line and reason in line for line in done.stderr.splitlines()), done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "serve"])
+@pytest.mark.parametrize(("uid", "mode"), [(0, 0o620), (0, 0o602), (12345, 0o600)])
+def test_configuration_that_others_can_write_is_refused(
+    configured: BrokerProcess, command: Command, verb: str, uid: int, mode: int
+) -> None:
+    """Whoever writes it has every socket of the host."""
+    configured.config_path.chmod(mode)
+    os.chown(configured.config_path, uid, -1)
+    done = command(verb)
+    assert (done.returncode, "others than root can write it" in done.stderr) == (1, True), done.stderr
+
+
+def test_sound_configuration_is_said_to_be_sound(configured: BrokerProcess, command: Command) -> None:
+    done = command("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{configured.config_path}: no problem (grants: 1)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--user", "root", "blue", "tcp"], 0, "by grant 'web'"),
+        (["--user", "12345", "blue", "tcp", "--bind", "0.0.0.0:80"], 0, "with the broker's rights"),
+        (["--user", "12345", "@host", "udp", "--bind", "10.1.2.3:8080"], 0, "as the kernel allows to everybody"),
+        (["--user", "root", "blue", "tcp", "--option", "mark=16"], 0, "by grant 'web'"),
+        (["--user", "nobody", "blue", "tcp"], 1, "no grant is for uid 65534 or its groups"),
+        (["--user", "root", "green", "tcp"], 1, "no grant of uid 0 is for namespace 'green'"),
+        (["--user", "root", "blue", "icmp"], 1, "no icmp sockets in namespace 'blue' by grant 'web'"),
+        (["--user", "root", "blue", "tcp", "--bind", "[::]:443"], 1, "port 443 of :: is not in the bind list"),
+        (["--user", "root", "blue", "tcp", "--option", "transparent"], 1, "option transparent is not in grant 'web'"),
+        (["--user", "nosuchuser", "blue", "tcp"], 2, "there is no user 'nosuchuser'"),
+        (["--user", "root", "blue", "tcp", "--bind", "localhost:80"], 2, "'localhost:80' is not ADDRESS:PORT"),
+        (["--user", "root", "blue", "tcp", "--option", "debug"], 2, "'debug' is none of"),
+    ],
+)
+def test_explain_says_what_would_happen_and_why(command: Command, arguments: list[str], status: int, says: str) -> None:
+    done = command("explain", *arguments)
+    assert done.returncode == status, done.stderr
+    assert says in (done.stderr if status == 2 else done.stdout)
+
+
+LIMITED = GRANT + 'limit = { connect = ["10.0.0.0/8:443", "[fd00::/8]:*"], bind = ["*:80"] }\n'
+
+
+@pytest.mark.parametrize("grants", [GRANT, LIMITED])
+def test_check_says_whether_limits_can_be_enforced(configured: BrokerProcess, command: Command, grants: str) -> None:
+    """This host can: other tests see it."""
+    configured.configure(grants)
+    done = command("check")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "limits: this host can enforce them"), done.stderr
+
+
+def without_cgroups() -> None:
+    """Leave the control groups of version 2 behind: as on a host that has not mounted them."""
+    move_into_new(CLONE_NEWNS)
+    libc = ctypes.CDLL(None)
+    assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if " - cgroup2 " in line:
+            assert libc.umount2(line.split()[4].encode(), MNT_DETACH) == 0
+
+
+@pytest.mark.parametrize("verb", ["check", "serve"])
+def test_host_without_cgroups_refuses_limits_and_nothing_else(
+    configured: BrokerProcess, command: Command, verb: str
+) -> None:
+    """With the reason; `check` says it before there are any."""
+    configured.configure(LIMITED)
+    done = command(verb, before=without_cgroups)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "grant[0].limit: this host can't enforce it: there is no control group of version 2" in done.stderr
+    configured.configure(GRANT)
+    done = command("check", before=without_cgroups)
+    assert done.returncode == 0
+    assert "limits: this host can't enforce any: there is no control group of version 2" in done.stdout
+
+
+def test_unprivileged_check_and_explain_take_limits_for_granted(configured: BrokerProcess) -> None:
+    """To try them takes root; to lint a configuration does not."""
+    configured.configure(LIMITED)
+    path = configured.config_path
+    assert as_nobody(check, path)[-1] == "limits: only root can try whether this host can enforce them"
+    explained = as_nobody(partial(explain, path, "root", "blue", "tcp", bind=None, options=[], connect="10.0.0.1:443"))
+    assert explained[0] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["tcp"], 0, "by itself it connects to 10.0.0.0/8:443, [fd00::/8]:*"),
+        (["tcp"], 0, "and binds *:80"),
+        (["tcp", "--connect", "10.1.2.3:443"], 0, "connecting to 10.1.2.3:443 is allowed"),
+        (["tcp", "--connect", "[::ffff:10.1.2.3]:443"], 0, "connecting to [::ffff:10.1.2.3]:443 is allowed"),
+        (["udp", "--connect", "[fd00::1]:5000"], 0, "connecting to [fd00::1]:5000 is allowed"),
+        (["tcp", "--connect", "10.1.2.3:444"], 1, "connecting to 10.1.2.3:444 is denied by the limit"),
+        (["tcp", "--bind", "0.0.0.0:81"], 1, "port 81 of 0.0.0.0 is not in limit.bind of grant 'web'"),
+        (["tcp", "--connect", "example.org:80"], 2, "'example.org:80' is not ADDRESS:PORT"),
+    ],
+)
+def test_explain_says_where_a_limited_socket_can_go(
+    configured: BrokerProcess, command: Command, arguments: list[str], status: int, says: str
+) -> None:
+    configured.configure(LIMITED)
+    done = command("explain", "--user", "root", "blue", *arguments)
+    assert done.returncode == status, done.stderr
+    assert says in (done.stderr if status == 2 else done.stdout)
+
+
+def test_explain_says_that_without_limits_it_goes_anywhere(command: Command) -> None:
+    done = command("explain", "--user", "root", "blue", "tcp", "--connect", "192.0.2.1:1")
+    assert done.returncode == 0
+    assert "by itself it connects to anywhere, and binds anywhere" in done.stdout

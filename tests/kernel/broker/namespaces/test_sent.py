@@ -1,0 +1,169 @@
+"""Namespaces that a client sends as descriptors: the policy knows them by the names that they have at that time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nsbroker
+from nsbroker import SocketSpec
+from nsbroker.link import fdpass
+from support import namespaces
+from support.brokers.process import BrokerProcess
+from support.inside import cookie_here, cookie_inside, netns_cookie, path_of
+from support.namespaces import PREFIX
+from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new, resident
+from support.users import NOBODY, as_nobody, as_user
+
+TCP = (socket.AF_INET, socket.SOCK_STREAM)
+OWNER = 61300
+OTHER = 61301
+
+GRANTS = f"""
+[[grant]]
+name = "some"
+users = ["*"]
+namespaces = ["{PREFIX}allowed*", "@own"]
+sockets = ["tcp"]
+"""
+
+
+@pytest.fixture
+def broker(start_broker: Callable[..., BrokerProcess]) -> BrokerProcess:
+    return start_broker(GRANTS)
+
+
+@pytest.fixture
+def alias() -> Iterator[Path]:
+    """A path for a further name, which goes away with the test."""
+    path = Path(path_of(f"{PREFIX}allowed-alias"))
+    yield path
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        namespaces.delete(path.name)
+
+
+def _ask(broker: BrokerProcess, *namespace: str | int) -> list[int]:
+    """Ask for a socket in each of the namespaces; gives the cookies of where they are."""
+    with nsbroker.Client(str(broker.socket_path)) as client:
+        sockets = client.open([SocketSpec(one, *TCP) for one in namespace])
+        cookies = [netns_cookie(sock) for sock in sockets]
+        for sock in sockets:
+            sock.close()
+    return cookies
+
+
+def _ask_by_descriptor(broker: BrokerProcess, *paths: str) -> list[int]:
+    return _ask(broker, *(os.open(path, os.O_RDONLY) for path in paths))
+
+
+def _audited(broker: BrokerProcess) -> list[tuple[Any, ...]]:
+    return [(record["outcome"], record.get("namespace"), record.get("netns")) for record in broker.audit()]
+
+
+@pytest.mark.parametrize("ask", [_ask, _ask_by_descriptor], ids=["path", "descriptor"])
+def test_namespace_of_an_allowed_name_is_allowed(
+    make_namespace: Callable[..., str], broker: BrokerProcess, ask: Callable[..., list[int]]
+) -> None:
+    """By its path or descriptor it is the same one as by its name, and the audit says how it came."""
+    name = make_namespace("allowed")
+    cookie = cookie_inside(name)
+    assert as_nobody(ask, broker, path_of(name)) == [cookie]
+    assert _audited(broker) == [("allowed", f"descriptor:{name}", cookie)]
+
+
+def test_namespace_of_a_process_is_known_by_its_name(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
+    """/proc/PID/ns/net of a process is what the process's namespace is called."""
+    name = make_namespace("allowed")
+    with resident(NOBODY, NOBODY, path_of(name)) as pid:
+        assert as_nobody(_ask, broker, f"/proc/{pid}/ns/net") == [cookie_inside(name)]
+    assert _audited(broker) == [("allowed", f"descriptor:{name}", cookie_inside(name))]
+
+
+def test_symlink_is_a_name(make_namespace: Callable[..., str], broker: BrokerProcess, alias: Path) -> None:
+    """A namespace whose own name is not allowed is allowed by a symbolic link that is."""
+    name = make_namespace("other")
+    alias.symlink_to(path_of(name))
+    assert as_nobody(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
+    assert as_nobody(_ask, broker, alias.name) == [cookie_inside(name)]
+
+
+def test_bind_mount_is_a_name(make_namespace: Callable[..., str], broker: BrokerProcess, alias: Path) -> None:
+    """A second name is as good as the first, from the moment on that it is mounted."""
+    name = make_namespace("other")
+    with pytest.raises(nsbroker.AccessDeniedError):
+        as_nobody(_ask_by_descriptor, broker, path_of(name))
+    alias.touch()
+    subprocess.run(["mount", "--bind", path_of(name), alias], check=True)
+    assert as_nobody(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
+    outcomes = _audited(broker)
+    assert [outcome for outcome, _, _ in outcomes] == ["denied", "allowed"]
+    assert {*outcomes[1][1].removeprefix("descriptor:").split("=")} == {name, alias.name}
+
+
+def test_namespace_without_an_allowed_name_is_denied(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
+    """One that has no name at all, and one whose name is in no grant: both, from root too."""
+    name = make_namespace("other")
+    with resident(NOBODY, NOBODY, None) as pid:
+        for uid in (NOBODY, 0):
+            with pytest.raises(nsbroker.AccessDeniedError, match="has no name"):
+                as_user(uid, NOBODY, _ask, broker, f"/proc/{pid}/ns/net")
+            with pytest.raises(nsbroker.AccessDeniedError, match=name):
+                as_user(uid, NOBODY, _ask_by_descriptor, broker, path_of(name))
+    assert _audited(broker) == [("denied", "descriptor:", None), ("denied", f"descriptor:{name}", None)] * 2
+
+
+def test_old_descriptor_is_not_the_namespace_that_has_the_name_now(
+    make_namespace: Callable[..., str], broker: BrokerProcess
+) -> None:
+    """Deleted and made again under the same name: a descriptor of the old one is denied, of the new one it works."""
+    name = make_namespace("allowed")
+    for _ in range(10):
+        old = os.open(path_of(name), os.O_RDONLY)
+        cookie = cookie_inside(name)
+        assert as_nobody(_ask, broker, old) == [cookie]
+        namespaces.delete(name)
+        namespaces.make(name)
+        with pytest.raises(nsbroker.AccessDeniedError):
+            as_nobody(_ask, broker, old)
+        assert as_nobody(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)] != [cookie]
+        os.close(old)
+
+
+def test_descriptors_and_names_go_into_one_batch(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
+    """Each socket of a batch is where it was asked for, also with more descriptors than one request can bring."""
+    names = [make_namespace(f"allowed{i}") for i in range(20)]
+    cookies = [cookie_inside(name) for name in names]
+    paths = [path_of(name) for name in names]
+    cookies_of_all = [*cookies, *cookies[::-1], *cookies, *cookies]
+    assert as_nobody(_ask, broker, *names, *paths[::-1], *paths, *names) == cookies_of_all
+
+
+def _make_own(connection: socket.socket) -> int:
+    """Make a namespace, and send its descriptor; gives its cookie."""
+    move_into_new(CLONE_NEWUSER | CLONE_NEWNET)
+    fdpass.lend_packet(connection, b"x", [os.open("/proc/self/ns/net", os.O_RDONLY)])
+    return cookie_here()
+
+
+def test_own_namespace_is_its_owners_alone(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
+    """@own is a namespace that the user made; root has no right to it, and none of its own by that name."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        cookie = as_user(OWNER, NOBODY, _make_own, theirs)
+        _, (fd,) = fdpass.take_packet(ours, 1, 1)
+    assert as_user(OWNER, NOBODY, _ask, broker, fd) == [cookie]
+    for uid in (OTHER, 0):
+        with pytest.raises(nsbroker.AccessDeniedError):
+            as_user(uid, NOBODY, _ask, broker, fd)
+    with pytest.raises(nsbroker.AccessDeniedError):
+        as_user(0, NOBODY, _ask_by_descriptor, broker, path_of(make_namespace("other")))
+    os.close(fd)
+    assert _audited(broker)[0] == ("allowed", "descriptor:@own", cookie)

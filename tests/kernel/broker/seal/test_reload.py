@@ -1,0 +1,178 @@
+"""A reload of the policy changes the limits of sockets that were handed over before."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from nsbrokerd.seal.cgroup import own_cgroup
+from support.brokers.limited import USER, can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
+from support.brokers.process import BrokerProcess
+from support.process_state import idle_descriptors
+from support.users import NOBODY, as_nobody, start_as_user
+from support.waiting import Counters, wait_until
+
+START = Callable[..., BrokerProcess]
+
+
+@pytest.fixture
+def name(make_namespace: Callable[..., str]) -> str:
+    return make_namespace()
+
+
+def use(broker: BrokerProcess, *grants: str) -> None:
+    broker.configure("".join(grants))
+    broker.reload()
+
+
+def test_reload_changes_where_a_socket_can_go_and_what_it_can_bind(start_broker: START, name: str) -> None:
+    broker = start_broker(grant(connect=["127.0.0.0/8:5000"], bind=["*:6000"]))
+    with open_limited(broker, name) as udp, open_limited(broker, name, socket.SOCK_STREAM) as tcp:
+        assert [can_send(udp, 5000), can_send(udp, 5001), can_connect(tcp, 5001)] == [True, False, False]
+        use(broker, grant(connect=["127.0.0.0/8:5001"], bind=["*:6001"]))
+        assert [can_send(udp, 5000), can_send(udp, 5001), can_connect(tcp, 5001)] == [False, True, True]
+        assert [error_of(tcp.bind, ("127.0.0.1", port)) for port in (6000, 6001)] == ["EPERM", None]
+
+
+def test_socket_of_a_grant_that_is_no_more_can_do_nothing(start_broker: START, name: str) -> None:
+    """Until the grant is there again."""
+    limited = grant(connect=["*:*"], bind=["*:*"])
+    broker = start_broker(limited)
+    with open_limited(broker, name) as udp, open_limited(broker, name, socket.SOCK_STREAM) as tcp:
+        use(broker, grant("another", connect=["*:*"]))
+        assert not can_send(udp, 5000)
+        assert not can_connect(tcp, 5000)
+        assert error_of(tcp.bind, ("127.0.0.1", 5000)) == "EPERM"
+        use(broker, limited)
+        assert can_send(udp, 5000)
+        assert can_connect(tcp, 5000)
+
+
+def test_socket_of_a_grant_that_lost_its_limit_can_go_anywhere(start_broker: START, name: str) -> None:
+    broker = start_broker(grant(connect=[], bind=[]))
+    with open_limited(broker, name) as udp:
+        assert not can_send(udp, 5000)
+        use(broker, grant())
+        assert can_send(udp, 5000)
+        with open_limited(broker, name) as another:
+            assert can_send(another, 5000)
+        use(broker, grant(connect=["*:5001"]))
+        assert [can_send(udp, 5000), can_send(udp, 5001)] == [False, True]
+
+
+def test_reload_that_fails_leaves_the_limits_as_they_are(start_broker: START, name: str) -> None:
+    broker = start_broker(grant(connect=["*:5000"]))
+    with open_limited(broker, name) as udp:
+        use(broker, grant(connect=["*:5001"]), grant("wrong", connect=["nonsense"]))
+        assert [can_send(udp, 5000), can_send(udp, 5001)] == [True, False]
+
+
+def test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was(start_broker: START, name: str) -> None:
+    """The audit too, which was moved by the same change: there is one only that fits the policy."""
+    broker = start_broker(grant("free"))
+    audit_path, seal_path = broker.audit_path, broker.seal_path
+    broker.reload()
+    before = idle_descriptors(broker.pid)
+    broker.audit_path = broker.directory / "moved.json"
+    broker.seal_path = broker.directory / "no BPF file system"
+    use(broker, grant("limited", connect=[]))
+    broker.audit_path, broker.seal_path = audit_path, seal_path
+    assert '"key": "limit"' in broker.log()
+    assert idle_descriptors(broker.pid) == before
+    with open_limited(broker, name) as udp:
+        assert can_send(udp, 5000)
+    assert [record["grant"] for record in broker.audit()] == ["free"]
+
+
+def test_limits_change_all_at_once(start_broker: START, name: str, long: bool) -> None:
+    """What the old limits and the new ones allow is never denied in between, what both deny never allowed."""
+    one, other = (grant(connect=["*:5000", f"*:{port}"]) for port in (5001, 5002))
+    broker = start_broker(one)
+    with open_limited(broker, name) as udp:
+        counts = Counters(3)
+        child = start_as_user(NOBODY, NOBODY, _send_for_ever, udp, counts)
+        try:
+            wait_until(lambda: counts[0] > 0)
+            for _ in range(50 if long else 10):
+                for text in (other, one):
+                    use(broker, text)
+            seen = counts[0]
+            wait_until(lambda: counts[0] > seen)
+        finally:
+            child.kill()
+    assert counts[0] > 100
+    assert (counts[1], counts[2]) == (0, 0)
+
+
+def _send_for_ever(udp: socket.socket, counts: Counters) -> None:
+    while True:
+        counts[1] += not can_send(udp, 5000)
+        counts[2] += can_send(udp, 5003)
+        counts[0] += 1
+
+
+def test_whoever_holds_the_socket_is_held_to_the_new_limits(start_broker: START, name: str) -> None:
+    """An unprivileged client, connected: it goes on; elsewhere it can't."""
+    broker = start_broker(grant(connect=["127.0.0.1:5000", "127.0.0.1:5001"]))
+    with (
+        plain_socket(name, socket.SOCK_STREAM, 5001) as listener,
+        open_limited(broker, name, socket.SOCK_STREAM) as tcp,
+    ):
+        tcp.connect(("127.0.0.1", 5001))
+        use(broker, grant(connect=["127.0.0.1:5001"]))
+        with listener.accept()[0] as accepted:
+            assert as_nobody(_talk_and_move, tcp) == "EPERM"
+            assert accepted.recv(10) == b"still here"
+
+
+def _talk_and_move(tcp: socket.socket) -> str | None:
+    tcp.sendall(b"still here")
+    disconnect(tcp)
+    return error_of(tcp.connect, ("127.0.0.1", 5000))
+
+
+def test_what_is_connected_stays_so_and_goes_nowhere_else(start_broker: START, name: str) -> None:
+    """Also when the grant is gone: to end that is for `nsbrokerd revoke`."""
+    broker = start_broker(grant(connect=["127.0.0.1:5000"]))
+    with (
+        plain_socket(name, socket.SOCK_STREAM, 5000) as listener,
+        plain_socket(name, socket.SOCK_DGRAM, 5000) as peer,
+        open_limited(broker, name, socket.SOCK_STREAM) as tcp,
+        open_limited(broker, name) as udp,
+    ):
+        tcp.connect(("127.0.0.1", 5000))
+        udp.connect(("127.0.0.1", 5000))
+        with listener.accept()[0] as accepted:
+            for policy in (grant(connect=["127.0.0.1:5001"]), grant("another", connect=["*:*"])):
+                use(broker, policy)
+                tcp.send(b"stream")
+                udp.send(b"datagram")
+                assert (accepted.recv(10), peer.recv(10)) == (b"stream", b"datagram")
+                assert not can_send(udp, 5000)
+                assert not can_send(udp, 5002)
+        disconnect(tcp)
+        assert not can_connect(tcp, 5000)
+
+
+def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> None:
+    """Its sockets can do what no limit lets through, also when it gets limits later: then new ones are sealed."""
+    broker = start_broker(grant())
+    with open_limited(broker, name, uid=USER) as free:
+        use(broker, grant(connect=[]))
+        assert can_send(free, 5000)
+        with open_limited(broker, name) as sealed:
+            assert not can_send(sealed, 5000)
+
+
+def test_without_limits_there_is_nothing_of_the_seal(start_broker: START) -> None:
+    """No thread, no pin and no control group; with the first limit there is one thread more."""
+    broker = start_broker(grant())
+    group = own_cgroup() / broker.seal_path.name
+    threads = len(os.listdir(f"/proc/{broker.pid}/task"))
+    assert (broker.seal_path.exists(), group.exists()) == (False, False)
+    use(broker, grant(connect=[]))
+    assert (broker.seal_path.exists(), group.exists()) == (True, True)
+    assert len(os.listdir(f"/proc/{broker.pid}/task")) == threads + 1

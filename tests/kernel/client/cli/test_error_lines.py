@@ -1,0 +1,191 @@
+"""What can't be done is said by every verb of nsbroker-get in one line, and what to do. As an unprivileged user."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nsbroker.supervise import kernel
+from nsbroker.supervise.bpf import assemble, give, if_equal, load
+from nsbroker.supervise.filter import ALLOW, ERRNO, FIRST_ARGUMENT_OFFSET, NR_OFFSET
+from support.brokers.process import BrokerProcess
+from support.seccomp import install
+from support.tool.running import Done, RunTool, python, run_tool
+from support.tool.verbs import VERBS
+from support.users import NOBODY
+
+COMMANDS = {
+    "connect": ["{ns}", "connect", "127.0.0.1", "9"],
+    "listen": ["{ns}", "listen", "-l", "127.0.0.1:0", "--", "true"],
+    "list": ["list", "{ns}"],
+    "resolve": ["{ns}", "resolve", "www.example.org"],
+    "run": ["{ns}", "run", "--", "true"],
+    "socket": ["{ns}", "socket", "--type", "udp", "--fd", "3", "--", "true"],
+}
+OF_GRANTS = [verb for verb in COMMANDS if verb != "list"]
+"""`list` says by itself that there is nothing."""
+
+SHOWN_BY_LIST = "nsbroker-get list shows what you may use"
+
+
+@pytest.fixture
+def run(shared_broker: BrokerProcess) -> Iterator[RunTool]:
+    with run_tool(shared_broker) as tool:
+        yield tool
+
+
+def line_of(done: Done, status: int) -> str:
+    """The only line on standard error."""
+    assert (done.status, done.out) == (status, ""), done
+    assert done.err.startswith("nsbroker-get: ")
+    assert done.err.count("\n") == 1
+    return done.err.removeprefix("nsbroker-get: ").rstrip("\n")
+
+
+def command(verb: str, namespace: str) -> list[str]:
+    return ["--timeout", "0.2", *(word.format(ns=namespace) for word in COMMANDS[verb])]
+
+
+def test_every_verb_is_here() -> None:
+    assert COMMANDS.keys() == VERBS.keys()
+
+
+def test_no_broker(broker: BrokerProcess) -> None:
+    """None was ever there, or it ended without taking its socket with it."""
+    path = broker.socket_path
+    broker.stop()
+    with run_tool(broker) as run:
+        for verb in COMMANDS:
+            assert line_of(run(*command(verb, "blue")), 125) == (
+                f"no broker at {path}: start nsbrokerd, or set NSBROKER_SOCKET to where its socket is"
+            )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left_behind:
+            left_behind.bind(str(path))
+        path.chmod(0o666)
+        for verb in COMMANDS:
+            assert line_of(run(*command(verb, "blue")), 125) == f"no broker answers at {path}: start nsbrokerd"
+
+
+def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
+    refusal = f"no permission to use the broker at {broker.socket_path}: "
+    os.chown(broker.socket_path, 0, 0)
+    with run_tool(broker) as run:
+        for verb in COMMANDS:
+            assert line_of(run(*command(verb, "blue")), 125) == (
+                f"{refusal}this user must be in the group root (and log in anew after being added)"
+            )
+        broker.directory.chmod(0o700)
+        for verb in COMMANDS:
+            assert line_of(run(*command(verb, "blue")), 125) == f"{refusal}its directory is closed to this user"
+
+
+@pytest.mark.parametrize("verb", OF_GRANTS)
+def test_no_grant(run: RunTool, verb: str) -> None:
+    reason = "has IP sockets in this namespace" if verb == "resolve" else "is for namespace 'foreign'"
+    assert line_of(run(*command(verb, "foreign")), 1) == f"no grant of uid {NOBODY} {reason}; {SHOWN_BY_LIST}"
+
+
+def test_no_grant_at_all(start_broker: Callable[..., BrokerProcess]) -> None:
+    with run_tool(start_broker("")) as run:
+        assert line_of(run("list"), 1) == "no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)"
+        for verb in set(OF_GRANTS) - {"resolve"}:
+            line = f"no grant is for uid {NOBODY} or its groups; {SHOWN_BY_LIST}"
+            assert line_of(run(*command(verb, "blue")), 1) == line
+
+
+@pytest.mark.parametrize("verb", OF_GRANTS)
+def test_no_such_namespace(run: RunTool, make_namespace: Callable[..., str], verb: str) -> None:
+    missing = make_namespace("here") + "-not"
+    assert line_of(run(*command(verb, missing)), 1) == (
+        f"there is no network namespace '{missing}'; nsbroker-get list shows which there are, and --wait SECONDS waits "
+        "for one"
+    )
+
+
+def test_list_of_what_is_not_there_or_not_granted(run: RunTool, make_namespace: Callable[..., str]) -> None:
+    missing = make_namespace("here") + "-not"
+    for name in (missing, "foreign"):
+        assert line_of(run("list", name), 1) == (
+            f"no grant gives this user sockets in {name}, or it does not exist; nsbroker-get list shows all there is"
+        )
+
+
+@pytest.mark.parametrize("verb", OF_GRANTS)
+def test_path_that_is_not_there_or_not_the_users(run: RunTool, verb: str) -> None:
+    """For a process of root's, /proc/PID/ns can't be read."""
+    assert line_of(run(*command(verb, "/nope/ns")), 1) == "can't open the namespace /nope/ns: No such file or directory"
+    path = f"/proc/{os.getpid()}/ns/net"
+    assert line_of(run(*command(verb, path)), 1) == (
+        f"can't open the namespace {path}: Permission denied; the process must be yours"
+    )
+
+
+@pytest.mark.parametrize("verb", OF_GRANTS)
+def test_path_of_something_else_or_not_granted(run: RunTool, verb: str) -> None:
+    """It is known before a program runs."""
+    assert line_of(run(*command(verb, "/etc/passwd")), 1) == (
+        "a descriptor that was sent is no network namespace: give the path of one, such as /proc/PID/ns/net"
+    )
+
+
+def without_wait_killable_recv() -> None:
+    """As Linux before 5.19: the flag is not known."""
+    _refuse_listeners(22)
+
+
+def without_seccomp() -> None:
+    _refuse_listeners(38)
+
+
+def _refuse_listeners(number: int) -> None:
+    machine = kernel.this_machine()
+    assert machine is not None
+    second_argument = FIRST_ARGUMENT_OFFSET + 8
+    flags = kernel._NEW_LISTENER | kernel._WAIT_KILLABLE_RECV
+    install(
+        assemble(
+            [
+                load(NR_OFFSET),
+                if_equal(machine.seccomp, "seccomp"),
+                give(ALLOW),
+                "seccomp",
+                load(second_argument),
+                if_equal(flags, "no"),
+                give(ALLOW),
+                "no",
+                give(ERRNO | number),
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        (
+            without_wait_killable_recv,
+            "this kernel is too old for run, which needs Linux 5.19 (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)",
+        ),
+        (without_seccomp, "this kernel has no seccomp, which run needs (CONFIG_SECCOMP_FILTER)"),
+    ],
+)
+def test_run_needs_a_kernel_that_can_do_it(
+    run: RunTool, make_namespace: Callable[..., str], before: Callable[[], None], line: str
+) -> None:
+    assert line_of(run.start(make_namespace("old"), "run", "--", "true", before=before).finish(), 125) == line
+
+
+def test_socket_that_is_not_granted_is_said_while_the_program_runs(
+    start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str]
+) -> None:
+    """The program has its EACCES; the line has the reason."""
+    name = make_namespace("tcp")
+    grant = f'[[grant]]\nname = "only tcp"\nusers = ["nobody"]\nnamespaces = ["{name}"]\nsockets = ["tcp"]\n'
+    code = "import socket\ntry: socket.socket(2, 2)\nexcept OSError as error: print(error.strerror)"
+    with run_tool(start_broker(grant)) as run:
+        done = run(name, "run", "--", python(), "-c", code)
+    assert (done.status, done.out) == (0, "Permission denied\n")
+    assert done.err == f"nsbroker-get: no udp sockets in namespace '{name}' by grant 'only tcp'; {SHOWN_BY_LIST}\n"

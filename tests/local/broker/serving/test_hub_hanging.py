@@ -1,0 +1,50 @@
+"""One user's connections that can't be closed at once do not keep others out."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from pathlib import Path
+
+import trio
+
+from nsbrokerd.clients.client import Client
+from nsbrokerd.config import Limits
+from nsbrokerd.serving.hub import Hub
+from support.brokers.fake_intake import FakeIntake
+
+
+class Hung(FakeIntake):
+    """Hundreds of connections hang, and whoever is served ends the test."""
+
+    hanging = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 - 1
+    served = False
+
+    def serve_one(self, client: Client, now: float, limits: Limits) -> bool:
+        self.served = True
+        return super().serve_one(client, now, limits)
+
+
+def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -> None:
+    path = str(tmp_path / "hub.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen()
+        intake = Hung()
+        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+        clients = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        for client in clients:
+            client.connect(path)
+        clients[1].send(b"x")
+
+        async def serve() -> None:
+            with intake.scope:
+                with trio.fail_after(60):
+                    await hub.run()
+
+        trio.run(serve)
+        assert hub._accepts_again_at is None
+        hub.finish()
+        for client in clients:
+            client.close()
+    assert intake.served

@@ -1,0 +1,124 @@
+"""The hub goes on when it can't have what it needs for another client."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+import nsbrokerd.clients.admission
+from nsbrokerd.clients.admission import Admission
+from nsbrokerd.clients.users import Users
+from nsbrokerd.config import Limits
+from nsbrokerd.serving.hub import Hub
+from support.brokers.fake_intake import FakeIntake
+
+
+class NoMoreWatches:
+    """In place of an epoll, when others have all that root may have."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self.poll, self.modify, self.unregister = epoll.poll, epoll.modify, epoll.unregister
+        self.fileno, self.close = epoll.fileno, epoll.close
+
+    def register(self, _fd: int, _events: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Recovering(FakeIntake):
+    """Many connections hang, until one of them was counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts = iter((2**31,))
+
+    @property
+    def hanging(self) -> int:  # type: ignore[override]  # it changes by itself here
+        return next(self._counts, 0)
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "hub.sock"))
+        listener.listen()
+        yield listener
+
+
+def connect(listener: socket.socket) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.connect(listener.getsockname())
+    return client
+
+
+def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: socket.socket) -> None:
+    """It keeps the one of its listener."""
+    intake = Recovering()
+    hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+    with connect(listener) as first, connect(listener) as second:
+        hub._accept(0)
+        assert hub._accepts_again_at is not None
+        hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
+        second.send(b"x")
+
+        async def serve() -> None:
+            with intake.scope, trio.fail_after(60):
+                await hub.run()
+
+        trio.run(serve)
+        assert first.send(b"x")  # who was in, still is
+        hub.finish()
+
+
+def test_client_that_can_not_be_watched_leaves_no_descriptor(listener: socket.socket) -> None:
+    hub = Hub(listener, Recovering(), Limits(), None)  # type: ignore[arg-type]  # a fake
+    hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
+    gc.disable()
+    try:
+        with connect(listener) as client:
+            before = len(os.listdir("/proc/self/fd"))
+            hub._accept(0)
+            assert client.recv(1) == b""
+            assert len(os.listdir("/proc/self/fd")) == before
+            assert hub._accepts_again_at is not None
+    finally:
+        gc.enable()
+    hub.finish()
+
+
+def test_client_that_is_lost_while_it_connects_is_not_counted(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    users = Users(Limits())
+    admission = Admission(listener, Recovering(), users, None)  # type: ignore[arg-type]  # a fake
+    monkeypatch.setattr(nsbrokerd.clients.admission, "Client", lose)
+    with connect(listener) as client:
+        assert admission.accept(0)[0] == []
+        assert client.recv(1) == b""
+    assert users.clients == 0
+
+
+def test_places_of_users_are_counted_where_descriptors_are_few(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection takes a descriptor, and each user another: of four that are left, one stays for a new user."""
+    room = nsbrokerd.clients.admission.DESCRIPTORS_BESIDE_CLIENTS + 4
+    monkeypatch.setattr(nsbrokerd.clients.admission.resource, "getrlimit", lambda _: (room, room))
+    users = Users(Limits())
+    admission = Admission(listener, FakeIntake(), users, None)  # type: ignore[arg-type]  # a fake
+    clients = [connect(listener) for _ in range(5)]
+    admitted, trouble = admission.accept(0)
+    assert trouble is None
+    assert (users.clients, users.connected, len(admitted)) == (2, 1, 2)
+    for client in [*clients, *(one.sock for one in admitted)]:
+        client.close()

@@ -1,0 +1,128 @@
+"""Where the code under test lives: a namespace of its own, in which every packet is a leak, and is counted.
+
+It has a name server that knows every name, at addresses where something that is sent to them is counted as well: a
+leak does not fail for want of a network, it succeeds, and is seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from support import namespaces
+from support.checkout import TESTS
+from support.inside import call_inside, enter, path_of
+from support.namespaces import ip
+from support.users import Child, as_nobody, start_as_user
+
+ADDRESS = "10.97.0.1"
+"""What the name server outside answers for every name, and its own address."""
+
+_CLONE_NEWNS = 0x00020000
+_PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class LeakError(AssertionError):
+    """Something was sent in the program's own namespace."""
+
+
+class Outside:
+    """The namespace; `start` runs a function in it as a user without rights.
+
+    Args:
+        name: the namespace's name.
+        directory: for a file; everyone can read it.
+    """
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self._resolv_conf = directory / "resolv.conf"
+        self._resolv_conf.write_text(f"nameserver {ADDRESS}\noptions timeout:1 attempts:1\n")
+        namespaces.make(name)
+        call_inside(name, _switch_ipv6_off)  # It would send by itself.
+        ip("-n", name, "link", "add", "leak0", "type", "veth", "peer", "name", "leak1")
+        for interface in ("leak0", "leak1"):
+            ip("-n", name, "link", "set", interface, "up", "arp", "off")
+        ip("-n", name, "address", "add", "10.97.0.2/24", "dev", "leak0")
+        ip("-n", name, "route", "add", "default", "dev", "leak0")
+        ip("-n", name, "address", "add", f"{ADDRESS}/32", "dev", "lo")
+
+    def start(self, environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Child:
+        """Start a function; its result is a LeakError if packets were sent here meanwhile, whatever else happened."""
+        return start_as_user(0, 0, self._call, environment, function, args)
+
+    def _call(self, environment: dict[str, str], function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        enter(path_of(self.name))
+        _unshare_mounts()
+        _bind(self._resolv_conf, Path("/etc/resolv.conf").resolve())
+        let_everyone_read([*sys.path, sys.prefix, sys.base_prefix, str(TESTS)])
+        os.chdir("/")
+        os.environ.update(environment)
+        before = _packets()
+        try:
+            return as_nobody(_die_with_parent_and_call, function, args)
+        finally:
+            if leaked := _packets() - before:
+                raise LeakError(f"{leaked} packets in the program's own namespace")
+
+
+def _die_with_parent_and_call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    # A test that gives up kills its own child alone.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return function(*args)
+
+
+def _switch_ipv6_off() -> None:
+    for interface in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6").write_text("1")
+
+
+def _packets() -> int:
+    """How many packets all interfaces of this namespace sent. Source: proc_pid_net(5)."""
+    lines = Path("/proc/thread-self/net/dev").read_text().splitlines()[2:]
+    return sum(int(line.partition(":")[2].split()[9]) for line in lines)
+
+
+def _unshare_mounts() -> None:
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    _mount("--make-rprivate", "/")
+
+
+def _bind(source: Path, target: Path) -> None:
+    _mount("--bind", str(source), str(target))
+
+
+def _mount(*args: str) -> None:
+    subprocess.run(["mount", *args], check=True)
+
+
+def let_everyone_read(places: Iterable[str]) -> None:
+    """Let every user get to these directories, in this mount namespace: Python may lie in a home directory of root's.
+
+    In place of the directory that is closed there is one with nothing in it but the way to the places.
+    """
+    paths = {Path(place).resolve() for place in places if place and os.path.isdir(place)}
+    outermost = {path for path in paths if not paths.intersection(path.parents)}
+    for closed in {directory for path in outermost if (directory := _first_closed(path))}:
+        handles = {path: os.open(path, os.O_PATH) for path in outermost if path.is_relative_to(closed)}
+        _mount("-t", "tmpfs", "-o", "mode=755", "none", str(closed))
+        for path, handle in handles.items():
+            path.mkdir(parents=True)
+            # Not by its name, which is that of the new directory now.
+            source = f"/proc/self/fd/{handle}"
+            subprocess.run(["mount", "--no-canonicalize", "--bind", source, path], pass_fds=[handle], check=True)
+            os.close(handle)
+
+
+def _first_closed(path: Path) -> Path | None:
+    return next((parent for parent in reversed(path.parents) if not parent.stat().st_mode & 0o001), None)

@@ -1,0 +1,1 @@
+"""Brokers for tests, real ones and fakes, and clients that put them under load."""

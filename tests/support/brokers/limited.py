@@ -1,0 +1,120 @@
+"""Sockets of grants with limits, and what the kernel says to them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nsbroker import SocketSpec
+from nsbroker.wire import Address, OpenReply, OpenRequest
+from support.brokers.process import START_S, BrokerProcess
+from support.brokers.raw_client import connect_as
+from support.far_side import socket_inside
+from support.namespaces import PREFIX
+
+USER, OTHER_USER = 12345, 12346
+LOOPBACK = "127.0.0.1"
+
+_libc = ctypes.CDLL(None)
+
+
+def grant(
+    name: str = "limited",
+    *,
+    connect: Sequence[str] | None = None,
+    bind: Sequence[str] | None = None,
+    sockets: Sequence[str] = ("tcp", "udp"),
+) -> str:
+    """A grant for everybody in the test's namespaces, as TOML; without limits if there are none."""
+    limits = {key: rules for key, rules in (("connect", connect), ("bind", bind)) if rules is not None}
+    entries = ", ".join(f"{key} = {json.dumps(rules)}" for key, rules in limits.items())
+    limit = f"limit = {{ {entries} }}\n" if limits else ""
+    return (
+        f'[[grant]]\nname = "{name}"\nusers = ["*"]\nnamespaces = ["{PREFIX}*"]\n'
+        f"sockets = {json.dumps(sockets)}\n{limit}\n"
+    )
+
+
+def open_limited(
+    broker: BrokerProcess,
+    namespace: str,
+    kind: int = socket.SOCK_DGRAM,
+    family: int = socket.AF_INET,
+    *,
+    uid: int = USER,
+    bind: Address | None = None,
+    listen: int | None = None,
+) -> socket.socket:
+    """A socket that the broker gave to this user; its owner is the caller."""
+    spec = SocketSpec(namespace, int(family), int(kind), bind=bind, listen=listen)
+    with connect_as(uid, broker) as client:
+        reply = client.ask(OpenRequest(1, (spec,)))
+        assert isinstance(reply, OpenReply), reply
+        return _never_waiting_long(socket.socket(fileno=client.fds.pop()))
+
+
+def _never_waiting_long(sock: socket.socket) -> socket.socket:
+    """Have the kernel end what would wait for ever, with EAGAIN: also for the connections that it accepts."""
+    for name in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, name, struct.pack("ll", 20, 0))
+    return sock
+
+
+def error_of(function: Callable[..., object], *args: object) -> str | None:
+    """The name of the error that the call ends with; None without one."""
+    try:
+        function(*args)
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return None
+
+
+def can_send(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
+    """Tell whether the seal lets a datagram go there."""
+    error = error_of(sock.sendto, b"x", (host, port))
+    assert error in (None, "EPERM"), error
+    return error is None
+
+
+def can_connect(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
+    """Tell whether the seal lets a TCP socket connect there, where nobody listens."""
+    error = error_of(sock.connect, (host, port))
+    assert error in ("ECONNREFUSED", "EPERM"), error
+    return error != "EPERM"
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Undo the connection, so that the socket can be connected anew."""
+    unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
+    assert _libc.connect(sock.fileno(), unspecified, len(unspecified)) == 0
+
+
+def plain_socket(namespace: str, kind: int, port: int) -> socket.socket:
+    """A socket of the namespace that nobody limits, bound to the port of the loopback; a TCP one listens."""
+    sock = _never_waiting_long(socket_inside(namespace, int(socket.AF_INET), int(kind)))
+    sock.bind((LOOPBACK, port))
+    if kind == socket.SOCK_STREAM:
+        sock.listen()
+    return sock
+
+
+def command(broker: BrokerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `nsbrokerd VERB ...` on the pins of this broker, which need not run."""
+    verb, *rest = arguments
+    line = [sys.executable, "-P", "-m", "nsbrokerd", verb, "--seal", str(broker.seal_path), *rest]
+    return subprocess.run(line, capture_output=True, text=True, timeout=START_S, check=False)
+
+
+def listed(broker: BrokerProcess) -> list[dict[str, Any]]:
+    """What `nsbrokerd grants --json` shows."""
+    done = command(broker, "grants", "--json")
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows

@@ -1,0 +1,97 @@
+"""A client without the library's care: it sends what it is told to, and shows what comes back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Self
+
+from nsbroker import SocketSpec
+from nsbroker.link.fdpass import lend_packet, take_packet
+from nsbroker.wire import ErrorReply, OpenReply, OpenRequest, Reply, Request, decode_reply, encode_request
+from support.brokers.process import BrokerProcess
+from support.users import NOBODY
+
+TIMEOUT_S = 60
+TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
+UDP = (int(socket.AF_INET), int(socket.SOCK_DGRAM))
+MAX_FDS = 253
+
+
+class RawClient:
+    """One connection. What it receives it keeps, in `fds`, and closes at its end."""
+
+    def __init__(self, broker: BrokerProcess | str) -> None:
+        self.fds: list[int] = []
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Limits of the kernel's, not settimeout: a blocking connect waits for room in the backlog.
+        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", TIMEOUT_S, 0))
+        self.sock.connect(broker if isinstance(broker, str) else str(broker.socket_path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+        self.close_fds()
+
+    def close_fds(self) -> None:
+        """Close what was received so far."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def send(self, packet: bytes | Request, fds: Sequence[int] = ()) -> None:
+        lend_packet(self.sock, packet if isinstance(packet, bytes) else encode_request(packet), list(fds))
+
+    def receive(self) -> Reply | None:
+        """The next reply; None when the broker has hung up."""
+        packet, fds = take_packet(self.sock, 65536, MAX_FDS)
+        self.fds += fds
+        return decode_reply(packet) if packet else None
+
+    def ask(self, packet: bytes | Request, fds: Sequence[int] = ()) -> Reply | None:
+        self.send(packet, fds)
+        return self.receive()
+
+    def refusal(self, packet: bytes | Request, fds: Sequence[int] = ()) -> ErrorReply:
+        """The reply to what must be refused."""
+        kept = len(self.fds)
+        reply = self.ask(packet, fds)
+        assert isinstance(reply, ErrorReply), reply
+        assert len(self.fds) == kept
+        return reply
+
+    def has_hung_up(self) -> bool:
+        """Wait for the next thing that comes: is it the end?"""
+        try:
+            return self.receive() is None
+        except ConnectionResetError:
+            return True
+
+    def works(self, namespace: str = "@host") -> bool:
+        """Tell whether the connection is good for a socket still."""
+        reply = self.ask(tcp(namespace, request_id=4711))
+        self.close_fds()
+        return isinstance(reply, OpenReply) and reply.request_id == 4711
+
+
+def connect_as(uid: int, broker: BrokerProcess) -> RawClient:
+    """A connection of this user's, in this process: who connected is what counts."""
+    groups = os.getgroups()
+    os.setgroups(broker.client_groups)
+    os.setegid(NOBODY)
+    os.seteuid(uid)
+    try:
+        return RawClient(broker)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def tcp(*namespaces: str | int, request_id: int = 1, wait_s: float = 0) -> OpenRequest:
+    """Ask for a TCP socket in each of the namespaces."""
+    return OpenRequest(request_id, tuple(SocketSpec(namespace, *TCP) for namespace in namespaces), wait_s)

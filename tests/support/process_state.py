@@ -1,0 +1,71 @@
+"""What the kernel says about a process, thread by thread: its namespaces, its ids, its capabilities, its memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from support.waiting import wait_until
+
+
+class ThreadState(NamedTuple):
+    """What a socket that this thread made would inherit. `uids` and `gids` are real, effective, saved, and fs."""
+
+    netns: str
+    uids: str
+    gids: str
+    capabilities: tuple[str, ...]
+
+
+def thread_state(of: str = "thread-self") -> ThreadState:
+    """The state of a thread: "PID/task/TID", or this one."""
+    lines = _status(of)
+    return ThreadState(
+        os.readlink(f"/proc/{of}/ns/net"),
+        lines["Uid"],
+        lines["Gid"],
+        tuple(value for key, value in lines.items() if key.startswith("Cap")),
+    )
+
+
+def thread_states(pid: int) -> set[ThreadState]:
+    """The states of all threads of a process: one, if all are alike."""
+    return {thread_state(f"{pid}/task/{tid}") for tid in os.listdir(f"/proc/{pid}/task")}
+
+
+def thread_count(pid: int | str) -> int:
+    return int(_status(str(pid))["Threads"])
+
+
+def idle_descriptors(pid: int) -> int:
+    """How many descriptors a process has open, as soon as it has nothing to do."""
+    wait_until(lambda: state(pid) == "S")
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def state(pid: int) -> str:
+    """What a process does: "R" runs, "S" waits, "T" was stopped, "Z" has ended."""
+    return _status(str(pid))["State"][0]
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: state(pid) == "T")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def resident_kib(pid: int) -> int:
+    return int(_status(str(pid))["VmRSS"].split()[0])
+
+
+def _status(of: str) -> dict[str, str]:
+    with open(f"/proc/{of}/status") as file:
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}

@@ -1,0 +1,89 @@
+"""The benchmarks' arithmetic and what they print: rows, goals, the table, the plot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+
+from support.checkout import TESTS
+
+BENCH = str(TESTS / "bench")
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(BENCH)
+    import turns
+
+    yield turns
+    for name in ("turns", "table", "plot"):
+        sys.modules.pop(name, None)
+
+
+def test_none_is_always_the_first(turns: ModuleType) -> None:
+    """Each second round goes backwards, and the round before them is not counted."""
+    order: list[str] = []
+
+    def measure(name: str) -> float:
+        order.append(name)
+        return len(order)
+
+    figures = turns.by_turns(2, a=lambda: measure("a"), b=lambda: measure("b"))
+    assert "".join(order) == "ba" + "ab" + "ba"
+    assert figures == {"a": [3, 6], "b": [4, 5]}
+
+
+def test_the_ratio_is_taken_round_by_round(turns: ModuleType) -> None:
+    """What slows both down in one round does not show."""
+    row = turns.compare("x", "ms", {"ours": [1, 20, 3], "bare": [2, 40, 6]}, "bare", turns.at_most(0.5), scale=1e3)
+    assert row.ratio == (0.5, 0.5, 0.5)
+    assert (row.ours.median, row.theirs.median) == (3000, 6000)
+    assert row.reached
+
+
+@pytest.mark.parametrize(
+    ("sign", "limit", "of", "reached"),
+    [("<=", 2, "ratio", True), ("<=", 1.9, "ratio", False), (">=", 2.1, "ratio", False), (">=", 8, "ours", True)],
+)
+def test_a_goal_is_about_the_median(turns: ModuleType, sign: str, limit: float, of: str, reached: bool) -> None:
+    goal = turns.Goal(of, sign, limit)
+    assert turns.compare("x", "", {"ours": [8], "bare": [4]}, "bare", goal).reached is reached
+
+
+def test_a_skipped_row_keeps_those_before_it(turns: ModuleType) -> None:
+    def measure(quick: bool) -> Iterator[object]:
+        yield "row"
+        raise turns.Skipped("there is no gcc")
+
+    assert turns.collect(measure, True) == (["row"], "there is no gcc")
+
+
+def test_the_table_says_what_was_missed(turns: ModuleType) -> None:
+    import table
+
+    rows = [
+        turns.compare("a", "us", {"ours": [60], "c": [20]}, "c", turns.at_most(3)),
+        turns.compare("b", "us", {"ours": [80], "c": [20]}, "c", turns.at_most(3), note="why"),
+        turns.compare("d", "us", {"ours": [1200], "c": [20]}, "c"),
+    ]
+    lines = table.as_text(rows).splitlines()
+    assert [line.split("|")[-2].strip() for line in lines[2:5]] == ["reached", "missed", ""]
+    assert "1,200 us" in lines[4]
+    assert lines[-1] == "* b: why"
+
+
+def test_the_plot_is_xml_with_a_dot_for_each_ratio(turns: ModuleType) -> None:
+    import plot
+
+    goal = turns.at_most(3)
+    figures = ({"ours": [value], "c": [20]} for value in (0.2, 60, 900))
+    rows = [turns.compare("a < b & `c`", "us", each, "c", goal) for each in figures]
+    machine = {"processor": "p", "kernel": "k", "system": "s", "Python": "<3>"}
+    dots = [each for each in ElementTree.fromstring(plot.as_svg(rows, machine)).iter() if each.tag.endswith("circle")]
+    assert [dot.get("class") for dot in dots] == ["reached", "reached", "missed"]
+    places = [float(str(dot.get("cx"))) for dot in dots]
+    assert places == sorted(places)
