@@ -109,7 +109,7 @@ def main() -> None:
     from place import broker_running, namespaces_made
 
     try:
-        from support.broker_process import BrokerProcess
+        from support.brokers.process import BrokerProcess
     except ImportError:
         from broker_process import BrokerProcess
 
