@@ -1,0 +1,113 @@
+# Installs what the tests need: Debian's packages, Python's libraries, and the project itself.
+# For `source` in bash, after deploy/demo/python.sh, in the directory of the checkout.
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+LOCK=tests/requirements.lock
+OLDEST_LOCK=tests/requirements-oldest.lock
+
+# listed SUITE: prints the lines of tests/packages.txt that belong to the suite.
+listed() {
+  sed '/^#/d' tests/packages.txt | awk -v suite="$1" '$1 == suite || $2 == "python3-venv"'
+}
+
+# install_packages SUITE: installs the packages that are missing. It does nothing without root or apt-get.
+install_packages() {
+  [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null || return 0
+  local package missing=()
+  while read -r _ package _; do
+    [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done < <(listed "$1")
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # In runlevel 1 no package starts its server. The tests start their own.
+  RUNLEVEL=1 apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# missing_commands SUITE: prints package, command and tests for each command that is not there.
+missing_commands() {
+  local package command what
+  while read -r _ package command what; do
+    [ "$command" = - ] || PATH=$PATH:/usr/sbin:/sbin type -P "$command" >/dev/null || echo "$package $command $what"
+  done < <(listed "$1")
+}
+
+# requirements PYTHON VERSIONS: prints what pyproject.toml asks for, to test with the newest or the oldest libraries.
+requirements() {
+  "$1" - "$2" <<'END'
+import sys, tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))
+extras = project["project"]["optional-dependencies"]
+used = project["project"]["dependencies"] + [need for name, extra in extras.items() if name != "test" for need in extra]
+if sys.argv[1] == "oldest":
+    # If two lower bounds name one library, the higher bound satisfies both.
+    bounds = {}
+    for name, bound in (need.split(">=") for need in used):
+        bounds[name] = max(bounds.get(name, "0"), bound, key=lambda text: [int(part) for part in text.split(".")])
+    used = [f"{name}=={bound}" for name, bound in bounds.items()]
+tools = [need for need in extras["test"] if not need.startswith("nsbroker")]
+print("\n".join(project["build-system"]["requires"] + used + tools))
+END
+}
+
+# write_locks PYTHON WORK: writes both lock files for all supported versions of Python, with a uv of its own.
+write_locks() {
+  local name mirror
+  make_venv "$1" "$2/uv"
+  "$2/uv/bin/python" -m pip install -qq uv
+  # uv does not read the configuration of pip.
+  mirror=$("$2/uv/bin/python" -m pip config get global.index-url 2>/dev/null) || true
+  [ -z "$mirror" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$mirror}
+  for name in newest:$LOCK oldest:$OLDEST_LOCK; do
+    requirements "$1" "${name%%:*}" >"$2/requirements"
+    "$2/uv/bin/uv" pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+      --custom-compile-command "tests/run --lock" --output-file "$2/lock" "$2/requirements"
+    # A lock that names a host would not work on other machines.
+    ! grep -n '://' "$2/lock" || return 1
+    cp "$2/lock" "${name#*:}"
+    say "$(grep -c == "$2/lock") versions in ${name#*:}"
+    rm "$2/lock"
+  done
+}
+
+# make_libraries PYTHON DIRECTORY VERSIONS: makes an environment with the libraries, unless it is there and up to date.
+make_libraries() {
+  local python=$1 directory=$2 from=("-r" "$LOCK") stamp
+  case $3 in
+    lock) stamp="$python $(cksum <"$LOCK")" ;;
+    oldest) stamp="$python $(cksum <"$OLDEST_LOCK")" from=(-r "$OLDEST_LOCK") ;;
+    newest)
+      # The newest versions of today: pyproject.toml or the day decides.
+      stamp="$python $(date +%F) $(cksum <pyproject.toml)"
+      mapfile -t from < <(requirements "$python" newest)
+      ;;
+  esac
+  if [ "$(cat "$directory/.stamp" 2>/dev/null)" != "$stamp" ]; then
+    rm -rf "$directory"
+    make_venv "$python" "$directory"
+    "$directory/bin/python" -m pip install -qq "${from[@]}"
+    echo "$stamp" >"$directory/.stamp"
+  fi
+}
+
+# install_checkout LIBRARIES: makes the checkout's own files importable among the libraries, for every user.
+install_checkout() {
+  local stamp
+  stamp="$PWD $(cksum <pyproject.toml)"
+  if [ "$(cat "$1/.checkout" 2>/dev/null)" != "$stamp" ]; then
+    "$1/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable .
+    echo "$stamp" >"$1/.checkout"
+  fi
+}
+
+# install_wheel PYTHON LIBRARIES WORK: builds the wheel in WORK/wheel, and installs it in WORK/venv.
+install_wheel() {
+  local site
+  "$2/bin/python" -m pip wheel -qq --no-deps --no-build-isolation --wheel-dir "$3/wheel" .
+  "$1" -m venv --without-pip "$3/venv"
+  "$2/bin/python" -m pip --python "$3/venv/bin/python" install -qq --no-deps --no-index "$3"/wheel/*.whl
+  site=$("$3/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  # A path in a .pth file comes after the wheel, and no .pth file of the libraries is read, such as the checkout's.
+  "$2/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/libraries.pth"
+}
