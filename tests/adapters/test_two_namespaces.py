@@ -20,7 +20,7 @@ from support.adapters.loops import ANYIO, ANYIO_TRIO, ASYNCIO, LOOPS, TRIO, UVLO
 from support.brokers.process import BrokerProcess
 from support.inside import netns_cookie
 from support.names import dnsmasq
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 _ETC = Path("/etc/netns")
 NAME = "same.example.org"
@@ -110,7 +110,7 @@ def test_namespaces_are_never_mixed_up(
     addresses = ["127.0.1.1", "127.0.1.2"]
     for name, address in zip(names, addresses, strict=True):
         write_hosts(name, f"{address} {NAME}\n")
-    as_nobody(use_by_turns, loop, str(broker.socket_path), names, addresses)
+    as_unprivileged(use_by_turns, loop, str(broker.socket_path), names, addresses)
 
 
 def connect_to_slow_one(loop: Loop, path: str, name: str) -> float:
@@ -137,4 +137,4 @@ def test_silent_address_does_not_hold_up_the_next_one(
     name = make_namespace()
     dnsmasq.add_network(name)
     write_hosts(name, f"{dnsmasq.SILENT} {TWO_ADDRESSES}\n{dnsmasq.ADDRESS} {TWO_ADDRESSES}\n")
-    assert as_nobody(connect_to_slow_one, loop, str(broker.socket_path), name) < 5
+    assert as_unprivileged(connect_to_slow_one, loop, str(broker.socket_path), name) < 5

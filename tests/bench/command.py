@@ -11,20 +11,20 @@ from pathlib import Path
 
 import nsbroker.cli
 from place import broker_running, namespaces_made
-from support.users import NOBODY, can_start_programs
+from support.users import USER, can_start_programs
 from turns import Row, Skipped, at_most, by_turns, compare
 from workers import Worker
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """As nobody: the interpreter alone, and `nsbroker-get NS listen -- true`."""
+    """As a user without any rights: the interpreter alone, and `nsbroker-get NS listen -- true`."""
     tool = Path(sys.executable).parent / "nsbroker-get"
     if not tool.exists() or not Path(importlib.util.cache_from_source(str(nsbroker.cli.__file__))).exists():
         raise Skipped("nsbroker-get is not installed here, with its byte code: tests/bench/run does that")
     with (
         namespaces_made(1) as (name,),
         broker_running() as broker,
-        Worker(_runner, str(broker.socket_path), uid=NOBODY if can_start_programs() else 0) as run,
+        Worker(_runner, str(broker.socket_path), uid=USER if can_start_programs() else 0) as run,
     ):
         bare = [sys.executable, "-I", "-c", "pass"]
         listen = [str(tool), name, "listen", "-l", "127.0.0.1:0", "--", "/bin/true"]

@@ -3,7 +3,7 @@
     PYTHONPATH=tests python tests/bench/httpx_adapter.py          (as root; needs ip and nginx)
 
 Both clients are processes of their own, which ask nginx in the namespace by turns: 50 requests of the one, then 50 of
-the other. The adapter's client is the user nobody, outside of the namespace.
+the other. The adapter's client is a user without any rights, outside of the namespace.
 
 Where they run decides: to wake a process on another, idle processor of a virtual machine takes longer than a request
 to the broker. So the clients and the broker share the first processor, and nginx has the last one, for both clients
@@ -37,7 +37,7 @@ from nsbroker.adapters.httpx import HTTPTransport
 from support import namespaces
 from support.brokers.process import BrokerProcess
 from support.inside import enter, path_of
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 
 ROUNDS, REQUESTS = 30, 50
 OURS, SERVERS = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
@@ -135,7 +135,7 @@ def main() -> None:
         ends = {who: Pipe() for who in ("plain", "adapter")}
         children = [
             start_as_user(0, 0, work_inside, ends["plain"][1], name, f"{directory}/authority"),
-            start_as_user(NOBODY, NOBODY, work_outside, ends["adapter"][1], name, f"{directory}/authority", path),
+            start_as_user(USER, GROUP, work_outside, ends["adapter"][1], name, f"{directory}/authority", path),
         ]
         pipes = {who: near for who, (near, _) in ends.items()}
         print(json.dumps({"python": sys.version.split()[0], "httpx": httpx.__version__, "rounds": ROUNDS}))

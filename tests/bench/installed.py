@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nsbroker.cli
-from support.users import NOBODY
+from support.users import USER
 
 
 def tool() -> str:
@@ -21,7 +21,7 @@ def tool() -> str:
     return str(path)
 
 
-def spawn(command: list[str], fds: list[int], environment: dict[str, str], uid: int = NOBODY) -> int:
+def spawn(command: list[str], fds: list[int], environment: dict[str, str], uid: int = USER) -> int:
     """Start a command as a user, with standard descriptors; gives its pid."""
     pid = os.fork()
     if pid:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from place import c_program
-from support.users import NOBODY
+from support.users import GROUP, USER
 
 WARM_UP = 200
 
@@ -35,8 +35,8 @@ def run_raw(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            user=NOBODY,
-            group=NOBODY,
+            user=USER,
+            group=GROUP,
             extra_groups=[],
         )
         for _ in range(clients)

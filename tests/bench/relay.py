@@ -3,7 +3,7 @@
     PYTHONPATH=tests:tests/bench python tests/bench/relay.py [MIB]   (as root; needs ip and socat)
 
 By turns each gets as many MiB (1,024) on its standard input as the server in the namespace sends, and every byte is
-compared at both ends. The tool's user is nobody, outside of the namespace; socat is root, inside.
+compared at both ends. The tool's user has no rights and is outside of the namespace; socat is root, inside.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from installed import spawn, start, tool
 from support import namespaces
 from support.brokers.process import BrokerProcess
 from support.inside import enter, path_of
+from support.users import USER
 
 ROUNDS = 7
 PORT = 9
@@ -144,7 +145,7 @@ def measure(ends: str, count: int, directory: Path, name: str, path: str) -> dic
     socat[0] = str(shutil.which("ip"))
     programs = {
         "socat": (socat, {"PATH": os.environ["PATH"]}, 0),
-        "connect": ([tool(), name, "connect", "127.0.0.1", str(PORT)], {"NSBROKER_SOCKET": path}, 65534),
+        "connect": ([tool(), name, "connect", "127.0.0.1", str(PORT)], {"NSBROKER_SOCKET": path}, USER),
     }
     taken: dict[str, list[tuple[float, float]]] = {who: [] for who in programs}
     for _ in range(ROUNDS):

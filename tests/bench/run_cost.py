@@ -2,10 +2,11 @@
 
     PYTHONPATH=tests python tests/bench/run_cost.py          (as root; needs ip, setpriv and iperf3)
 
-The same programs, as nobody, by turns: under `run`, and by `ip netns exec`. For socket(2) two processes live through
-the whole measurement, and make 200 sockets at a time; all of it, broker and supervisor too, on one processor, then on
-all of them. For iperf3 server and client are both under `run`, or both not, over the loopback of the namespace; on a
-machine that does other things too, the processor time for what was sent says more than how much it was.
+The same programs, as an unprivileged user, by turns: under `run`, and by `ip netns exec`. For socket(2) two processes
+live through the whole measurement, and make 200 sockets at a time; all of it, broker and supervisor too, on one
+processor, then on all of them. For iperf3 server and client are both under `run`, or both not, over the loopback of
+the namespace; on a machine that does other things too, the processor time for what was sent says more than how much
+it was.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import IO, Any, NoReturn
 from support import namespaces
 from support.brokers.process import EVERYTHING, BrokerProcess
 from support.tool.running import RunTool, program, python, run_tool
-from support.users import NOBODY
+from support.users import GROUP, USER
 
 ROUNDS, SOCKETS = 40, 200
 THROUGHPUT_ROUNDS, SECONDS = 40, 1
@@ -72,7 +73,7 @@ class Program:
 
 def ways(run: RunTool, name: str) -> dict[str, Become]:
     """Both ways to start a program in the namespace, by their names."""
-    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    user = ["setpriv", f"--reuid={USER}", f"--regid={GROUP}", "--clear-groups"]
 
     def by_ip(standard: list[int], command: list[str]) -> NoReturn:
         for target, fd in enumerate(standard):

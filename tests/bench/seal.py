@@ -25,7 +25,7 @@ from nsbroker import SocketSpec
 from support.brokers.sealed import FREE, LIMITED, PORT, Place, sealed_place
 from support.far_side import ALLOWED_4, socket_inside
 from support.tool.running import run_tool
-from support.users import NOBODY
+from support.users import GROUP
 
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
 BATCH = 250
@@ -34,7 +34,7 @@ BATCH = 250
 @contextmanager
 def being(uid: int) -> Iterator[None]:
     """The client connects anew when its user has changed: so it stays this one for a whole measure."""
-    os.setegid(NOBODY)
+    os.setegid(GROUP)
     os.seteuid(uid)
     try:
         yield
@@ -88,7 +88,7 @@ def throughput(place: Place, uid: int) -> float:
     """MB that iperf3 sends in a second, over one connection of a socket that `nsbroker-get run` gave it."""
     arguments = ("-c", ALLOWED_4, "-p", str(PORT + 1), "-t", "2", "--json")
     with run_tool(place.broker) as run:
-        done = run(place.wire.near, "run", "--", "iperf3", *arguments, uid=uid, groups=[NOBODY])  # the broker's
+        done = run(place.wire.near, "run", "--", "iperf3", *arguments, uid=uid, groups=[GROUP])  # the broker's
     assert done.status == 0, done
     return float(json.loads(done.out)["end"]["sum_received"]["bits_per_second"]) / 8e6
 

@@ -22,13 +22,12 @@ from support import namespaces
 from support.brokers.activated import ActivatedBroker
 from support.inside import cookie_inside
 from support.process_state import idle_descriptors, resident_kib
-from support.users import NOBODY, Child, start_as_user
+from support.users import GROUP, UIDS, Child, start_as_user
 from support.waiting import Counters, wait_until
 from workers import load_client, raise_descriptor_limit
 
 PROCESSES, THREADS = 5, 10
 STABLE, VOLATILE = 20, 5
-FIRST_UID = 50_000
 PERIOD_S = 60
 CHURN_S = 0.2
 LIMIT_S = 300
@@ -88,11 +87,11 @@ class _Soak:
         path = str(broker.socket_path)
         self._clients = [
             start_as_user(
-                FIRST_UID + i,
-                NOBODY,
+                UIDS[i],
+                GROUP,
                 run_clients,
                 path,
-                FIRST_UID + i,
+                UIDS[i],
                 i * THREADS,
                 THREADS,
                 stable,

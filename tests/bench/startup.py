@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests:tests/bench python tests/bench/startup.py [ROUNDS]   (as root; needs ip)
 
-By turns, as nobody: `python -I -c pass`; `listen -- true`, to the end of true; `connect` to an address, from the start
-to the moment when the server gets the connection, and to the end of it all (the server closes at once).
+By turns, as an unprivileged user: `python -I -c pass`; `listen -- true`, to the end of true; `connect` to an address,
+from the start to the moment when the server gets the connection, and to the end of it all (the server closes at once).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from installed import tool
 from support import namespaces
 from support.brokers.process import BrokerProcess
 from support.sockets_inside import open_inside
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 PORT = 9
 GRANT = '[[grant]]\nname = "bench"\nusers = ["*"]\nnamespaces = ["{}"]\nsockets = ["tcp"]\nbind = ["*:*"]\n'
@@ -65,7 +65,7 @@ def main() -> None:
     try:
         broker.start()
         with open_inside(name, socket.SOCK_STREAM, PORT) as server:
-            times = as_nobody(measure, name, str(broker.socket_path), server, rounds)
+            times = as_unprivileged(measure, name, str(broker.socket_path), server, rounds)
     finally:
         broker.close()
         namespaces.delete(name)

@@ -14,7 +14,7 @@ from multiprocessing import Pipe
 from typing import Any, Self
 
 import nsbroker
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 
 Task = Callable[..., Any]
 
@@ -25,11 +25,11 @@ class Worker:
     Arguments and results are pickled. Exceptions of the process are raised by whatever is called next.
     """
 
-    def __init__(self, make: Callable[..., Task], *args: Any, uid: int = NOBODY, cpus: Iterable[int] = ()) -> None:
+    def __init__(self, make: Callable[..., Task], *args: Any, uid: int = USER, cpus: Iterable[int] = ()) -> None:
         self._pipe, theirs = Pipe()
         load_client()
         raise_descriptor_limit()
-        gid = NOBODY if uid else 0
+        gid = GROUP if uid else 0
         self._child = start_as_user(uid, gid, _work, theirs, set(cpus), make, args)
         self.pid = self._child.pid
         theirs.close()

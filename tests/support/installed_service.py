@@ -13,7 +13,7 @@ from typing import Any
 
 import nsbroker
 from nsbroker import SocketSpec
-from support.users import NOBODY, as_user
+from support.users import GROUP, USER, as_user
 
 SERVICE = "nsbrokerd.service"
 SOCKET = "nsbrokerd.socket"
@@ -100,7 +100,7 @@ class Installed:
 
     def as_member(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function` as a user without any rights but that of being in the group of the socket."""
-        return as_user(NOBODY, NOBODY, function, *arguments, groups=self.client_groups)
+        return as_user(USER, GROUP, function, *arguments, groups=self.client_groups)
 
     def open_as_member(self, *specs: SocketSpec, wait_s: float = 0) -> list[tuple[int, int, Any]]:
         """Open sockets as that user; gives of each SO_COOKIE, SO_NETNS_COOKIE and the name."""

@@ -13,7 +13,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-NOBODY = 65534
+from support.own_uids import claim_uids
+
+UIDS = claim_uids()
+"""For tests that need many users."""
+
+USER, OTHER_USER = UIDS[0], UIDS[1]
+"""Users without any rights."""
+
+GROUP = 65534
+"""The group that may connect to the tests' brokers. The configuration names a group, so it is one of every system."""
+
 DEADLINE_S = 120
 
 
@@ -84,14 +94,14 @@ def as_user(uid: int, gid: int, function: Callable[..., Any], *args: Any, groups
     return start_as_user(uid, gid, function, *args, groups=groups).result()
 
 
-def as_nobody(function: Callable[..., Any], *args: Any) -> Any:
+def as_unprivileged(function: Callable[..., Any], *args: Any) -> Any:
     """Call `function` as the user without any rights."""
-    return as_user(NOBODY, NOBODY, function, *args)
+    return as_user(USER, GROUP, function, *args)
 
 
 def can_start_programs() -> bool:
     """Whether the user without any rights can run this Python with this package: it may lie in root's home."""
-    return as_nobody(_starts, [sys.executable, "-I", "-c", "import nsbroker.drivers.client"])
+    return as_unprivileged(_starts, [sys.executable, "-I", "-c", "import nsbroker.drivers.client"])
 
 
 def _starts(command: list[str]) -> bool:

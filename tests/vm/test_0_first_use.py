@@ -10,7 +10,7 @@ import pytest
 import nsbroker
 from support.inside import cookie_inside
 from support.installed_service import SERVICE, SOCKET, Installed, command, systemctl, tcp
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 SCTP_MODULE = Path("/sys/module/sctp")
 
@@ -23,7 +23,7 @@ def test_socket_is_enabled_and_nothing_runs_yet(installed: Installed) -> None:
 
 def test_who_is_not_in_the_group_can_not_even_connect(installed: Installed) -> None:
     with pytest.raises(nsbroker.BrokerUnavailableError, match="group"):
-        as_nobody(connect)
+        as_unprivileged(connect)
     assert installed.state(SERVICE) == "inactive"
 
 

@@ -14,7 +14,7 @@ import nsbroker
 from support.brokers.load import Load
 from support.inside import cookie_inside
 from support.installed_service import SERVICE, SOCKET, SOCKET_PATH, TIMEOUT_S, Installed, command, systemctl, tcp
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 from support.waiting import Counters, wait_until
 
 GRANTS = Path("/etc/nsbroker/grants.d/more.toml")
@@ -104,7 +104,7 @@ def test_sockets_outlive_the_service(installed: Installed) -> None:
     """Stopped with its socket, the service leaves no way in; what was handed out goes on; a start brings all back."""
     systemctl("start", SERVICE)
     phase = Counters(2)
-    client = start_as_user(NOBODY, NOBODY, talk_without_broker, phase, groups=installed.client_groups)
+    client = start_as_user(USER, GROUP, talk_without_broker, phase, groups=installed.client_groups)
     wait_until(lambda: phase[0] == 1)
     systemctl("stop", SERVICE, SOCKET)
     assert not SOCKET_PATH.exists()

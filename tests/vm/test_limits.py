@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from support.brokers.limited import LOOPBACK, USER, can_connect, can_send, error_of, open_limited, plain_socket
+from support.brokers.limited import LOOPBACK, can_connect, can_send, error_of, open_limited, plain_socket
 from support.far_side import socket_inside
 from support.inside import socket_cookie
 from support.installed_service import SERVICE, Installed, command, run_in_sandbox, systemctl
-from support.users import as_nobody
+from support.users import USER, as_unprivileged
 from support.waiting import wait_until
 
 PORT, FORBIDDEN_PORT, LOW_PORT = 5000, 5001, 80
@@ -81,7 +81,7 @@ def test_socket_goes_where_its_limit_says_and_nowhere_else(service: Installed, n
         open_limited(service, name, socket.SOCK_STREAM) as tcp,
     ):
         assert [error_of(sock.connect, (LOOPBACK, FORBIDDEN_PORT)) for sock in (udp, tcp)] == ["EPERM"] * 2
-        assert as_nobody(error_of, udp.sendto, b"x", (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
+        assert as_unprivileged(error_of, udp.sendto, b"x", (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
         udp.sendto(b"there", (LOOPBACK, PORT))
         data, address = datagrams.recvfrom(10)
         datagrams.sendto(b"back", address)
@@ -163,9 +163,9 @@ def test_client_itself_binds_a_low_port_that_its_limit_lists(service: Installed,
         open_limited(service, name, socket.SOCK_STREAM) as tcp,
         socket_inside(name, int(socket.AF_INET), int(socket.SOCK_STREAM)) as free,
     ):
-        assert as_nobody(error_of, free.bind, (LOOPBACK, LOW_PORT)) == "EACCES"
-        assert as_nobody(error_of, tcp.bind, (LOOPBACK, LOW_PORT + 1)) == "EPERM"
-        assert as_nobody(error_of, tcp.bind, (LOOPBACK, LOW_PORT)) is None
+        assert as_unprivileged(error_of, free.bind, (LOOPBACK, LOW_PORT)) == "EACCES"
+        assert as_unprivileged(error_of, tcp.bind, (LOOPBACK, LOW_PORT + 1)) == "EPERM"
+        assert as_unprivileged(error_of, tcp.bind, (LOOPBACK, LOW_PORT)) is None
         assert tcp.getsockname() == (LOOPBACK, LOW_PORT)
 
 

@@ -13,7 +13,7 @@ from nsbroker import SocketSpec
 from support import namespaces
 from support.inside import cookie_inside
 from support.installed_service import SERVICE, TIMEOUT_S, Installed, systemctl, tcp
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 
 TOOL = "/opt/nsbroker/bin/nsbroker-get"
 
@@ -48,7 +48,7 @@ def test_name_that_is_used_again_means_the_new_namespace(
 def test_request_waits_for_a_namespace(installed: Installed, make_namespace: Callable[..., str]) -> None:
     """The service notices the mount, though its mounts are its own."""
     name = f"{namespaces.PREFIX}awaited"
-    client = start_as_user(NOBODY, NOBODY, wait_for, name, groups=installed.client_groups)
+    client = start_as_user(USER, GROUP, wait_for, name, groups=installed.client_groups)
     make_namespace("awaited")
     assert client.result() == cookie_inside(name)
 

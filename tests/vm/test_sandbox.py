@@ -14,7 +14,7 @@ import pytest
 from nsbrokerd.sockets.capabilities import KEPT
 from support.checkout import TESTS
 from support.installed_service import SERVICE, Installed, command, run_in_sandbox, systemctl
-from support.users import NOBODY
+from support.users import GROUP, USER
 
 MAX_EXPOSURE = 3.0
 MAX_THREADS = 3
@@ -60,7 +60,7 @@ def tried(installed: Installed) -> Iterator[dict[str, Any]]:
     program = PROBE_RESULT.with_name("breakout.py")  # no home directory can be seen there
     program.write_bytes(PROBE_PROGRAM.read_bytes())
     OTHERS_FILE.touch(0o600)
-    os.chown(OTHERS_FILE, NOBODY, NOBODY)
+    os.chown(OTHERS_FILE, USER, GROUP)
     try:
         run_in_sandbox(f"/usr/bin/python3 -I {program} {PROBE_RESULT} {OTHERS_FILE}")
         yield json.loads(PROBE_RESULT.read_text())

@@ -67,7 +67,7 @@ def test_openssh_connection_comes_from_the_namespace(
 ) -> None:
     """By a descriptor that nsbroker-get passes on, or by its own pipes; the client has no rights."""
     if not can_start_programs():
-        pytest.skip("nobody can't run this Python with this package")
+        pytest.skip("other users can't run this Python with this package")
     if find_program("ssh") is None:
         pytest.skip("there is no ssh")
     assert site.run(recipe, str(ssh.user_key), str(ssh.known_hosts)).split()[0] == CLIENT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.checkout import DEPLOY
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 QUICKSTART = DEPLOY / "quickstart"
 
@@ -56,7 +56,7 @@ def test_with_keep_the_broker_stays_until_it_is_removed(temporary: Path) -> None
     [directory] = temporary.iterdir()
     try:
         assert all(os.path.exists(f"/run/netns/{name}") for name in namespaces_of(output))
-        listed = as_nobody(
+        listed = as_unprivileged(
             subprocess.check_output,
             [f"{directory}/venv/bin/nsbroker-get", "--broker", f"{directory}/nsbroker.sock", "list"],
         )

@@ -22,7 +22,7 @@ from support.adapters.programs import Program, find_program
 from support.brokers.process import BrokerProcess
 from support.namespaces import PREFIX, ip
 from support.sockets_inside import open_inside
-from support.users import Child
+from support.users import USER, Child
 
 CLIENT = "10.98.0.2"
 """Where the clients' requests come from."""
@@ -174,7 +174,7 @@ def _remove_if_empty(directory: Path) -> None:
 _POLICY = f"""
 [[grant]]
 name = "the clients' namespace"
-users = ["nobody"]
+users = [{USER}]
 namespaces = ["{PREFIX}client", "{PREFIX}alpha", "{PREFIX}beta", "@host"]
 sockets = ["tcp", "udp", "icmp", "packet", "raw:raw"]
 bind = ["*:*"]

@@ -19,7 +19,7 @@ from support import namespaces
 from support.checkout import TESTS
 from support.inside import call_inside, enter, path_of
 from support.namespaces import ip
-from support.users import Child, as_nobody, start_as_user
+from support.users import GROUP, USER, Child, as_unprivileged, start_as_user
 
 ADDRESS = "10.97.0.1"
 """What the name server outside answers for every name, and its own address."""
@@ -46,6 +46,10 @@ class Outside:
         self.name = name
         self._resolv_conf = directory / "resolv.conf"
         self._resolv_conf.write_text(f"nameserver {ADDRESS}\noptions timeout:1 attempts:1\n")
+        self._passwd = directory / "passwd"
+        # Programs such as ssh only run as a user that has a name.
+        user = f"tester:x:{USER}:{GROUP}::/nonexistent:/bin/false\n"
+        self._passwd.write_text(Path("/etc/passwd").read_text() + user)
         namespaces.make(name)
         call_inside(name, _switch_ipv6_off)  # It would send by itself.
         ip("-n", name, "link", "add", "leak0", "type", "veth", "peer", "name", "leak1")
@@ -63,12 +67,13 @@ class Outside:
         enter(path_of(self.name))
         _unshare_mounts()
         _bind(self._resolv_conf, Path("/etc/resolv.conf").resolve())
+        _bind(self._passwd, Path("/etc/passwd"))
         let_everyone_read([*sys.path, sys.prefix, sys.base_prefix, str(TESTS)])
         os.chdir("/")
         os.environ.update(environment)
         before = _packets()
         try:
-            return as_nobody(_die_with_parent_and_call, function, args)
+            return as_unprivileged(_die_with_parent_and_call, function, args)
         finally:
             if leaked := _packets() - before:
                 raise LeakError(f"{leaked} packets in the program's own namespace")

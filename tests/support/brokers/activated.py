@@ -7,7 +7,7 @@ import socket
 import sys
 
 from support.brokers.process import BrokerProcess
-from support.users import NOBODY
+from support.users import GROUP
 
 BACKLOG = 128
 
@@ -27,7 +27,7 @@ class ActivatedBroker(BrokerProcess):
         super().__init__(grants, settings)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(self.socket_path))
-        os.chown(self.socket_path, 0, NOBODY)
+        os.chown(self.socket_path, 0, GROUP)
         self.socket_path.chmod(0o660)
         self._listener.listen(BACKLOG)
         self.passed_fds = (self._listener.fileno(),)

@@ -18,8 +18,8 @@ from support.brokers.process import START_S, BrokerProcess
 from support.brokers.raw_client import connect_as
 from support.far_side import socket_inside
 from support.namespaces import PREFIX
+from support.users import USER
 
-USER, OTHER_USER = 12345, 12346
 LOOPBACK = "127.0.0.1"
 
 _libc = ctypes.CDLL(None)

@@ -17,7 +17,7 @@ import nsbroker
 from nsbroker import SocketSpec
 from support.brokers.process import BrokerProcess
 from support.inside import call_inside, netns_cookie, owner, socket_cookie
-from support.users import NOBODY, Child, start_as_user
+from support.users import GROUP, USER, Child, start_as_user
 from support.waiting import Counters
 
 BATCH_SIZES = (1, 1, 1, 2, 7, 7, 300, 900)
@@ -50,7 +50,7 @@ class Load:
         self._threads = threads
         self._workers = processes * threads
         self._progress = Counters(self._workers + 1)
-        self._child = start_as_user(NOBODY, NOBODY, self._run, processes, groups=broker.client_groups)
+        self._child = start_as_user(USER, GROUP, self._run, processes, groups=broker.client_groups)
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +88,7 @@ class Load:
         client = nsbroker.Client(str(self._broker.socket_path), timeout=TIMEOUT_S)
         client.open([SocketSpec(next(iter(self._cookies)), socket.AF_INET, socket.SOCK_STREAM)])[0].close()
         # The connection is open now, and idle: the children must not use it.
-        children = [start_as_user(NOBODY, NOBODY, self._run_threads, client, i) for i in range(1, processes)]
+        children = [start_as_user(USER, GROUP, self._run_threads, client, i) for i in range(1, processes)]
         return _merge([self._run_threads(client, 0), *map(Child.result, children)])
 
     def _run_threads(self, client: nsbroker.Client, process: int) -> Seen:
@@ -126,7 +126,7 @@ class Load:
         seen.cookies.append(socket_cookie(sock))
         listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         found = netns_cookie(sock), owner(sock), sock.getsockname(), listens
-        if found != (self._cookies[str(spec.namespace)], NOBODY, spec.bind, 1):
+        if found != (self._cookies[str(spec.namespace)], USER, spec.bind, 1):
             seen.wrong.append(f"for {spec} came {found}")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from nsbrokerd.seal.cgroup import own_cgroup, remove_group
 from support.namespaces import PREFIX
-from support.users import NOBODY
+from support.users import GROUP
 
 EVERYTHING = f"""
 [[grant]]
@@ -59,7 +59,7 @@ class BrokerProcess:
 
     def configure(self, grants: str, settings: str = "") -> None:
         """Write the configuration; a running broker takes it over by `reload`."""
-        group = grp.getgrgid(NOBODY if os.geteuid() == 0 else os.getegid()).gr_name
+        group = grp.getgrgid(GROUP if os.geteuid() == 0 else os.getegid()).gr_name
         self.config_path.write_text(
             f'[broker]\nsocket = "{self.socket_path}"\nsocket_group = "{group}"\nseal = "{self.seal_path}"\n\n'
             f'[audit]\npath = "{self.audit_path}"\n\n{settings}\n{grants}\n'

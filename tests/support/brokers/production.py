@@ -13,7 +13,7 @@ import nsbroker
 from nsbroker import SocketSpec
 from support.inside import call_inside
 from support.process_state import thread_count
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 from support.waiting import Counters, wait_until
 
 SERVERS = 1_200
@@ -51,7 +51,7 @@ def serve_and_ask(
     """Have an unprivileged process hold the servers and answer for all, while a peer inside each namespace asks."""
     ports = {kind: range(FIRST_PORT, FIRST_PORT + SERVERS // len(names) // len(kinds)) for kind in kinds}
     phase = Counters(3)
-    client = start_as_user(NOBODY, NOBODY, _serve, str(path), list(names), ports, phase, groups=groups)
+    client = start_as_user(USER, GROUP, _serve, str(path), list(names), ports, phase, groups=groups)
     try:
         wait_until(lambda: phase[0] == 1 or phase[2] == 1)
         answered, threads = 0, 0

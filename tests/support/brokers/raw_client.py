@@ -12,7 +12,7 @@ from nsbroker import SocketSpec
 from nsbroker.link.fdpass import lend_packet, take_packet
 from nsbroker.wire import ErrorReply, OpenReply, OpenRequest, Reply, Request, decode_reply, encode_request
 from support.brokers.process import BrokerProcess
-from support.users import NOBODY
+from support.users import GROUP
 
 TIMEOUT_S = 60
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
@@ -82,7 +82,7 @@ def connect_as(uid: int, broker: BrokerProcess) -> RawClient:
     """A connection of this user's, in this process: who connected is what counts."""
     groups = os.getgroups()
     os.setgroups(broker.client_groups)
-    os.setegid(NOBODY)
+    os.setegid(GROUP)
     os.seteuid(uid)
     try:
         return RawClient(broker)

@@ -17,9 +17,9 @@ from support.brokers.process import BrokerProcess, running
 from support.brokers.raw_client import connect_as
 from support.far_side import FarSide, far_side
 from support.namespaces import PREFIX
-from support.users import NOBODY, as_user
+from support.users import GROUP, OTHER_USER, USER, as_user
 
-LIMITED, FREE = 54321, 54322
+LIMITED, FREE = USER, OTHER_USER
 """The two users."""
 
 PORT, LAST_PORT, FORBIDDEN_PORT = 4000, 4009, 4010
@@ -73,7 +73,7 @@ Attempt = Callable[..., Any]
 
 def attempt(place: Place, uid: int, spec: tuple[int, ...], function: Attempt, *args: Any) -> int:
     """What this user's attempt comes to: the number of its error, or 0."""
-    number: int = as_user(uid, NOBODY, _attempt, str(place.broker.socket_path), place.wire.near, spec, function, args)
+    number: int = as_user(uid, GROUP, _attempt, str(place.broker.socket_path), place.wire.near, spec, function, args)
     return number
 
 

@@ -1,4 +1,4 @@
-"""nsbroker-get, as nobody, between descriptors of the test's own: pipes, sockets, or one socket for both directions."""
+"""nsbroker-get as an unprivileged user, between the test's own descriptors: pipes, sockets, or one socket both ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nsbroker-get NS run` as the user without any rights, and what becomes of all its processes.
+"""`nsbroker-get NS run` as a user without any rights, and what becomes of all its processes.
 
 It is started by a fork of the test, which has everything loaded: no interpreter need be within that user's reach.
 """
@@ -22,7 +22,7 @@ import pytest
 
 from nsbroker.cli import main
 from support.brokers.process import BrokerProcess
-from support.users import NOBODY, as_nobody
+from support.users import GROUP, USER, as_unprivileged
 from support.waiting import LIMIT_S, wait_until
 
 _PR_SET_DUMPABLE = 4
@@ -111,7 +111,7 @@ class Running(Forked):
 
 
 class RunTool:
-    """Starts nsbroker-get with a broker, as nobody unless told otherwise."""
+    """Starts nsbroker-get with a broker: as USER, who may connect, or as another user."""
 
     def __init__(self, broker: BrokerProcess) -> None:
         self._broker = broker
@@ -120,7 +120,7 @@ class RunTool:
     def start(
         self,
         *args: str,
-        uid: int = NOBODY,
+        uid: int = USER,
         groups: Sequence[int] = (),
         stdin: int | None = None,
         before: Callable[[], object] = lambda: None,
@@ -140,14 +140,14 @@ class RunTool:
         self._started.append(running)
         return running
 
-    def __call__(self, *args: str, uid: int = NOBODY, groups: Sequence[int] = ()) -> Done:
+    def __call__(self, *args: str, uid: int = USER, groups: Sequence[int] = ()) -> Done:
         return self.start(*args, uid=uid, groups=groups).finish()
 
     def become(
         self,
         standard: list[int],
         args: Sequence[str],
-        uid: int = NOBODY,
+        uid: int = USER,
         groups: Sequence[int] = (),
         before: Callable[[], object] = lambda: None,
     ) -> NoReturn:
@@ -158,7 +158,8 @@ class RunTool:
             os.closerange(len(standard), os.sysconf("SC_OPEN_MAX"))
             if uid != 0:
                 os.setgroups(groups)
-                os.setresgid(uid, uid, uid)
+                gid = GROUP if uid == USER else uid
+                os.setresgid(gid, gid, gid)
                 os.setresuid(uid, uid, uid)
             # As after an exec: a process that changed its user may not write to its own /proc/self.
             _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
@@ -212,9 +213,9 @@ def _reap(pids: set[int]) -> bool:
 
 @cache
 def python() -> str:
-    """A Python that nobody can run, for the programs of a test."""
+    """A Python that every user can run, for the programs of a test."""
     for candidate in ("/usr/bin/python3", shutil.which("python3") or "", os.path.realpath("/proc/self/exe")):
-        if candidate and as_nobody(_runs, [candidate, "-I", "-c", "import socket, ctypes"]):
+        if candidate and as_unprivileged(_runs, [candidate, "-I", "-c", "import socket, ctypes"]):
             return candidate
     pytest.skip("there is no Python that the unprivileged user can run")
 

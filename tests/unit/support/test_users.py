@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from support.users import ChildError, as_user, start_as_user
+from support.users import GROUP, USER, ChildError, as_user, start_as_user
 
 
 def who_am_i() -> tuple[object, ...]:
@@ -27,30 +27,30 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @needs_root
 def test_child_is_that_user_and_nothing_more() -> None:
-    assert as_user(65534, 65533, who_am_i) == ((65534,) * 3, (65533,) * 3, [])
-    assert as_user(65534, 65533, who_am_i, groups=(7, 8))[2] == [7, 8]
-    assert int(as_user(65534, 65534, capabilities), 16) == 0
+    assert as_user(USER, GROUP, who_am_i) == ((USER,) * 3, (GROUP,) * 3, [])
+    assert as_user(USER, GROUP, who_am_i, groups=(7, 8))[2] == [7, 8]
+    assert int(as_user(USER, GROUP, capabilities), 16) == 0
 
 
 def test_exception_arrives_as_it_was() -> None:
     with pytest.raises(PermissionError) as error:
-        as_user(65534, 65534, fail)
+        as_user(USER, GROUP, fail)
     assert error.value.errno == 13
 
 
 def test_result_that_cannot_be_passed_on_is_an_error() -> None:
     with pytest.raises(ChildError, match="function"):
-        as_user(65534, 65534, lambda: lambda: 1)
+        as_user(USER, GROUP, lambda: lambda: 1)
 
 
 def test_child_that_dies_is_an_error() -> None:
     with pytest.raises(ChildError, match="status 3"):
-        as_user(65534, 65534, os._exit, 3)
+        as_user(USER, GROUP, os._exit, 3)
 
 
 def test_child_that_hangs_is_ended() -> None:
     reader, writer = os.pipe()
     with pytest.raises(TimeoutError):
-        start_as_user(65534, 65534, os.read, reader, 1).result(timeout_s=0)
+        start_as_user(USER, GROUP, os.read, reader, 1).result(timeout_s=0)
     os.close(reader)
     os.close(writer)

@@ -20,7 +20,7 @@ from support.brokers.raw_client import MAX_FDS, RawClient, tcp
 from support.fuse_server import FuseServer
 from support.inside import cookie_inside, path_of
 from support.process_state import idle_descriptors, stopped
-from support.users import NOBODY, as_nobody
+from support.users import GROUP, USER, as_unprivileged
 from support.waiting import wait_until
 
 LINGER_S = 36_000
@@ -225,8 +225,8 @@ def test_file_whose_close_never_returns_holds_up_its_user_alone(broker: BrokerPr
     directory = broker.directory / "fuse"
     directory.mkdir()
     before = idle_descriptors(broker.pid)
-    with FuseServer(directory, NOBODY) as server:
-        codes = as_nobody(_send_repeatedly, str(broker.socket_path), str(server.path), MAX_PENDING_FOR_USER + 2)
+    with FuseServer(directory, USER, GROUP) as server:
+        codes = as_unprivileged(_send_repeatedly, str(broker.socket_path), str(server.path), MAX_PENDING_FOR_USER + 2)
         assert codes == [NO_SUCH_NAMESPACE] * MAX_PENDING_FOR_USER + [OVERLOADED] * 2
         assert clean.works()
         assert clean.refusal(tcp(0), [0]).code == NO_SUCH_NAMESPACE
@@ -234,7 +234,7 @@ def test_file_whose_close_never_returns_holds_up_its_user_alone(broker: BrokerPr
         wait_until(lambda: idle_descriptors(broker.pid) == before + MAX_PENDING_FOR_USER - 1)
         server.kill()
         wait_until(lambda: idle_descriptors(broker.pid) == before)
-        assert as_nobody(_send_repeatedly, str(broker.socket_path), __file__, 1) == [NO_SUCH_NAMESPACE]
+        assert as_unprivileged(_send_repeatedly, str(broker.socket_path), __file__, 1) == [NO_SUCH_NAMESPACE]
 
 
 def _send_repeatedly(broker: str, path: str, times: int) -> list[str]:

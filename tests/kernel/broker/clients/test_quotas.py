@@ -15,7 +15,7 @@ from nsbroker.wire import BAD_REQUEST, MAX_SOCKETS, OVERLOADED, ErrorReply, Open
 from support.brokers.process import EVERYTHING, BrokerProcess
 from support.brokers.raw_client import RawClient, tcp
 from support.process_state import idle_descriptors, resident_kib, stopped
-from support.users import NOBODY, as_nobody, start_as_user
+from support.users import GROUP, USER, as_unprivileged, start_as_user
 from support.waiting import Counters, wait_until
 
 IN_FLIGHT = 64
@@ -52,7 +52,7 @@ def test_client_beyond_the_limit_is_turned_away(
         inside = [stack.enter_context(RawClient(broker)) for _ in range(3)]
         assert all(client.works() for client in inside)
         assert is_turned_away(stack.enter_context(RawClient(broker)))
-        assert as_nobody(is_admitted, str(broker.socket_path)) is for_nobody
+        assert as_unprivileged(is_admitted, str(broker.socket_path)) is for_nobody
         inside[0].sock.close()
         wait_until(lambda: is_admitted(broker))
         assert all(client.works() for client in inside[1:])
@@ -70,7 +70,7 @@ def test_user_with_too_many_requests_in_a_second_is_refused(start_broker: Callab
         refused = [(number, reply) for number, reply in enumerate(replies) if isinstance(reply, ErrorReply)]
         assert refused
         assert all((reply.code, reply.request_id) == (OVERLOADED, number) for number, reply in refused)
-        assert as_nobody(is_admitted, str(broker.socket_path))
+        assert as_unprivileged(is_admitted, str(broker.socket_path))
         wait_until(first.works)
 
 
@@ -144,7 +144,7 @@ def test_silent_clients_cost_little_and_hold_up_nobody(start_broker: Callable[..
         before, resident = idle_descriptors(broker.pid), resident_kib(broker.pid)
         connected = Counters(2)
         path = str(broker.socket_path)
-        children = [start_as_user(uid, uid, _connect, path, connected, i) for i, uid in enumerate((0, NOBODY))]
+        children = [start_as_user(uid, GROUP, _connect, path, connected, i) for i, uid in enumerate((0, USER))]
         try:
             wait_until(lambda: connected.sum() == 2 * SILENT)
             assert witness.works()
@@ -174,7 +174,7 @@ def test_clients_that_die_with_requests_under_way_leave_nothing(broker: BrokerPr
         before = idle_descriptors(broker.pid)
         for sent in (1, 3, 10, 100):
             progress = Counters(1)
-            child = start_as_user(NOBODY, NOBODY, _ask_on_and_on, str(broker.socket_path), progress)
+            child = start_as_user(USER, GROUP, _ask_on_and_on, str(broker.socket_path), progress)
             wait_until(lambda progress=progress, sent=sent: progress[0] >= sent)
             child.kill()
             assert witness.works()

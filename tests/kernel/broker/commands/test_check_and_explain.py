@@ -15,7 +15,7 @@ from nsbrokerd.commands.check import check
 from nsbrokerd.commands.explain import explain
 from support.brokers.process import START_S, BrokerProcess
 from support.resident import move_into_new
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 # Source: include/uapi/linux/sched.h, mount.h.
 CLONE_NEWNS, MS_REC, MS_PRIVATE, MNT_DETACH = 0x20000, 0x4000, 1 << 18, 2
@@ -184,8 +184,10 @@ def test_unprivileged_check_and_explain_take_limits_for_granted(configured: Brok
     """To try them takes root; to lint a configuration does not."""
     configured.configure(LIMITED)
     path = configured.config_path
-    assert as_nobody(check, path)[-1] == "limits: only root can try whether this host can enforce them"
-    explained = as_nobody(partial(explain, path, "root", "blue", "tcp", bind=None, options=[], connect="10.0.0.1:443"))
+    assert as_unprivileged(check, path)[-1] == "limits: only root can try whether this host can enforce them"
+    explained = as_unprivileged(
+        partial(explain, path, "root", "blue", "tcp", bind=None, options=[], connect="10.0.0.1:443")
+    )
     assert explained[0] is True
 
 

@@ -9,8 +9,6 @@ import pytest
 
 from support.brokers.limited import (
     LOOPBACK,
-    OTHER_USER,
-    USER,
     can_connect,
     can_send,
     command,
@@ -23,6 +21,7 @@ from support.brokers.limited import (
 from support.brokers.process import BrokerProcess
 from support.inside import netns_cookie, socket_cookie
 from support.namespaces import delete
+from support.users import OTHER_USER, USER
 
 GRANTS = grant("datagrams", connect=["*:*"], sockets=["udp"]) + grant("streams", connect=["*:*"], sockets=["tcp"])
 

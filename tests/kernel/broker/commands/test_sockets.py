@@ -15,11 +15,11 @@ import pytest
 
 from nsbrokerd.__main__ import main
 from nsbrokerd.seal import live_sockets
-from support.brokers.limited import LOOPBACK, OTHER_USER, USER, command, grant, listed, open_limited
+from support.brokers.limited import LOOPBACK, command, grant, listed, open_limited
 from support.brokers.process import BrokerProcess
 from support.inside import cookie_inside, netns_cookie, socket_cookie
 from support.namespaces import delete
-from support.users import as_nobody
+from support.users import OTHER_USER, USER, as_unprivileged
 
 GRANTS = grant("walled", connect=["*:*"], sockets=["tcp", "udp", "udplite"]) + grant("free", sockets=["icmp", "unix"])
 
@@ -129,10 +129,10 @@ def command_line(broker: BrokerProcess) -> list[str]:
 def test_only_root_is_told(broker: BrokerProcess) -> None:
     """And where no broker has limited anything, nobody has such a socket."""
     with pytest.raises(PermissionError):
-        as_nobody(live_sockets, broker.seal_path)
+        as_unprivileged(live_sockets, broker.seal_path)
     assert live_sockets(broker.seal_path.with_name("nowhere")) == []
     for verb in ("grants", "revoke --user nobody"):
-        status, said = as_nobody(say, f"{verb} --seal {broker.seal_path}")
+        status, said = as_unprivileged(say, f"{verb} --seal {broker.seal_path}")
         assert status == 2
         assert said.startswith("nsbrokerd: ")
         assert said.endswith("Permission denied: this takes root\n")

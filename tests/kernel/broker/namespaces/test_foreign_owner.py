@@ -14,7 +14,7 @@ from nsbroker.wire import OS_ERROR, ErrorReply, OpenReply, OpenRequest, Option
 from support import namespaces
 from support.brokers.process import EVERYTHING, BrokerProcess
 from support.brokers.raw_client import TCP, connect_as
-from support.users import NOBODY
+from support.users import USER
 
 SO_PRIORITY, FIRST_PRIVILEGED_PRIORITY = 12, 7
 FIRST_UNPRIVILEGED_PORT = 2000
@@ -59,7 +59,7 @@ def test_client_gets_what_it_could_do_itself(
 ) -> None:
     """A grant that lists no low port, and no priority, helps with none."""
     spec = SocketSpec(container, *TCP, bind=("127.0.0.1", port), options=options)
-    with connect_as(NOBODY, start_broker(NO_BIND)) as client:
+    with connect_as(USER, start_broker(NO_BIND)) as client:
         reply = client.ask(OpenRequest(1, (spec,)))
     if number:
         assert isinstance(reply, ErrorReply)

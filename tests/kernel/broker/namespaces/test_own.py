@@ -14,9 +14,7 @@ from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient, connect_as, tcp
 from support.inside import cookie_here, enter, path_of
 from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new
-from support.users import NOBODY, as_user
-
-USER, OTHER_USER = 12345, 12346
+from support.users import GROUP, OTHER_USER, USER, as_user
 
 OWN = '[[grant]]\nname = "own"\nusers = ["*"]\nnamespaces = ["@own"]\nsockets = ["tcp"]\n'
 
@@ -76,7 +74,7 @@ def _ask_from_inside(path: str) -> bool:
 
 def test_own_namespace_is_accepted_from_inside(broker: BrokerProcess) -> None:
     """Whoever lives there has no id there, but is known outside."""
-    assert as_user(USER, USER, _ask_from_inside, str(broker.socket_path), groups=(NOBODY,))
+    assert as_user(USER, USER, _ask_from_inside, str(broker.socket_path), groups=(GROUP,))
 
 
 @pytest.mark.parametrize(("maker", "uid"), [(OTHER_USER, USER), (0, USER), (USER, 0)])

@@ -19,11 +19,9 @@ from support.brokers.process import BrokerProcess
 from support.inside import cookie_here, cookie_inside, netns_cookie, path_of
 from support.namespaces import PREFIX
 from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new, resident
-from support.users import NOBODY, as_nobody, as_user
+from support.users import GROUP, OTHER_USER, USER, as_unprivileged, as_user
 
 TCP = (socket.AF_INET, socket.SOCK_STREAM)
-OWNER = 61300
-OTHER = 61301
 
 GRANTS = f"""
 [[grant]]
@@ -75,15 +73,15 @@ def test_namespace_of_an_allowed_name_is_allowed(
     """By its path or descriptor it is the same one as by its name, and the audit says how it came."""
     name = make_namespace("allowed")
     cookie = cookie_inside(name)
-    assert as_nobody(ask, broker, path_of(name)) == [cookie]
+    assert as_unprivileged(ask, broker, path_of(name)) == [cookie]
     assert _audited(broker) == [("allowed", f"descriptor:{name}", cookie)]
 
 
 def test_namespace_of_a_process_is_known_by_its_name(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """/proc/PID/ns/net of a process is what the process's namespace is called."""
     name = make_namespace("allowed")
-    with resident(NOBODY, NOBODY, path_of(name)) as pid:
-        assert as_nobody(_ask, broker, f"/proc/{pid}/ns/net") == [cookie_inside(name)]
+    with resident(USER, GROUP, path_of(name)) as pid:
+        assert as_unprivileged(_ask, broker, f"/proc/{pid}/ns/net") == [cookie_inside(name)]
     assert _audited(broker) == [("allowed", f"descriptor:{name}", cookie_inside(name))]
 
 
@@ -91,18 +89,18 @@ def test_symlink_is_a_name(make_namespace: Callable[..., str], broker: BrokerPro
     """A namespace whose own name is not allowed is allowed by a symbolic link that is."""
     name = make_namespace("other")
     alias.symlink_to(path_of(name))
-    assert as_nobody(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
-    assert as_nobody(_ask, broker, alias.name) == [cookie_inside(name)]
+    assert as_unprivileged(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
+    assert as_unprivileged(_ask, broker, alias.name) == [cookie_inside(name)]
 
 
 def test_bind_mount_is_a_name(make_namespace: Callable[..., str], broker: BrokerProcess, alias: Path) -> None:
     """A second name is as good as the first, from the moment on that it is mounted."""
     name = make_namespace("other")
     with pytest.raises(nsbroker.AccessDeniedError):
-        as_nobody(_ask_by_descriptor, broker, path_of(name))
+        as_unprivileged(_ask_by_descriptor, broker, path_of(name))
     alias.touch()
     subprocess.run(["mount", "--bind", path_of(name), alias], check=True)
-    assert as_nobody(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
+    assert as_unprivileged(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
     outcomes = _audited(broker)
     assert [outcome for outcome, _, _ in outcomes] == ["denied", "allowed"]
     assert {*outcomes[1][1].removeprefix("descriptor:").split("=")} == {name, alias.name}
@@ -111,12 +109,12 @@ def test_bind_mount_is_a_name(make_namespace: Callable[..., str], broker: Broker
 def test_namespace_without_an_allowed_name_is_denied(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """One that has no name at all, and one whose name is in no grant: both, from root too."""
     name = make_namespace("other")
-    with resident(NOBODY, NOBODY, None) as pid:
-        for uid in (NOBODY, 0):
+    with resident(USER, GROUP, None) as pid:
+        for uid in (USER, 0):
             with pytest.raises(nsbroker.AccessDeniedError, match="has no name"):
-                as_user(uid, NOBODY, _ask, broker, f"/proc/{pid}/ns/net")
+                as_user(uid, GROUP, _ask, broker, f"/proc/{pid}/ns/net")
             with pytest.raises(nsbroker.AccessDeniedError, match=name):
-                as_user(uid, NOBODY, _ask_by_descriptor, broker, path_of(name))
+                as_user(uid, GROUP, _ask_by_descriptor, broker, path_of(name))
     assert _audited(broker) == [("denied", "descriptor:", None), ("denied", f"descriptor:{name}", None)] * 2
 
 
@@ -128,12 +126,12 @@ def test_old_descriptor_is_not_the_namespace_that_has_the_name_now(
     for _ in range(10):
         old = os.open(path_of(name), os.O_RDONLY)
         cookie = cookie_inside(name)
-        assert as_nobody(_ask, broker, old) == [cookie]
+        assert as_unprivileged(_ask, broker, old) == [cookie]
         namespaces.delete(name)
         namespaces.make(name)
         with pytest.raises(nsbroker.AccessDeniedError):
-            as_nobody(_ask, broker, old)
-        assert as_nobody(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)] != [cookie]
+            as_unprivileged(_ask, broker, old)
+        assert as_unprivileged(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)] != [cookie]
         os.close(old)
 
 
@@ -143,7 +141,7 @@ def test_descriptors_and_names_go_into_one_batch(make_namespace: Callable[..., s
     cookies = [cookie_inside(name) for name in names]
     paths = [path_of(name) for name in names]
     cookies_of_all = [*cookies, *cookies[::-1], *cookies, *cookies]
-    assert as_nobody(_ask, broker, *names, *paths[::-1], *paths, *names) == cookies_of_all
+    assert as_unprivileged(_ask, broker, *names, *paths[::-1], *paths, *names) == cookies_of_all
 
 
 def _make_own(connection: socket.socket) -> int:
@@ -157,13 +155,13 @@ def test_own_namespace_is_its_owners_alone(make_namespace: Callable[..., str], b
     """@own is a namespace that the user made; root has no right to it, and none of its own by that name."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        cookie = as_user(OWNER, NOBODY, _make_own, theirs)
+        cookie = as_user(USER, GROUP, _make_own, theirs)
         _, (fd,) = fdpass.take_packet(ours, 1, 1)
-    assert as_user(OWNER, NOBODY, _ask, broker, fd) == [cookie]
-    for uid in (OTHER, 0):
+    assert as_user(USER, GROUP, _ask, broker, fd) == [cookie]
+    for uid in (OTHER_USER, 0):
         with pytest.raises(nsbroker.AccessDeniedError):
-            as_user(uid, NOBODY, _ask, broker, fd)
+            as_user(uid, GROUP, _ask, broker, fd)
     with pytest.raises(nsbroker.AccessDeniedError):
-        as_user(0, NOBODY, _ask_by_descriptor, broker, path_of(make_namespace("other")))
+        as_user(0, GROUP, _ask_by_descriptor, broker, path_of(make_namespace("other")))
     os.close(fd)
     assert _audited(broker)[0] == ("allowed", "descriptor:@own", cookie)

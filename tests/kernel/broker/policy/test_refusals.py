@@ -14,9 +14,9 @@ from support import namespaces
 from support.brokers.process import BrokerProcess, running
 from support.brokers.raw_client import TCP, UDP, RawClient
 from support.namespaces import PREFIX, ip
-from support.users import NOBODY, as_user
+from support.users import GROUP, OTHER_USER, UIDS, USER, as_user
 
-USER, OTHER_USER, GROUP = 12345, 12346, 12347
+PINGERS = UIDS[2]
 NAME, MANAGEMENT = f"{PREFIX}blue", f"{PREFIX}management"
 
 GRANTS = f"""
@@ -30,7 +30,7 @@ options = ["mark=0x10", "bind_device=*-tenant"]
 
 [[grant]]
 name = "pingers"
-groups = [{GROUP}]
+groups = [{PINGERS}]
 namespaces = ["{NAME}"]
 sockets = ["icmp"]
 """
@@ -56,7 +56,7 @@ def name(make_namespace: Callable[..., str]) -> str:
 def ask(broker: BrokerProcess, uid: int, *specs: SocketSpec, groups: tuple[int, ...] = ()) -> object:
     """The reply to a request of this user."""
     request = OpenRequest(1, specs)
-    return as_user(uid, uid, _ask, str(broker.socket_path), request, groups=(NOBODY, *groups))
+    return as_user(uid, uid, _ask, str(broker.socket_path), request, groups=(GROUP, *groups))
 
 
 def _ask(path: str, request: OpenRequest) -> object:
@@ -109,8 +109,8 @@ def test_grant_is_for_its_group(broker: BrokerProcess, name: str) -> None:
     """A supplementary group counts, and nothing else of who is asking."""
     spec = SocketSpec(NAME, *ICMP)
     ip("netns", "exec", NAME, "sh", "-c", "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")
-    assert isinstance(ask(broker, OTHER_USER, spec, groups=(GROUP,)), OpenReply)
-    reply = ask(broker, OTHER_USER, spec, groups=(GROUP + 1,))
+    assert isinstance(ask(broker, OTHER_USER, spec, groups=(PINGERS,)), OpenReply)
+    reply = ask(broker, OTHER_USER, spec, groups=(PINGERS + 1,))
     assert isinstance(reply, ErrorReply)
     assert reply.code == DENIED
     assert [record.get("grant") for record in broker.audit()[-2:]] == ["pingers", None]

@@ -19,10 +19,9 @@ from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient
 from support.inside import cookie_inside, socket_cookie
 from support.namespaces import PREFIX
-from support.users import NOBODY, as_user
+from support.users import GROUP, USER, as_user
 from support.waiting import wait_until
 
-USER = 61200
 PAGE = os.sysconf("SC_PAGESIZE")
 TCP = (socket.AF_INET, socket.SOCK_STREAM)
 UDP = (socket.AF_INET, socket.SOCK_DGRAM)
@@ -81,14 +80,14 @@ def test_record_says_who_got_what_where_and_by_which_grant(
     name = make_namespace("a")
     broker = start_broker(TWO_GRANTS)
     spec = SocketSpec(name, *TCP, 0, ("127.0.0.1", 80), 5, ((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),))
-    pid, cookies = as_user(USER, NOBODY, _open, broker, [spec])
+    pid, cookies = as_user(USER, GROUP, _open, broker, [spec])
     (record,) = broker.audit()
     (audited,) = record.pop("sockets")
     assert {key: record[key] for key in ("audit", "outcome", "uid", "gid", "pid", "grant", "namespace", "netns")} == {
         "audit": "open",
         "outcome": "allowed",
         "uid": USER,
-        "gid": NOBODY,
+        "gid": GROUP,
         "pid": pid,
         "grant": "web",
         "namespace": name,
@@ -106,7 +105,7 @@ def test_batch_has_a_record_for_each_namespace_and_grant(
     a, b, c = (make_namespace(label) for label in "abc")
     broker = start_broker(TWO_GRANTS)
     asked = [(a, TCP, "web"), (b, UDP, "dns"), (b, TCP, "web"), (c, UDP, "dns"), (a, TCP, "web")]
-    _, cookies = as_user(USER, NOBODY, _open, broker, [SocketSpec(name, *kind) for name, kind, _ in asked])
+    _, cookies = as_user(USER, GROUP, _open, broker, [SocketSpec(name, *kind) for name, kind, _ in asked])
     expected: dict[tuple[str, str, int], list[int]] = {}
     for (name, _, grant), cookie in zip(asked, cookies, strict=True):
         expected.setdefault((name, grant, cookie_inside(name)), []).append(cookie)
@@ -135,10 +134,10 @@ def test_refusal_has_one_record_that_says_why(
         ),
     ]
     for number, (bad, outcome, fields) in enumerate(cases, 1):
-        assert as_user(USER, NOBODY, _errno, broker, [*good, bad]) is not None
+        assert as_user(USER, GROUP, _errno, broker, [*good, bad]) is not None
         record = broker.audit()[-1]
         assert len(broker.audit()) == number
-        expected = fields | {"outcome": outcome, "uid": USER, "gid": NOBODY, "index": 2}
+        expected = fields | {"outcome": outcome, "uid": USER, "gid": GROUP, "index": 2}
         assert expected.items() <= record.items()
         assert record["reason"]
         assert record["asked"] == 3

@@ -18,7 +18,7 @@ import nsbroker
 from support.brokers.limited import can_send, grant, open_limited
 from support.brokers.process import BrokerProcess
 from support.far_side import socket_inside
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 ETC = Path("/etc/netns")
 SERVER, ANOTHER = "127.0.0.53", "127.0.0.54"
@@ -88,7 +88,7 @@ def test_names_are_looked_up_and_what_they_stand_for_is_limited(
     with closing(socket_inside(name, int(socket.AF_INET), int(socket.SOCK_STREAM))) as listener:
         listener.bind(("0.0.0.0", 443))
         listener.listen()
-        assert as_nobody(_visit, str(broker.socket_path), name) == (("127.0.0.9", 443), errno.EPERM)
+        assert as_unprivileged(_visit, str(broker.socket_path), name) == (("127.0.0.9", 443), errno.EPERM)
 
 
 def test_name_server_alone_is_reached_and_another_after_a_reload(
@@ -114,7 +114,7 @@ def test_user_sees_the_limits_that_hold(start_broker: Callable[..., BrokerProces
     rules = ["127.0.0.0/30:80-90", "[fd00::/8]:443"]
     grants = grant("some", connect=rules), grant("none", bind=[]), grant("free")
     broker = start_broker("".join(grants))
-    limits = as_nobody(_limits, str(broker.socket_path))
+    limits = as_unprivileged(_limits, str(broker.socket_path))
     assert limits.keys() == {"some", "none", "free"}
     connect, bind = limits["some"]
     assert (connect[:2], bind) == (tuple(rules), None)

@@ -20,8 +20,8 @@ from support.brokers.random_limits import Chance
 from support.brokers.raw_client import connect_as
 from support.far_side import socket_inside
 from support.namespaces import PREFIX, ip
+from support.users import UIDS
 
-FIRST_USER = 30000
 GRANTS, LONG_GRANTS = 24, 250
 PAIRS_FOR_GRANT = 500
 UDPLITE = 136
@@ -61,7 +61,7 @@ def policy(chance: Chance, count: int, kinds: str, *, with_bind: bool) -> str:
             limits["connect"] = ["*:*"]
         entries = ", ".join(f"{key} = {rules!r}" for key, rules in limits.items() if rules is not None)
         text += (
-            f'[[grant]]\nname = "{number}"\nusers = [{FIRST_USER + number}]\nnamespaces = ["{PREFIX}*"]\n'
+            f'[[grant]]\nname = "{number}"\nusers = [{UIDS[number]}]\nnamespaces = ["{PREFIX}*"]\n'
             f"sockets = {kinds}\nlimit = {{ {entries} }}\n"
         )
     return text
@@ -72,7 +72,7 @@ def opened(broker: BrokerProcess, name: str, asks: list[Ask]) -> Iterator[tuple[
     grants: tuple[Grant, ...] = load_config(broker.config_path).policy.grants
     for number, grant in enumerate(grants):
         assert grant.limit is not None
-        with connect_as(FIRST_USER + number, broker) as client:
+        with connect_as(UIDS[number], broker) as client:
             specs = tuple(SocketSpec(name, *ask[:3]) for ask in asks)
             assert isinstance(client.ask(OpenRequest(1, specs)), OpenReply)
             sockets = [socket.socket(fileno=fd) for fd in client.fds]

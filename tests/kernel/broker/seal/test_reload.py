@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from nsbrokerd.seal.cgroup import own_cgroup
-from support.brokers.limited import USER, can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
+from support.brokers.limited import can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
 from support.brokers.process import BrokerProcess
 from support.process_state import idle_descriptors
-from support.users import NOBODY, as_nobody, start_as_user
+from support.users import GROUP, USER, as_unprivileged, start_as_user
 from support.waiting import Counters, wait_until
 
 START = Callable[..., BrokerProcess]
@@ -93,7 +93,7 @@ def test_limits_change_all_at_once(start_broker: START, name: str, long: bool) -
     broker = start_broker(one)
     with open_limited(broker, name) as udp:
         counts = Counters(3)
-        child = start_as_user(NOBODY, NOBODY, _send_for_ever, udp, counts)
+        child = start_as_user(USER, GROUP, _send_for_ever, udp, counts)
         try:
             wait_until(lambda: counts[0] > 0)
             for _ in range(50 if long else 10):
@@ -124,7 +124,7 @@ def test_whoever_holds_the_socket_is_held_to_the_new_limits(start_broker: START,
         tcp.connect(("127.0.0.1", 5001))
         use(broker, grant(connect=["127.0.0.1:5001"]))
         with listener.accept()[0] as accepted:
-            assert as_nobody(_talk_and_move, tcp) == "EPERM"
+            assert as_unprivileged(_talk_and_move, tcp) == "EPERM"
             assert accepted.recv(10) == b"still here"
 
 

@@ -12,10 +12,11 @@ from nsbrokerd import seal
 from nsbrokerd.seal import bpf
 from nsbrokerd.seal.layout import GRANT_ID_BYTES, encode_grant_id, encode_name
 from nsbrokerd.seal.maps import MAX_GRANTS, open_maps
-from support.brokers.limited import USER, can_send, grant, listed, open_limited
+from support.brokers.limited import can_send, grant, listed, open_limited
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import connect_as, tcp
 from support.process_state import idle_descriptors, resident_kib
+from support.users import USER
 from support.waiting import wait_until
 
 SOCKETS = 10_000

@@ -14,7 +14,7 @@ import pytest
 from support import io_uring, namespaces
 from support.brokers.sealed import LIMITED, PORT, Place, attempt, check_allowed, check_way_out, open_as
 from support.far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, WAYS, Way
-from support.users import NOBODY, as_user
+from support.users import GROUP, OTHER_USER, as_user
 
 INET, INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 TCP = (int(socket.SOCK_STREAM), 0)
@@ -116,7 +116,7 @@ def _try_here(sock: socket.socket) -> int:
 
 
 def _try_as_user(sock: socket.socket) -> int:
-    return int(as_user(12345, NOBODY, _try_here, sock))
+    return int(as_user(OTHER_USER, GROUP, _try_here, sock))
 
 
 def _try_in_group(sock: socket.socket) -> int:
@@ -138,7 +138,7 @@ def _enter_group_and_try(sock: socket.socket) -> int:
 
 
 def _try_in_namespaces(sock: socket.socket) -> int:
-    return int(as_user(12345, NOBODY, _leave_and_try, sock))
+    return int(as_user(OTHER_USER, GROUP, _leave_and_try, sock))
 
 
 def _leave_and_try(sock: socket.socket) -> int:

@@ -17,9 +17,10 @@ from support.brokers.process import EVERYTHING, START_S, STOP_S, BrokerProcess
 from support.brokers.raw_client import RawClient, tcp
 from support.namespaces import PREFIX, why_not
 from support.process_state import stopped
+from support.users import GROUP, USER
 from support.waiting import wait_until
 
-NOTHING = '[[grant]]\nname = "nothing here"\nusers = [12345]\nnamespaces = ["@host"]\nsockets = ["tcp"]\n'
+NOTHING = f'[[grant]]\nname = "nothing here"\nusers = [{USER}]\nnamespaces = ["@host"]\nsockets = ["tcp"]\n'
 BROKEN = EVERYTHING.replace("users", "user").replace("*:*", "*:*:")
 
 
@@ -96,7 +97,7 @@ def test_service_manager_hears_of_each_step(broker: BrokerProcess) -> None:
 
 def test_own_socket_is_for_its_group_and_goes_with_the_broker(broker: BrokerProcess) -> None:
     status = broker.socket_path.stat()
-    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 65534, 0o660)
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, GROUP, 0o660)
     broker.stop()
     assert not broker.socket_path.exists()
 

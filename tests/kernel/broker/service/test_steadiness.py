@@ -15,7 +15,7 @@ from nsbroker import SocketSpec
 from support.brokers.process import BrokerProcess
 from support.inside import cookie_inside, netns_cookie, path_of
 from support.process_state import resident_kib, thread_count, thread_state, thread_states
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 from support.waiting import wait_until
 
 GRANTS = """
@@ -80,7 +80,7 @@ def _connections(broker: BrokerProcess) -> int:
 
 
 def _run_load(broker: BrokerProcess, cookies: dict[str, int], forbidden: str, requests: int) -> int:
-    child = start_as_user(NOBODY, NOBODY, _load, str(broker.socket_path), cookies, forbidden, requests)
+    child = start_as_user(USER, GROUP, _load, str(broker.socket_path), cookies, forbidden, requests)
     return int(child.result(LIMIT_S))
 
 

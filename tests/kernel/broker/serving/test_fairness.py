@@ -9,8 +9,9 @@ from nsbroker.wire import OpenReply, OpenRequest
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import UDP, connect_as, tcp
 from support.process_state import stopped
+from support.users import OTHER_USER, USER
 
-GREEDY, MODEST = 12345, 12346
+GREEDY, MODEST = USER, OTHER_USER
 CONNECTIONS = 100
 BATCH = 20
 

@@ -15,7 +15,7 @@ from nsbroker import SocketSpec
 from support import namespaces
 from support.brokers.process import EVERYTHING, BrokerProcess
 from support.inside import cookie_inside, netns_cookie, owner
-from support.users import NOBODY, Child, start_as_user
+from support.users import GROUP, UIDS, Child, start_as_user
 from support.waiting import Counters
 
 NAMESPACES = 50
@@ -23,7 +23,6 @@ VOLATILE = 10
 """So many of them are deleted and made again, one after the other, as fast as it goes."""
 
 CLIENTS = 8
-FIRST_UID = 61000
 BATCH_SIZES = (1, 1, 1, 2, 5, 20)
 KINDS = ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_DGRAM))
 LEAST_GENERATIONS = 3 * VOLATILE
@@ -73,7 +72,7 @@ def test_no_socket_is_ever_in_the_wrong_namespace(
     quota = (100_000 if long else 8_000) // CLIENTS
     progress = Counters(CLIENTS + 1)
     clients = [
-        start_as_user(FIRST_UID + i, NOBODY, _client, str(broker.socket_path), i, quota, names, stable, progress)
+        start_as_user(UIDS[i], GROUP, _client, str(broker.socket_path), i, quota, names, stable, progress)
         for i in range(CLIENTS)
     ]
     try:
@@ -145,7 +144,7 @@ def _ask(client: nsbroker.Client, number: int, names: list[str], stable: dict[st
         return report._replace(missing=report.missing + 1)
     had = time.monotonic()
     for spec, sock in zip(specs, sockets, strict=True):
-        _judge(report, spec, sock, FIRST_UID + number, stable, asked, had)
+        _judge(report, spec, sock, UIDS[number], stable, asked, had)
         sock.close()
     return report._replace(sockets=report.sockets + len(sockets))
 

@@ -16,7 +16,7 @@ from support.brokers.raw_client import RawClient, tcp
 from support.inside import cookie_inside, path_of
 from support.namespaces import PREFIX
 from support.process_state import idle_descriptors
-from support.users import as_nobody
+from support.users import as_unprivileged
 from support.waiting import wait_until
 
 WAIT_S = 60
@@ -102,7 +102,7 @@ def test_third_request_of_a_user_that_waits_is_refused(
         assert (refusal.code, refusal.request_id) == (OVERLOADED, 3)
         with Client(str(broker.socket_path)) as asking:
             assert "@host" in dict(asking.namespaces().namespaces)
-        assert as_nobody(_code, str(broker.socket_path), 0.05) == NO_SUCH_NAMESPACE
+        assert as_unprivileged(_code, str(broker.socket_path), 0.05) == NO_SUCH_NAMESPACE
         make_namespace("late")
         assert netns_of(first.receive()) == netns_of(second.receive()) == [cookie_inside(LATE)]
     assert MAX_WAITING_FOR_USER == 2

@@ -16,7 +16,7 @@ from nsbrokerd.seal import is_writable_by_owner
 from nsbrokerd.sockets.capabilities import DAC_OVERRIDE, KEPT
 from support.brokers.process import BrokerProcess
 from support.namespaces import PREFIX, why_not
-from support.users import as_nobody
+from support.users import as_unprivileged
 
 # In the root of the control groups, which a container or a machine without systemd is in, one more is needed.
 ALSO = () if is_writable_by_owner() else (DAC_OVERRIDE,)
@@ -91,7 +91,7 @@ def test_broker_needs_what_it_keeps(
     try:
         broker.start()
         with pytest.raises(error):
-            as_nobody(ask, str(broker.socket_path), spec)
+            as_unprivileged(ask, str(broker.socket_path), spec)
     finally:
         broker.kill()
         shutil.rmtree(broker.directory)

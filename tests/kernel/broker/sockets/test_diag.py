@@ -17,7 +17,7 @@ from nsbrokerd.sockets.diag import end_tcp, open_diag
 from support.inside import call_inside, cookie_here, cookie_inside, socket_cookie
 from support.namespaces import why_not
 from support.resident import CLONE_NEWNET, move_into_new
-from support.users import NOBODY, start_as_user
+from support.users import USER, start_as_user
 from support.waiting import Counters, wait_until
 
 Connection = tuple[socket.socket, socket.socket]
@@ -80,7 +80,7 @@ def test_list_that_does_not_fit_one_packet_is_read_whole(make_namespace: Callabl
 
 def _end_without_rights() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(USER, USER, USER)
         with open_diag() as diag:
             end_tcp(diag, {socket_cookie(listener)})
 

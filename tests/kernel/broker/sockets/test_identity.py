@@ -18,10 +18,9 @@ from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import TCP, UDP, connect_as
 from support.inside import call_inside
 from support.namespaces import PREFIX, ip
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, OTHER_USER, USER, start_as_user
 from support.waiting import Counters, wait_until
 
-USER, OTHER_USER = 12345, 12346
 LOW, HIGH = 80, 8080
 SO_REUSEPORT = (int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)
 
@@ -103,10 +102,10 @@ def test_firewall_sees_the_client(broker: BrokerProcess, name: str) -> None:
 def test_peers_of_an_abstract_unix_listener_see_the_client(broker: BrokerProcess, name: str) -> None:
     """It was bound by the broker, but its client listens: that is whom SO_PEERCRED tells."""
     listening = Counters(1)
-    child = start_as_user(USER, NOBODY, _accept_one, str(broker.socket_path), name, listening)
+    child = start_as_user(USER, GROUP, _accept_one, str(broker.socket_path), name, listening)
     wait_until(lambda: listening[0] == 1)
     pid, uid, gid = call_inside(name, _peer_of_abstract)
-    assert (pid, uid, gid) == (child.pid, USER, NOBODY)
+    assert (pid, uid, gid) == (child.pid, USER, GROUP)
     assert child.result() == b"hello"
 
 

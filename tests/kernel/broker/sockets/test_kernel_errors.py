@@ -17,7 +17,7 @@ from support.brokers.process import BrokerProcess, running
 from support.brokers.raw_client import TCP, UDP, RawClient
 from support.namespaces import PREFIX, ip
 from support.process_state import idle_descriptors
-from support.users import NOBODY, as_user
+from support.users import GROUP, USER, as_user
 
 GRANTS = f"""
 [[grant]]
@@ -162,5 +162,5 @@ def test_unprivileged_option_is_set_with_the_clients_rights(broker: BrokerProces
         with RawClient(path) as client:
             return client.refusal(ask_for(spec)).errno
 
-    for uid in (0, NOBODY):
-        assert as_user(uid, NOBODY, errno_of_refusal, str(broker.socket_path)) == errno.EPERM
+    for uid in (0, USER):
+        assert as_user(uid, GROUP, errno_of_refusal, str(broker.socket_path)) == errno.EPERM

@@ -21,9 +21,8 @@ from support.brokers.process import BrokerProcess
 from support.inside import enter, path_of
 from support.namespaces import PREFIX
 from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new
-from support.users import NOBODY, as_user
+from support.users import GROUP, USER, as_user
 
-USER = 12345
 NETLINK = (int(socket.AF_NETLINK), int(socket.SOCK_RAW), 0)
 LOOPBACK = 1
 IFF_UP = 1
@@ -124,7 +123,7 @@ def _through_the_brokers(program: Path, message: bytes, broker: str, name: str) 
 def _through_roots(program: Path, message: bytes, path: str) -> int:
     enter(path)
     with socket.socket(*NETLINK) as sock:
-        return int(as_user(USER, NOBODY, write_through, program, message, sock))
+        return int(as_user(USER, GROUP, write_through, program, message, sock))
 
 
 def test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket(
@@ -135,7 +134,7 @@ def test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket(
     message = set_link(LOOPBACK, 0 if was_up else IFF_UP)
     for uid in (USER, 0):
         path = str(broker.socket_path)
-        assert as_user(uid, NOBODY, _through_the_brokers, setuid_cat, message, path, name) == errno.EPERM
+        assert as_user(uid, GROUP, _through_the_brokers, setuid_cat, message, path, name) == errno.EPERM
         assert is_up(name) is was_up
     assert as_user(0, 0, _through_roots, setuid_cat, message, path_of(name)) == 0
     assert is_up(name) is not was_up
@@ -143,7 +142,7 @@ def test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket(
 
 def test_netlink_socket_reads_what_everybody_may(broker: BrokerProcess, make_namespace: Callable[..., str]) -> None:
     """It is of use: the list of interfaces comes."""
-    links = as_user(USER, NOBODY, _list_links, str(broker.socket_path), make_namespace("0"))
+    links = as_user(USER, GROUP, _list_links, str(broker.socket_path), make_namespace("0"))
     assert b"lo\0" in links
 
 

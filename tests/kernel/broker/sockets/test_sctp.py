@@ -20,7 +20,7 @@ from support.inside import call_inside
 from support.namespaces import PREFIX, ip, why_not
 from support.process_state import thread_count
 from support.tool.running import python, run_tool
-from support.users import NOBODY, as_nobody, start_as_user
+from support.users import GROUP, USER, as_unprivileged, start_as_user
 from support.waiting import wait_until
 
 needs_sctp = pytest.mark.skipif(sctp.why_not() is not None, reason=str(sctp.why_not()))
@@ -84,7 +84,7 @@ def ask(kind: int, address: Any) -> bytes:
 
 
 def start_server(broker: BrokerProcess, serve: Callable[..., Any], spec: SocketSpec) -> Any:
-    return start_as_user(NOBODY, NOBODY, serve, str(broker.socket_path), spec)
+    return start_as_user(USER, GROUP, serve, str(broker.socket_path), spec)
 
 
 @needs_sctp
@@ -123,7 +123,7 @@ def ask_when_it_listens(kind: int, address: Any) -> bytes:
 def test_client_connects_from_its_socket(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """What the client gets unbound, it connects by itself: one-to-one with connect, one-to-many with sendto."""
     name = make_namespace()
-    assert as_nobody(talk_to_myself, str(broker.socket_path), name) == (b"to-one", b"to-many")
+    assert as_unprivileged(talk_to_myself, str(broker.socket_path), name) == (b"to-one", b"to-many")
 
 
 def talk_to_myself(broker: str, name: str) -> tuple[bytes, bytes]:
@@ -145,7 +145,7 @@ def talk_to_myself(broker: str, name: str) -> tuple[bytes, bytes]:
 def test_streams_are_as_asked_for(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """SCTP_INITMSG of the spec is in force before the listener listens."""
     name = make_namespace()
-    assert as_nobody(count_streams, str(broker.socket_path), name) == (7, 5)
+    assert as_unprivileged(count_streams, str(broker.socket_path), name) == (7, 5)
 
 
 def count_streams(broker: str, name: str) -> tuple[int, int]:
@@ -204,10 +204,10 @@ def test_each_address_must_be_granted(make_namespace: Callable[..., str], broker
     for host in ("10.0.0.1", "10.0.0.2", "10.0.1.1"):
         ip("-n", name, "address", "add", f"{host}/32", "dev", "lo")
     good = listener(name, STREAM, ("10.0.0.1", 80), ("10.0.0.2", 80))
-    assert as_nobody(bound_to, str(broker.socket_path), good) == 80
+    assert as_unprivileged(bound_to, str(broker.socket_path), good) == 80
     bad = good._replace(also=(("10.0.1.1", 80),))
     with pytest.raises(nsbroker.AccessDeniedError, match=r"port 80 of 10\.0\.1\.1"):
-        as_nobody(bound_to, str(broker.socket_path), bad)
+        as_unprivileged(bound_to, str(broker.socket_path), bad)
 
 
 def bound_to(broker: str, spec: SocketSpec) -> int:
@@ -281,7 +281,7 @@ def test_event_loop_accepts_in_its_one_thread(
 ) -> None:
     name = make_namespace()
     spec = listener(name, STREAM, ("127.0.0.1", PORT))
-    server = start_as_user(NOBODY, NOBODY, serve_and_count, str(broker.socket_path), spec, serve)
+    server = start_as_user(USER, GROUP, serve_and_count, str(broker.socket_path), spec, serve)
     assert call_inside(name, connect_often, PORT) == CONNECTIONS
     assert server.result() == 1
 
@@ -308,5 +308,5 @@ def test_shell_tool_hands_over_a_listener(make_namespace: Callable[..., str], br
 def test_kernel_without_sctp_is_told_what_is_missing(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     name = make_namespace()
     with pytest.raises(OSError, match="this kernel has no SCTP: load the module sctp, then reload nsbrokerd") as caught:
-        as_nobody(open_one, str(broker.socket_path), SocketSpec(name, V4, STREAM, SCTP))
+        as_unprivileged(open_one, str(broker.socket_path), SocketSpec(name, V4, STREAM, SCTP))
     assert caught.value.errno == errno.EPROTONOSUPPORT

@@ -15,7 +15,7 @@ from support.brokers.process import BrokerProcess
 from support.seccomp import install
 from support.tool.running import Done, RunTool, python, run_tool
 from support.tool.verbs import VERBS
-from support.users import NOBODY
+from support.users import USER
 
 COMMANDS = {
     "connect": ["{ns}", "connect", "127.0.0.1", "9"],
@@ -85,14 +85,14 @@ def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
 @pytest.mark.parametrize("verb", OF_GRANTS)
 def test_no_grant(run: RunTool, verb: str) -> None:
     reason = "has IP sockets in this namespace" if verb == "resolve" else "is for namespace 'foreign'"
-    assert line_of(run(*command(verb, "foreign")), 1) == f"no grant of uid {NOBODY} {reason}; {SHOWN_BY_LIST}"
+    assert line_of(run(*command(verb, "foreign")), 1) == f"no grant of uid {USER} {reason}; {SHOWN_BY_LIST}"
 
 
 def test_no_grant_at_all(start_broker: Callable[..., BrokerProcess]) -> None:
     with run_tool(start_broker("")) as run:
         assert line_of(run("list"), 1) == "no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)"
         for verb in set(OF_GRANTS) - {"resolve"}:
-            line = f"no grant is for uid {NOBODY} or its groups; {SHOWN_BY_LIST}"
+            line = f"no grant is for uid {USER} or its groups; {SHOWN_BY_LIST}"
             assert line_of(run(*command(verb, "blue")), 1) == line
 
 
@@ -183,7 +183,7 @@ def test_socket_that_is_not_granted_is_said_while_the_program_runs(
 ) -> None:
     """The program has its EACCES; the line has the reason."""
     name = make_namespace("tcp")
-    grant = f'[[grant]]\nname = "only tcp"\nusers = ["nobody"]\nnamespaces = ["{name}"]\nsockets = ["tcp"]\n'
+    grant = f'[[grant]]\nname = "only tcp"\nusers = [{USER}]\nnamespaces = ["{name}"]\nsockets = ["tcp"]\n'
     code = "import socket\ntry: socket.socket(2, 2)\nexcept OSError as error: print(error.strerror)"
     with run_tool(start_broker(grant)) as run:
         done = run(name, "run", "--", python(), "-c", code)

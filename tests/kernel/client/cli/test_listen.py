@@ -15,7 +15,7 @@ from support.brokers.process import BrokerProcess
 from support.inside import call_inside, cookie_inside
 from support.namespaces import PREFIX
 from support.tool.running import RunTool, program, python, run_tool
-from support.users import NOBODY
+from support.users import OTHER_USER, USER
 from support.waiting import LIMIT_S, wait_until
 
 SHOW = """
@@ -99,7 +99,7 @@ def test_abstract_socket_is_the_users_own_and_of_the_namespace(run: RunTool, nam
     """Who connects sees the user as its peer, not root; and outside the name is not there."""
     server = run.start(name, "listen", "-l", "@nsbt", "--", python(), "-c", "import time; time.sleep(1000)")
     wait_until(lambda: call_inside(name, _peer_uid) is not None)
-    assert call_inside(name, _peer_uid) == NOBODY
+    assert call_inside(name, _peer_uid) == USER
     assert _peer_uid() is None
     server.send(15)
     assert server.finish().status == -15
@@ -141,7 +141,7 @@ def _has_a_waiting_request(broker: BrokerProcess) -> bool:
 LITTLE = """
 [[grant]]
 name = "little"
-users = ["nobody"]
+users = [{USER}]
 namespaces = ["{name}"]
 sockets = ["tcp"]
 bind = ["*:80"]
@@ -171,7 +171,7 @@ def test_refusal_is_one_line_that_says_what_to_do(
     start_broker: Callable[..., BrokerProcess], name: str, args: list[str], says: str
 ) -> None:
     """And the program is not run."""
-    with run_tool(start_broker(LITTLE.format(name=name))) as run:
+    with run_tool(start_broker(LITTLE.format(name=name, USER=USER))) as run:
         done = run(name, "listen", *args, "--", "sh", "-c", "echo it runs")
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith(f"nsbroker-get: {says.format(name=name)}"), done.err
@@ -188,7 +188,7 @@ def test_namespace_that_does_not_come_is_one_line(run: RunTool) -> None:
 
 
 def test_user_who_may_not_use_the_broker_is_told_what_is_missing(run: RunTool, name: str) -> None:
-    done = run(name, "listen", "-l", "80", "--", "true", uid=54321)
+    done = run(name, "listen", "-l", "80", "--", "true", uid=OTHER_USER)
     assert done.status == 125
     assert "this user must be in the group nogroup" in done.err
     assert done.err.count("\n") == 1

@@ -15,7 +15,7 @@ from support.brokers.process import BrokerProcess
 from support.inside import call_inside
 from support.process_state import state
 from support.tool.running import Done, Running, RunTool, children, program, run_tool
-from support.users import as_nobody
+from support.users import as_unprivileged
 from support.waiting import LIMIT_S, wait_until
 
 WEB, MAIL = 80, 25
@@ -267,11 +267,11 @@ def test_command_has_its_signals_as_they_were(site: Site) -> None:
 def test_connection_waits_while_the_system_has_no_room(site: Site, limit: int, at_most: int, says: str) -> None:
     """It is served as soon as there is; meanwhile one line says what is missing."""
     server = site.serve(f"-l{WEB}", *GREET_AS_INETD)
-    before = as_nobody(resource.prlimit, server.pid, limit)
-    as_nobody(resource.prlimit, server.pid, limit, (at_most, before[1]))
+    before = as_unprivileged(resource.prlimit, server.pid, limit)
+    as_unprivileged(resource.prlimit, server.pid, limit, (at_most, before[1]))
     guest = site.guest()
     server.read_error_until("\n")
-    as_nobody(resource.prlimit, server.pid, limit, before)
+    as_unprivileged(resource.prlimit, server.pid, limit, before)
     assert guest.greeting() == b"hello"
     assert guest.leave() == b"bye"
     server.send(signal.SIGTERM)
@@ -290,11 +290,11 @@ def test_nobody_to_complain_to_is_no_reason_to_end(site: Site) -> None:
         os.close(reader)
 
     server = site.serve(f"-l{WEB}", *GREET_AS_INETD, before=close_errors)
-    before = as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE)
-    as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, (NO_MORE_FILES, before[1]))
+    before = as_unprivileged(resource.prlimit, server.pid, resource.RLIMIT_NOFILE)
+    as_unprivileged(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, (NO_MORE_FILES, before[1]))
     guest = site.guest()
     assert idle_children(server) == set()
-    as_nobody(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, before)
+    as_unprivileged(resource.prlimit, server.pid, resource.RLIMIT_NOFILE, before)
     assert guest.greeting() == b"hello"
     guest.leave()
     end(server)

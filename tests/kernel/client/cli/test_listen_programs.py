@@ -16,7 +16,7 @@ import pytest
 from support.brokers.process import BrokerProcess
 from support.inside import call_inside
 from support.tool.running import Running, RunTool, children, program, python, run_tool
-from support.users import NOBODY, as_nobody
+from support.users import GROUP, USER, as_unprivileged
 from support.waiting import LIMIT_S, wait_until
 
 BOTH = ["-l", "127.0.0.1:80", "-l", "[::1]:80"]
@@ -36,11 +36,11 @@ def run(shared_broker: BrokerProcess) -> Iterator[RunTool]:
 
 @pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of nobody's."""
+    """A directory of the user's."""
     path = tmp_path_factory.mktemp("place")
     for directory in (path.parent, path.parent.parent):
         directory.chmod(0o755)
-    os.chown(path, NOBODY, NOBODY)
+    os.chown(path, USER, GROUP)
     return path
 
 
@@ -130,7 +130,7 @@ def python_module(module: str) -> list[str]:
     if spec is None or spec.origin is None:
         pytest.skip(f"there is no {module}")
     load = f"import runpy, sys; sys.path.append({str(Path(spec.origin).parents[1])!r})"
-    if as_nobody(subprocess.call, [python(), "-I", "-c", f"{load}; import {module}"]) != 0:
+    if as_unprivileged(subprocess.call, [python(), "-I", "-c", f"{load}; import {module}"]) != 0:
         pytest.skip(f"the unprivileged user can't use {module}")
     return [python(), "-I", "-c", f"{load}; runpy.run_module({module!r}, run_name='__main__')"]
 
@@ -161,12 +161,12 @@ def test_gunicorn_with_workers(run: RunTool, name: str, application: Path) -> No
 def test_git_daemon_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
     """A whole session for each connection; it reads REMOTE_ADDR, and says it."""
     git, repository = program("git"), place / "source"
-    who = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
     for args in (
         ["init", "-q", str(repository)],
         ["-C", str(repository), *who, "commit", "-q", "--allow-empty", "-m", "x"],
     ):
-        as_nobody(subprocess.run, [git, *args])
+        as_unprivileged(subprocess.run, [git, *args])
     daemon = [git, "daemon", "--inetd", "--export-all", "--verbose", "--log-destination=stderr", f"--base-path={place}"]
     server = run.start(name, "listen", *BOTH, "--accept", "--inetd", "--max", "1", "--", *daemon)
     for url in ("git://127.0.0.1:80/source", "git://[::1]:80/source"):
@@ -182,7 +182,7 @@ def test_git_daemon_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
 def test_sshd_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
     """It proves that it has its key; to log in as another user it would have to be root."""
     subprocess.run([program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
-    os.chown(place / "host", NOBODY, NOBODY)
+    os.chown(place / "host", USER, GROUP)
     (place / "config").write_text(f"HostKey {place}/host\nUsePAM no\n")
     sshd = [program("sshd"), "-i", "-f", f"{place}/config"]
     server = run.start(name, "listen", "-l", "127.0.0.1:22", "--accept", "--inetd", "--", *sshd)

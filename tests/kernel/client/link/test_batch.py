@@ -16,7 +16,7 @@ from support.brokers.forking import listen_by_fork, listen_by_ip_netns_exec
 from support.brokers.process import BrokerProcess
 from support.inside import call_inside, cookie_inside, netns_cookie, owner
 from support.process_state import thread_count
-from support.users import NOBODY, start_as_user
+from support.users import GROUP, USER, start_as_user
 
 NAMESPACES = 50
 PORTS = range(1000, 1024)
@@ -43,7 +43,7 @@ def test_one_thread_listens_1200_times_in_50_namespaces(
     wanted = [(name, port) for name in names for port in PORTS]
     ours, theirs = socket.socketpair()
     with ours:
-        child = start_as_user(NOBODY, NOBODY, _serve, str(broker.socket_path), wanted, theirs)
+        child = start_as_user(USER, GROUP, _serve, str(broker.socket_path), wanted, theirs)
         try:
             theirs.close()
             assert ours.recv(1) == b"r", "the listeners could not be opened"
@@ -52,7 +52,7 @@ def test_one_thread_listens_1200_times_in_50_namespaces(
         finally:
             ours.shutdown(socket.SHUT_RDWR)  # this is what the client serves until
             opened = child.result()
-    assert opened.seen == [(cookies[name], port, NOBODY) for name, port in wanted]
+    assert opened.seen == [(cookies[name], port, USER) for name, port in wanted]
     assert answers == {name: [f"{name} {port}" for port in PORTS] for name in names}
     assert (opened.threads, broker_threads) == (1, 1)
     _compare(opened.seconds, wanted, capsys)

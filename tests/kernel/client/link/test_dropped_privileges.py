@@ -10,7 +10,7 @@ import pytest
 
 from nsbroker import AccessDeniedError, Client, SocketSpec
 from support.brokers.process import BrokerProcess
-from support.users import NOBODY, as_user
+from support.users import GROUP, USER, as_user
 
 GRANT_ROOT = '[[grant]]\nname = "root"\nusers = [0]\nnamespaces = ["@host"]\nsockets = ["tcp"]\n'
 TCP = SocketSpec("@host", socket.AF_INET, socket.SOCK_STREAM)
@@ -20,9 +20,9 @@ def _drop_between_two_calls(path: str) -> None:
     client = Client(path)
     client.open([TCP])[0].close()
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
-    with pytest.raises(AccessDeniedError, match=f"uid {NOBODY}"):
+    os.setresgid(GROUP, GROUP, GROUP)
+    os.setresuid(USER, USER, USER)
+    with pytest.raises(AccessDeniedError, match=f"uid {USER}"):
         client.open([TCP])
 
 

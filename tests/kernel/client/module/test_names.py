@@ -12,7 +12,7 @@ import pytest
 import nsbroker
 from support.brokers.process import BrokerProcess
 from support.namespaces import ip
-from support.users import NOBODY, as_user
+from support.users import GROUP, USER, as_user
 
 ETC = Path("/etc/netns")
 
@@ -53,7 +53,7 @@ def _look_around(path: str, name: str) -> dict[str, object]:
 def test_unprivileged_program_finds_names_as_the_namespace_has_them(blue: str, broker: BrokerProcess) -> None:
     """By /etc/netns/NAME, as `ip netns exec` does; the program need not be able to read them."""
     (ETC / blue).chmod(0o700)
-    assert as_user(NOBODY, NOBODY, _look_around, str(broker.socket_path), blue) == {
+    assert as_user(USER, GROUP, _look_around, str(broker.socket_path), blue) == {
         "files": f"/etc/netns/{blue}/resolv.conf",
         "addresses": {("127.0.0.7", 443)},
         "server": ("127.0.0.7", 80),

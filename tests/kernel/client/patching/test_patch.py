@@ -11,7 +11,7 @@ import pytest
 
 from support.brokers.process import BrokerProcess
 from support.namespaces import ip
-from support.users import NOBODY, can_start_programs
+from support.users import GROUP, USER, can_start_programs
 
 PREPARE = """
 import errno, sys
@@ -119,7 +119,7 @@ def run(make_namespace: Callable[..., str], broker: BrokerProcess) -> Callable[[
     ip("-n", name, "address", "add", "10.77.0.1/32", "dev", "lo")
 
     def run_program(code: str) -> str:
-        identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if can_start_programs() else {}
+        identity = {"user": USER, "group": GROUP, "extra_groups": []} if can_start_programs() else {}
         done = subprocess.run(
             [sys.executable, "-P", "-c", PREPARE + code, name],
             env={**os.environ, "NSBROKER_SOCKET": str(broker.socket_path)},

@@ -20,6 +20,7 @@ from support.brokers.process import BrokerProcess
 from support.inside import call_inside, cookie_inside
 from support.process_state import state
 from support.tool.running import RunTool, python, run_tool
+from support.users import GROUP, USER
 from support.waiting import wait_until
 
 COOKIE = "lambda s: int.from_bytes(s.getsockopt(1, 71, 8), 'little')"
@@ -128,7 +129,7 @@ def test_refusal_by_policy_is_permission_denied_and_one_line(
 ) -> None:
     """Once, however often the program tries."""
     broker = start_broker(
-        f'[[grant]]\nname = "only tcp"\nusers = ["nobody"]\nnamespaces = ["{name}"]\nsockets = ["tcp"]\n'
+        f'[[grant]]\nname = "only tcp"\nusers = [{USER}]\nnamespaces = ["{name}"]\nsockets = ["tcp"]\n'
     )
     with run_tool(broker) as run:
         made, said = create(run, name, (INET, STREAM, 0), (INET, DGRAM, 0), (INET6, DGRAM, 0), (NETLINK, RAW, 0))
@@ -164,7 +165,7 @@ def test_program_is_the_process_that_was_started(run: RunTool, name: str) -> Non
     done = running.finish()
     seen = json.loads(done.out)
     assert seen["pid"] == running.pid
-    assert seen["ids"] == [65534] * 6
+    assert seen["ids"] == [USER] * 3 + [GROUP] * 3
     assert seen["children"] == ""
     assert seen["fds"] == [0, 1, 2]
     assert int(seen["ignored"], 16) == 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
@@ -182,7 +183,7 @@ def test_program_is_the_process_that_was_started(run: RunTool, name: str) -> Non
         (["--broker", "/nope", "{name}", "run", "--", "true"], 125, "no broker at /nope: start nsbrokerd, or set "
             "NSBROKER_SOCKET to where its socket is"),
         (["{name}nope", "run", "--", "true"], 1, "there is no network namespace '{name}nope'"),
-        (["foreign", "run", "--", "true"], 1, "no grant of uid 65534 is for namespace 'foreign'"),
+        (["foreign", "run", "--", "true"], 1, f"no grant of uid {USER} is for namespace 'foreign'"),
         (["/nope/ns", "run", "--", "true"], 1, "can't open the namespace /nope/ns: No such file or directory"),
     ],
 )  # fmt: skip
@@ -259,7 +260,7 @@ def test_any_kind_of_grant_is_enough_to_wait_for_a_namespace(
 ) -> None:
     """Before it is there nobody can say what will be asked for in it; a path is the same."""
     name = f"{namespaces.PREFIX}late"
-    grant = f'[[grant]]\nname = "one kind"\nusers = ["nobody"]\nnamespaces = ["{name}"]\nsockets = ["{kind}"]\n'
+    grant = f'[[grant]]\nname = "one kind"\nusers = [{USER}]\nnamespaces = ["{name}"]\nsockets = ["{kind}"]\n'
     with run_tool(start_broker(grant)) as run:
         running = run.start("--wait", "60", name, "run", "--", "echo", "there")
         wait_until(lambda: state(running.pid) in "SZ")

@@ -18,7 +18,7 @@ from support.brokers.process import BrokerProcess
 from support.names import dnsmasq
 from support.seccomp import install
 from support.tool.running import RunTool, program, python, run_tool
-from support.users import NOBODY
+from support.users import GROUP, USER
 
 _SYS_UNSHARE = {"x86_64": 272, "aarch64": 97}
 
@@ -69,7 +69,7 @@ def test_files_of_the_namespace_are_in_place_and_the_user_is_the_same(run: RunTo
     (files / "hosts").write_text("192.0.2.33 only-there.example\n")
     (files / "resolv.conf").write_text("nameserver 192.0.2.53\n")
     done = run(name, "run", "--", "sh", "-c", "getent hosts only-there.example; cat /etc/resolv.conf; id -u; id -g")
-    assert done == (0, f"192.0.2.33      only-there.example\nnameserver 192.0.2.53\n{NOBODY}\n{NOBODY}\n", "")
+    assert done == (0, f"192.0.2.33      only-there.example\nnameserver 192.0.2.53\n{USER}\n{GROUP}\n", "")
     assert "only-there" not in Path("/etc/hosts").read_text()
     assert run.start(name, "run", "--", "cat", "/etc/resolv.conf", uid=0).finish() == (0, "nameserver 192.0.2.53\n", "")
 

@@ -19,7 +19,7 @@ from support.brokers.process import BrokerProcess
 from support.checkout import TESTS
 from support.inside import cookie_inside
 from support.tool.running import Running, RunTool, program, python, run_tool
-from support.users import NOBODY
+from support.users import GROUP, USER
 
 SOURCES = TESTS / "support" / "programs"
 
@@ -37,8 +37,8 @@ def run(broker: BrokerProcess, name: str) -> Iterator[RunTool]:
 
 @pytest.fixture
 def place(open_directory: Path) -> Path:
-    """A directory of nobody's."""
-    os.chown(open_directory, NOBODY, NOBODY)
+    """A directory of the user's."""
+    os.chown(open_directory, USER, GROUP)
     return open_directory
 
 
@@ -82,7 +82,7 @@ def test_curl_and_a_web_server(run: RunTool, name: str, place: Path) -> None:
 def test_git_over_http(run: RunTool, name: str, place: Path) -> None:
     git = program("git")
     repository = place / "source"
-    who = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
     for args in (
         ["init", "-q", str(repository)],
         ["-C", str(repository), *who, "commit", "-q", "--allow-empty", "-m", "the message"],
@@ -168,7 +168,7 @@ def test_ping(start_broker: Callable[..., BrokerProcess], name: str, sockets: st
     """It takes its source address from a UDP socket that it connects."""
     ping = program("ping")
     broker = start_broker(
-        f'[[grant]]\nname = "some"\nusers = ["nobody"]\nnamespaces = ["{name}"]\nsockets = [{sockets}]\n'
+        f'[[grant]]\nname = "some"\nusers = [{USER}]\nnamespaces = ["{name}"]\nsockets = [{sockets}]\n'
     )
     with run_tool(broker) as run:
         done = run(name, "run", "--", ping, "-4", "-c", "1", "127.0.0.1")

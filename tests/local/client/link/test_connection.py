@@ -19,6 +19,7 @@ import nsbroker.link.retry
 import nsbroker.link.waiting
 from nsbroker import BrokerUnavailableError, Client, SocketSpec
 from support.brokers.fake import FakeBroker, Visit, descriptors, die, fake_broker, honest
+from support.users import GROUP, USER
 
 if TYPE_CHECKING:
     from nsbroker.link.waiting import Steps
@@ -347,8 +348,8 @@ def test_no_permission_names_the_group(broker: FakeBroker) -> None:
         status = 1
         try:
             os.setgroups([])
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
+            os.setresgid(GROUP, GROUP, GROUP)
+            os.setresuid(USER, USER, USER)
             Client(broker.path).open([TCP])
         except BrokerUnavailableError as error:
             status = 0 if error.errno == errno.EACCES and "must be in the group root" in str(error) else 2

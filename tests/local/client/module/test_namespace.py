@@ -14,6 +14,7 @@ import pytest
 
 from nsbroker import BrokerUnavailableError, Client, Namespace, create_servers
 from support.brokers.fake import FakeBroker, descriptors
+from support.users import USER
 
 
 @pytest.fixture
@@ -290,7 +291,7 @@ def test_low_port_says_who_can_bind_it_to_an_unprivileged_user(blue: Namespace) 
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
-        assert libc.syscall(setresuid, -1, 65534, -1) == 0
+        assert libc.syscall(setresuid, -1, USER, -1) == 0
         try:
             sock.bind(("127.0.0.1", 1))
         except PermissionError as error:
