@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from support.checkout import DEPLOY
-from support.users import as_unprivileged
+from support.users import as_user
 
 QUICKSTART = DEPLOY / "quickstart"
+NOBODY = 65534
+"""The user that the policy of the quickstart names."""
 
 
 @pytest.fixture
@@ -56,7 +58,9 @@ def test_with_keep_the_broker_stays_until_it_is_removed(temporary: Path) -> None
     [directory] = temporary.iterdir()
     try:
         assert all(os.path.exists(f"/run/netns/{name}") for name in namespaces_of(output))
-        listed = as_unprivileged(
+        listed = as_user(
+            NOBODY,
+            NOBODY,
             subprocess.check_output,
             [f"{directory}/venv/bin/nsbroker-get", "--broker", f"{directory}/nsbroker.sock", "list"],
         )
