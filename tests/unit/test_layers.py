@@ -22,27 +22,14 @@ PURE = (
     "nsbrokerd.policy",
     *(f"nsbrokerd.config.{name}" for name in ("grants", "limit", "parse", "table")),
     "nsbrokerd.requests.reader",
-    *(
-        f"nsbrokerd.seal.{name}"
-        for name in (
-            "assembly",
-            "btf",
-            "fragments",
-            "iterator",
-            "joining",
-            "layout",
-            "local_copies",
-            "options",
-            "packets",
-        )
-    ),
+    *(f"nsbrokerd.seal.{name}" for name in ("btf", "layout", "programs")),
 )
 """Values in, values out: no clock, no file, no socket."""
 
 PURE_IMPORTS = frozenset({
-    "__future__", "collections", "collections.abc", "dataclasses", "enum", "errno", "fnmatch", "functools", "ipaddress",
-    "hashlib", "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string", "struct", "sys", "tomllib",
-    "typing",
+    "__future__", "array", "collections", "collections.abc", "dataclasses", "enum", "errno", "fnmatch", "functools",
+    "hashlib", "ipaddress", "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string", "struct",
+    "sys", "tomllib", "typing",
 })  # fmt: skip
 PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})

@@ -16,8 +16,7 @@ from pathlib import Path
 from ..namespaces.finding import find_namespaces
 from ..namespaces.netns import Gate
 from ..policy.kinds import KIND_OF_TRIPLE, PORT_KINDS
-from ..seal import LiveSocket, live_sockets
-from ..seal.sockets import Endpoint
+from ..seal import Endpoint, LiveSocket, live_sockets
 
 _WATCH_S = 1
 _CLEAR = "\x1b[H\x1b[J"

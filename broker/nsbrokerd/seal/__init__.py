@@ -1,17 +1,16 @@
-"""The seal: limits that travel with a socket after it was handed over, enforced by the kernel.
+"""The seal: limits that the kernel enforces on a socket after it was handed over. Imports only namespaces and policy.
 
-`install` gives a Seal for the broker; `why_unavailable` says what is missing on this host. For commands, beside or
-without a broker: `live_sockets` lists what was sealed, and `revoke` takes it back.
+`install` returns a Seal for the broker, and `why_unavailable` the reason why this host can't enforce limits. Commands
+need no broker: `live_sockets` lists sealed sockets, and `revoke` stops them.
 """
 
 from .cgroup import is_writable_by_owner
 from .installing import Seal, SealError, UnsealedError, install, is_installed, why_unavailable
-from .iterator import Selection
-from .maps import DEFAULT_DIRECTORY
-from .sockets import LiveSocket, live_sockets, revoke
+from .live import Endpoint, LiveSocket, live_sockets, revoke
+from .programs.iterator import Selection
 
 __all__ = [
-    "DEFAULT_DIRECTORY",
+    "Endpoint",
     "LiveSocket",
     "Seal",
     "SealError",

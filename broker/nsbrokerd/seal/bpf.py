@@ -1,4 +1,4 @@
-"""The system call bpf(2), by ctypes. Descriptors that it gives are the caller's, and close-on-exec."""
+"""The system call bpf(2), by ctypes. The caller owns each descriptor that is returned. All are close-on-exec."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -24,13 +24,15 @@ NO_EXIST = 1
 
 _LOG_BYTES = 1 << 20
 
+_Buffer = ctypes.Array[ctypes.c_char]
+
 
 class VerifierError(OSError):
-    """The kernel refused a program; the end of the verifier's log is in the message."""
+    """The kernel refused a program. The message has the end of the verifier's log."""
 
 
-class MapKind(NamedTuple):
-    """What a map is, but for its size."""
+class MapShape(NamedTuple):
+    """The type of a map and the sizes of its parts, without its number of entries."""
 
     type: int
     key_bytes: int
@@ -39,94 +41,120 @@ class MapKind(NamedTuple):
 
 
 def _system_call() -> Callable[[int, int, int], int]:
-    number = _NUMBERS.get(os.uname().machine)
+    # On an unknown machine, use a number that no kernel has, so that each call fails.
+    number = _NUMBERS.get(os.uname().machine, -1)
     call = _libc.syscall
     call.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
-    # An unknown machine: what no kernel has, so that each call says so.
-    return partial(call, -1 if number is None else number)
+    return partial(call, number)
 
 
 SYSTEM_CALL = _system_call()
-"""bpf(2): command, address and length of the attributes; gives -1 for an error."""
+"""bpf(2): takes the command, and address and length of the attributes. Returns -1 for an error."""
 
 
-def _bpf(command: int, attributes: bytes, what: str) -> int:
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    result = SYSTEM_CALL(command, ctypes.addressof(buffer), len(attributes))
+def _bpf(command: int, failure: str, layout: str, *values: int | bytes | _Buffer) -> int:
+    """Call bpf(2) with these attributes. A buffer among the values is passed by its address."""
+    packed = (ctypes.addressof(one) if isinstance(one, ctypes.Array) else one for one in values)
+    attributes = _buffer(struct.pack(layout, *packed))
+    result = SYSTEM_CALL(command, ctypes.addressof(attributes), len(attributes))
     if result < 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}")
+        raise OSError(error, f"{failure}: {os.strerror(error)}")
     return result
 
 
-def _at(buffer: ctypes.Array[ctypes.c_char]) -> int:
-    return ctypes.addressof(buffer)
+def _buffer(data: bytes) -> _Buffer:
+    return ctypes.create_string_buffer(data, len(data))
+
+
+@contextlib.contextmanager
+def closing(fd: int) -> Iterator[int]:
+    """Close a descriptor at the end of a with block."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def load_btf(data: bytes) -> int:
-    """Give the kernel notes on types.
+    """Load a description of types.
 
     Raises:
-        OSError: it does not take them.
+        OSError: the kernel refuses it.
     """
-    buffer = ctypes.create_string_buffer(data, len(data))
-    return _bpf(_BTF_LOAD, struct.pack("=QQIII", _at(buffer), 0, len(data), 0, 0), "the types of the map are refused")
+    attributes = _buffer(data), 0, len(data), 0, 0
+    return _bpf(_BTF_LOAD, "the kernel refuses the types of the map", "=QQIII", *attributes)
 
 
-def create_map(name: str, kind: MapKind, entries: int, inner_fd: int = 0, btf: tuple[int, int, int] = (0, 0, 0)) -> int:
-    """Make a map; `btf` is a descriptor of notes on types, and there the numbers of key and value.
+def create_map(
+    name: str, shape: MapShape, entries: int, inner_fd: int = 0, types: tuple[int, int, int] = (0, 0, 0)
+) -> int:
+    """Create a map.
+
+    Args:
+        name: at most 15 characters.
+        shape: its type and sizes.
+        entries: how many it has room for.
+        inner_fd: for a map of maps, the descriptor of an example.
+        types: a descriptor of `load_btf`, and the numbers of the types of key and value in it.
 
     Raises:
-        OSError: the kernel can't.
+        OSError: the kernel can't create it.
     """
-    attributes = struct.pack("=6II16sIIIII", *kind[:3], entries, kind.flags, inner_fd, 0, name.encode(), 0, *btf, 0)
-    return _bpf(_MAP_CREATE, attributes, f"no map {name}")
+    head = shape.type, shape.key_bytes, shape.value_bytes, entries, shape.flags, inner_fd, 0
+    return _bpf(_MAP_CREATE, f"can't create the map {name}", "=6II16sIIIII", *head, name.encode(), 0, *types, 0)
 
 
-def kind_of(map_fd: int) -> MapKind:
-    """Tell what a map is."""
+def shape_of(map_fd: int) -> MapShape:
+    """Return the shape of a map."""
     info = ctypes.create_string_buffer(88)
-    _bpf(_INFO, struct.pack("=IIQ", map_fd, len(info), _at(info)), "a map tells nothing of itself")
+    _bpf(_INFO, "can't read the type of a map", "=IIQ", map_fd, len(info), info)
     map_type, _, key_bytes, value_bytes, _, flags = struct.unpack_from("=6I", info)
-    return MapKind(map_type, key_bytes, value_bytes, flags)
+    return MapShape(map_type, key_bytes, value_bytes, flags)
 
 
 def update(map_fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
-    """Set an entry of a map.
+    """Write an entry of a map.
 
     Raises:
-        OSError: it is full, or `flags` forbid it.
+        OSError: the map is full, or `flags` forbid it.
     """
-    held = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
-    _bpf(MAP_UPDATE, struct.pack("=IIQQQ", map_fd, 0, *map(_at, held), flags), "a map was not changed")
+    _bpf(MAP_UPDATE, "can't write to a map", "=IIQQQ", map_fd, 0, _buffer(key), _buffer(value), flags)
+
+
+def fill_slot(map_fd: int, fd: int) -> None:
+    """Put a map or a program into the only slot of a map.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    update(map_fd, bytes(4), struct.pack("=I", fd))
 
 
 def lookup(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:
-    """Give the value of an entry; None if there is none."""
-    held = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value_bytes)
+    """Return the value of an entry, or None if the map has no such entry."""
+    value = ctypes.create_string_buffer(value_bytes)
     try:
-        _bpf(_MAP_LOOKUP, struct.pack("=IIQQQ", map_fd, 0, *map(_at, held), 0), "no such entry")
+        _bpf(_MAP_LOOKUP, "can't read a map", "=IIQQQ", map_fd, 0, _buffer(key), value, 0)
     except FileNotFoundError:
         return None
-    return held[1].raw
+    return value.raw
 
 
 def delete(map_fd: int, key: bytes) -> None:
-    """Remove an entry, if it is there."""
-    held = ctypes.create_string_buffer(key, len(key))
+    """Remove an entry of a map if it is there."""
     with contextlib.suppress(FileNotFoundError):
-        _bpf(_MAP_DELETE, struct.pack("=IIQQQ", map_fd, 0, _at(held), 0, 0), "an entry was not removed")
+        _bpf(_MAP_DELETE, "can't remove an entry of a map", "=IIQQQ", map_fd, 0, _buffer(key), 0, 0)
 
 
 def keys(map_fd: int, key_bytes: int) -> list[bytes]:
-    """List the keys of a hash; what is changed meanwhile may be missed."""
+    """List the keys of a hash. It can miss keys that change meanwhile."""
     found: list[bytes] = []
     following = ctypes.create_string_buffer(key_bytes)
     while True:
-        held = ctypes.create_string_buffer(found[-1], key_bytes) if found else None
-        before = _at(held) if held else 0
+        last = _buffer(found[-1]) if found else 0
         try:
-            _bpf(_MAP_NEXT_KEY, struct.pack("=IIQQQ", map_fd, 0, before, _at(following), 0), "no next key")
+            _bpf(_MAP_NEXT_KEY, "can't list the keys of a map", "=IIQQQ", map_fd, 0, last, following, 0)
         except FileNotFoundError:
             return found
         found.append(following.raw)
@@ -138,17 +166,15 @@ def load_program(name: str, program_type: int, attach_type: int, code: bytes, at
     Raises:
         VerifierError: the kernel refused it.
     """
-    held = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"Dual MIT/GPL")
 
-    def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
-        attributes = struct.pack(
-            "=IIQQIIQII16sIIIIQIIQIII",
-            *(program_type, len(code) // 8, *map(_at, held)),
-            *((1, len(log), _at(log)) if log else (0, 0, 0)),
+    def attempt(log: _Buffer | None) -> int:
+        return _bpf(
+            *(_PROG_LOAD, f"the kernel refuses the program {name}", "=IIQQIIQII16sIIIIQIIQIII"),
+            *(program_type, len(code) // 8, _buffer(code), _buffer(b"Dual MIT/GPL\0")),
+            *((1, len(log), log) if log else (0, 0, 0)),
             *(0, 0, name.encode(), 0, attach_type),
             *(0, 0, 0, 0, 0, 0, 0, attach_btf_id, 0),
         )
-        return _bpf(_PROG_LOAD, attributes, f"the kernel refuses the program {name}")
 
     try:
         return attempt(None)
@@ -158,37 +184,44 @@ def load_program(name: str, program_type: int, attach_type: int, code: bytes, at
             return attempt(log)
         except OSError as error:
             end = " | ".join(log.value.decode(errors="replace").splitlines()[-6:])
-            raise VerifierError(error.errno, f"{error.strerror}; the verifier says: {end or 'nothing'}") from error
+            raise VerifierError(error.errno, f"{error.strerror}; the verifier's log ends with: {end}") from error
 
 
 def attach(cgroup_fd: int, program_fd: int, attach_type: int) -> None:
-    """Have a program run for each socket of a control group, besides others; it outlives all descriptors."""
-    attributes = struct.pack("=IIIII", cgroup_fd, program_fd, attach_type, _ALLOW_MULTI, 0)
-    _bpf(_ATTACH, attributes, "a program can't be attached to the control group")
+    """Run a program for each socket of a control group, beside other programs. It stays when all descriptors close.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    attributes = cgroup_fd, program_fd, attach_type, _ALLOW_MULTI, 0
+    _bpf(_ATTACH, "can't attach a program to the control group", "=IIIII", *attributes)
 
 
 def pin(fd: int, path: str) -> None:
-    """Give a map a name that keeps it."""
-    held = ctypes.create_string_buffer(os.fsencode(path))
-    _bpf(_PIN, struct.pack("=QII", _at(held), fd, 0), f"{path} can't be pinned")
+    """Pin a map to a path, so that it stays when all descriptors close.
+
+    Raises:
+        OSError: the path is not on a BPF file system, or it exists.
+    """
+    _bpf(_PIN, f"can't pin a map to {path}", "=QII", _buffer(os.fsencode(path) + b"\0"), fd, 0)
 
 
 def open_pin(path: str) -> int:
-    """Open what has this name.
+    """Open the map that is pinned to a path.
 
     Raises:
-        FileNotFoundError: nothing has.
+        FileNotFoundError: there is no such pin.
     """
-    held = ctypes.create_string_buffer(os.fsencode(path))
-    return _bpf(_GET, struct.pack("=QII", _at(held), 0, 0), path)
+    return _bpf(_GET, path, "=QII", _buffer(os.fsencode(path) + b"\0"), 0, 0)
 
 
 def open_iterator(program_fd: int, map_fd: int) -> int:
-    """Open what a program says of each entry of a map, to be read as a file."""
-    info = ctypes.create_string_buffer(struct.pack("=IIQ", map_fd, 0, 0), 16)
-    attributes = struct.pack("=IIIIQI", program_fd, 0, 28, 0, _at(info), len(info))
-    link_fd = _bpf(_LINK_CREATE, attributes, "the map can't be listed")
-    try:
-        return _bpf(_ITER_CREATE, struct.pack("=II", link_fd, 0), "the map can't be listed")
-    finally:
-        os.close(link_fd)
+    """Run a program for each entry of a map. Read its output from the returned descriptor, as from a file.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    info = _buffer(struct.pack("=IIQ", map_fd, 0, 0))
+    failure = "can't list the sockets of the map"
+    with closing(_bpf(_LINK_CREATE, failure, "=IIIIQI", program_fd, 0, 28, 0, info, len(info))) as link_fd:
+        return _bpf(_ITER_CREATE, failure, "=II", link_fd, 0)

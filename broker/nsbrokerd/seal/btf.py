@@ -1,25 +1,30 @@
-"""BTF, the kernel's notes on types: writes the little that the map of sealed sockets needs. Pure.
+"""BTF, the kernel's format for descriptions of types: writes our own, and reads the kernel's. Pure.
 
 Source: Documentation/bpf/btf.rst of the kernel.
 """
 
 from __future__ import annotations
 
+import array
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-MAGIC = 0xEB9F
-HEADER = struct.Struct("=HBBIIIII")
-"""Magic, version, flags, length of the header; where the types are, and how long; the same of the strings."""
-TYPE = struct.Struct("=III")
-"""Where the name is; kind and count; size or type."""
+_MAGIC = 0xEB9F
+_HEADER = struct.Struct("=HBBIIIII")
+"""Magic, version, flags, length of the header, offset and length of the types, offset and length of the strings."""
+_TYPE = struct.Struct("=III")
+"""Offset of the name, BTF kind and number of members, size or type."""
 
-INT, STRUCT = 1, 4
-_SIGNED = 1
+_INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
+    *(1, 3, 4, 5, 6, 12, 13, 14, 15, 17, 19),
+)
+_FIXED_BYTES = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
+_BYTES_FOR_EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
 _KIND_SHIFT = 24
+_SIGNED = 1
 
 KEY_TYPE, VALUE_TYPE = 1, 4
-"""The types of `describe_entry` by their numbers: an int, and the struct."""
+"""Numbers of the types in `describe_entry`: an int, and the struct."""
 _U32, _U64 = 2, 3
 
 
@@ -28,31 +33,96 @@ class _Strings:
         self.data = b"\0"
 
     def add(self, text: str) -> int:
-        place = len(self.data)
+        offset = len(self.data)
         self.data += text.encode() + b"\0"
-        return place
+        return offset
 
 
 def describe_entry(name: str, members: Sequence[tuple[str, int]]) -> bytes:
-    """Write the types of a map whose key is a descriptor and whose value is this struct.
+    """Return the types of a map with a descriptor as its key and a struct as its value.
 
     Args:
         name: of the struct.
-        members: names and sizes, 4 or 8 bytes, one after the other without a gap.
+        members: names and sizes (4 or 8 bytes), one after the other without gaps.
     """
     strings = _Strings()
     types = b"".join(
-        _integer(strings.add(text), size, flags)
+        _TYPE.pack(strings.add(text), _INT << _KIND_SHIFT, size) + struct.pack("=I", flags << 24 | size * 8)
         for text, size, flags in (("int", 4, _SIGNED), ("u32", 4, 0), ("u64", 8, 0))
     )
     fields, offset = b"", 0
     for member, size in members:
-        fields += TYPE.pack(strings.add(member), _U32 if size == 4 else _U64, offset * 8)
+        fields += _TYPE.pack(strings.add(member), _U32 if size == 4 else _U64, offset * 8)
         offset += size
-    types += TYPE.pack(strings.add(name), STRUCT << _KIND_SHIFT | len(members), offset) + fields
-    header = HEADER.pack(MAGIC, 1, 0, HEADER.size, 0, len(types), len(types), len(strings.data))
+    types += _TYPE.pack(strings.add(name), _STRUCT << _KIND_SHIFT | len(members), offset) + fields
+    header = _HEADER.pack(_MAGIC, 1, 0, _HEADER.size, 0, len(types), len(types), len(strings.data))
     return header + types + strings.data
 
 
-def _integer(name: int, size: int, flags: int) -> bytes:
-    return TYPE.pack(name, INT << _KIND_SHIFT, size) + struct.pack("=I", flags << 24 | size * 8)
+class KernelTypes:
+    """A description of types, to look up by name. For a kernel's description, the constructor takes about 0.1 s."""
+
+    def __init__(self, data: bytes) -> None:
+        """Index the types of a description, such as the content of /sys/kernel/btf/vmlinux.
+
+        Raises:
+            OSError: it is in another format.
+        """
+        self._data = data
+        magic, _, _, header_bytes, types_at, types_bytes, strings_at, _ = _HEADER.unpack_from(data)
+        if magic != _MAGIC:
+            raise OSError(f"this kernel describes its types in an unknown format (magic {magic:#x}, not {_MAGIC:#x})")
+        self._strings_at = header_bytes + strings_at
+        self._places = array.array("I", [0])
+        place = header_bytes + types_at
+        end = place + types_bytes
+        while place < end:
+            self._places.append(place)
+            info = _TYPE.unpack_from(data, place)[1]
+            btf_kind = info >> _KIND_SHIFT & 31
+            members = info & 0xFFFF
+            place += _TYPE.size + _FIXED_BYTES.get(btf_kind, 0) + _BYTES_FOR_EACH.get(btf_kind, 0) * members
+
+    def function(self, name: str) -> int:
+        """Return the number of a function.
+
+        Raises:
+            OSError: the kernel has no such function.
+        """
+        return self._find(name, _FUNC)
+
+    def _find(self, name: str, btf_kind: int) -> int:
+        wanted = self._data.find(b"\0" + name.encode() + b"\0", self._strings_at) + 1 - self._strings_at
+        for number in range(1, len(self._places)):
+            name_at, info, _ = _TYPE.unpack_from(self._data, self._places[number])
+            if name_at == wanted and info >> _KIND_SHIFT & 31 == btf_kind:
+                return number
+        raise OSError(f"this kernel has no {name}; use a newer kernel")
+
+    def offsets(self, name: str, members: tuple[str, ...]) -> dict[str, int]:
+        """Return the offsets of a struct's members, in bytes. The members of nameless inner structs count, too.
+
+        Raises:
+            OSError: the kernel has no such struct or member.
+        """
+        found = dict(self._members(self._find(name, _STRUCT), 0))
+        missing = [member for member in members if member not in found]
+        if missing:
+            raise OSError(f"this kernel's struct {name} has no {missing[0]}; use a newer kernel")
+        return {member: found[member] for member in members}
+
+    def _members(self, number: int, base: int) -> Iterator[tuple[str, int]]:
+        place = self._places[number]
+        info = _TYPE.unpack_from(self._data, place)[1]
+        if info >> _KIND_SHIFT & 31 not in (_STRUCT, _UNION):
+            return
+        # If the flag is set, the highest byte of an offset is the size of a bit field.
+        bits = 0xFFFFFF if info >> 31 else 0xFFFFFFFF
+        for index in range(info & 0xFFFF):
+            name_at, member_type, offset = _TYPE.unpack_from(self._data, place + _TYPE.size * (index + 1))
+            at = base + (offset & bits) // 8
+            if name_at:
+                start = self._strings_at + name_at
+                yield self._data[start : self._data.index(b"\0", start)].decode(), at
+            else:
+                yield from self._members(member_type, at)

@@ -1,7 +1,7 @@
-"""The control group in which sealed sockets are made: a threaded one, for one thread, below one for the broker.
+"""The control group in which sealed sockets are made.
 
-The kernel runs the group's programs for each socket that was made in it, for ever. Source: Documentation/admin-guide/
-cgroup-v2.rst, "Threads".
+It is a threaded group for one thread, below a group for the broker. The kernel runs a group's programs for each socket
+that was made in it, as long as the socket lives. Source: Documentation/admin-guide/cgroup-v2.rst, "Threads".
 """
 
 from __future__ import annotations
@@ -19,42 +19,44 @@ _LOOK_AGAIN_S = 0.001
 
 
 def own_cgroup() -> Path:
-    """Find the directory of this process's control group, of version 2: alone, or beside those of version 1.
+    """Return the directory of this process's control group of version 2, also beside groups of version 1.
 
     Raises:
-        OSError: there is none.
+        OSError: the host has none.
     """
     mounted = map(str.split, Path("/proc/self/mountinfo").read_text().splitlines())
     places = [(fields[3], fields[4]) for fields in mounted if fields[fields.index("-") + 1] == "cgroup2"]
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         number, _, path = line.split(":", 2)
         for root, place in places if number == "0" else ():
-            # A mount can show a part of the hierarchy alone.
+            # A mount can show only a part of the hierarchy.
             if path == root or path.startswith(root.rstrip("/") + "/"):
                 return Path(place + path[len(root.rstrip("/")) :])
-    raise OSError("there is no control group of version 2 (cgroup2 is not mounted)")
+    raise OSError("there is no control group of version 2: mount cgroup2, usually at /sys/fs/cgroup")
 
 
 def is_writable_by_owner() -> bool:
-    """Tell whether root without CAP_DAC_OVERRIDE can make groups here: not in the root of the hierarchy."""
+    """Return whether root can make groups here without CAP_DAC_OVERRIDE. It can't in the root of the hierarchy."""
     try:
         return bool(own_cgroup().stat().st_mode & stat.S_IWUSR)
     except OSError:
-        return True  # nobody can
+        return True  # even the capability would not help
 
 
 class SealedGroup:
-    """A control group for the thread that makes sealed sockets. Its programs stay as long as they do.
+    """The control group for the thread that makes sealed sockets. Its programs stay as long as those sockets live.
 
-    It is below one that this process moves to, and never directly below the one that it was started in: beside a
-    threaded group there can be no other that has processes, and systemd makes one for `ExecReload=`.
+    It is below a group that this process moves to, and never directly below the group in which the process started.
+    The kernel allows no group with processes beside a threaded group, and systemd makes one for `ExecReload=`.
     """
 
     def __init__(self, name: str) -> None:
-        """Make both anew, and move this process. Former ones, whose sockets live on with their programs, are given up.
+        """Make both groups, and move this process into the upper one.
+
+        Groups of a former broker are removed. Its sockets keep their programs.
 
         Raises:
-            OSError: they can't be made, or another broker uses them.
+            OSError: the groups can't be made, or another broker uses them.
         """
         self._home = own_cgroup()
         self.path = self._home / name / _SEALED
@@ -66,13 +68,14 @@ class SealedGroup:
             (self.path / "cgroup.type").write_text("threaded")
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise OSError(error.errno, f"another broker uses the control group {self.path.parent}") from error
+                failure = f"another broker uses the control group {self.path.parent}: stop it, or change broker.seal"
+                raise OSError(error.errno, failure) from error
             with contextlib.suppress(OSError):
                 self.remove()
-            raise OSError(error.errno, f"no control group {self.path}: {error.strerror}") from error
+            raise OSError(error.errno, f"can't make the control group {self.path}: {error.strerror}") from error
 
     def take_in(self, thread_id: int) -> None:
-        """Move a thread into it.
+        """Move a thread into the group.
 
         Raises:
             OSError: the kernel refuses.
@@ -80,13 +83,13 @@ class SealedGroup:
         try:
             (self.path / "cgroup.threads").write_text(str(thread_id))
         except OSError as error:
-            raise OSError(error.errno, f"no thread can be moved to {self.path}: {error.strerror}") from error
+            raise OSError(error.errno, f"can't move a thread to {self.path}: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Move this process back, and remove both; sockets stay sealed.
+        """Move this process back, and remove both groups. Sockets stay sealed.
 
         Raises:
-            OSError: the kernel refuses, or another thread is in it.
+            OSError: the kernel refuses, or another thread is in a group.
         """
         _move_this_process(self._home)
         remove_group(self.path.parent)
@@ -97,17 +100,17 @@ def _move_this_process(group: Path) -> None:
 
 
 def remove_group(path: Path) -> None:
-    """Remove what a SealedGroup has made, if it is there; its sockets stay sealed.
+    """Remove the groups that a SealedGroup made at `path`, if they are there. Sockets stay sealed.
 
     Raises:
-        OSError: a thread is in it.
+        OSError: a thread is in a group.
     """
     _remove(path / _SEALED)
     _remove(path)
 
 
 def _remove(path: Path) -> None:
-    """Remove a group. A thread that has just ended, or was killed, is in it for a moment more."""
+    """Remove a group. Wait for threads that have just ended, because they stay in their group for a moment."""
     deadline = time.monotonic() + _LEAVE_S
     while True:
         try:

@@ -1,7 +1,7 @@
-"""What is in the seal's maps, as the kernel's programs read it. Pure.
+"""The bytes in the seal's maps, as the kernel's programs read them. Pure.
 
-An address is two words of 64 bits, in network order: an IPv4 one its 4 bytes and zeros, an IPv6 one its 16 bytes; and
-its family beside it. A v4-mapped IPv6 address is the IPv4 address that it stands for.
+An address takes two words of 64 bits in network order: the 16 bytes of IPv6, or the 4 bytes of IPv4 and zeros. Its
+family is a separate field. A v4-mapped IPv6 address is stored as the IPv4 address.
 """
 
 from __future__ import annotations
@@ -17,77 +17,72 @@ from ..policy.limit import MAX_RULES
 
 ANY_FAMILY, IPV4, IPV6 = 0, 4, 6
 UNSPECIFIED = 255
-"""The family of a destination 0.0.0.0 or "::", which the kernel takes for one of its own addresses: only a rule for
-any family covers it."""
+"""The family of a destination 0.0.0.0 or "::". The kernel replaces it by an address of its own, so only a rule for any
+family covers it."""
 
 ANYWHERE = 0xFFFFFFFF
-"""In place of the number of rules: there is no limit."""
+"""Instead of the number of rules: the grant does not limit this."""
 
 REVOKED = 1
-"""A flag of an entry: nothing goes in or out any more."""
+"""A flag of an entry: the socket sends and receives no packets any more."""
 
-
-class Entry(NamedTuple):
-    """What the kernel keeps with a sealed socket, and copies to the sockets that it accepts.
-
-    `cookie` is that of the socket that was handed out, `since_ns` when that was (of the epoch).
-    """
-
-    grant_id: int
-    netns: int
-    cookie: int
-    since_ns: int
-    uid: int
-    flags: int = 0
-
-
+ENTRY_MEMBERS = (("grant", 8), ("netns", 8), ("cookie", 8), ("since_ns", 8), ("uid", 4), ("flags", 4))
+"""The entry of a sealed socket: names and sizes in bytes. The kernel copies it to the sockets that this socket accepts.
+`cookie` is the cookie of the socket that was handed out, `since_ns` the time of that (nanoseconds of the epoch)."""
 ENTRY = struct.Struct("=QQQQII")
 ENTRY_GRANT, ENTRY_NETNS, ENTRY_COOKIE, ENTRY_UID, ENTRY_FLAGS = 0, 8, 16, 32, 36
 
 RULE = struct.Struct("=16s16sIHH")
 RULE_NETWORK, RULE_MASK, RULE_FAMILY, RULE_FIRST_PORT, RULE_LAST_PORT = 0, 16, 32, 36, 38
 
+
+class RuleList(NamedTuple):
+    """The offsets of one list of rules in the limits of a grant: of its length, and of its first rule."""
+
+    length: int
+    first: int
+
+
 _COUNTS = struct.Struct("=II")
-CONNECT_COUNT, BIND_COUNT = 0, 4
-CONNECT_RULES = _COUNTS.size
-BIND_RULES = CONNECT_RULES + MAX_RULES * RULE.size
-LIMIT_BYTES = BIND_RULES + MAX_RULES * RULE.size
+CONNECT = RuleList(0, _COUNTS.size)
+BIND = RuleList(4, _COUNTS.size + MAX_RULES * RULE.size)
+LIMIT_BYTES = BIND.first + MAX_RULES * RULE.size
 
 GRANT_ID_BYTES = 8
 NAME_BYTES = 400
-"""Of a grant's name: 100 characters of UTF-8."""
+"""Room for a grant's name: 100 characters of UTF-8."""
 
 
 def grant_id(name: str) -> int:
-    """Give the number of a grant: always the same for the same name, also after a restart."""
+    """Return the number of a grant. It depends only on the name, so it is the same after a restart."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=GRANT_ID_BYTES).digest(), "little")
 
 
 def encode_grant_id(number: int) -> bytes:
-    """Give a key of the maps that are about grants."""
+    """Return the key of a grant in the maps."""
     return struct.pack("=Q", number)
 
 
 def decode_grant_id(key: bytes) -> int:
-    """Read a key of the maps that are about grants."""
+    """Return the number of a grant from its key in the maps."""
     return int.from_bytes(key, sys.byteorder)
 
 
 def encode_name(name: str) -> bytes:
-    """Give a grant's name as the map of the names has it."""
+    """Return a grant's name as a value of the map of names."""
     return name.encode().ljust(NAME_BYTES, b"\0")
 
 
 def decode_name(value: bytes) -> str:
-    """Read a grant's name."""
+    """Return a grant's name from a value of the map of names."""
     return value.rstrip(b"\0").decode()
 
 
 def encode_limit(limit: Limit | None) -> bytes:
-    """Give both lists of a limit; None is a grant without limits, whose sockets may have been sealed before.
+    """Return both lists of rules of a limit. None stands for a grant that has lost its limit: it allows everything.
 
     Raises:
-        ValueError: it has more than MAX_RULES.
+        ValueError: a list has more than MAX_RULES rules.
     """
     connect, bind = (None, None) if limit is None else (limit.connect, limit.bind)
     return _COUNTS.pack(_count(connect), _count(bind)) + _encode_rules(connect) + _encode_rules(bind)
@@ -99,12 +94,12 @@ def _count(rules: Sequence[AddressRule] | None) -> int:
 
 def _encode_rules(rules: Sequence[AddressRule] | None) -> bytes:
     if rules is not None and len(rules) > MAX_RULES:
-        raise ValueError(f"{len(rules)} rules; at most {MAX_RULES}")
+        raise ValueError(f"the limit has {len(rules)} rules, but the kernel has room for at most {MAX_RULES}")
     return b"".join(map(encode_rule, rules or ())).ljust(MAX_RULES * RULE.size, b"\0")
 
 
 def encode_rule(rule: AddressRule) -> bytes:
-    """Give one rule: an address falls under it if it equals the network where the mask has ones."""
+    """Return one rule. It covers an address that equals the network in all bits where the mask is 1."""
     network = rule.network
     if network is None:
         return RULE.pack(b"", b"", ANY_FAMILY, rule.first_port, rule.last_port)

@@ -1,4 +1,4 @@
-"""The seal's maps, kept by pins in a directory: they outlive the broker, and its successor takes them over."""
+"""The seal's maps. They are pinned in a directory, so that they outlive the broker and the next one takes them over."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pathlib import Path
 
 from . import bpf, layout
 from .btf import KEY_TYPE, VALUE_TYPE, describe_entry
-from .fragments import Maps
 from .programs import PROGRAMS
 
-BPF_DIRECTORY = Path("/sys/fs/bpf")
-DEFAULT_DIRECTORY = BPF_DIRECTORY / "nsbrokerd"
+_BPF_DIRECTORY = Path("/sys/fs/bpf")
 
 MAX_GRANTS = 16384
-"""Names of grants that are known, those of former policies too as long as there is room, or a socket of theirs."""
+"""Room for names of grants. Names of former grants stay as long as there is room, or as one of their sockets lives."""
 
 _NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 
-SOCKETS = bpf.MapKind(bpf.SK_STORAGE, 4, layout.ENTRY.size, bpf.NO_PREALLOC | bpf.CLONE)
-RULES = bpf.MapKind(bpf.HASH, layout.GRANT_ID_BYTES, layout.LIMIT_BYTES)
-LIMITS = bpf.MapKind(bpf.ARRAY_OF_MAPS, 4, 4)
-NAMES = bpf.MapKind(bpf.HASH, layout.GRANT_ID_BYTES, layout.NAME_BYTES, bpf.NO_PREALLOC)
-_PROGRAM = bpf.MapKind(bpf.PROG_ARRAY, 4, 4)
-
-_ENTRY_MEMBERS = (("grant", 8), ("netns", 8), ("cookie", 8), ("since_ns", 8), ("uid", 4), ("flags", 4))
+RULES = bpf.MapShape(bpf.HASH, layout.GRANT_ID_BYTES, layout.LIMIT_BYTES)
+_SOCKETS = bpf.MapShape(bpf.SK_STORAGE, 4, layout.ENTRY.size, bpf.NO_PREALLOC | bpf.CLONE)
+_LIMITS = bpf.MapShape(bpf.ARRAY_OF_MAPS, 4, 4)
+_SHAPES = {
+    "sockets": _SOCKETS,
+    "limits": _LIMITS,
+    "names": bpf.MapShape(bpf.HASH, layout.GRANT_ID_BYTES, layout.NAME_BYTES, bpf.NO_PREALLOC),
+    **dict.fromkeys((program.name for program in PROGRAMS), bpf.MapShape(bpf.PROG_ARRAY, 4, 4)),
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,13 +45,8 @@ class SealMaps:
     names: int
     programs: dict[str, int]
 
-    @property
-    def of_programs(self) -> Maps:
-        """Those that the programs use."""
-        return Maps(self.sockets, self.limits)
-
     def close(self) -> None:
-        """Close the descriptors; the pins stay."""
+        """Close the descriptors. The pins stay."""
         for fd in (self.sockets, self.limits, self.names, *self.programs.values()):
             os.close(fd)
 
@@ -66,42 +61,20 @@ def make_maps() -> SealMaps:
 
 
 def open_maps(directory: Path) -> SealMaps:
-    """Open the maps that have their pins there.
+    """Open the maps that are pinned in a directory.
 
     Raises:
-        FileNotFoundError: not all of them are there.
-        OSError: they can't be opened, or are of another version.
+        FileNotFoundError: some of them are missing.
+        OSError: they can't be opened, or another version made them.
     """
     return _gather(lambda name: _open(name, directory))
 
 
-def take_directory(directory: Path) -> int:
-    """Make the directory of the pins, root's alone, and lock it as long as the descriptor that this gives is open.
-
-    Raises:
-        OSError: it is on no BPF file system, others can write it, or another broker uses it: each would put its own
-            limits on the other's sockets.
-    """
-    if BPF_DIRECTORY in directory.parents:
-        mount_bpf()
-    directory.mkdir(mode=0o700, exist_ok=True)
-    status = directory.stat()
-    if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise OSError(f"{directory}: others than root can write it")
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with _closing_on_error(fd):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(error.errno, f"another broker keeps its limits in {directory}: give each its own") from error
-    return fd
-
-
 def open_or_make_maps(directory: Path) -> SealMaps:
-    """Open the maps that have their pins there, and make those that are missing.
+    """Open the maps that are pinned in a directory. Make and pin the missing ones.
 
     Raises:
-        OSError: as `open_maps`.
+        OSError: see `open_maps`.
     """
 
     def open_or_make(name: str) -> int:
@@ -116,63 +89,71 @@ def open_or_make_maps(directory: Path) -> SealMaps:
     return _gather(open_or_make)
 
 
-def mount_bpf() -> None:
-    """Mount the BPF file system where everybody expects it, if nobody has.
+def take_directory(directory: Path) -> int:
+    """Make the directory of the pins, for root only, and return a descriptor. The directory is locked while it is open.
+
+    Without the lock, two brokers would overwrite each other's limits.
+
+    Raises:
+        OSError: it is not on a BPF file system, others than root can write it, or another broker uses it.
+    """
+    if _BPF_DIRECTORY in directory.parents:
+        _mount_bpf()
+    directory.mkdir(mode=0o700, exist_ok=True)
+    status = directory.stat()
+    if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise OSError(f"{directory}: others than root can write it: chown root, chmod go-w")
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _closing_on_error(fd):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            failure = f"another broker keeps its limits in {directory}: give each broker its own broker.seal"
+            raise OSError(error.errno, failure) from error
+    return fd
+
+
+def _mount_bpf() -> None:
+    """Mount the BPF file system at its usual place, unless it is mounted already.
 
     Raises:
         OSError: it can't be mounted.
     """
-    if os.path.ismount(BPF_DIRECTORY):
+    if os.path.ismount(_BPF_DIRECTORY):
         return
-    path = os.fsencode(BPF_DIRECTORY)
+    path = os.fsencode(_BPF_DIRECTORY)
     if _libc.mount(b"bpf", path, b"bpf", _NOSUID_NODEV_NOEXEC, b"mode=0700") != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"the BPF file system can't be mounted at {BPF_DIRECTORY}: {os.strerror(number)}")
-
-
-_KINDS = {"sockets": SOCKETS, "limits": LIMITS, "names": NAMES}
-
-
-def _kind(name: str) -> bpf.MapKind:
-    return _KINDS.get(name, _PROGRAM)
+        raise OSError(number, f"can't mount the BPF file system at {_BPF_DIRECTORY}: {os.strerror(number)}")
 
 
 def _make(name: str) -> int:
     if name == "sockets":
-        btf_fd = bpf.load_btf(describe_entry("sealed_socket", _ENTRY_MEMBERS))
-        with _closing(btf_fd):
-            return bpf.create_map("nsb_sockets", SOCKETS, 0, btf=(btf_fd, KEY_TYPE, VALUE_TYPE))
+        with bpf.closing(bpf.load_btf(describe_entry("sealed_socket", layout.ENTRY_MEMBERS))) as btf_fd:
+            return bpf.create_map("nsb_sockets", _SOCKETS, 0, types=(btf_fd, KEY_TYPE, VALUE_TYPE))
     if name == "limits":
-        with _closing(bpf.create_map("nsb_rules", RULES, 1)) as inner_fd:
-            return bpf.create_map("nsb_limits", LIMITS, 1, inner_fd)
-    return bpf.create_map(f"nsb_{name}"[:15], _kind(name), MAX_GRANTS if name == "names" else 1)
+        with bpf.closing(bpf.create_map("nsb_rules", RULES, 1)) as inner_fd:
+            return bpf.create_map("nsb_limits", _LIMITS, 1, inner_fd)
+    return bpf.create_map(f"nsb_{name}"[:15], _SHAPES[name], MAX_GRANTS if name == "names" else 1)
 
 
 def _open(name: str, directory: Path) -> int:
     fd = bpf.open_pin(f"{directory}/{name}")
     with _closing_on_error(fd):
-        if (found := bpf.kind_of(fd)) != _kind(name):
-            raise OSError(f"{directory}/{name} is of another version ({found}): remove {directory}")
+        if (found := bpf.shape_of(fd)) != _SHAPES[name]:
+            raise OSError(f"another version of nsbrokerd made {directory}/{name} ({found}): remove {directory}")
     return fd
 
 
 def _gather(get: Callable[[str], int]) -> SealMaps:
-    """Get all maps by their names, or none."""
+    """Get a descriptor for each map by its name. If one fails, close the others."""
     with ExitStack() as stack:
         fds = {}
-        for name in (*_KINDS, *(program.name for program in PROGRAMS)):
+        for name in _SHAPES:
             fds[name] = get(name)
             stack.callback(os.close, fds[name])
         stack.pop_all()
     return SealMaps(fds.pop("sockets"), fds.pop("limits"), fds.pop("names"), fds)
-
-
-@contextlib.contextmanager
-def _closing(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

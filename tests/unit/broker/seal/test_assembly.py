@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from nsbrokerd.seal.assembly import R0, R1, R2, R6, STACK, Assembly
+from nsbrokerd.seal.programs.assembly import R0, R1, R2, R6, STACK, Assembly
 
 
 def instructions(code: Assembly) -> list[tuple[int, int, int, int]]:
@@ -26,7 +26,7 @@ def test_instructions_are_those_of_the_kernel() -> None:
     code.merge(R2, R1)
     code.swap_port(R2)
     code.call(107)
-    code.give(3)
+    code.end(3)
     assert instructions(code) == [
         (0x69, 0x61, 8, 0),
         (0x79, 0x61, -8, 0),
@@ -59,21 +59,21 @@ def test_jumps_go_both_ways() -> None:
     code.go_if_register(R0, ">=", R1, "again")
     code.go("again")
     code.label("end")
-    code.give(0)
+    code.end(0)
     assert instructions(code)[1:4] == [(0x15, 0, 2, 1), (0x3D, 0x10, -3, 0), (0x05, 0, -4, 0)]
 
 
 def test_label_that_is_nowhere_is_an_error() -> None:
     code = Assembly()
     code.go("nowhere")
-    with pytest.raises(ValueError, match="'nowhere', which is nowhere"):
+    with pytest.raises(ValueError, match="'nowhere', but the program has no such label"):
         code.assemble()
 
 
 def test_label_stands_once() -> None:
     code = Assembly()
     code.label("here")
-    with pytest.raises(ValueError, match="two places"):
+    with pytest.raises(ValueError, match="two labels 'here'"):
         code.label("here")
 
 

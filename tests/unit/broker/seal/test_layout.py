@@ -9,11 +9,9 @@ import pytest
 from nsbrokerd.policy import AddressRule, Limit
 from nsbrokerd.policy.limit import MAX_RULES
 from nsbrokerd.seal import layout
-from nsbrokerd.seal.btf import VALUE_TYPE, describe_entry
-from nsbrokerd.seal.fragments import Maps
-from nsbrokerd.seal.iterator import COMMON_FIELDS, OWN_FIELDS, RECORD, Selection, write_iterator
+from nsbrokerd.seal.btf import VALUE_TYPE, KernelTypes, describe_entry
 from nsbrokerd.seal.programs import PROGRAMS
-from nsbrokerd.seal.vmlinux import KernelTypes
+from nsbrokerd.seal.programs.iterator import COMMON_FIELDS, OWN_FIELDS, RECORD, Record, Selection, write_iterator
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,7 @@ def test_limit_says_how_many_rules_there_are() -> None:
         assert len(encoded) == layout.LIMIT_BYTES
         assert struct.unpack_from("=II", encoded) == counts
     encoded = layout.encode_limit(Limit((), rules))
-    assert encoded[layout.BIND_RULES :].startswith(b"".join(map(layout.encode_rule, rules)))
+    assert encoded[layout.BIND.first :].startswith(b"".join(map(layout.encode_rule, rules)))
     with pytest.raises(ValueError, match="at most"):
         layout.encode_limit(Limit(rules[:1] * (MAX_RULES + 1)))
 
@@ -58,9 +56,8 @@ def test_grant_has_the_same_number_for_ever() -> None:
 
 def test_own_types_are_read_as_the_kernels_are() -> None:
     """The notes on an entry give its fields where the programs look for them."""
-    members = (("grant", 8), ("netns", 8), ("cookie", 8), ("since_ns", 8), ("uid", 4), ("flags", 4))
-    types = KernelTypes(describe_entry("sealed_socket", members))
-    offsets = types.offsets("sealed_socket", tuple(name for name, _ in members))
+    types = KernelTypes(describe_entry("sealed_socket", layout.ENTRY_MEMBERS))
+    offsets = types.offsets("sealed_socket", tuple(name for name, _ in layout.ENTRY_MEMBERS))
     assert offsets == {
         "grant": layout.ENTRY_GRANT,
         "netns": layout.ENTRY_NETNS,
@@ -70,6 +67,7 @@ def test_own_types_are_read_as_the_kernels_are() -> None:
         "flags": layout.ENTRY_FLAGS,
     }
     assert VALUE_TYPE == 4
+    assert sum(size for _, size in layout.ENTRY_MEMBERS) == layout.ENTRY.size
     with pytest.raises(OSError, match="no other"):
         types.offsets("other", ())
     with pytest.raises(OSError, match="has no color"):
@@ -80,7 +78,7 @@ def test_own_types_are_read_as_the_kernels_are() -> None:
 def test_program_is_whole(program: object) -> None:
     """Every jump has its place; the stub denies when there is no program to go on to."""
     [one] = [each for each in PROGRAMS if each is program]
-    assert len(one.assemble(Maps(3, 4))) % 8 == 0
+    assert len(one.assemble(3, 4)) % 8 == 0
     assert list(struct.iter_unpack("=BBhi", one.assemble_stub(5)))[-2:] == [(0xB7, 0, 0, 0), (0x95, 0, 0, 0)]
 
 
@@ -92,3 +90,4 @@ def test_iterator_writes_all_of_a_record() -> None:
     assert min(stored) == -RECORD.size
     assert max(stored) == -4
     assert RECORD.size <= 512
+    assert len(Record._make(RECORD.unpack(bytes(RECORD.size)))) == len(Record._fields)

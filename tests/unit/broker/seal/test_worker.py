@@ -9,43 +9,43 @@ from collections.abc import Iterator
 
 import pytest
 
-from nsbrokerd.seal.worker import Worker
+from nsbrokerd.seal.thread import SealedThread
 
 CALLS = 3000
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    made = Worker()
+def thread() -> Iterator[SealedThread]:
+    made = SealedThread()
     yield made
     made.stop()
 
 
-def test_job_runs_in_the_thread(worker: Worker) -> None:
-    assert worker.call(threading.get_native_id) == worker.thread_id != threading.get_native_id()
+def test_job_runs_in_the_thread(thread: SealedThread) -> None:
+    assert thread.call(threading.get_native_id) == thread.thread_id != threading.get_native_id()
 
 
 def test_it_leaves_no_descriptor() -> None:
     """A reload tries whether limits can be enforced, by a thread like this one."""
     before = os.listdir("/proc/self/fd")
-    Worker().stop()
+    SealedThread().stop()
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_error_of_a_job_is_the_callers(worker: Worker) -> None:
+def test_error_of_a_job_is_the_callers(thread: SealedThread) -> None:
     """And the thread lives on."""
     with pytest.raises(ZeroDivisionError):
-        worker.call(lambda: 1 // 0)
-    assert worker.call(lambda: 5) == 5
+        thread.call(lambda: 1 // 0)
+    assert thread.call(lambda: 5) == 5
 
 
-def test_signals_do_not_confuse_it(worker: Worker) -> None:
+def test_signals_do_not_confuse_it(thread: SealedThread) -> None:
     """They are for the main thread, which waits on: every caller gets what its own job gave."""
     seen: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda *_: seen.append(threading.get_native_id()))
     signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
     try:
-        assert [worker.call(lambda number=number: number) for number in range(CALLS)] == list(range(CALLS))
+        assert [thread.call(lambda number=number: number) for number in range(CALLS)] == list(range(CALLS))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -1,4 +1,7 @@
-"""The program that lists sealed sockets, in all namespaces, bound or not; and revokes them on the way. Pure."""
+"""The program that lists the sealed sockets of all namespaces, and can revoke them on the way. Pure.
+
+The kernel runs it once for each entry of the map of sockets.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from . import layout
+from .. import layout
 from .assembly import R0, R1, R2, R3, R6, R7, R8, STACK, Assembly
-from .fragments import SEQ_WRITE, SOCKET_COOKIE
 
 # Source: struct bpf_iter__bpf_sk_storage_map, struct bpf_iter_meta.
 _META, _SOCK, _VALUE = 0, 16, 24
 _SEQ = 0
+
+_SOCKET_COOKIE, _SEQ_WRITE = 46, 127
+"""Helpers. Source: include/uapi/linux/bpf.h."""
 
 COMMON_FIELDS = {
     "skc_family": 2,
@@ -24,25 +29,46 @@ COMMON_FIELDS = {
     "skc_v6_rcv_saddr": 16,
     "skc_v6_daddr": 16,
 }
-"""Of struct sock_common, with their sizes in bytes."""
+"""Fields of struct sock_common, with their sizes in bytes."""
 OWN_FIELDS = {"sk_type": 2, "sk_protocol": 2}
-"""Of struct sock."""
+"""Fields of struct sock."""
 
 RECORD = struct.Struct("=Q QQQQII IIIII 2s2x 4s4s16s16s")
-"""What is written for each socket: its cookie; its entry; family, state, type, protocol, both ports and addresses
-(those of IPv4, then those of IPv6)."""
+"""The bytes of a Record."""
 
 _ORDER = ("skc_family", "skc_state", "sk_type", "sk_protocol", "skc_num", "skc_dport", *list(COMMON_FIELDS)[4:])
 
 
+class Record(NamedTuple):
+    """The program's output for one socket: its cookie, its entry, and its state. `remote_port` is in network order."""
+
+    cookie: int
+    grant_id: int
+    netns: int
+    handed_out: int
+    since_ns: int
+    uid: int
+    flags: int
+    family: int
+    state: int
+    type: int
+    protocol: int
+    local_port: int
+    remote_port: bytes
+    local_4: bytes
+    remote_4: bytes
+    local_6: bytes
+    remote_6: bytes
+
+
 class Selection(NamedTuple):
-    """Which sockets are meant: those for which all that is given here is so.
+    """Selects the sockets that match all given fields. Without any field it selects all sockets.
 
     Args:
         grant: the grant's name.
-        uid: who asked for the socket.
-        netns: its namespace's cookie.
-        cookie: its own; or that of the listener that accepted it.
+        uid: the user that requested the socket.
+        netns: the cookie of its namespace.
+        cookie: the socket's own cookie, or that of the listener that accepted it.
     """
 
     grant: str | None = None
@@ -52,12 +78,12 @@ class Selection(NamedTuple):
 
 
 def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes: bool) -> bytes:
-    """Make the program.
+    """Return the program's instructions.
 
     Args:
         offsets: of each field in struct sock.
-        selection: which sockets it is about.
-        revokes: whether to revoke them.
+        selection: the sockets to list.
+        revokes: whether to revoke them, too.
     """
     code = Assembly()
     code.copy(R6, R1)
@@ -66,7 +92,7 @@ def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes:
     code.load(R8, R6, _VALUE, 8)
     code.go_if(R8, "==", 0, "end")
     code.copy(R1, R7)
-    code.call(SOCKET_COOKIE)
+    code.call(_SOCKET_COOKIE)
     code.store(STACK, -RECORD.size, R0, 8)
     _select(code, selection)
     for offset in range(0, layout.ENTRY.size, 8):
@@ -82,14 +108,14 @@ def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes:
     code.copy(R2, STACK)
     code.add(R2, -RECORD.size)
     code.set(R3, RECORD.size)
-    code.call(SEQ_WRITE)
+    code.call(_SEQ_WRITE)
     code.label("end")
-    code.give(0)
+    code.end(0)
     return code.assemble()
 
 
 def _select(code: Assembly, selection: Selection) -> None:
-    """Go to "end" unless the socket is meant; its cookie is in R0."""
+    """Jump to "end" if the socket is not selected. R0 is its cookie."""
     if selection.cookie is not None:
         code.set_double_word(R2, selection.cookie)
         code.go_if_register(R0, "==", R2, "by cookie")
@@ -109,7 +135,7 @@ def _select(code: Assembly, selection: Selection) -> None:
 
 
 def _write_fields(code: Assembly, offsets: Mapping[str, int]) -> None:
-    """Copy the fields to the record: small ones as words, addresses word by word."""
+    """Copy the fields to the record, each small one as one word, each address word by word."""
     sizes = COMMON_FIELDS | OWN_FIELDS
     place = -RECORD.size + 8 + layout.ENTRY.size
     for name in _ORDER:

@@ -1,4 +1,4 @@
-"""An assembler for BPF programs: registers and labels by name. Pure.
+"""An assembler for BPF programs, with names for registers and labels. Pure.
 
 Source: Documentation/bpf/standardization/instruction-set.rst of the kernel.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, STACK = range(11)
-"""R0 is a result, R1 to R5 are arguments that a call destroys, R6 to R9 outlive calls; the stack grows down."""
+"""R0 holds results. R1 to R5 hold arguments, and each call destroys them. R6 to R9 survive calls. The stack grows
+down from STACK."""
 
 _INSTRUCTION = struct.Struct("=BBhi")
 _MAX_DISTANCE = 2**15 - 1
@@ -27,29 +28,29 @@ _JUMP_64 = {"==": 0x15, "!=": 0x55, ">": 0x25, ">=": 0x35, "<": 0xA5, "<=": 0xB5
 
 
 class Assembly:
-    """A program, written line by line."""
+    """A program, written instruction by instruction."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[int, int, int, int, str]] = []
         self._labels: dict[str, int] = {}
 
     def label(self, name: str) -> None:
-        """Name the place of the next instruction.
+        """Name the position of the next instruction.
 
         Raises:
-            ValueError: there is a place of this name.
+            ValueError: the program already has a label of this name.
         """
         if name in self._labels:
-            raise ValueError(f"two places are named {name!r}")
+            raise ValueError(f"the program has two labels {name!r}; rename one")
         self._labels[name] = len(self._lines)
 
     def _add(self, code: int, to: int = 0, source: int = 0, offset: int = 0, number: int = 0, label: str = "") -> None:
-        # Numbers are 32 bits, signed or not; the kernel extends the sign.
+        # A number has 32 bits, with or without a sign; the kernel extends the sign.
         signed = number - 2**32 if number >= 2**31 else number
         self._lines.append((code, source << 4 | to, offset, signed, label))
 
     def load(self, to: int, base: int, offset: int, size: int = 4) -> None:
-        """Load `size` bytes at `base + offset`, extended by zeros."""
+        """Load `size` bytes at `base + offset`, and fill the register's other bits with zeros."""
         self._add(_LOAD_MEMORY | _SIZE[size], to, base, offset)
 
     def store(self, base: int, offset: int, source: int, size: int = 4) -> None:
@@ -69,12 +70,12 @@ class Assembly:
         self._add(_ALU_64["mov"], to, number=number)
 
     def set_double_word(self, to: int, number: int) -> None:
-        """Set a register to a number of 64 bits, without a sign."""
+        """Set a register to an unsigned number of 64 bits."""
         self._add(_LOAD_IMMEDIATE_64, to, number=number & 0xFFFFFFFF)
         self._add(0, number=number >> 32)
 
     def set_map(self, to: int, map_fd: int) -> None:
-        """Set a register to a map, given by its descriptor."""
+        """Set a register to the map that this descriptor stands for."""
         self._add(_LOAD_IMMEDIATE_64, to, _PSEUDO_MAP_FD, number=map_fd)
         self._add(0)
 
@@ -83,51 +84,51 @@ class Assembly:
         self._add(_ALU_64["add"], to, number=number)
 
     def mask(self, to: int, source: int) -> None:
-        """Keep the bits of a register that another one has as well."""
+        """Clear each bit of a register that is 0 in another register."""
         self._add(_ALU_64["and"] | _FROM_REGISTER, to, source)
 
     def mask_number(self, to: int, number: int) -> None:
-        """Keep the bits of a register that a number has as well."""
+        """Clear each bit of a register that is 0 in a number."""
         self._add(_ALU_64["and"], to, number=number)
 
     def merge(self, to: int, source: int) -> None:
-        """Set the bits of a register that another one has."""
+        """Set each bit of a register that is 1 in another register."""
         self._add(_ALU_64["or"] | _FROM_REGISTER, to, source)
 
     def merge_number(self, to: int, number: int) -> None:
-        """Set the bits of a register that a number has."""
+        """Set each bit of a register that is 1 in a number."""
         self._add(_ALU_64["or"], to, number=number)
 
     def swap_port(self, to: int) -> None:
-        """Turn 16 bits from network to host order."""
+        """Convert 16 bits from network to host order."""
         self._add(_TO_BIG_ENDIAN, to, number=16)
 
     def go(self, label: str) -> None:
-        """Go on at a label."""
+        """Jump to a label."""
         self._add(_GOTO, label=label)
 
     def go_if(self, register: int, comparison: str, number: int, label: str) -> None:
-        """Go on at a label if a register compares so with a number of 31 bits."""
+        """Jump to a label if the comparison of a register with a number of 31 bits holds."""
         self._add(_JUMP_64[comparison], register, number=number, label=label)
 
     def go_if_register(self, register: int, comparison: str, other: int, label: str) -> None:
-        """Go on at a label if a register compares so with another one."""
+        """Jump to a label if the comparison of two registers holds."""
         self._add(_JUMP_64[comparison] | _FROM_REGISTER, register, other, label=label)
 
     def call(self, helper: int) -> None:
-        """Call a helper of the kernel with R1 to R5; what it gives is in R0."""
+        """Call a helper of the kernel with R1 to R5 as arguments. R0 holds its result."""
         self._add(_CALL, number=helper)
 
-    def give(self, number: int) -> None:
-        """End with this value."""
-        self.set(R0, number)
+    def end(self, result: int) -> None:
+        """End the program with this result."""
+        self.set(R0, result)
         self._add(_EXIT)
 
     def assemble(self) -> bytes:
-        """Make an array of `struct bpf_insn`.
+        """Return the program as an array of `struct bpf_insn`.
 
         Raises:
-            ValueError: a jump goes to no label, or too far.
+            ValueError: a jump has no target, or its target is too far away.
         """
         return b"".join(self._encode(index) for index in range(len(self._lines)))
 
@@ -135,8 +136,8 @@ class Assembly:
         code, registers, offset, number, label = self._lines[index]
         if label:
             if label not in self._labels:
-                raise ValueError(f"instruction {index} goes to {label!r}, which is nowhere")
+                raise ValueError(f"instruction {index} jumps to {label!r}, but the program has no such label")
             offset = self._labels[label] - index - 1
             if abs(offset) > _MAX_DISTANCE:
-                raise ValueError(f"it is too far from instruction {index} to {label!r}")
+                raise ValueError(f"instruction {index} is too far from {label!r} to jump there")
         return _INSTRUCTION.pack(code, registers, offset, number)

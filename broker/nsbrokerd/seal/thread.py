@@ -1,4 +1,4 @@
-"""The one thread that makes sealed sockets, and does nothing else: its control group seals them."""
+"""The thread that makes all sealed sockets, and does nothing else. Its control group seals them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..namespaces.netns import Gate
 T = TypeVar("T")
 
 
-class Worker:
-    """Calls functions in its thread, one at a time, while the caller waits: they are as short as in the main thread."""
+class SealedThread:
+    """Calls functions in its thread, one at a time, while the caller waits. A function must be short."""
 
     def __init__(self) -> None:
         """Start the thread.
@@ -30,7 +30,7 @@ class Worker:
         self.thread_id = self.call(threading.get_native_id)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function in the thread, and wait for it; what it raises is raised here."""
+        """Call a function in the thread. Return its result, or raise its exception."""
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -48,7 +48,7 @@ class Worker:
         return results[0]
 
     def stop(self) -> None:
-        """End the thread; nothing can be called any more."""
+        """End the thread. Nothing can be called in it any more."""
         self._job = None
         os.eventfd_write(self._asked, 1)
         self._thread.join()
@@ -56,7 +56,7 @@ class Worker:
             os.close(fd)
 
     def _run(self) -> None:
-        # Signals are the main thread's matter.
+        # The main thread handles signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             _wait(self._asked)
@@ -67,5 +67,5 @@ class Worker:
 
 
 def _wait(event: int) -> None:
-    # Not os.eventfd_read, which a signal ends with an error.
+    # A signal would end os.eventfd_read with an error.
     os.read(event, 8)
