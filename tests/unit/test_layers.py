@@ -20,7 +20,7 @@ PURE = (
     "nsbroker.supervise.failures",
     "nsbroker.supervise.filter",
     "nsbrokerd.policy",
-    *(f"nsbrokerd.config.{name}" for name in ("grants", "limit", "parse", "table")),
+    *(f"nsbrokerd.config.{name}" for name in ("grants", "parse", "table")),
     "nsbrokerd.requests.reader",
     *(f"nsbrokerd.seal.{name}" for name in ("btf", "layout", "programs")),
 )

@@ -1,4 +1,4 @@
-"""What the files of /etc/nsbroker mean: settings and policy, checked as a whole."""
+"""Turns the files of /etc/nsbroker into settings and a policy. Imports clients, seal, namespaces and policy."""
 
 from .grants import Host
 from .parse import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH, Config, ConfigError, Limits, parse_config

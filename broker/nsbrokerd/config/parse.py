@@ -1,6 +1,6 @@
-"""The configuration: TOML texts in, settings and policy out, or every problem at once. Pure.
+"""Turns TOML texts into settings and a policy, or into a list of all problems. Pure.
 
-Strict: an unknown key is a problem, so a restriction that is misspelt can't be ignored.
+An unknown key is a problem, so that a misspelt restriction is never ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class ConfigError(ValueError):
-    """The configuration can't be used; `problems` has all that is wrong with it."""
+    """The configuration can't be used. `problems` lists all reasons."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -45,7 +45,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, and the policy. `audit_path` None is standard error; `seal_path` is where limits are kept."""
+    """All settings, and the policy.
+
+    If `audit_path` is None, the audit goes to standard error. `seal_path` is the directory that keeps limits.
+    """
 
     policy: Policy
     socket_path: str = "/run/nsbroker/nsbroker.sock"
@@ -57,14 +60,14 @@ class Config:
 
 
 def parse_config(main: tuple[str, str], grant_files: Sequence[tuple[str, str]], host: Host) -> Config:
-    """Read the main file and those of grants.d, each a (file name, text).
+    """Read the main file and the files of grants.d, each as (file name, text).
 
     Raises:
-        ConfigError: with every problem of every file.
+        ConfigError: with all problems of all files.
     """
     problems: list[Problem] = []
     tables = [Table(name, "", _parse_toml(name, text, problems), problems) for name, text in (main, *grant_files)]
-    # Of a main file that can't be parsed no default is judged: it may say something else.
+    # If the main file can't be parsed, do not check its defaults: it may have other values.
     is_main_parsed = not any(problem.file == main[0] for problem in problems)
     settings = _read_settings(tables[0], host) if is_main_parsed else {}
     grants = [grant for table in tables for grant in read_grants(table, host)]
@@ -80,7 +83,7 @@ def _parse_toml(name: str, text: str, problems: list[Problem]) -> dict[str, Any]
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # Not TOMLDecodeError alone: a number may have too many digits, brackets may be too deep.
+        # Other errors than TOMLDecodeError: a number has too many digits, or brackets are nested too deeply.
         problems.append(Problem(name, "", f"not valid TOML: {error}"))
         return {}
 

@@ -1,4 +1,4 @@
-"""Strict reading of a TOML table: every key is taken once, and what is left over is a problem."""
+"""Strict reading of a TOML table: each key is taken once, and each key that is left over is a problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: in which file, at which key, and why."""
+    """One problem of a configuration: the file, the key (or ""), and the reason with the remedy."""
 
     file: str
     key: str
@@ -20,31 +20,32 @@ class Problem(NamedTuple):
 
 
 class Table:
-    """A table of a file from which keys are taken one by one; what is left is unknown."""
+    """A table of a file. Take its keys one by one, and then refuse the rest."""
 
     def __init__(self, file: str, key: str, values: Mapping[str, Any], problems: list[Problem]) -> None:
+        """Read `values` at the place `key` of a file. Add each problem to `problems`."""
         self.file = file
-        self.key = key
+        self._key = key
         self._values = dict(values)
         self._problems = problems
 
     def complain(self, key: str, reason: str) -> None:
-        """Note a problem with this key."""
-        self._problems.append(Problem(self.file, f"{self.key}.{key}".strip("."), reason))
+        """Note a problem with a key of this table."""
+        self._problems.append(Problem(self.file, self._path(key), reason))
+
+    def _path(self, key: str) -> str:
+        return f"{self._key}.{key}".strip(".")
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def take(self, key: str, kind: type[_T], default: _T) -> _T:
-        """Take the value of `key`; one of another type is a problem, and `default` is used."""
+    def take(self, key: str, expected: type[_T], default: _T) -> _T:
+        """Take the value of a key. A value of another type is a problem, and the result is `default`."""
         value = self._values.pop(key, default)
-        if type(value) is not kind:
-            self.complain(key, f"must be {_TYPE_NAMES[kind]}, not {value!r}")
+        if type(value) is not expected:
+            self.complain(key, f"must be {_TYPE_NAMES[expected]}, not {value!r}")
             return default
-        if _has_nul(value):
-            self.complain(key, f"{value!r} has a NUL in it")
-            return default
-        return value
+        return default if self._has_nul(key, value) else value
 
     def take_number(self, key: str, low: int, high: int, default: int) -> int:
         """Take a number of low..high."""
@@ -58,20 +59,19 @@ class Table:
         """Take a list of strings."""
         return [value for value in self.take_items(key, (str,)) if isinstance(value, str)]
 
-    def take_items(self, key: str, kinds: tuple[type, ...]) -> list[str | int]:
-        """Take a list whose items are of these types; the others are problems."""
+    def take_items(self, key: str, expected: tuple[type, ...]) -> list[str | int]:
+        """Take a list with items of these types. Each other item is a problem."""
         kept: list[str | int] = []
         for value in self.take(key, list, []):
-            if _has_nul(value):
-                self.complain(key, f"{value!r} has a NUL in it")
-            elif type(value) in kinds:
+            if type(value) not in expected:
+                wanted = " or ".join(f"{_TYPE_NAMES[one].removeprefix('a ')}s" for one in expected)
+                self.complain(key, f"must be a list of {wanted}, but it has {value!r}")
+            elif not self._has_nul(key, value):
                 kept.append(value)
-            else:
-                self.complain(key, f"must be a list of {' or '.join(_TYPE_NAMES[kind] for kind in kinds)}; {value!r}")
         return kept
 
     def take_parsed(self, key: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:
-        """Take a list of strings, each parsed; what `parse` refuses with a ValueError is a problem."""
+        """Take a list of strings, and parse each one. A ValueError of `parse` is a problem."""
         parsed: list[_T] = []
         for text in self.take_strings(key):
             try:
@@ -82,7 +82,7 @@ class Table:
 
     def take_table(self, key: str) -> Table:
         """Take a table within this one."""
-        return Table(self.file, f"{self.key}.{key}".strip("."), self.take(key, dict, {}), self._problems)
+        return Table(self.file, self._path(key), self.take(key, dict, {}), self._problems)
 
     def take_tables(self, key: str) -> list[Table]:
         """Take an array of tables."""
@@ -93,14 +93,16 @@ class Table:
         return [Table(self.file, f"{key}[{i}]", values, self._problems) for i, values in enumerate(tables)]
 
     def refuse_the_rest(self) -> None:
-        """Note every key that was not taken."""
+        """Note each key that was not taken."""
         for key in self._values:
-            self.complain(key, "unknown key")
+            self.complain(key, "unknown key: correct its spelling or its place, or remove it")
 
-
-def _has_nul(value: object) -> bool:
-    """Tell whether it is text that no file, user or interface can be called."""
-    return isinstance(value, str) and "\0" in value
+    def _has_nul(self, key: str, value: object) -> bool:
+        """Note a text with a NUL, because no file, user or interface can have this name."""
+        has_nul = isinstance(value, str) and "\0" in value
+        if has_nul:
+            self.complain(key, f"{value!r} contains a NUL character: remove it")
+        return has_nul
 
 
 _TYPE_NAMES: dict[type, str] = {int: "a number", str: "a string", list: "a list", dict: "a table"}

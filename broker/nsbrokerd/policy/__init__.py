@@ -1,11 +1,10 @@
-"""The policy: who may have which sockets in which namespaces. Pure: values in, decisions out."""
+"""The policy: which users may have which sockets in which namespaces. Pure. Imports only nsbroker.wire."""
 
 from .decide import Allow, Deny, Policy, Share
-from .grant import Grant, NamespaceRule
+from .grant import Grant, NamespaceRule, Subject
 from .limit import Limit
 from .options import OptionRule
 from .rules import AddressRule
-from .subject import Subject
 
 __all__ = [
     "AddressRule",

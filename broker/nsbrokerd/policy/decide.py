@@ -1,4 +1,4 @@
-"""The decision: may this subject have this socket in this namespace, and by which grant?"""
+"""Decides whether a user may have a socket in a namespace, and by which grant."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from nsbroker.wire import Address, Option, SocketSpec
+from nsbroker.wire import Option, SocketSpec
 
-from .grant import Grant
+from .grant import Grant, Subject
 from .kinds import PORT_KINDS, is_inet
+from .limit import Endpoint
 from .options import PrivilegedOption, UnknownOptionError, classify
-from .subject import Subject
 
 _FIRST_UNPRIVILEGED_PORT = 1024
+_NO_NAME = "no grant covers the namespace you sent: it has no name under /run/netns, and it is not your own"
 _MAX_MEMO_ENTRIES = 16384
 _MAX_SUBJECTS = 1024
-"""Clients choose names, and who has subordinate ids chooses groups, 256 at once: what is kept of them is bounded."""
+"""Clients choose names. With subordinate ids they also choose groups, 256 at once. So both memories are bounded."""
 
 
 class Allow(NamedTuple):
-    """The socket is granted. A named tuple, since one is made for each socket.
+    """The socket is allowed. This is a named tuple because the broker makes one for each socket.
 
-    `binds_as_root`: the grant lists the address, so the broker binds with its own rights. Otherwise it binds
+    If `binds_as_root`, the grant lists the address, so the broker binds with its own rights. Otherwise the broker binds
     without any capability, and the kernel decides as it would for the client.
     """
 
@@ -34,21 +35,21 @@ class Allow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The socket is refused; `reason` says what was missing."""
+    """The socket is refused. `reason` names the missing permission."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Share:
-    """The grants that are for a subject. Subjects with the same share are allowed the same."""
+    """The grants for a subject. Subjects with the same share have the same permissions."""
 
     grants: tuple[Grant, ...]
 
 
 @dataclass(slots=True)
 class Policy:
-    """All grants, in the order of the files. Nothing is allowed that no single grant allows as a whole."""
+    """All grants, in the order of the files. A socket is allowed only if a single grant allows all of it."""
 
     grants: tuple[Grant, ...]
     _shares: dict[tuple[int, ...], Share] = field(default_factory=dict)
@@ -56,13 +57,13 @@ class Policy:
     _memo: dict[tuple[Share, str, str], tuple[Grant, ...]] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
-        """Decide about one socket. Of the grants that allow it, one without limits wins, then the first of the files.
+        """Decide about one socket. If several grants allow it, prefer one without a limit, otherwise the first.
 
         Args:
-            subject: who asks.
-            namespaces: every name that the namespace goes by: one for a name; those that match for a descriptor.
-            kind: the kind of the spec's triple.
-            spec: what is asked for.
+            subject: the user that requests the socket.
+            namespaces: all names of the namespace. A request by name has one, a request by descriptor can have several.
+            kind: the kind of the spec's family, type and protocol.
+            spec: the requested socket.
         """
         limited: Allow | None = None
         refused: Deny | None = None
@@ -75,21 +76,21 @@ class Policy:
                 return decision
             else:
                 limited = limited or decision
-        return limited or refused or Deny("the namespace that was sent has no name, and is none that a grant allows")
+        return limited or refused or Deny(_NO_NAME)
 
     def decide_lookup(self, subject: Subject, namespaces: Sequence[str]) -> Allow | Deny:
-        """Decide whether this subject may know how names are looked up there: who has any IP socket there may."""
+        """Decide whether a subject may read a namespace's resolver files. It needs a grant for any IP socket there."""
         for grant in self.grants_of(subject):
             if any(map(grant.namespaces.covers, namespaces)) and any(map(is_inet, grant.kinds)):
                 return Allow(grant)
-        return Deny(f"no grant of uid {subject.uid} has IP sockets in this namespace")
+        return Deny(f"no grant of uid {subject.uid} allows IP sockets in this namespace")
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
-        """List the grants that are for this subject."""
+        """Return the grants for a subject."""
         return self.share_of(subject).grants
 
     def share_of(self, subject: Subject) -> Share:
-        """Give the share of a subject; the same object for the same grants, mostly."""
+        """Return the share of a subject. Subjects with the same grants mostly get the same object."""
         share = self._share_of.get(subject)
         if share is None:
             if len(self._share_of) >= _MAX_SUBJECTS:
@@ -115,14 +116,15 @@ class Policy:
 
 def _match(own: tuple[Grant, ...], subject: Subject, namespace: str, kind: str) -> tuple[Grant, ...] | Deny:
     if not own:
-        return Deny(f"no grant is for uid {subject.uid} or its groups")
+        return Deny(f"no grant covers uid {subject.uid} or its groups")
     there = tuple(grant for grant in own if grant.namespaces.covers(namespace))
     if not there:
-        return Deny(f"no grant of uid {subject.uid} is for namespace {namespace!r}")
+        return Deny(f"no grant of uid {subject.uid} covers namespace {namespace!r}")
     able = tuple(grant for grant in there if kind in grant.kinds)
     if not able:
         names = ", ".join(repr(grant.name) for grant in there[:3])
-        return Deny(f"no {kind} sockets in namespace {namespace!r} by grant {names}")
+        who = f"grant {names} allows" if len(there) == 1 else f"grants {names} allow"
+        return Deny(f"{who} no {kind} sockets in namespace {namespace!r}")
     return tuple(sorted(able, key=_is_limited))
 
 
@@ -131,34 +133,33 @@ def _is_limited(grant: Grant) -> bool:
 
 
 def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> Allow | Deny:
-    """Find the grant that allows the options and the address to bind to, too."""
+    """Find a grant that also allows the options and the addresses to bind to."""
     if spec.options:
         kept = _with_options(grants, spec)
         if isinstance(kept, Deny):
             return kept
         grants = kept
     if spec.bind is None or kind not in PORT_KINDS:
-        # Without ports there is nothing to bind to that the client could not bind to by itself.
+        # The client could bind to any address without a port by itself.
         return Allow(grants[0])
-    return _decide_bind(grants, (spec.bind, *spec.also))
+    return _decide_bind(grants, [(str(address[0]), int(address[1])) for address in (spec.bind, *spec.also)])
 
 
-def _decide_bind(grants: tuple[Grant, ...], addresses: tuple[Address, ...]) -> Allow | Deny:
-    # Those with limits come last: mostly there is none.
-    for address in addresses if _is_limited(grants[-1]) else ():
-        host, port = str(address[0]), int(address[1])
+def _decide_bind(grants: tuple[Grant, ...], ends: Sequence[Endpoint]) -> Allow | Deny:
+    # Grants with limits come last, and mostly there is none.
+    for host, port in ends if _is_limited(grants[-1]) else ():
         able = tuple(grant for grant in grants if grant.limit is None or grant.limit.allows_bind(host, port))
         if not able:
             return Deny(f"port {port} of {host} is not in limit.bind of grant {grants[0].name!r}")
         grants = able
     refusals: list[Deny] = []
-    # Grants only add: those without limits come first, whichever of all lists the addresses.
+    # A grant without a limit is preferred even if only a limited one lists the addresses.
     for _, alike in groupby(grants, _is_limited):
         unlisted: Grant | None = None
         for grant in alike:
-            if all(map(grant.lists_bind, addresses)):
+            if all(grant.lists_bind(host, port) for host, port in ends):
                 return Allow(grant, binds_as_root=True)
-            reason = _why_not_unlisted(grant, addresses)
+            reason = _why_not_unlisted(grant, ends)
             if reason is None:
                 unlisted = unlisted or grant
             else:
@@ -168,14 +169,13 @@ def _decide_bind(grants: tuple[Grant, ...], addresses: tuple[Address, ...]) -> A
     return refusals[0]
 
 
-def _why_not_unlisted(grant: Grant, addresses: tuple[Address, ...]) -> Deny | None:
-    """Refuse a low port that no list of the grant has: the client could not bind it by itself.
+def _why_not_unlisted(grant: Grant, ends: Sequence[Endpoint]) -> Deny | None:
+    """Refuse a low port that is in no list of the grant, because the client could not bind to it by itself.
 
-    A low port of limit.bind can be bound without any rights: the seal lifts that check of the kernel.
+    A low port of limit.bind needs no rights: the seal lifts this check of the kernel.
     """
-    for address in addresses:
-        host, port = str(address[0]), int(address[1])
-        is_listed = grant.lists_bind(address) or (grant.limit is not None and grant.limit.lists_bind(host, port))
+    for host, port in ends:
+        is_listed = grant.lists_bind(host, port) or (grant.limit is not None and grant.limit.lists_bind(host, port))
         if 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed:
             return Deny(f"port {port} of {host} is not in the bind list of grant {grant.name!r}")
     return None
@@ -190,12 +190,12 @@ def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, .
     kept = tuple(grant for grant in grants if grant.missing_option(asked) is None)
     if kept:
         return kept
-    return Deny(f"option {grants[0].missing_option(asked)} is not in grant {grants[0].name!r}")
+    return Deny(f"grant {grants[0].name!r} does not allow option {grants[0].missing_option(asked)}")
 
 
 @lru_cache(16)
 def _privileged(options: tuple[Option, ...]) -> tuple[PrivilegedOption, ...] | Deny:
-    """List what a grant must name of these options: mostly nothing. All sockets of a batch may have the same."""
+    """Return the options that a grant must name. Mostly there are none, and all sockets of a batch have the same."""
     try:
         return tuple(option for option in (classify(*option) for option in options) if option is not None)
     except UnknownOptionError as error:

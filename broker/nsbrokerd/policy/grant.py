@@ -1,4 +1,4 @@
-"""One grant: whom it is for, and what it allows."""
+"""One grant: the users and namespaces that it covers, and the sockets that it allows."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from nsbroker.wire import Address
+from typing import NamedTuple
 
 from .limit import Limit
 from .options import OptionRule, PrivilegedOption
-from .rules import AddressRule
-from .subject import Subject
+from .rules import AddressRule, is_covered
 
 SPECIAL_NAMESPACES = ("@host", "@own")
 
 
+class Subject(NamedTuple):
+    """A user as the policy sees it: the user id, and the effective and supplementary group ids.
+
+    The process id is not part of it, because a process can pass its connection on, and ids are reused.
+    """
+
+    uid: int
+    groups: frozenset[int]
+
+
 @dataclass(frozen=True, slots=True)
 class NamespaceRule:
-    """Names and patterns, of which "!" takes some back: a name must match one, and no one with "!".
+    """Names and patterns of namespaces. A name must match at least one entry, and no entry that begins with "!".
 
-    "*" never means "@host" or "@own": those are meant only where they are written.
+    "*" never covers "@host" or "@own". A rule covers these two only if it lists them.
     """
 
     texts: tuple[str, ...]
@@ -31,16 +39,18 @@ class NamespaceRule:
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> NamespaceRule:
-        """Read the list as the policy has it.
+        """Read a list of the configuration, for example ["tenant-*", "!tenant-mgmt"].
 
         Raises:
-            ValueError: an entry that can match nothing.
+            ValueError: an entry can't match any namespace.
         """
         for text in texts:
             if text.startswith("@") and text not in SPECIAL_NAMESPACES:
-                raise ValueError(f"{text!r}: of the special namespaces there are '@host' and '@own'")
+                raise ValueError(f"{text!r} is not a special namespace: use '@host' or '@own'")
             if text in ("", "!") or "/" in text or text.startswith("!@"):
-                raise ValueError(f"{text!r} is no name or pattern of a namespace")
+                raise ValueError(
+                    f"{text!r} is not a name or pattern of a namespace: write it like 'a', 'a-*' or '!a-x'"
+                )
         wanted = [text for text in texts if text[0] not in "!@"]
         return cls(
             tuple(texts),
@@ -50,7 +60,7 @@ class NamespaceRule:
         )
 
     def covers(self, name: str) -> bool:
-        """Tell whether a namespace of this name is meant."""
+        """Return whether the rule covers a namespace of this name."""
         if name.startswith("@"):
             return name in self.special
         if self.wanted is None or not self.wanted.match(name):
@@ -67,8 +77,8 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
 class Grant:
     """One rule of the policy.
 
-    `users` and `groups` are ids; None for `users` is everyone who can connect. Sockets of a grant with a limit are
-    sealed; without one they are not.
+    `users` and `groups` are ids. If `users` is None, the grant covers everyone who can connect. The sockets of a grant
+    are sealed if it has a limit.
     """
 
     name: str
@@ -81,19 +91,15 @@ class Grant:
     limit: Limit | None = None
 
     def is_for(self, subject: Subject) -> bool:
-        """Tell whether the subject is one of the users or in one of the groups."""
+        """Return whether the grant covers a subject, by its user or by one of its groups."""
         return self.users is None or subject.uid in self.users or not self.groups.isdisjoint(subject.groups)
 
-    def lists_bind(self, address: Address) -> bool:
-        """Tell whether the broker binds to this IP address for the client with its own rights."""
-        host, port = str(address[0]), int(address[1])
-        for rule in self.bind:  # noqa: SIM110  # a generator takes twice the time
-            if rule.covers(host, port):
-                return True
-        return False
+    def lists_bind(self, host: str, port: int) -> bool:
+        """Return whether the broker binds to this IP address with its own rights."""
+        return is_covered(self.bind, host, port)
 
     def missing_option(self, options: Iterable[PrivilegedOption]) -> PrivilegedOption | None:
-        """Give the first of the options that is not allowed."""
+        """Return the first option that the grant does not allow, or None."""
         for option in options:
             if not any(rule.covers(option) for rule in self.options):
                 return option

@@ -1,6 +1,7 @@
-"""Limits: where the client can go with a socket, and what it can bind, by itself. What the seal enforces, in Python.
+"""Limits: the addresses to which a client can connect and bind a socket after the hand-over.
 
-The kernel's programs decide exactly as the functions here do; a test compares the two on random rules and addresses.
+The seal's programs enforce them in the kernel, and decide exactly as the functions here do. A test compares both on
+random rules and addresses.
 """
 
 from __future__ import annotations
@@ -8,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .kinds import PORT_KINDS
-from .rules import ALL_PORTS, AddressRule, parse_host
+from .rules import ALL_PORTS, AddressRule, is_covered, parse_host
 
 MAX_RULES = 64
-"""For each direction of a grant: the kernel's programs look at one after the other, and their room is fixed."""
+"""For each list of a grant. The kernel's programs compare rule by rule, and the room in their maps is fixed."""
+
+Endpoint = tuple[str, int]
+"""A numeric address and a port."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The walls of a grant. None is anywhere; no rule at all is nowhere.
+    """The limit of a grant: rules for connecting and for binding. None means anywhere, an empty list nowhere.
 
-    Addresses are numeric; a v4-mapped IPv6 one is the IPv4 address that it stands for. "*" is every address of both
+    Addresses are numeric. A v4-mapped IPv6 address counts as the IPv4 address. "*" covers all addresses of both
     families.
     """
 
@@ -26,11 +30,13 @@ class Limit:
     bind: tuple[AddressRule, ...] | None = None
 
     def allows_connect(self, host: str, port: int | None) -> bool:
-        """Tell whether the socket may connect or send to this address; the port is None for kinds that have none.
+        """Return whether the socket may connect or send to this address.
 
-        For them a rule counts that is for all ports, like "10.0.0.0/8:*": what a raw socket sends can have any.
-        No network covers the unspecified address, 0.0.0.0 or "::", only "*" does: as a destination the kernel takes
-        it for a loopback address, for "::" also one of IPv4.
+        For a kind without ports, `port` is None. Then only rules for all ports count, like "10.0.0.0/8:*", because a
+        raw socket can send packets with any port.
+
+        Only "*" covers the unspecified address (0.0.0.0 or "::"), and no network does. The kernel replaces such a
+        destination by a loopback address, and "::" even by one of IPv4.
         """
         if self.connect is None:
             return True
@@ -39,36 +45,32 @@ class Limit:
             rules = tuple(rule for rule in rules if rule.network is None)
         if port is None:
             rules = tuple(rule for rule in rules if (rule.first_port, rule.last_port) == ALL_PORTS)
-        return _is_covered(rules, host, port or 0)
+        return is_covered(rules, host, port or 0)
 
     def allows_bind(self, host: str, port: int) -> bool:
-        """Tell whether the socket may be bound to this address.
+        """Return whether the socket may be bound to this address.
 
-        The unspecified address is covered where a rule's network has it in it, as "*" and "0.0.0.0/0" do and
-        "10.0.0.0/8" does not. Port 0, which lets the kernel choose one, must be in the rule's range.
+        A rule covers the unspecified address if its network contains it. "*" and "0.0.0.0/0" do, "10.0.0.0/8" does not.
+        Port 0 lets the kernel choose a port, and must be in the rule's range.
         """
-        return self.bind is None or _is_covered(self.bind, host, port)
+        return self.bind is None or is_covered(self.bind, host, port)
 
     def lists_bind(self, host: str, port: int) -> bool:
-        """Tell whether a rule for binding covers this address: then the port may be a low one."""
-        return self.bind is not None and _is_covered(self.bind, host, port)
-
-
-def _is_covered(rules: tuple[AddressRule, ...], host: str, port: int) -> bool:
-    return any(rule.covers(host, port) for rule in rules)
+        """Return whether a rule for binding covers this address. Its port may then be a low one."""
+        return self.bind is not None and is_covered(self.bind, host, port)
 
 
 def why_no_limit(kind: str) -> str | None:
-    """Say why a socket of this kind can't be limited at all; None if it can."""
+    """Return why sockets of this kind can't be limited at all, or None if they can."""
     if kind == "sctp":
-        return "what an SCTP socket accepts or peels off is a new socket that no limit follows"
+        return "sockets that they accept or peel off would have no limit"
     if kind in PORT_KINDS or kind == "icmp":
         return None
     if kind == "raw:raw":
-        return "its packets bring their own headers"
-    return None if kind.startswith("raw:") else "its addresses are not those of IP"
+        return "they write the headers of their packets themselves"
+    return None if kind.startswith("raw:") else "they do not use IP addresses"
 
 
 def why_no_bind_limit(kind: str) -> str | None:
-    """Say why the binding of a socket of this kind can't be limited; None if it can."""
-    return why_no_limit(kind) or (None if kind in PORT_KINDS else "the kernel does not ask when it is bound")
+    """Return why binding can't be limited for this kind, or None if it can."""
+    return why_no_limit(kind) or (None if kind in PORT_KINDS else "the kernel runs no program when they are bound")

@@ -1,7 +1,7 @@
-"""Socket options: which anybody may ask for, and which a grant must name.
+"""Socket options: those that every client may request, and those that a grant must name.
 
-The broker has root's power, so it sets nothing by default: an option is either here, and then set without any
-capability, exactly as the client could do it, or it is one of the three privileged ones, named by a grant.
+The broker has root's power, so it refuses each option that is not listed here. It sets ordinary options without any
+capability, exactly as the client could. The three privileged options need a grant that names them.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ ORDINARY_OPTIONS: dict[tuple[int, int], str] = {
 
 
 class UnknownOptionError(ValueError):
-    """An option that is neither ordinary nor one that a grant can name, or of the wrong type."""
+    """The broker does not know the option, or its value has the wrong type."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrivilegedOption:
-    """What a spec asks for: `mark`, `bind_device` or `transparent`, and the value as the policy writes it."""
+    """A requested `mark`, `bind_device` or `transparent`, with the value as the configuration writes it."""
 
     name: str
     value: str
@@ -63,7 +63,7 @@ class PrivilegedOption:
 
 
 def classify(level: int, name: int, value: int | bytes) -> PrivilegedOption | None:
-    """Say what a grant must name for this option; None for an ordinary one.
+    """Return the option that a grant must name for this request, or None for an ordinary option.
 
     Raises:
         UnknownOptionError: the broker never sets it.
@@ -74,17 +74,17 @@ def classify(level: int, name: int, value: int | bytes) -> PrivilegedOption | No
         return PrivilegedOption("mark", f"{value:#x}")
     if (level, name) == (SOL_SOCKET, SO_BINDTODEVICE) and type(value) is bytes:
         device = value.rstrip(b"\0")
-        # The kernel stops at the first NUL and after 15 bytes: what is compared must be what it reads.
+        # The kernel reads up to the first NUL, and at most 15 bytes. The policy must compare the same name.
         if b"\0" not in device and len(device) <= _MAX_INTERFACE_BYTES:
             return PrivilegedOption("bind_device", device.decode(errors="replace"))
     if (level, name) in ((IPPROTO_IP, IP_TRANSPARENT), (IPPROTO_IPV6, IPV6_TRANSPARENT)) and value in (0, 1):
         return PrivilegedOption("transparent", "")
-    raise UnknownOptionError(f"option {name} of level {level} with this value is none that the broker sets")
+    raise UnknownOptionError(f"the broker does not set option {name} of level {level} to this value: set it yourself")
 
 
 @dataclass(frozen=True, slots=True)
 class OptionRule:
-    """A privileged option that a grant allows: `mark=0x10`, `bind_device=eth*`, `transparent`."""
+    """A privileged option that a grant allows, for example `mark=0x10`, `bind_device=eth*` or `transparent`."""
 
     text: str
     name: str
@@ -92,26 +92,26 @@ class OptionRule:
 
     @classmethod
     def parse(cls, text: str) -> OptionRule:
-        """Read a rule as the policy has it.
+        """Read a rule of the configuration.
 
         Raises:
-            ValueError: what is wrong with it.
+            ValueError: the text is not a rule. The message names the cause and the remedy.
         """
         name, equals, value = text.partition("=")
         if name == "mark" and value:
             try:
                 mark = int(value, 0)
             except ValueError as error:
-                raise ValueError(f"{text!r}: a mark is a number, like 16 or 0x10") from error
+                raise ValueError(f"{text!r}: the mark is not a number: write it like 16 or 0x10") from error
             if not 0 <= mark < 2**32:
-                raise ValueError(f"{text!r}: a mark has 32 bits")
+                raise ValueError(f"{text!r}: the mark is out of range: use 0 to 0xffffffff")
             return cls(text, name, f"{mark:#x}")
         if (name == "bind_device" and value) or (name == "transparent" and not equals):
             return cls(text, name, value)
-        raise ValueError(f"{text!r} is none of 'mark=NUMBER', 'bind_device=PATTERN', 'transparent'")
+        raise ValueError(f"{text!r} is not an option of a grant: use mark=NUMBER, bind_device=PATTERN or transparent")
 
     def covers(self, option: PrivilegedOption) -> bool:
-        """Tell whether this rule allows the option."""
+        """Return whether the rule allows an option."""
         if option.name != self.name:
             return False
         return (

@@ -69,11 +69,11 @@ def with_option(level: int, name: int, value: int | bytes, namespace: str = NAME
 
 
 DENIALS: dict[str, tuple[int, SocketSpec, str]] = {
-    "no grant": (OTHER_USER, SocketSpec(NAME, *TCP), f"no grant is for uid {OTHER_USER} or its groups"),
-    "no grant for root either": (0, SocketSpec(NAME, *TCP), "no grant is for uid 0 or its groups"),
-    "another namespace": (USER, SocketSpec(MANAGEMENT, *TCP), f"no grant of uid {USER} is for namespace"),
-    "the host": (USER, SocketSpec("@host", *TCP), f"no grant of uid {USER} is for namespace '@host'"),
-    "another kind": (USER, SocketSpec(NAME, *ICMP), "no icmp sockets in namespace"),
+    "no grant": (OTHER_USER, SocketSpec(NAME, *TCP), f"no grant covers uid {OTHER_USER} or its groups"),
+    "no grant for root either": (0, SocketSpec(NAME, *TCP), "no grant covers uid 0 or its groups"),
+    "another namespace": (USER, SocketSpec(MANAGEMENT, *TCP), f"no grant of uid {USER} covers namespace"),
+    "the host": (USER, SocketSpec("@host", *TCP), f"no grant of uid {USER} covers namespace '@host'"),
+    "another kind": (USER, SocketSpec(NAME, *ICMP), "allows no icmp sockets in namespace"),
     "a kind that there is not": (USER, SocketSpec(NAME, 2, 3, 254), "no kind of socket that a grant can name"),
     "a family that there is not": (USER, SocketSpec(NAME, 45, 1), "no kind of socket that a grant can name"),
     "packets from the first moment": (USER, SocketSpec(NAME, *PACKET, 768), "no kind of socket"),
@@ -81,11 +81,11 @@ DENIALS: dict[str, tuple[int, SocketSpec, str]] = {
     "a low port elsewhere": (USER, SocketSpec(NAME, *TCP, bind=("0.0.0.0", 80)), "port 80 of 0.0.0.0"),
     "a low port of IPv6": (USER, SocketSpec(NAME, *V6, bind=("::", 443, 0, 0)), "port 443 of ::"),
     "a low port, mapped": (USER, SocketSpec(NAME, *V6, bind=("::ffff:127.0.0.2", 80, 0, 0)), "port 80 of ::ffff:"),
-    "another mark": (USER, with_option(1, 36, 0x11), "option mark=0x11 is not in grant 'tenant'"),
-    "another device": (USER, with_option(1, 25, b"lo"), "option bind_device=lo is not in grant 'tenant'"),
-    "a device within another's name": (USER, with_option(1, 25, b"lo\0-tenant"), "none that the broker sets"),
-    "a device before another's name": (USER, with_option(1, 25, b"15-bytes-of-lo0-tenant"), "none that the broker"),
-    "an option that no grant has": (USER, with_option(0, 19, 1), "option transparent is not in grant 'tenant'"),
+    "another mark": (USER, with_option(1, 36, 0x11), "grant 'tenant' does not allow option mark=0x11"),
+    "another device": (USER, with_option(1, 25, b"lo"), "grant 'tenant' does not allow option bind_device=lo"),
+    "a device within another's name": (USER, with_option(1, 25, b"lo\0-tenant"), "the broker does not set option"),
+    "a device before another's name": (USER, with_option(1, 25, b"15-bytes-of-lo0-tenant"), "the broker does not"),
+    "an option that no grant has": (USER, with_option(0, 19, 1), "grant 'tenant' does not allow option transparent"),
 }  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_options_that_no_grant_can_name_are_never_set(start_broker: Callable[...
             for value in (1, b"\x01\0\0\0"):
                 refusal = client.refusal(OpenRequest(1, (with_option(*option, value, "@host"),)))
                 assert refusal.code == DENIED, option
-                assert "none that the broker sets" in refusal.message
+                assert "the broker does not set option" in refusal.message
 
 
 def test_port_that_its_namespace_made_privileged_is_refused_unless_listed(broker: BrokerProcess, name: str) -> None:

@@ -84,7 +84,7 @@ def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
 
 @pytest.mark.parametrize("verb", OF_GRANTS)
 def test_no_grant(run: RunTool, verb: str) -> None:
-    reason = "has IP sockets in this namespace" if verb == "resolve" else "is for namespace 'foreign'"
+    reason = "allows IP sockets in this namespace" if verb == "resolve" else "covers namespace 'foreign'"
     assert line_of(run(*command(verb, "foreign")), 1) == f"no grant of uid {USER} {reason}; {SHOWN_BY_LIST}"
 
 
@@ -92,7 +92,7 @@ def test_no_grant_at_all(start_broker: Callable[..., BrokerProcess]) -> None:
     with run_tool(start_broker("")) as run:
         assert line_of(run("list"), 1) == "no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)"
         for verb in set(OF_GRANTS) - {"resolve"}:
-            line = f"no grant is for uid {USER} or its groups; {SHOWN_BY_LIST}"
+            line = f"no grant covers uid {USER} or its groups; {SHOWN_BY_LIST}"
             assert line_of(run(*command(verb, "blue")), 1) == line
 
 
@@ -188,4 +188,4 @@ def test_socket_that_is_not_granted_is_said_while_the_program_runs(
     with run_tool(start_broker(grant)) as run:
         done = run(name, "run", "--", python(), "-c", code)
     assert (done.status, done.out) == (0, "Permission denied\n")
-    assert done.err == f"nsbroker-get: no udp sockets in namespace '{name}' by grant 'only tcp'; {SHOWN_BY_LIST}\n"
+    assert done.err == f"nsbroker-get: grant 'only tcp' allows no udp sockets in namespace '{name}'; {SHOWN_BY_LIST}\n"

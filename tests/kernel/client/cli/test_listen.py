@@ -152,8 +152,8 @@ bind = ["*:80"]
     ("args", "says"),
     [
         (["-l", "81"], "port 81 of 0.0.0.0 is not in the bind list of grant 'little'"),
-        (["-l", "8080/udp"], "no udp sockets in namespace '{name}' by grant 'little'"),
-        (["-l", "@nsbt"], "no unix sockets in namespace '{name}' by grant 'little'"),
+        (["-l", "8080/udp"], "grant 'little' allows no udp sockets in namespace '{name}'"),
+        (["-l", "@nsbt"], "grant 'little' allows no unix sockets in namespace '{name}'"),
         (["-l", "192.0.2.1:80"], "-l 192.0.2.1:80: Cannot assign requested address: no interface of"),
         (
             ["-l", "80", "-l", "127.0.0.1:80"],

@@ -74,7 +74,7 @@ def test_interfaces_are_those_that_ip_shows(blue: str, broker: BrokerProcess) ->
 def test_files_are_for_those_who_have_ip_sockets_there(blue: str, start_broker: Callable[..., BrokerProcess]) -> None:
     grant = f'[[grant]]\nname = "g"\nusers = [0]\nnamespaces = ["{blue}"]\nsockets = ["KIND"]\n'
     path = start_broker(grant.replace("KIND", "unix")).socket_path
-    with pytest.raises(nsbroker.AccessDeniedError, match="no grant of uid 0 has IP sockets"):
+    with pytest.raises(nsbroker.AccessDeniedError, match="no grant of uid 0 allows IP sockets"):
         nsbroker.Client(str(path)).resolver_files(blue)
     client = nsbroker.Client(str(start_broker(grant.replace("KIND", "icmp")).socket_path))
     assert client.resolver_files(blue).hosts.startswith("127.0.0.7")

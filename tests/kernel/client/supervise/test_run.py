@@ -136,7 +136,7 @@ def test_refusal_by_policy_is_permission_denied_and_one_line(
     assert isinstance(made[0], list)
     assert made[1:] == [errno.EACCES] * 3
     assert said.splitlines() == [
-        f"nsbroker-get: no {kind} sockets in namespace '{name}' by grant 'only tcp'{SEE_LIST}"
+        f"nsbroker-get: grant 'only tcp' allows no {kind} sockets in namespace '{name}'{SEE_LIST}"
         for kind in ("udp", "netlink:route")
     ]
 
@@ -183,7 +183,7 @@ def test_program_is_the_process_that_was_started(run: RunTool, name: str) -> Non
         (["--broker", "/nope", "{name}", "run", "--", "true"], 125, "no broker at /nope: start nsbrokerd, or set "
             "NSBROKER_SOCKET to where its socket is"),
         (["{name}nope", "run", "--", "true"], 1, "there is no network namespace '{name}nope'"),
-        (["foreign", "run", "--", "true"], 1, f"no grant of uid {USER} is for namespace 'foreign'"),
+        (["foreign", "run", "--", "true"], 1, f"no grant of uid {USER} covers namespace 'foreign'"),
         (["/nope/ns", "run", "--", "true"], 1, "can't open the namespace /nope/ns: No such file or directory"),
     ],
 )  # fmt: skip

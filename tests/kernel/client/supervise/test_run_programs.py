@@ -176,7 +176,7 @@ def test_ping(start_broker: Callable[..., BrokerProcess], name: str, sockets: st
     if status == 0:
         assert "1 received" in done.out
     else:
-        assert f"nsbroker-get: no raw:icmp sockets in namespace '{name}' by grant 'some'; " in done.err
+        assert f"nsbroker-get: grant 'some' allows no raw:icmp sockets in namespace '{name}'; " in done.err
 
 
 DNS_SERVER = """

@@ -80,21 +80,33 @@ def test_name_servers_of_the_namespaces_are_added_where_something_is_reachable()
 @pytest.mark.parametrize(
     ("limit", "kinds", "told"),
     [
-        ("limit = {}", (), "limit: limits nothing"),
+        ("limit = {}", (), "limit: the limit is empty"),
         ("limit = { conect = [] }", (), "limit.conect: unknown key"),
         ("limit = { connect = [], color = 1 }", (), "limit.color: unknown key"),
         ("limit = []", (), "limit: must be a table"),
         ('limit = { connect = "*:80" }', (), "limit.connect: must be a list"),
-        ("limit = { bind = [80] }", (), "limit.bind: must be a list of a string"),
+        ("limit = { bind = [80] }", (), "limit.bind: must be a list of strings"),
         ('limit = { bind = ["10.0.0.1/8:80"] }', (), "limit.bind: '10.0.0.1/8'"),
         ('limit = { connect = ["example.org:80"] }', (), "limit.connect: 'example.org'"),
-        ("limit = { connect = [] }", ("packet",), "limit: packet sockets can't be limited: its addresses are not"),
-        ("limit = { connect = [] }", ("tcp", "unix"), "limit: unix sockets can't be limited: its addresses are not"),
+        (
+            "limit = { connect = [] }",
+            ("packet",),
+            "limit: packet sockets can't be limited: they do not use IP",
+        ),
+        (
+            "limit = { connect = [] }",
+            ("tcp", "unix"),
+            "limit: unix sockets can't be limited: they do not use IP",
+        ),
         ("limit = { connect = [] }", ("netlink:route",), "limit: netlink:route sockets can't be limited"),
-        ("limit = { connect = [] }", ("raw:raw",), "limit: raw:raw sockets can't be limited: its packets bring"),
-        ("limit = { connect = [] }", ("sctp",), "limit: sctp sockets can't be limited: what an SCTP socket accepts"),
-        ("limit = { bind = [] }", ("sctp",), "limit: sctp sockets can't be limited: what an SCTP socket accepts"),
-        ("limit = { bind = [] }", ("raw:icmp",), "limit.bind: raw:icmp sockets can't be limited: the kernel does not"),
+        ("limit = { connect = [] }", ("raw:raw",), "limit: raw:raw sockets can't be limited: they write the headers"),
+        ("limit = { connect = [] }", ("sctp",), "limit: sctp sockets can't be limited: sockets that they accept"),
+        ("limit = { bind = [] }", ("sctp",), "limit: sctp sockets can't be limited: sockets that they accept"),
+        (
+            "limit = { bind = [] }",
+            ("raw:icmp",),
+            "limit.bind: raw:icmp sockets can't be limited: the kernel runs",
+        ),
         ("limit = { connect = [], bind = [] }", ("udp", "icmp"), "limit.bind: icmp sockets can't be limited"),
     ],
 )
@@ -124,10 +136,10 @@ def test_more_addresses_than_the_kernel_has_room_for_are_refused(key: str) -> No
 
     assert limit_of(f"limit = {{ {key} = [{rules(MAX_RULES)}] }}")
     [problem] = problems(grant(f"limit = {{ {key} = [{rules(MAX_RULES + 1)}] }}"))
-    assert f"grant[0].limit.{key}: {MAX_RULES + 1} addresses" in problem
+    assert f"grant[0].limit.{key}: {MAX_RULES + 1} rules are too many" in problem
 
 
 def test_name_servers_count_among_the_addresses() -> None:
     rules = ", ".join(f'"*:{port}"' for port in range(1000, 1000 + MAX_RULES))
     [problem] = problems(grant(f"limit = {{ connect = [{rules}] }}"), FakeHost(servers=("192.0.2.1",)))
-    assert f"{MAX_RULES + 1} addresses; at most {MAX_RULES} with the name servers, in whose place" in problem
+    assert f"{MAX_RULES + 1} rules are too many: use at most {MAX_RULES}, including those of the name" in problem

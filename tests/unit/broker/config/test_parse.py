@@ -93,17 +93,17 @@ def test_grants_of_all_files_count_in_their_order() -> None:
         (GRANT + "limit = { connect = [] }", "grant[0].limit: this host can't enforce it: there is no cgroup"),
         (GRANT + 'units = ["x.service"]', "grant[0].units: a unit can't be proven"),
         (GRANT + 'bind = ["10.0.0.0/33:80"]', "grant[0].bind: '10.0.0.0/33'"),
-        (GRANT + 'options = ["mark"]', "grant[0].options: 'mark' is none of"),
+        (GRANT + 'options = ["mark"]', "grant[0].options: 'mark' is not an option of a grant"),
         (GRANT.replace('"alice"', '"carol"'), "grant[0].users: there is no user 'carol'"),
-        (GRANT.replace('"alice"', "-1"), "grant[0].users: -1 is no id"),
-        (GRANT.replace('"alice"', ""), "grant[0].users: the grant is for nobody"),
-        (GRANT.replace('"alice"', "true"), "grant[0].users: must be a list of a string or a number; True"),
-        (GRANT.replace('"tcp"', '"tcpp"'), "grant[0].sockets: 'tcpp' is no kind of socket"),
-        (GRANT.replace('"tcp"', ""), "grant[0].sockets: the grant is for no socket"),
-        (GRANT.replace('"blue"', '"a/b"'), "grant[0].namespaces: 'a/b' is no name or pattern"),
-        (GRANT.replace('"blue"', '"!a"'), "grant[0].namespaces: the grant is for no namespace"),
+        (GRANT.replace('"alice"', "-1"), "grant[0].users: -1 is not an id"),
+        (GRANT.replace('"alice"', ""), "grant[0].users: the grant covers no user"),
+        (GRANT.replace('"alice"', "true"), "grant[0].users: must be a list of strings or numbers, but it has True"),
+        (GRANT.replace('"tcp"', '"tcpp"'), "grant[0].sockets: 'tcpp' is not a kind of socket"),
+        (GRANT.replace('"tcp"', ""), "grant[0].sockets: the grant allows no socket"),
+        (GRANT.replace('"blue"', '"a/b"'), "grant[0].namespaces: 'a/b' is not a name or pattern"),
+        (GRANT.replace('"blue"', '"!a"'), "grant[0].namespaces: the grant covers no namespace"),
         (GRANT.replace('name = "web"', ""), "grant[0].name: a grant needs a name"),
-        (GRANT + GRANT, "grant[1].name: 'web' is the name of a grant in main.toml already"),
+        (GRANT + GRANT, "grant[1].name: a grant in main.toml already has the name 'web'"),
     ],
 )
 def test_a_problem_names_file_key_and_reason(text: str, told: str) -> None:
@@ -117,7 +117,9 @@ def test_all_problems_of_all_files_are_told_at_once() -> None:
 
 
 def test_only_the_main_file_has_settings() -> None:
-    assert problems("", '[audit]\npath = "/x"') == ["0.toml: audit: unknown key"]
+    assert problems("", '[audit]\npath = "/x"') == [
+        "0.toml: audit: unknown key: correct its spelling or its place, or remove it"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_grant_is_for_its_users_and_groups_alone() -> None:
     policy = Policy((grant(users=[1001]), grant("by group", users=[], groups=[50])))
     assert policy.decide(BOB, ["blue"], "tcp", spec()) == Allow(policy.grants[0])
     assert policy.decide(ALICE, ["blue"], "tcp", spec()) == Allow(policy.grants[1])
-    assert "no grant is for uid 0" in reason(policy.decide(ROOT, ["blue"], "tcp", spec()))
+    assert "no grant covers uid 0" in reason(policy.decide(ROOT, ["blue"], "tcp", spec()))
 
 
 def test_a_grant_for_everyone_is_for_everyone() -> None:
@@ -65,7 +65,9 @@ def test_a_grant_for_everyone_is_for_everyone() -> None:
 def test_the_reason_says_what_was_missing() -> None:
     policy = Policy((grant(),))
     assert "namespace 'red'" in reason(policy.decide(ALICE, ["red"], "tcp", spec()))
-    assert "no udp sockets in namespace 'blue' by grant 'web'" in reason(policy.decide(ALICE, ["blue"], "udp", spec()))
+    assert "grant 'web' allows no udp sockets in namespace 'blue'" in reason(
+        policy.decide(ALICE, ["blue"], "udp", spec())
+    )
     assert "port 80" in reason(policy.decide(ALICE, ["blue"], "tcp", spec(80)))
     assert "mark=0x10" in reason(policy.decide(ALICE, ["blue"], "tcp", spec(options=((1, 36, 16),))))
 
