@@ -153,7 +153,7 @@ def test_connections_that_are_taken_back_end_at_once(service: Installed, name: s
 
 def revoked(name: str) -> dict[int, bool]:
     """All sockets of the namespace that root is told of, and whether they were taken back."""
-    rows: list[dict[str, Any]] = json.loads(command(NSBROKERD, "grants", "--json"))
+    rows: list[dict[str, Any]] = json.loads(command(NSBROKERD, "sockets", "--json"))
     return {row["cookie"]: row["revoked"] for row in rows if row["namespace"] == name}
 
 

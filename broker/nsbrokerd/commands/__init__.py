@@ -1,1 +1,1 @@
-"""The commands beside serve: check, explain, sockets, revoke. No other room imports them."""
+"""The commands of nsbrokerd, one file each, and the parser that selects one. Imports all other rooms."""

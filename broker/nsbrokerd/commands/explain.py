@@ -1,7 +1,8 @@
-"""`nsbrokerd explain`: what would the policy say to this request, and by which grant?"""
+"""`nsbrokerd explain` shows how the policy would decide about a request, and by which grant."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import pwd
 import socket
@@ -10,42 +11,73 @@ from pathlib import Path
 
 from nsbroker.wire import Address, Option, SocketSpec
 
+from ..config import ConfigError
 from ..config.load import load_config
-from ..policy import AddressRule, Allow, Limit, OptionRule, Subject
-from ..policy.kinds import PORT_KINDS, triples_of
+from ..policy import AddressRule, Deny, Limit, OptionRule, Subject
+from ..policy.kinds import KINDS, PORT_KINDS, triples_of
 from ..policy.options import IP_TRANSPARENT, IPPROTO_IP, SO_BINDTODEVICE, SO_MARK, SOL_SOCKET
 from ..policy.rules import parse_host
+from .common import add_config, report
 
 
 class ExplainError(ValueError):
-    """The question can't be understood."""
+    """An argument makes no sense. The message names it and the remedy."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_config(parser)
+    parser.add_argument("--user", required=True, help="the user that would request the socket, by name or id")
+    parser.add_argument("--bind", metavar="ADDRESS:PORT", help="the address that the broker would bind it to")
+    parser.add_argument("--connect", metavar="ADDRESS:PORT", help="the address that it would connect or send to")
+    parser.add_argument(
+        "--option", action="append", default=[], help="a privileged option: mark=0x10, bind_device=eth0 or transparent"
+    )
+    parser.add_argument("namespace", metavar="NS", help="name of a namespace, @host, or @own")
+    parser.add_argument("kind", metavar="KIND", choices=KINDS, help=", ".join(KINDS))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command. Return the exit status."""
+    try:
+        is_allowed, lines = explain(
+            *(arguments.config, arguments.user, arguments.namespace, arguments.kind),
+            bind=arguments.bind,
+            options=arguments.option,
+            connect=arguments.connect,
+        )
+    except (ConfigError, ExplainError) as error:
+        return report(error)
+    print("\n".join(lines))
+    return 0 if is_allowed else 1
 
 
 def explain(
     path: Path, user: str, namespace: str, kind: str, *, bind: str | None, options: Sequence[str], connect: str | None
 ) -> tuple[bool, list[str]]:
-    """Decide about one socket, as the broker and the seal would; gives whether it is allowed, and lines to read.
+    """Decide about one socket as the broker and the seal would. Return whether it is allowed, and lines to print.
 
     Raises:
-        ConfigError: with every problem of the configuration.
-        ExplainError: no such user, or no such address or option.
+        ConfigError: with all problems of the configuration.
+        ExplainError: there is no such user, address or option.
     """
     policy = load_config(path, can_seal=os.geteuid() != 0).policy
     subject = _subject(user)
     address, peer = (None if text is None else _address(text) for text in (bind, connect))
     family = int(socket.AF_INET6 if 4 in (len(address or ()), len(peer or ())) else socket.AF_INET)
-    triple = next((one for one in triples_of(kind) if one[0] == family), triples_of(kind)[0])
+    triples = triples_of(kind)
+    triple = next((one for one in triples if one[0] == family), triples[0])
     spec = SocketSpec(namespace, *triple, bind=address, options=tuple(map(_option, options)))
     decision = policy.decide(subject, (namespace,), kind, spec)
     who = f"uid {subject.uid} (groups {', '.join(map(str, sorted(subject.groups)))})"
-    if not isinstance(decision, Allow):
+    if isinstance(decision, Deny):
         return False, [f"denied: {who} gets no such {kind} socket in {namespace}", decision.reason]
     lines = [f"allowed: {who} gets the {kind} socket in {namespace}", f"by grant {decision.grant.name!r}"]
     if address is not None:
-        by = "with the broker's rights" if decision.binds_as_root else "as the kernel allows to everybody there"
-        lines.append(f"bound to {bind} {by}")
+        how = "with the broker's rights" if decision.binds_as_root else "without capabilities, so the kernel decides"
+        lines.append(f"the broker binds it to {bind} {how}")
     limit = decision.grant.limit or Limit()
-    lines.append(f"by itself it connects to {_texts(limit.connect)}, and binds {_texts(limit.bind)}")
+    lines.append(f"afterwards it can connect to {_texts(limit.connect)}, and bind to {_texts(limit.bind)}")
     if peer is None:
         return True, lines
     is_allowed = limit.allows_connect(str(peer[0]), int(peer[1]) if kind in PORT_KINDS else None)
@@ -55,8 +87,8 @@ def explain(
 
 def _texts(rules: Sequence[AddressRule] | None) -> str:
     if rules is None:
-        return "anywhere"
-    return ", ".join(rule.text for rule in rules) or "nowhere"
+        return "any address"
+    return ", ".join(rule.text for rule in rules) or "no address"
 
 
 def _subject(user: str) -> Subject:
@@ -65,21 +97,21 @@ def _subject(user: str) -> Subject:
     except KeyError as error:
         if user.isdigit():
             return Subject(int(user), frozenset())
-        raise ExplainError(f"there is no user {user!r}") from error
+        raise ExplainError(f"there is no user {user!r}: give the name of another one, or an id") from error
     return Subject(entry.pw_uid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
 def _address(text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    host = {"": "0.0.0.0", "*": "0.0.0.0"}.get(host, host.strip("[]"))
+    host, _, port = text.rpartition(":")
+    host = "0.0.0.0" if host in ("", "*") else host.strip("[]")
     try:
-        parsed = parse_host(host)
+        is_ipv6 = parse_host(host).version == 6 or ":" in host
         number = int(port)
+        if not (":" in text and 0 <= number <= 65535):
+            raise ValueError(f"{port!r} is not a port")
     except ValueError as error:
-        raise ExplainError(f"{text!r} is not ADDRESS:PORT: {error}") from error
-    if not colon or not 0 <= number <= 65535:
-        raise ExplainError(f"{text!r} is not ADDRESS:PORT")
-    return (host, number) if parsed.version == 4 and ":" not in host else (host, number, 0, 0)
+        raise ExplainError(f"{text!r} is not ADDRESS:PORT, like 10.0.0.1:80 or [fd00::1]:80: {error}") from error
+    return (host, number, 0, 0) if is_ipv6 else (host, number)
 
 
 def _option(text: str) -> Option:

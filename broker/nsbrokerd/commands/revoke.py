@@ -1,11 +1,12 @@
-"""`nsbrokerd revoke`: takes sockets back that were handed out under grants with limits.
+"""`nsbrokerd revoke` revokes live sockets of grants with limits.
 
-From then on nothing goes in or out of them, whoever holds them; TCP connections end at once. The grant itself stays:
-who shall get no new sockets must lose it first.
+A revoked socket sends and receives no packets any more, whoever holds it, and TCP connections end at once. The grant
+stays. To keep a user from getting new sockets, change the grant first.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import pwd
 import socket
@@ -17,25 +18,49 @@ from ..namespaces.finding import cookie_of, find_namespaces
 from ..namespaces.netns import HOST, Gate, NamespaceNotFoundError, check_name, open_namespace
 from ..seal import LiveSocket, Selection
 from ..sockets.diag import end_tcp, open_diag
+from .common import add_seal, report
 
 _TCP_CLOSE = 7  # include/net/tcp_states.h
 
 
 class RevokeError(ValueError):
-    """What was asked for names nothing."""
+    """The arguments select nothing. The message names the cause and the remedy."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_seal(parser)
+    parser.add_argument("--grant", help="sockets of this grant")
+    parser.add_argument("--user", help="sockets of this user, by name or id")
+    parser.add_argument("--namespace", metavar="NS", help="sockets in it: its name, @host, or its number in the list")
+    parser.add_argument(
+        "--cookie",
+        help="this socket, and the sockets that it accepted; several options must all match",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command. Return the exit status."""
+    selectors = {name: getattr(arguments, name) for name in ("grant", "user", "namespace", "cookie")}
+    try:
+        count, lines = revoke(arguments.seal, **selectors)
+    except (RevokeError, OSError) as error:
+        return report(error)
+    print("\n".join(lines))
+    return 0 if count else 1
 
 
 def revoke(
     directory: Path, *, grant: str | None, user: str | None, namespace: str | None, cookie: str | None
 ) -> tuple[int, list[str]]:
-    """Take back all sockets that match everything that is given; gives how many there were, and lines to read.
+    """Revoke the sockets that match all given arguments. Return their number, and lines to print.
 
     Raises:
-        RevokeError: nothing is given, or there is no such user or namespace.
-        OSError: not root, or this kernel can't.
+        RevokeError: no argument is given, or there is no such user or namespace.
+        OSError: the caller is not root, or this kernel can't do it.
     """
     if (grant, user, namespace, cookie) == (None, None, None, None):
-        raise RevokeError("name at least one of --grant, --user, --namespace, --cookie")
+        raise RevokeError("no sockets are selected: give at least one of --grant, --user, --namespace, --cookie")
     gate = Gate()
     selection = Selection(
         grant,
@@ -43,39 +68,44 @@ def revoke(
         None if namespace is None else _netns(gate, namespace),
         None if cookie is None else _number(cookie, 64),
     )
-    # Connections end before and after: a revoked socket can't send the reset by which its peer learns of it, and one
-    # that is not revoked yet can connect anew.
+    # End connections before and after. A revoked socket can't send its peer a reset any more, and a socket that is not
+    # revoked yet can connect again.
     ended, _ = _end_connections(gate, seal.live_sockets(directory, selection))
-    taken = seal.revoke(directory, selection)
-    ended_after, out_of_reach = _end_connections(gate, taken)
-    lines = [f"{len(taken)} sockets revoked, {ended + ended_after} TCP sockets ended"]
+    revoked = seal.revoke(directory, selection)
+    ended_after, out_of_reach = _end_connections(gate, revoked)
+    lines = [f"{len(revoked)} sockets revoked, {ended + ended_after} TCP sockets ended"]
     if out_of_reach:
-        lines.append(f"{out_of_reach} TCP sockets are in namespaces that can't be reached: they are cut, and time out")
-    return len(taken), lines
+        lines.append(
+            f"{out_of_reach} TCP sockets are in namespaces that can't be reached: they can't send or receive, "
+            "but their connections end only by a timeout"
+        )
+    return len(revoked), lines
 
 
 def _uid(user: str) -> int:
     try:
         return _number(user, 32) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError as error:
-        raise RevokeError(f"there is no user {user!r}") from error
+        raise RevokeError(f"there is no user {user!r}: give another name, or the id") from error
 
 
 def _number(text: str, bits: int) -> int:
     if not (text.isdecimal() and int(text) < 2**bits):
-        raise RevokeError(f"{text} is no number of {bits} bits")
+        raise RevokeError(f"{text} is not a number of {bits} bits: copy it from nsbrokerd sockets")
     return int(text)
 
 
 def _netns(gate: Gate, namespace: str) -> int:
+    """Return the cookie of a namespace, from its name, or from its cookie as text."""
     if namespace == HOST:
         return cookie_of(gate, gate.home_fd)
     try:
         fd = open_namespace(check_name(namespace))
     except NamespaceNotFoundError as error:
-        if namespace.isdecimal():  # as `grants` shows one whose name is gone
+        if namespace.isdecimal():
             return _number(namespace, 64)
-        raise RevokeError(f"there is no namespace {namespace!r}; of one without a name give its cookie") from error
+        advice = "give another name, or the number that nsbrokerd sockets shows for a namespace without a name"
+        raise RevokeError(f"there is no namespace {namespace!r}: {advice}") from error
     try:
         return cookie_of(gate, fd)
     finally:
@@ -83,10 +113,10 @@ def _netns(gate: Gate, namespace: str) -> int:
 
 
 def _end_connections(gate: Gate, sockets: Sequence[LiveSocket]) -> tuple[int, int]:
-    """End those of TCP where their namespaces can be reached; gives how many were, and how many could not be."""
+    """End TCP connections. Return how many were ended, and how many are in namespaces that can't be reached."""
     cookies: dict[int, set[int]] = {}
     for one in sockets:
-        # A closed one is in no list of the kernel's: there is nothing to end.
+        # A closed socket is in no list of the kernel, and has no connection to end.
         if one.protocol == socket.IPPROTO_TCP and one.type == socket.SOCK_STREAM and one.state != _TCP_CLOSE:
             cookies.setdefault(one.netns, set()).add(one.cookie)
     ended = 0

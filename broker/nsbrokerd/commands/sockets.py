@@ -1,12 +1,14 @@
-"""`nsbrokerd grants`: the live sockets that were handed out under grants with limits, as a table or as JSON.
+"""`nsbrokerd sockets` lists the live sockets of grants with limits, as a table or as JSON.
 
-It asks the kernel alone, so it also shows what a broker gave that is no more.
+It asks only the kernel, so the list also has sockets of a broker that has ended.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import pwd
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -17,44 +19,66 @@ from ..namespaces.finding import find_namespaces
 from ..namespaces.netns import Gate
 from ..policy.kinds import KIND_OF_TRIPLE, PORT_KINDS
 from ..seal import Endpoint, LiveSocket, live_sockets
+from .common import add_seal, report
 
 _WATCH_S = 1
 _CLEAR = "\x1b[H\x1b[J"
-"""Of a terminal: to the upper left corner, and wipe from there."""
+"""For a terminal: go to the upper left corner, and clear the screen from there."""
 
 _HEADINGS = ("USER", "GRANT", "NAMESPACE", "KIND", "LOCAL", "REMOTE", "SINCE", "COOKIE", "STATE")
 
 
-def show_grants(directory: Path, *, as_json: bool, watch: bool, is_terminal: bool) -> Iterator[str]:
-    """Give what is to be printed: once, or every second for ever.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_seal(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--watch", action="store_true", help="print the list every second")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command. Return the exit status."""
+    try:
+        for text in list_sockets(
+            arguments.seal, as_json=arguments.json, watch=arguments.watch, is_terminal=sys.stdout.isatty()
+        ):
+            print(text, end="", flush=True)
+    except OSError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def list_sockets(directory: Path, *, as_json: bool, watch: bool, is_terminal: bool) -> Iterator[str]:
+    """Yield texts to print: one, or one every second until the caller stops.
 
     Raises:
-        OSError: not root, or this kernel can't tell.
+        OSError: the caller is not root, or this kernel can't list them.
     """
     gate = Gate()
     while True:
         sockets = live_sockets(directory)
         names = {cookie: name for cookie, name, _ in find_namespaces(gate, {one.netns for one in sockets}) if name}
         if as_json:
-            yield json.dumps([as_fields(one, names) for one in sockets], indent=None if watch else 2) + "\n"
+            yield json.dumps([_fields(one, names) for one in sockets], indent=None if watch else 2) + "\n"
         else:
-            yield (_CLEAR if watch and is_terminal else "") + as_table(sockets, names)
+            yield (_CLEAR if watch and is_terminal else "") + _table(sockets, names)
         if not watch:
             return
         time.sleep(_WATCH_S)
 
 
-def as_fields(one: LiveSocket, names: Mapping[int, str]) -> dict[str, object]:
-    """Give one socket as JSON has it; what is not known, or not bound or connected, is null."""
+def _fields(one: LiveSocket, names: Mapping[int, str]) -> dict[str, object]:
+    """Return a socket for JSON. An unknown name is null, and so is an end that is not bound or connected."""
     return {
         "uid": one.uid,
-        "user": user_name(one.uid),
+        "user": _user_name(one.uid),
         "grant": one.grant,
         "namespace": names.get(one.netns),
         "netns": one.netns,
-        "kind": kind_of(one),
-        "local": endpoint(one, one.local),
-        "remote": endpoint(one, one.remote),
+        "kind": _kind(one),
+        "local": _endpoint(one, one.local),
+        "remote": _endpoint(one, one.remote),
         "since": _time(one.since_ns),
         "cookie": one.cookie,
         "handed_out": one.handed_out,
@@ -62,22 +86,22 @@ def as_fields(one: LiveSocket, names: Mapping[int, str]) -> dict[str, object]:
     }
 
 
-def as_table(sockets: Sequence[LiveSocket], names: Mapping[int, str]) -> str:
-    """Give all sockets as lines; a namespace without a name is shown by its cookie."""
+def _table(sockets: Sequence[LiveSocket], names: Mapping[int, str]) -> str:
+    """Return all sockets as lines. A namespace without a name is shown by its cookie."""
     lines = [_HEADINGS, *(_cells(one, names) for one in sockets)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
     return "".join(f"{line.rstrip()}\n" for line in padded)
 
 
 def _cells(one: LiveSocket, names: Mapping[int, str]) -> tuple[str, ...]:
     cells = (
-        user_name(one.uid) or str(one.uid),
+        _user_name(one.uid) or str(one.uid),
         one.grant,
         names.get(one.netns) or str(one.netns),
-        kind_of(one),
-        _text(endpoint(one, one.local)),
-        _text(endpoint(one, one.remote)),
+        _kind(one),
+        _text(_endpoint(one, one.local)),
+        _text(_endpoint(one, one.remote)),
         _time(one.since_ns),
         str(one.cookie),
         "revoked" if one.is_revoked else "",
@@ -85,16 +109,16 @@ def _cells(one: LiveSocket, names: Mapping[int, str]) -> tuple[str, ...]:
     return tuple("".join(char if char.isprintable() else "?" for char in cell) for cell in cells)
 
 
-def kind_of(one: LiveSocket) -> str:
-    """Give the policy's word for what it is."""
+def _kind(one: LiveSocket) -> str:
+    """Return the policy's word for this kind of socket."""
     return KIND_OF_TRIPLE.get((one.family, one.type, one.protocol), f"{one.family}:{one.type}:{one.protocol}")
 
 
-def endpoint(one: LiveSocket, end: Endpoint) -> Endpoint | None:
-    """Give an end of the socket; None if it is not bound or connected. What has no ports has port 0."""
+def _endpoint(one: LiveSocket, end: Endpoint) -> Endpoint | None:
+    """Return an end of the socket, or None if it is not bound or connected. A kind without ports has port 0."""
     host, port = end
-    if kind_of(one) not in PORT_KINDS:
-        port = 0  # the kernel keeps something else there
+    if _kind(one) not in PORT_KINDS:
+        port = 0  # the kernel keeps another number there
     return None if port == 0 and ip_address(host).is_unspecified else (host, port)
 
 
@@ -110,8 +134,8 @@ def _time(since_ns: int) -> str:
 
 
 @cache
-def user_name(uid: int) -> str | None:
-    """Give the name of a user; None if it has none."""
+def _user_name(uid: int) -> str | None:
+    """Return the name of a user, or None for a uid without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -113,8 +113,8 @@ def command(broker: BrokerProcess, *arguments: str) -> subprocess.CompletedProce
 
 
 def listed(broker: BrokerProcess) -> list[dict[str, Any]]:
-    """What `nsbrokerd grants --json` shows."""
-    done = command(broker, "grants", "--json")
+    """What `nsbrokerd sockets --json` shows."""
+    done = command(broker, "sockets", "--json")
     assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from nsbrokerd.__main__ import _parser
+from nsbrokerd.commands.main import COMMANDS, build_parser
 from nsbrokerd.config import parse_config
 from nsbrokerd.policy.kinds import KINDS
 from support.checkout import DEPLOY
@@ -62,7 +62,9 @@ def test_tool_is_shown_at_work_by_every_verb() -> None:
 
 def test_daemon_has_its_commands_and_options() -> None:
     page = sections("nsbrokerd.8")
-    [commands] = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    [commands] = [
+        action for action in build_parser(COMMANDS)._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     assert set(commands.choices) == set(re.findall(r"^\.Cm (\w+)$", page["SYNOPSIS"], re.MULTILINE))
     common = options(page["DESCRIPTION"])
     for name, command in commands.choices.items():

@@ -113,13 +113,13 @@ def test_others_and_new_ones_are_not_revoked(broker: BrokerProcess, scene: Scene
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ([], 2, "name at least one of --grant, --user, --namespace, --cookie"),
+        ([], 2, "give at least one of --grant, --user, --namespace, --cookie"),
         (["--user", "nosuchuser"], 2, "there is no user 'nosuchuser'"),
         (["--namespace", "nosuchnamespace"], 2, "there is no namespace 'nosuchnamespace'"),
-        (["--user", "4294967296"], 2, "4294967296 is no number of 32 bits"),
-        (["--namespace", str(2**64)], 2, "is no number of 64 bits"),
-        (["--cookie", "-1"], 2, "-1 is no number of 64 bits"),
-        (["--cookie", "x"], 2, "x is no number of 64 bits"),
+        (["--user", "4294967296"], 2, "4294967296 is not a number of 32 bits"),
+        (["--namespace", str(2**64)], 2, "is not a number of 64 bits"),
+        (["--cookie", "-1"], 2, "-1 is not a number of 64 bits"),
+        (["--cookie", "x"], 2, "x is not a number of 64 bits"),
         (["--grant", "nosuchgrant"], 1, "0 sockets revoked"),
         (["--cookie", "1"], 1, "0 sockets revoked"),
         (["--user", "123456"], 1, "0 sockets revoked"),

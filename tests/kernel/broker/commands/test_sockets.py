@@ -1,4 +1,4 @@
-"""`nsbrokerd grants` lists the live sockets of grants with limits: all of them, and nothing else."""
+"""`nsbrokerd sockets` lists the live sockets of grants with limits: all of them, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from nsbrokerd.__main__ import main
+from nsbrokerd.commands.main import main
 from nsbrokerd.seal import live_sockets
 from support.brokers.limited import LOOPBACK, command, grant, listed, open_limited
 from support.brokers.process import BrokerProcess
@@ -88,7 +88,7 @@ def test_socket_of_a_grant_without_limits_is_not_listed(broker: BrokerProcess, n
 def test_table_has_a_line_for_each(broker: BrokerProcess, name: str) -> None:
     with open_limited(broker, name, uid=0) as udp, open_limited(broker, name, socket.SOCK_STREAM) as tcp:
         udp.bind((LOOPBACK, 5000))
-        heading, *lines = command(broker, "grants").stdout.splitlines()
+        heading, *lines = command(broker, "sockets").stdout.splitlines()
         assert heading.split() == ["USER", "GRANT", "NAMESPACE", "KIND", "LOCAL", "REMOTE", "SINCE", "COOKIE", "STATE"]
         cells = {line.split()[-1]: line.split()[:6] for line in lines}
         assert cells == {
@@ -104,7 +104,7 @@ def test_namespace_whose_name_is_gone_is_shown_by_its_number(
     with open_limited(broker, name) as udp:
         delete(name)
         assert [(row["namespace"], row["netns"]) for row in listed(broker)] == [(None, netns_cookie(udp))]
-        assert command(broker, "grants").stdout.splitlines()[1].split()[2] == str(netns_cookie(udp))
+        assert command(broker, "sockets").stdout.splitlines()[1].split()[2] == str(netns_cookie(udp))
 
 
 def test_watch_goes_on_until_it_is_interrupted(broker: BrokerProcess, name: str) -> None:
@@ -123,7 +123,7 @@ def test_watch_goes_on_until_it_is_interrupted(broker: BrokerProcess, name: str)
 
 def command_line(broker: BrokerProcess) -> list[str]:
     python = broker.command()[: broker.command().index("serve")]
-    return [*python, "grants", "--json", "--watch", "--seal", str(broker.seal_path)]
+    return [*python, "sockets", "--json", "--watch", "--seal", str(broker.seal_path)]
 
 
 def test_only_root_is_told(broker: BrokerProcess) -> None:
@@ -131,11 +131,11 @@ def test_only_root_is_told(broker: BrokerProcess) -> None:
     with pytest.raises(PermissionError):
         as_unprivileged(live_sockets, broker.seal_path)
     assert live_sockets(broker.seal_path.with_name("nowhere")) == []
-    for verb in ("grants", "revoke --user nobody"):
+    for verb in ("sockets", "revoke --user nobody"):
         status, said = as_unprivileged(say, f"{verb} --seal {broker.seal_path}")
         assert status == 2
         assert said.startswith("nsbrokerd: ")
-        assert said.endswith("Permission denied: this takes root\n")
+        assert said.endswith("Permission denied: run this command as root\n")
 
 
 def say(arguments: str) -> tuple[int, str]:
