@@ -42,8 +42,9 @@ def check(path: Path) -> list[str]:
     config = load_config(path, can_seal=not is_root)
     lines = [f"{path}: no problem (grants: {len(config.policy.grants)})"]
     missing = {KIND_OF_TRIPLE[triple]: number for triple, number in probe_kinds(config.policy).items()}
-    for kind, number in sorted(missing.items()):
-        lines.append(f"this kernel can't make {kind} sockets: {os.strerror(number)}")
+    lines += [
+        f"this kernel can't make {kind} sockets: {os.strerror(number)}" for kind, number in sorted(missing.items())
+    ]
     return [*lines, _describe_limits(config.policy, is_root=is_root)]
 
 
@@ -51,6 +52,5 @@ def _describe_limits(policy: Policy, *, is_root: bool) -> str:
     if not is_root:
         return "limits: not tested, because this takes root: run nsbrokerd check as root"
     # If the policy has limits, loading it has already tested them.
-    is_tested = any(grant.limit is not None for grant in policy.grants)
-    reason = None if is_tested else why_unavailable()
+    reason = None if any(grant.limit is not None for grant in policy.grants) else why_unavailable()
     return "limits: this host can enforce them" if reason is None else f"limits: this host can't enforce any: {reason}"

@@ -10,6 +10,10 @@ from pathlib import Path
 from ..config import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH
 
 
+class CommandError(ValueError):
+    """An argument makes no sense. The message names it and the remedy."""
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the option --config."""
     parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG_PATH), help="default: %(default)s")

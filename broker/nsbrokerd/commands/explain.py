@@ -11,17 +11,12 @@ from pathlib import Path
 
 from nsbroker.wire import Address, Option, SocketSpec
 
-from ..config import ConfigError
 from ..config.load import load_config
 from ..policy import AddressRule, Deny, Limit, OptionRule, Subject
 from ..policy.kinds import KINDS, PORT_KINDS, triples_of
 from ..policy.options import IP_TRANSPARENT, IPPROTO_IP, SO_BINDTODEVICE, SO_MARK, SOL_SOCKET
 from ..policy.rules import parse_host
-from .common import add_config, report
-
-
-class ExplainError(ValueError):
-    """An argument makes no sense. The message names it and the remedy."""
+from .common import CommandError, add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,15 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command. Return the exit status."""
-    try:
-        is_allowed, lines = explain(
-            *(arguments.config, arguments.user, arguments.namespace, arguments.kind),
-            bind=arguments.bind,
-            options=arguments.option,
-            connect=arguments.connect,
-        )
-    except (ConfigError, ExplainError) as error:
-        return report(error)
+    is_allowed, lines = explain(
+        *(arguments.config, arguments.user, arguments.namespace, arguments.kind),
+        bind=arguments.bind,
+        options=arguments.option,
+        connect=arguments.connect,
+    )
     print("\n".join(lines))
     return 0 if is_allowed else 1
 
@@ -59,7 +51,7 @@ def explain(
 
     Raises:
         ConfigError: with all problems of the configuration.
-        ExplainError: there is no such user, address or option.
+        CommandError: there is no such user, address or option.
     """
     policy = load_config(path, can_seal=os.geteuid() != 0).policy
     subject = _subject(user)
@@ -97,7 +89,7 @@ def _subject(user: str) -> Subject:
     except KeyError as error:
         if user.isdigit():
             return Subject(int(user), frozenset())
-        raise ExplainError(f"there is no user {user!r}: give the name of another one, or an id") from error
+        raise CommandError(f"there is no user {user!r}: give the name of another one, or an id") from error
     return Subject(entry.pw_uid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
@@ -110,7 +102,7 @@ def _address(text: str) -> Address:
         if not (":" in text and 0 <= number <= 65535):
             raise ValueError(f"{port!r} is not a port")
     except ValueError as error:
-        raise ExplainError(f"{text!r} is not ADDRESS:PORT, like 10.0.0.1:80 or [fd00::1]:80: {error}") from error
+        raise CommandError(f"{text!r} is not ADDRESS:PORT, like 10.0.0.1:80 or [fd00::1]:80: {error}") from error
     return (host, number, 0, 0) if is_ipv6 else (host, number)
 
 
@@ -118,7 +110,7 @@ def _option(text: str) -> Option:
     try:
         rule = OptionRule.parse(text)
     except ValueError as error:
-        raise ExplainError(str(error)) from error
+        raise CommandError(str(error)) from error
     if rule.name == "mark":
         return SOL_SOCKET, SO_MARK, int(rule.value, 0)
     if rule.name == "bind_device":

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Collection
 from importlib import import_module
 
+from ..config import ConfigError
+from .common import CommandError, report
+
 COMMANDS = {
     "serve": "run the broker (SIGHUP reloads its configuration, SIGTERM stops it)",
     "check": "check the configuration, and what this host supports",
@@ -21,7 +24,10 @@ def main() -> int:
     """Run the command of sys.argv. Return the exit status."""
     arguments = build_parser(sys.argv[1:]).parse_args()
     run: Callable[[argparse.Namespace], int] = arguments.run
-    return run(arguments)
+    try:
+        return run(arguments)
+    except (CommandError, ConfigError) as error:
+        return report(error)
 
 
 def build_parser(words: Collection[str]) -> argparse.ArgumentParser:

@@ -18,13 +18,9 @@ from ..namespaces.finding import cookie_of, find_namespaces
 from ..namespaces.netns import HOST, Gate, NamespaceNotFoundError, check_name, open_namespace
 from ..seal import LiveSocket, Selection
 from ..sockets.diag import end_tcp, open_diag
-from .common import add_seal, report
+from .common import CommandError, add_seal, report
 
 _TCP_CLOSE = 7  # include/net/tcp_states.h
-
-
-class RevokeError(ValueError):
-    """The arguments select nothing. The message names the cause and the remedy."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,33 +37,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command. Return the exit status."""
-    selectors = {name: getattr(arguments, name) for name in ("grant", "user", "namespace", "cookie")}
     try:
-        count, lines = revoke(arguments.seal, **selectors)
-    except (RevokeError, OSError) as error:
+        count, lines = _revoke(arguments.seal, arguments)
+    except OSError as error:
         return report(error)
     print("\n".join(lines))
     return 0 if count else 1
 
 
-def revoke(
-    directory: Path, *, grant: str | None, user: str | None, namespace: str | None, cookie: str | None
-) -> tuple[int, list[str]]:
+def _revoke(directory: Path, arguments: argparse.Namespace) -> tuple[int, list[str]]:
     """Revoke the sockets that match all given arguments. Return their number, and lines to print.
 
     Raises:
-        RevokeError: no argument is given, or there is no such user or namespace.
+        CommandError: no argument is given, or there is no such user or namespace.
         OSError: the caller is not root, or this kernel can't do it.
     """
-    if (grant, user, namespace, cookie) == (None, None, None, None):
-        raise RevokeError("no sockets are selected: give at least one of --grant, --user, --namespace, --cookie")
     gate = Gate()
     selection = Selection(
-        grant,
-        None if user is None else _uid(user),
-        None if namespace is None else _netns(gate, namespace),
-        None if cookie is None else _number(cookie, 64),
+        arguments.grant,
+        None if arguments.user is None else _uid(arguments.user),
+        None if arguments.namespace is None else _netns(gate, arguments.namespace),
+        None if arguments.cookie is None else _number(arguments.cookie, 64),
     )
+    if selection == Selection():
+        raise CommandError("no sockets are selected: give at least one of --grant, --user, --namespace, --cookie")
     # End connections before and after. A revoked socket can't send its peer a reset any more, and a socket that is not
     # revoked yet can connect again.
     ended, _ = _end_connections(gate, seal.live_sockets(directory, selection))
@@ -86,12 +79,12 @@ def _uid(user: str) -> int:
     try:
         return _number(user, 32) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError as error:
-        raise RevokeError(f"there is no user {user!r}: give another name, or the id") from error
+        raise CommandError(f"there is no user {user!r}: give another name, or the id") from error
 
 
 def _number(text: str, bits: int) -> int:
     if not (text.isdecimal() and int(text) < 2**bits):
-        raise RevokeError(f"{text} is not a number of {bits} bits: copy it from nsbrokerd sockets")
+        raise CommandError(f"{text} is not a number of {bits} bits: copy it from nsbrokerd sockets")
     return int(text)
 
 
@@ -105,7 +98,7 @@ def _netns(gate: Gate, namespace: str) -> int:
         if namespace.isdecimal():
             return _number(namespace, 64)
         advice = "give another name, or the number that nsbrokerd sockets shows for a namespace without a name"
-        raise RevokeError(f"there is no namespace {namespace!r}: {advice}") from error
+        raise CommandError(f"there is no namespace {namespace!r}: {advice}") from error
     try:
         return cookie_of(gate, fd)
     finally:

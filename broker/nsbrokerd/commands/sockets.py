@@ -6,6 +6,7 @@ It asks only the kernel, so the list also has sockets of a broker that has ended
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pwd
 import sys
@@ -38,18 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command. Return the exit status."""
     try:
-        for text in list_sockets(
-            arguments.seal, as_json=arguments.json, watch=arguments.watch, is_terminal=sys.stdout.isatty()
-        ):
-            print(text, end="", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            for text in _list(arguments.seal, as_json=arguments.json, watch=arguments.watch):
+                print(text, end="", flush=True)
     except OSError as error:
         return report(error)
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 
-def list_sockets(directory: Path, *, as_json: bool, watch: bool, is_terminal: bool) -> Iterator[str]:
+def _list(directory: Path, *, as_json: bool, watch: bool) -> Iterator[str]:
     """Yield texts to print: one, or one every second until the caller stops.
 
     Raises:
@@ -62,7 +60,7 @@ def list_sockets(directory: Path, *, as_json: bool, watch: bool, is_terminal: bo
         if as_json:
             yield json.dumps([_fields(one, names) for one in sockets], indent=None if watch else 2) + "\n"
         else:
-            yield (_CLEAR if watch and is_terminal else "") + _table(sockets, names)
+            yield (_CLEAR if watch and sys.stdout.isatty() else "") + _table(sockets, names)
         if not watch:
             return
         time.sleep(_WATCH_S)

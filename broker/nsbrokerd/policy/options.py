@@ -14,37 +14,23 @@ SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6, IPPROTO_SCTP = 1, 0, 6, 41, 1
 SO_MARK, SO_BINDTODEVICE, IP_TRANSPARENT, IPV6_TRANSPARENT = 36, 25, 19, 75
 _MAX_INTERFACE_BYTES = 15  # IFNAMSIZ less the NUL
 
-ORDINARY_OPTIONS: dict[tuple[int, int], str] = {
-    (SOL_SOCKET, 2): "SO_REUSEADDR",
-    (SOL_SOCKET, 6): "SO_BROADCAST",
-    (SOL_SOCKET, 7): "SO_SNDBUF",
-    (SOL_SOCKET, 8): "SO_RCVBUF",
-    (SOL_SOCKET, 9): "SO_KEEPALIVE",
-    (SOL_SOCKET, 10): "SO_OOBINLINE",
-    (SOL_SOCKET, 12): "SO_PRIORITY",
-    (SOL_SOCKET, 15): "SO_REUSEPORT",
-    (SOL_SOCKET, 18): "SO_RCVLOWAT",
-    (IPPROTO_IP, 1): "IP_TOS",
-    (IPPROTO_IP, 2): "IP_TTL",
-    (IPPROTO_IP, 8): "IP_PKTINFO",
-    (IPPROTO_IP, 15): "IP_FREEBIND",
-    (IPPROTO_IP, 24): "IP_BIND_ADDRESS_NO_PORT",
-    (IPPROTO_TCP, 1): "TCP_NODELAY",
-    (IPPROTO_TCP, 2): "TCP_MAXSEG",
-    (IPPROTO_TCP, 4): "TCP_KEEPIDLE",
-    (IPPROTO_TCP, 5): "TCP_KEEPINTVL",
-    (IPPROTO_TCP, 6): "TCP_KEEPCNT",
-    (IPPROTO_TCP, 9): "TCP_DEFER_ACCEPT",
-    (IPPROTO_TCP, 18): "TCP_USER_TIMEOUT",
-    (IPPROTO_TCP, 23): "TCP_FASTOPEN",
-    (IPPROTO_IPV6, 16): "IPV6_UNICAST_HOPS",
-    (IPPROTO_IPV6, 26): "IPV6_V6ONLY",
-    (IPPROTO_IPV6, 49): "IPV6_RECVPKTINFO",
-    (IPPROTO_IPV6, 67): "IPV6_TCLASS",
-    (IPPROTO_IPV6, 78): "IPV6_FREEBIND",
-    (IPPROTO_SCTP, 2): "SCTP_INITMSG",
-    (IPPROTO_SCTP, 3): "SCTP_NODELAY",
-}
+_ORDINARY = {
+    SOL_SOCKET: {
+        "SO_REUSEADDR": 2, "SO_BROADCAST": 6, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_OOBINLINE": 10,
+        "SO_PRIORITY": 12, "SO_REUSEPORT": 15, "SO_RCVLOWAT": 18,
+    },
+    IPPROTO_IP: {"IP_TOS": 1, "IP_TTL": 2, "IP_PKTINFO": 8, "IP_FREEBIND": 15, "IP_BIND_ADDRESS_NO_PORT": 24},
+    IPPROTO_TCP: {
+        "TCP_NODELAY": 1, "TCP_MAXSEG": 2, "TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6,
+        "TCP_DEFER_ACCEPT": 9, "TCP_USER_TIMEOUT": 18, "TCP_FASTOPEN": 23,
+    },
+    IPPROTO_IPV6: {
+        "IPV6_UNICAST_HOPS": 16, "IPV6_V6ONLY": 26, "IPV6_RECVPKTINFO": 49, "IPV6_TCLASS": 67, "IPV6_FREEBIND": 78,
+    },
+    IPPROTO_SCTP: {"SCTP_INITMSG": 2, "SCTP_NODELAY": 3},
+}  # fmt: skip
+ORDINARY_OPTIONS = frozenset((level, number) for level, names in _ORDINARY.items() for number in names.values())
+"""Level and number of each option that needs no grant."""
 
 
 class UnknownOptionError(ValueError):
@@ -112,8 +98,6 @@ class OptionRule:
 
     def covers(self, option: PrivilegedOption) -> bool:
         """Return whether the rule allows an option."""
-        if option.name != self.name:
-            return False
-        return (
-            fnmatch.fnmatchcase(option.value, self.value) if self.name == "bind_device" else option.value == self.value
-        )
+        if option.name == self.name == "bind_device":
+            return fnmatch.fnmatchcase(option.value, self.value)
+        return (option.name, option.value) == (self.name, self.value)

@@ -6,8 +6,8 @@ need no broker: `live_sockets` lists sealed sockets, and `revoke` stops them.
 
 from .cgroup import is_writable_by_owner
 from .installing import Seal, SealError, UnsealedError, install, is_installed, why_unavailable
-from .live import Endpoint, LiveSocket, live_sockets, revoke
-from .programs.iterator import Selection
+from .live import live_sockets, revoke
+from .programs.iterator import Endpoint, LiveSocket, Selection
 
 __all__ = [
     "Endpoint",

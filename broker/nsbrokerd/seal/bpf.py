@@ -27,10 +27,6 @@ _LOG_BYTES = 1 << 20
 _Buffer = ctypes.Array[ctypes.c_char]
 
 
-class VerifierError(OSError):
-    """The kernel refused a program. The message has the end of the verifier's log."""
-
-
 class MapShape(NamedTuple):
     """The type of a map and the sizes of its parts, without its number of entries."""
 
@@ -40,15 +36,9 @@ class MapShape(NamedTuple):
     flags: int = 0
 
 
-def _system_call() -> Callable[[int, int, int], int]:
-    # On an unknown machine, use a number that no kernel has, so that each call fails.
-    number = _NUMBERS.get(os.uname().machine, -1)
-    call = _libc.syscall
-    call.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
-    return partial(call, number)
-
-
-SYSTEM_CALL = _system_call()
+_libc.syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
+# On an unknown machine, use a number that no kernel has, so that each call fails.
+SYSTEM_CALL: Callable[[int, int, int], int] = partial(_libc.syscall, _NUMBERS.get(os.uname().machine, -1))
 """bpf(2): takes the command, and address and length of the attributes. Returns -1 for an error."""
 
 
@@ -164,7 +154,7 @@ def load_program(name: str, program_type: int, attach_type: int, code: bytes, at
     """Load a program.
 
     Raises:
-        VerifierError: the kernel refused it.
+        OSError: the kernel refused it. The message has the end of the verifier's log.
     """
 
     def attempt(log: _Buffer | None) -> int:
@@ -184,7 +174,7 @@ def load_program(name: str, program_type: int, attach_type: int, code: bytes, at
             return attempt(log)
         except OSError as error:
             end = " | ".join(log.value.decode(errors="replace").splitlines()[-6:])
-            raise VerifierError(error.errno, f"{error.strerror}; the verifier's log ends with: {end}") from error
+            raise OSError(error.errno, f"{error.strerror}; the verifier's log ends with: {end}") from error
 
 
 def attach(cgroup_fd: int, program_fd: int, attach_type: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import array
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("=HBBIIIII")
@@ -28,16 +28,6 @@ KEY_TYPE, VALUE_TYPE = 1, 4
 _U32, _U64 = 2, 3
 
 
-class _Strings:
-    def __init__(self) -> None:
-        self.data = b"\0"
-
-    def add(self, text: str) -> int:
-        offset = len(self.data)
-        self.data += text.encode() + b"\0"
-        return offset
-
-
 def describe_entry(name: str, members: Sequence[tuple[str, int]]) -> bytes:
     """Return the types of a map with a descriptor as its key and a struct as its value.
 
@@ -45,18 +35,21 @@ def describe_entry(name: str, members: Sequence[tuple[str, int]]) -> bytes:
         name: of the struct.
         members: names and sizes (4 or 8 bytes), one after the other without gaps.
     """
-    strings = _Strings()
+    strings, name_at = b"\0", {}
+    for text in ("int", "u32", "u64", *dict(members), name):
+        name_at[text] = len(strings)
+        strings += text.encode() + b"\0"
     types = b"".join(
-        _TYPE.pack(strings.add(text), _INT << _KIND_SHIFT, size) + struct.pack("=I", flags << 24 | size * 8)
+        _TYPE.pack(name_at[text], _INT << _KIND_SHIFT, size) + struct.pack("=I", flags << 24 | size * 8)
         for text, size, flags in (("int", 4, _SIGNED), ("u32", 4, 0), ("u64", 8, 0))
     )
     fields, offset = b"", 0
     for member, size in members:
-        fields += _TYPE.pack(strings.add(member), _U32 if size == 4 else _U64, offset * 8)
+        fields += _TYPE.pack(name_at[member], _U32 if size == 4 else _U64, offset * 8)
         offset += size
-    types += _TYPE.pack(strings.add(name), _STRUCT << _KIND_SHIFT | len(members), offset) + fields
-    header = _HEADER.pack(_MAGIC, 1, 0, _HEADER.size, 0, len(types), len(types), len(strings.data))
-    return header + types + strings.data
+    types += _TYPE.pack(name_at[name], _STRUCT << _KIND_SHIFT | len(members), offset) + fields
+    header = _HEADER.pack(_MAGIC, 1, 0, _HEADER.size, 0, len(types), len(types), len(strings))
+    return header + types + strings
 
 
 class KernelTypes:
@@ -99,17 +92,17 @@ class KernelTypes:
                 return number
         raise OSError(f"this kernel has no {name}; use a newer kernel")
 
-    def offsets(self, name: str, members: tuple[str, ...]) -> dict[str, int]:
+    def offsets(self, name: str, members: Iterable[str]) -> dict[str, int]:
         """Return the offsets of a struct's members, in bytes. The members of nameless inner structs count, too.
 
         Raises:
             OSError: the kernel has no such struct or member.
         """
         found = dict(self._members(self._find(name, _STRUCT), 0))
-        missing = [member for member in members if member not in found]
-        if missing:
-            raise OSError(f"this kernel's struct {name} has no {missing[0]}; use a newer kernel")
-        return {member: found[member] for member in members}
+        try:
+            return {member: found[member] for member in members}
+        except KeyError as error:
+            raise OSError(f"this kernel's struct {name} has no {error.args[0]}; use a newer kernel") from error
 
     def _members(self, number: int, base: int) -> Iterator[tuple[str, int]]:
         place = self._places[number]

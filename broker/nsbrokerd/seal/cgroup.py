@@ -114,12 +114,10 @@ def _remove(path: Path) -> None:
     deadline = time.monotonic() + _LEAVE_S
     while True:
         try:
-            path.rmdir()
+            return path.rmdir()
         except FileNotFoundError:
-            return
+            return None
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise
-        else:
-            return
         time.sleep(_LOOK_AGAIN_S)

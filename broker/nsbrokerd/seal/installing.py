@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,13 +41,12 @@ class UnsealedError(Exception):
 class Seal:
     """The seal of a running broker. Use it in the main thread only."""
 
-    def __init__(self, lock_fd: int, maps: SealMaps, thread: SealedThread, group: SealedGroup) -> None:
-        """Take ownership of all parts. `close` closes them."""
-        self._lock_fd = lock_fd
+    def __init__(self, maps: SealMaps, thread: SealedThread, parts: ExitStack) -> None:
+        """Use the maps and the thread. Take ownership of `parts`, which closes them and whatever they need."""
         self._maps = maps
         self._entries = Entries(maps.sockets)
         self._thread = thread
-        self._group = group
+        self._parts = parts
 
     def load_limits(self, policy: Policy) -> None:
         """Replace the limits of all grants at once, also for sockets that were handed out before.
@@ -81,11 +80,9 @@ class Seal:
 
     def close(self) -> None:
         """End the thread. All sockets keep their limits."""
-        self._thread.stop()
-        self._maps.close()
+        # A control group that is still in use stays.
         with contextlib.suppress(OSError):
-            self._group.remove()
-        os.close(self._lock_fd)
+            self._parts.close()
 
 
 def _prove_sealed(sock: socket.SocketType) -> None:
@@ -114,18 +111,13 @@ def install(directory: Path) -> Seal:
         SealError: this host can't enforce limits.
     """
     try:
-        with ExitStack() as undo:
-            lock_fd = take_directory(directory)
-            undo.callback(os.close, lock_fd)
-            maps = open_or_make_maps(directory)
-            undo.callback(maps.close)
-            group = SealedGroup(directory.name)
-            undo.callback(group.remove)
-            thread = _start_thread(maps, group)
-            undo.pop_all()
+        with ExitStack() as parts:
+            parts.callback(os.close, take_directory(directory))
+            maps = parts.enter_context(closing(open_or_make_maps(directory)))
+            thread = _start_thread(parts, maps, directory.name)
+            return Seal(maps, thread, parts.pop_all())
     except OSError as error:
         raise SealError(str(error.strerror or error)) from error
-    return Seal(lock_fd, maps, thread, group)
 
 
 def is_installed(directory: Path) -> bool:
@@ -136,13 +128,9 @@ def is_installed(directory: Path) -> bool:
 def why_unavailable() -> str | None:
     """Return why this host can't enforce limits, or None if it can. It tries everything, and cleans up."""
     try:
-        with ExitStack() as undo:
-            maps = make_maps()
-            undo.callback(maps.close)
-            group = SealedGroup(f"nsbrokerd-try-{os.getpid()}")
-            undo.callback(group.remove)
-            thread = _start_thread(maps, group)
-            undo.callback(thread.stop)
+        with ExitStack() as parts:
+            maps = parts.enter_context(closing(make_maps()))
+            thread = _start_thread(parts, maps, f"nsbrokerd-try-{os.getpid()}")
             with thread.call(socket.socket) as sock:
                 _prove_sealed(sock)
     except OSError as error:
@@ -152,8 +140,10 @@ def why_unavailable() -> str | None:
     return None
 
 
-def _start_thread(maps: SealMaps, group: SealedGroup) -> SealedThread:
-    """Load the programs, attach their stubs to the group, and start a thread in it."""
+def _start_thread(parts: ExitStack, maps: SealMaps, name: str) -> SealedThread:
+    """Load the programs, attach their stubs to a new control group, and start a thread in it. `parts` undoes this."""
+    group = SealedGroup(name)
+    parts.callback(group.remove)
     for program in PROGRAMS:
         slot = maps.programs[program.name]
         with _load(program, program.assemble(maps.sockets, maps.limits)) as program_fd:
@@ -163,11 +153,8 @@ def _start_thread(maps: SealMaps, group: SealedGroup) -> SealedThread:
             with _load(program, program.assemble_stub(maps.programs[program.name])) as stub_fd:
                 bpf.attach(group_fd, stub_fd, program.attach_type)
     thread = SealedThread()
-    try:
-        group.take_in(thread.thread_id)
-    except BaseException:
-        thread.stop()
-        raise
+    parts.callback(thread.stop)
+    group.take_in(thread.thread_id)
     return thread
 
 

@@ -84,12 +84,9 @@ def encode_limit(limit: Limit | None) -> bytes:
     Raises:
         ValueError: a list has more than MAX_RULES rules.
     """
-    connect, bind = (None, None) if limit is None else (limit.connect, limit.bind)
-    return _COUNTS.pack(_count(connect), _count(bind)) + _encode_rules(connect) + _encode_rules(bind)
-
-
-def _count(rules: Sequence[AddressRule] | None) -> int:
-    return ANYWHERE if rules is None else len(rules)
+    lists = (None, None) if limit is None else (limit.connect, limit.bind)
+    counts = _COUNTS.pack(*(ANYWHERE if rules is None else len(rules) for rules in lists))
+    return counts + b"".join(map(_encode_rules, lists))
 
 
 def _encode_rules(rules: Sequence[AddressRule] | None) -> bytes:

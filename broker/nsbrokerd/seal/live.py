@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
 from . import bpf, layout
 from .btf import KernelTypes
 from .maps import SealMaps, open_maps
-from .programs.iterator import COMMON_FIELDS, OWN_FIELDS, RECORD, Record, Selection, write_iterator
+from .programs.iterator import FIELDS, RECORD, LiveSocket, Selection, write_iterator
 
 _TRACING, _TRACE_ITER = 26, 28
 _TARGET = "bpf_iter_bpf_sk_storage_map"
 _KERNEL_TYPES = Path("/sys/kernel/btf/vmlinux")
 _READ_BYTES = RECORD.size * 512
-
-Endpoint = tuple[str, int]
-"""A numeric address and a port, which is 0 if there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSocket:
-    """A sealed socket, with its present state.
-
-    A subflow of MPTCP is listed as a TCP socket of its own.
-
-    Args:
-        cookie: the socket's own cookie.
-        handed_out: the cookie of the socket that was handed out. It differs if that one accepted this one.
-        netns: the cookie of its namespace.
-        grant: the name of its grant.
-        uid: the user that requested it.
-        since_ns: when it was handed out, in nanoseconds of the epoch.
-        family: of socket(2).
-        type: of socket(2).
-        protocol: of socket(2).
-        state: as in /proc/net/tcp.
-        local: its own address.
-        remote: its peer's address.
-        is_revoked: whether it was revoked.
-    """
-
-    cookie: int
-    handed_out: int
-    netns: int
-    grant: str
-    uid: int
-    since_ns: int
-    family: int
-    type: int
-    protocol: int
-    state: int
-    local: Endpoint
-    remote: Endpoint
-    is_revoked: bool
 
 
 def live_sockets(directory: Path, selection: Selection | None = None) -> list[LiveSocket]:
@@ -95,7 +54,7 @@ def grants_in_use(maps: SealMaps) -> set[int]:
     Raises:
         OSError: this kernel can't list sockets.
     """
-    return {record.grant_id for record in _run(maps, Selection(), revokes=False)}
+    return {one.grant_id for one in _run(maps, Selection(), revokes=False)}
 
 
 def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
@@ -103,51 +62,36 @@ def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[Live
         maps = open_maps(directory)
     except FileNotFoundError:
         return []
-    try:
+    with closing(maps):
         return _name_all(maps, _run(maps, selection, revokes=revokes))
-    finally:
-        maps.close()
 
 
-def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[Record]:
+def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
     offsets, target = _look_up_types()
     code = write_iterator(offsets, selection, revokes=revokes)
     with bpf.closing(bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, target)) as program_fd:
         iterator_fd = bpf.open_iterator(program_fd, maps.sockets)
         with open(iterator_fd, "rb", buffering=_READ_BYTES) as file:
-            return list(map(Record._make, RECORD.iter_unpack(file.read())))
+            return list(map(LiveSocket._make, RECORD.iter_unpack(file.read())))
 
 
 @cache
 def _look_up_types() -> tuple[dict[str, int], int]:
     """Return the offsets of fields in this kernel's sockets, and the number of the program's target. Takes 0.1 s."""
     types = KernelTypes(_KERNEL_TYPES.read_bytes())
-    offsets = types.offsets("sock_common", tuple(COMMON_FIELDS)) | types.offsets("sock", tuple(OWN_FIELDS))
-    return offsets, types.function(_TARGET)
+    common = [name for name in FIELDS if name.startswith("skc_")]
+    own = [name for name in FIELDS if name.startswith("sk_")]
+    return types.offsets("sock_common", common) | types.offsets("sock", own), types.function(_TARGET)
 
 
-def _name_all(maps: SealMaps, records: Iterable[Record]) -> list[LiveSocket]:
-    name = cache(lambda grant_id: _name(maps, grant_id))
+def _name_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> list[LiveSocket]:
+    @cache
+    def name(grant_id: int) -> str:
+        value = bpf.lookup(maps.names, layout.encode_grant_id(grant_id), layout.NAME_BYTES)
+        return f"#{grant_id:x}" if value is None else layout.decode_name(value)
+
     found: dict[int, LiveSocket] = {}
-    for record in records:
+    for one in sockets:
         # The kernel writes a record twice if it did not fit the reader's buffer. The first one has the former flags.
-        found.setdefault(record.cookie, _decode(record, name(record.grant_id)))
+        found.setdefault(one.cookie, one._replace(grant=name(one.grant_id)))
     return list(found.values())
-
-
-def _name(maps: SealMaps, grant_id: int) -> str:
-    value = bpf.lookup(maps.names, layout.encode_grant_id(grant_id), layout.NAME_BYTES)
-    return f"#{grant_id:x}" if value is None else layout.decode_name(value)
-
-
-def _decode(record: Record, grant: str) -> LiveSocket:
-    family, local, remote = socket.AF_INET6, record.local_6, record.remote_6
-    if record.family == socket.AF_INET:
-        family, local, remote = socket.AF_INET, record.local_4, record.remote_4
-    return LiveSocket(
-        *(record.cookie, record.handed_out, record.netns, grant, record.uid, record.since_ns),
-        *(record.family, record.type, record.protocol, record.state),
-        (socket.inet_ntop(family, local), record.local_port),
-        (socket.inet_ntop(family, remote), int.from_bytes(record.remote_port, "big")),
-        bool(record.flags & layout.REVOKED),
-    )

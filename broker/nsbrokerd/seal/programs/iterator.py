@@ -5,6 +5,7 @@ The kernel runs it once for each entry of the map of sockets.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,28 +20,43 @@ _SEQ = 0
 _SOCKET_COOKIE, _SEQ_WRITE = 46, 127
 """Helpers. Source: include/uapi/linux/bpf.h."""
 
-COMMON_FIELDS = {
-    "skc_family": 2,
-    "skc_state": 1,
-    "skc_num": 2,
-    "skc_dport": 2,
-    "skc_rcv_saddr": 4,
-    "skc_daddr": 4,
-    "skc_v6_rcv_saddr": 16,
-    "skc_v6_daddr": 16,
-}
-"""Fields of struct sock_common, with their sizes in bytes."""
-OWN_FIELDS = {"sk_type": 2, "sk_protocol": 2}
-"""Fields of struct sock."""
+FIELDS = {
+    "skc_family": 2, "skc_state": 1, "sk_type": 2, "sk_protocol": 2, "skc_num": 2, "skc_dport": 2,
+    "skc_rcv_saddr": 4, "skc_daddr": 4, "skc_v6_rcv_saddr": 16, "skc_v6_daddr": 16,
+}  # fmt: skip
+"""The fields of struct sock_common (skc_) and struct sock (sk_) in the record, in its order: sizes in bytes."""
 
 RECORD = struct.Struct("=Q QQQQII IIIII 2s2x 4s4s16s16s")
-"""The bytes of a Record."""
-
-_ORDER = ("skc_family", "skc_state", "sk_type", "sk_protocol", "skc_num", "skc_dport", *list(COMMON_FIELDS)[4:])
+"""The program's output for one socket: the fields of a LiveSocket, but not the name of its grant."""
 
 
-class Record(NamedTuple):
-    """The program's output for one socket: its cookie, its entry, and its state. `remote_port` is in network order."""
+Endpoint = tuple[str, int]
+"""A numeric address and a port, which is 0 if there is none."""
+
+
+class LiveSocket(NamedTuple):
+    """A sealed socket, with its present state. A subflow of MPTCP is a TCP socket of its own.
+
+    Args:
+        cookie: the socket's own cookie.
+        grant_id: the number of its grant in the maps.
+        netns: the cookie of its namespace.
+        handed_out: the cookie of the socket that was handed out. It differs if that one accepted this one.
+        since_ns: when that one was handed out, in nanoseconds of the epoch.
+        uid: the user that requested it.
+        flags: of its entry.
+        family: of socket(2).
+        state: as in /proc/net/tcp.
+        type: of socket(2).
+        protocol: of socket(2).
+        local_port: 0 if it is not bound.
+        remote_port: in network order.
+        local_4: its address, if it is an IPv4 socket.
+        remote_4: the address of its peer, if it is an IPv4 socket.
+        local_6: its address, if it is an IPv6 socket.
+        remote_6: the address of its peer, if it is an IPv6 socket.
+        grant: the name of its grant.
+    """
 
     cookie: int
     grant_id: int
@@ -59,6 +75,27 @@ class Record(NamedTuple):
     remote_4: bytes
     local_6: bytes
     remote_6: bytes
+    grant: str = ""
+
+    @property
+    def local(self) -> Endpoint:
+        """The address that it is bound to."""
+        return self._address(self.local_4, self.local_6), self.local_port
+
+    @property
+    def remote(self) -> Endpoint:
+        """The address of its peer."""
+        return self._address(self.remote_4, self.remote_6), int.from_bytes(self.remote_port, "big")
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether it was revoked."""
+        return bool(self.flags & layout.REVOKED)
+
+    def _address(self, ipv4: bytes, ipv6: bytes) -> str:
+        if self.family == socket.AF_INET:
+            return socket.inet_ntop(socket.AF_INET, ipv4)
+        return socket.inet_ntop(socket.AF_INET6, ipv6)
 
 
 class Selection(NamedTuple):
@@ -136,10 +173,9 @@ def _select(code: Assembly, selection: Selection) -> None:
 
 def _write_fields(code: Assembly, offsets: Mapping[str, int]) -> None:
     """Copy the fields to the record, each small one as one word, each address word by word."""
-    sizes = COMMON_FIELDS | OWN_FIELDS
     place = -RECORD.size + 8 + layout.ENTRY.size
-    for name in _ORDER:
-        for word in range(0, sizes[name], 4):
-            code.load(R1, R7, offsets[name] + word, min(4, sizes[name]))
+    for name, size in FIELDS.items():
+        for word in range(0, size, 4):
+            code.load(R1, R7, offsets[name] + word, min(4, size))
             code.store(STACK, place, R1)
             place += 4

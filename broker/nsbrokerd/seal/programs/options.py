@@ -26,17 +26,13 @@ _SOCK, _VALUE, _VALUE_END, _LEVEL, _NAME, _LENGTH = 0, 8, 16, 24, 28, 32
 _IP, _IPV6 = int(socket.IPPROTO_IP), int(socket.IPPROTO_IPV6)
 
 # Source: include/uapi/linux/in.h, in6.h. The packet program would drop their packets anyway, but this error is clearer.
+_IPV6_2292RTHDR, _IPV6_2292PKTOPTIONS, _IPV6_HDRINCL = 5, 6, 36
 _REFUSED = {
-    _IP: {3: "IP_HDRINCL", 4: "IP_OPTIONS"},
-    _IPV6: {
-        5: "IPV6_2292RTHDR",
-        6: "IPV6_2292PKTOPTIONS",
-        36: "IPV6_HDRINCL",
-        54: "IPV6_HOPOPTS",
-        55: "IPV6_RTHDRDSTOPTS",
-        57: "IPV6_RTHDR",
-        59: "IPV6_DSTOPTS",
-    },
+    _IP: (socket.IP_HDRINCL, socket.IP_OPTIONS),
+    _IPV6: (
+        *(_IPV6_2292RTHDR, _IPV6_2292PKTOPTIONS, _IPV6_HDRINCL),
+        *(socket.IPV6_HOPOPTS, socket.IPV6_RTHDRDSTOPTS, socket.IPV6_RTHDR, socket.IPV6_DSTOPTS),
+    ),
 }
 _JOINS_4 = {35: "IP_ADD_MEMBERSHIP", 39: "IP_ADD_SOURCE_MEMBERSHIP"}
 _JOINS_6 = {20: "IPV6_JOIN_GROUP"}

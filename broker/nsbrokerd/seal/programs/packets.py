@@ -64,16 +64,14 @@ def check_outgoing(code: Code) -> None:
     code.go_if(R4, "==", _ETH_P_IPV6, "version 6")
     code.go_if(R4, "!=", _ETH_P_IP, "deny")
     _check_ipv4_header(code)
-    _allow_decided(code, "version 4")
-    _put_ports(code, _IPV4_BYTES, "version 4")
+    _put_ports(code, _IPV4_BYTES)
     code.load(R1, R2, _IPV4_DESTINATION)
     code.put_ipv4(R1)
     code.go("decide")
 
     code.label("version 6")
     _check_ipv6_header(code)
-    _allow_decided(code, "version 6")
-    _put_ports(code, _IPV6_BYTES, "version 6")
+    _put_ports(code, _IPV6_BYTES)
     code.put_ipv6(R2, _IPV6_DESTINATION, "to")
 
     code.label("decide")
@@ -113,17 +111,17 @@ def _check_ipv6_header(code: Code) -> None:
     code.label("plain")
 
 
-def _allow_decided(code: Code, here: str) -> None:
-    """Allow TCP and UDP, which other programs have checked, but not raw sockets."""
+def _put_ports(code: Code, header_bytes: int) -> None:
+    """Find the limits, and require a rule for one port (UDP-Lite) or for all ports (other protocols).
+
+    Allow packets of TCP and UDP, because other programs have checked them. But check those of raw sockets.
+    """
+    here = f"after {header_bytes} bytes"
     code.load(R1, R8, SOCK_TYPE)
     code.go_if(R1, "==", _SOCK_RAW, f"{here}: undecided")
     code.go_if(R9, "==", _TCP, "allow")
     code.go_if(R9, "==", _UDP, "allow")
     code.label(f"{here}: undecided")
-
-
-def _put_ports(code: Code, header_bytes: int, here: str) -> None:
-    """Find the limits, and require a rule for one port (UDP-Lite) or for all ports (other protocols)."""
     code.load(R1, R8, SOCK_TYPE)
     code.store(STACK, _KEPT_PROTOCOL, R9)
     code.go_if(R1, "!=", _SOCK_RAW, f"{here}: kept")
