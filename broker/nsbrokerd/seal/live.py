@@ -72,7 +72,7 @@ def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSoc
     with bpf.closing(bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, target)) as program_fd:
         iterator_fd = bpf.open_iterator(program_fd, maps.sockets)
         with open(iterator_fd, "rb", buffering=_READ_BYTES) as file:
-            return list(map(LiveSocket._make, RECORD.iter_unpack(file.read())))
+            return [LiveSocket(*record) for record in RECORD.iter_unpack(file.read())]
 
 
 @cache
