@@ -192,8 +192,12 @@ def test_unprivileged_check_and_explain_take_limits_for_granted(configured: Brok
     """To try them takes root; to lint a configuration does not."""
     configured.configure(LIMITED)
     path = configured.config_path
-    assert as_unprivileged(check, path)[-1] == "limits: not tested, because this takes root: run nsbrokerd check as root"
-    explained = as_unprivileged(partial(explain, path, "root", "blue", "tcp", bind=None, options=[], connect="10.0.0.1:443"))
+    assert (
+        as_unprivileged(check, path)[-1] == "limits: not tested, because this takes root: run nsbrokerd check as root"
+    )
+    explained = as_unprivileged(
+        partial(explain, path, "root", "blue", "tcp", bind=None, options=[], connect="10.0.0.1:443")
+    )
     assert explained[0] is True
 
 
