@@ -19,7 +19,8 @@ from pathlib import Path
 from ..namespaces.finding import find_namespaces
 from ..namespaces.netns import Gate
 from ..policy.kinds import KIND_OF_TRIPLE, PORT_KINDS
-from ..seal import Endpoint, LiveSocket, live_sockets
+from ..policy.limit import Endpoint
+from ..seal import LiveSocket, live_sockets
 from .common import add_seal, report
 
 _WATCH_S = 1

@@ -7,10 +7,9 @@ need no broker: `live_sockets` lists sealed sockets, and `revoke` stops them.
 from .cgroup import is_writable_by_owner
 from .installing import Seal, SealError, UnsealedError, install, is_installed, why_unavailable
 from .live import live_sockets, revoke
-from .programs.iterator import Endpoint, LiveSocket, Selection
+from .programs.iterator import LiveSocket, Selection
 
 __all__ = [
-    "Endpoint",
     "LiveSocket",
     "Seal",
     "SealError",

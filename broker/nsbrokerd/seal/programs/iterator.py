@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...policy.limit import Endpoint
 from .. import layout
 from .assembly import R0, R1, R2, R3, R6, R7, R8, STACK, Assembly
 
@@ -28,10 +29,6 @@ FIELDS = {
 
 RECORD = struct.Struct("=Q QQQQII IIIII 2s2x 4s4s16s16s")
 """The program's output for one socket: the fields of a LiveSocket, but not the name of its grant."""
-
-
-Endpoint = tuple[str, int]
-"""A numeric address and a port, which is 0 if there is none."""
 
 
 class LiveSocket(NamedTuple):
@@ -79,12 +76,12 @@ class LiveSocket(NamedTuple):
 
     @property
     def local(self) -> Endpoint:
-        """The address that it is bound to."""
+        """The address that it is bound to, with port 0 if there is none."""
         return self._address(self.local_4, self.local_6), self.local_port
 
     @property
     def remote(self) -> Endpoint:
-        """The address of its peer."""
+        """The address of its peer, with port 0 if there is none."""
         return self._address(self.remote_4, self.remote_6), int.from_bytes(self.remote_port, "big")
 
     @property
