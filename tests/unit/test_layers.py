@@ -17,7 +17,6 @@ PURE = (
     "nsbroker.link.errors",
     "nsbroker.supervise.bpf",
     "nsbroker.supervise.calls",
-    "nsbroker.supervise.failures",
     "nsbroker.supervise.filter",
     "nsbrokerd.policy",
     *(f"nsbrokerd.config.{name}" for name in ("grants", "parse", "table")),

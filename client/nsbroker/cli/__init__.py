@@ -1,6 +1,7 @@
-"""nsbroker-get: sockets of network namespaces for people, scripts and programs in any language.
+"""The command nsbroker-get: sockets of network namespaces for people, scripts and programs in any language.
 
-It is started for one socket and so pays for every import: neither argparse nor typing nor dataclasses here.
+It may import every other room of the client. It runs for one socket, so each import costs the user time: no verb
+loads argparse, typing or dataclasses.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import os
 import signal
 import sys
 
-from .failure import INTERRUPTED, REFUSED, SETUP_FAILED, FailureError, say
+from .messages import INTERRUPTED, REFUSED, SETUP_FAILED, FailureError, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from .command import Command
@@ -22,10 +24,9 @@ __all__ = ["main"]
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Be nsbroker-get, until the end of this process.
+    """Run nsbroker-get with these arguments (default: those of this process), then end the process.
 
-    It ends at once: all is written and the kernel closes the rest, while to take down an interpreter takes a fifth of
-    the time of it all.
+    The process ends by _exit(2): all output is written, and to take down the interpreter would add a fifth to the time.
     """
     os._exit(_status_of(sys.argv[1:] if args is None else args))
 
@@ -40,7 +41,7 @@ def _status_of(args: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        # Not even a module could be loaded: the table of descriptors is full, most likely.
+        # A module could not be loaded, most likely because the table of descriptors is full.
         say(error.strerror or str(error))
         return SETUP_FAILED
     except Exception as error:
@@ -49,8 +50,8 @@ def _status_of(args: list[str]) -> int:
 
 
 def _prepare_process() -> None:
-    # Python ignores SIGPIPE, and that would be passed on to the program that is run; as would a socket that
-    # took the place of a standard descriptor which was closed.
+    # Python ignores SIGPIPE, and a program that we execute would inherit that. It would also inherit a socket that
+    # took the number of a closed standard descriptor.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for fd in (0, 1, 2):
         try:
@@ -60,7 +61,7 @@ def _prepare_process() -> None:
 
 
 def _run(args: list[str]) -> int:
-    # While modules are loaded there is no garbage, and to look for it takes a tenth of the time.
+    # Loading modules makes no garbage, and to look for some takes a tenth of the time.
     gc.disable()
     from .command import read_command
 
@@ -74,7 +75,7 @@ def _run(args: list[str]) -> int:
         return _explain(error, command.namespace)
 
 
-def _verb(name: str) -> Verb:
+def _verb(name: str) -> Callable[[Command], int]:
     if name == "connect":
         from .connect import run
     elif name == "listen":
@@ -88,20 +89,14 @@ def _verb(name: str) -> Verb:
     elif name == "list":
         from .listing import run
     else:
-        from .usage import run
+        from .command import print_help as run
     return run
 
 
 def _explain(error: OSError, namespace: str) -> int:
     from ..link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError
-    from .refusal import advice
+    from .advice import after_refusal
 
-    say(f"{error.strerror or error}{advice(error, namespace)}")
+    say(f"{error.strerror or error}{after_refusal(error, namespace)}")
     no_broker = isinstance(error, BrokerUnavailableError | BrokerProtocolError | WrongNamespaceError)
     return SETUP_FAILED if no_broker else REFUSED
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Verb = Callable[[Command], int]

@@ -1,4 +1,4 @@
-"""`python -m nsbroker.cli`: nsbroker-get where its script is not installed."""
+"""Runs nsbroker-get by `python -m nsbroker.cli`, for a place where its script is not installed."""
 
 from . import main
 

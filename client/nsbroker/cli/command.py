@@ -1,22 +1,33 @@
-"""The command line: what comes before the verb's own arguments."""
+"""The command line up to the verb's own arguments, and the texts of `--help` and `--version`."""
 
 from __future__ import annotations
+
+import os
 
 from ..drivers.client import Client
 from ..wire.limits import MAX_NAME_BYTES, MAX_WAIT_S
 from ..wire.record import Record
-from .failure import usage_error
-from .options import parse, seconds
+from .arguments import parse, seconds
+from .messages import print_text, usage_error
 
 VERBS = ("connect", "listen", "resolve", "run", "socket")
-"""What is said after a namespace."""
+"""The verbs that follow a namespace. The verb `list` also stands alone."""
 
 _OPTIONS = {"--broker": True, "--timeout": True, "--wait": True, "-h": False, "--help": False, "--version": False}
 _HELP = ("-h", "--help")
+_TEXTS = os.path.join(os.path.dirname(__file__), "help")
 
 
 class Command(Record):
-    """A command line: `args` are the verb's own; `namespace` is "" where the verb needs none."""
+    """A command line, read as far as the verb.
+
+    Attributes:
+        verb: a verb, "help" or "version".
+        namespace: a namespace's name or path; "" if the verb needs none.
+        args: the verb's own arguments; for "help" the topic, if any.
+        client: the way to the broker.
+        wait_s: seconds to wait for a namespace that does not exist yet.
+    """
 
     verb: str
     namespace: str
@@ -26,12 +37,10 @@ class Command(Record):
 
 
 def read_command(args: list[str]) -> Command:
-    """Read `[options] NS VERB ...`, `[options] NS -- CMD ...`, `[options] list [NS]`, `--help` and `--version`.
-
-    The verb "help" has its topic in `args`: a verb, or nothing.
+    """Read `[options] NS VERB ...`, `[options] NS -- CMD ...`, `[options] list [NS]`, `--help` or `--version`.
 
     Raises:
-        FailureError: it is none of these.
+        FailureError: the arguments have another form.
     """
     options, rest = parse(args, _OPTIONS)
     given = dict(options)
@@ -79,5 +88,29 @@ def _split(rest: list[str]) -> tuple[str, str, list[str]]:
         return "", "list", rest[1:]
     if verb == "list":
         return namespace, "list", [*rest[2:], namespace]
-    what = f"unknown verb {verb!r}" if verb else f"what to do in {namespace!r} is missing"
-    raise usage_error(f"{what}: {', '.join(VERBS)} or list")
+    problem = f"unknown verb {verb!r}" if verb else f"after {namespace!r} a verb is missing"
+    raise usage_error(f"{problem}: use one of {', '.join(VERBS)}, list")
+
+
+def print_help(command: Command) -> int:
+    """Print the version, the help of one verb, or the overview of all verbs."""
+    if command.verb == "version":
+        print_text(f"nsbroker-get {_version()}\n")
+    else:
+        print_text(help_text(*command.args))
+    return 0
+
+
+def help_text(topic: str = "nsbroker-get") -> str:
+    """Return the text about a verb, or by default about all verbs. It is the file help/TOPIC.txt."""
+    with open(os.path.join(_TEXTS, f"{topic}.txt"), encoding="utf-8") as file:
+        return file.read()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("nsbroker")
+    except PackageNotFoundError:
+        return "(not installed)"

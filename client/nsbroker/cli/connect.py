@@ -1,32 +1,36 @@
-"""`NS connect HOST PORT`: one connection, with standard input and output at its ends, or passed on."""
+"""The verb `NS connect HOST PORT`: makes one connection, and relays it to standard input and output.
+
+With -F it passes the connection itself to its caller over standard output, so that the data goes past this process.
+ssh(1) expects this of a ProxyUseFdpass command: one byte with one blocking descriptor, then the end of the process.
+Source: mm_receive_fd in OpenSSH's monitor_fdpass.c, fdpass in OpenBSD's netcat.c.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 from math import inf
 
 from ..link.errors import Error
+from ..link.fdpass import lend_packet
+from .arguments import family_option, parse, port_number, seconds
 from .command import Command
 from .dialing import Target, dial, is_numeric
-from .endpoint import family_option, port_number
-from .failure import usage_error
-from .options import parse, seconds
+from .messages import REFUSED, FailureError, usage_error
 
 _OPTIONS = {"-u": False, "-F": False, "-4": False, "-6": False, "-w": True, "-s": True}
+_STDOUT = 1
 
 
 def run(command: Command) -> int:
-    """Connect, then pass on bytes until both ends are done; with -F pass on the connection itself."""
+    """Connect, then relay bytes until both directions are done, or with -F pass the connection on."""
     options, rest = parse(command.args, _OPTIONS, anywhere=True)
     given = dict(options)
     limit_s = seconds("-w", given["-w"]) if "-w" in given else None
     target = _target(options, rest, limit_s)
     if "-F" in given:
-        from .passing import pass_on, taker
-
-        out = taker()
-        with _dial(command, target) as sock:
-            pass_on(sock, out)
+        with _taker() as out, _dial(command, target) as sock:
+            _pass_on(sock, out)
         return 0
     with _dial(command, target) as sock:
         from .relay import relay  # Loaded while the server prepares its answer.
@@ -44,14 +48,8 @@ def _target(options: list[tuple[str, str]], rest: list[str], limit_s: float | No
     if source is not None and not (source and is_numeric(source)):
         raise usage_error(f"-s takes an address of the namespace, not {source!r}")
     is_udp = "-u" in given
-    return Target(
-        host,
-        _port(rest[1], is_udp=is_udp),
-        family_option(options) or 0,
-        source,
-        is_udp,
-        inf if limit_s is None else limit_s,
-    )
+    port = _port(rest[1], is_udp=is_udp)
+    return Target(host, port, family_option(options) or 0, source, is_udp, inf if limit_s is None else limit_s)
 
 
 def _port(text: str, *, is_udp: bool) -> int:
@@ -69,6 +67,27 @@ def _dial(command: Command, target: Target) -> socket.socket:
     except Error:
         raise
     except (OSError, ExceptionGroup) as error:
-        from .dialing_advice import failure_of
+        from .advice import connect_failure
 
-        raise failure_of(command.namespace, target, error) from error
+        raise connect_failure(command.namespace, target, error) from error
+
+
+def _taker() -> socket.socket:
+    try:
+        out = socket.socket(fileno=os.dup(_STDOUT))
+    except OSError:
+        out = None
+    if out is None or out.family != socket.AF_UNIX:
+        text = "-F passes the connection over standard output, which is no Unix socket: it is for programs such as ssh"
+        raise usage_error(f"{text}, with -o ProxyUseFdpass=yes")
+    return out
+
+
+def _pass_on(sock: socket.socket, out: socket.socket) -> None:
+    # The flag O_NONBLOCK goes with the descriptor.
+    sock.setblocking(True)
+    try:
+        lend_packet(out, b"\0", [sock.fileno()])
+    except OSError as error:
+        text = f"can't pass the connection over standard output: {error.strerror}: does its other end still run?"
+        raise FailureError(text, REFUSED) from error

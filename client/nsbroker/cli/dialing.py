@@ -14,8 +14,8 @@ from ..names.numeric import NameGivenError, numeric_address, numeric_host
 from ..place.sockets import connect
 from ..wire.messages import SocketSpec
 from ..wire.record import Record
+from .arguments import IPV4, IPV6, host_family
 from .command import Command
-from .endpoint import IPV4, IPV6, host_family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,19 +1,20 @@
-"""`NS listen -l ADDR:PORT -- CMD`: a server program gets listening sockets, in the way it knows from elsewhere."""
+"""The verb `NS listen -l ENDPOINT -- CMD`: runs a server with listening sockets, as systemd, inetd or nginx would.
+
+An endpoint is ADDR:PORT, ADDR:PORT/KIND, or @NAME for an abstract Unix socket.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 
-from ..place.listening import DEFAULT_BACKLOG
-from ..wire.limits import MAX_WAIT_S
+from ..place.listening import DEFAULT_BACKLOG, bind_address, server_options
+from ..wire.limits import MAX_ABSTRACT_BYTES, MAX_WAIT_S
 from ..wire.messages import SocketSpec
-from . import handover
+from . import launch
+from .arguments import PORT_KINDS, family_option, listen_address, parse, seconds, whole_number
 from .command import Command
-from .endpoint import family_option
-from .failure import usage_error
-from .launch import expect_program, run_program
-from .listener import listener_spec
-from .options import parse, seconds, whole_number
+from .messages import usage_error
 
 _OPTIONS = {
     "-l": True,
@@ -41,36 +42,41 @@ _MOST_MAX = 2**22
 """PID_MAX_LIMIT: there are never more processes."""
 _MAX_FDNAME_BYTES = 255
 _BACKLOG = 4096
-"""As systemd's; the kernel takes the less of it and the namespace's net.core.somaxconn."""
+"""As systemd's. The kernel reduces it to the namespace's net.core.somaxconn."""
 _STREAM = int(socket.SOCK_STREAM)
+_DGRAM = int(socket.SOCK_DGRAM)
+_AF_UNIX = int(socket.AF_UNIX)
+_UNIX_TYPES = {"tcp": _STREAM, "udp": _DGRAM}
+_SOL_SOCKET = int(socket.SOL_SOCKET)
 _STANDARD_INPUT_AND_OUTPUT = [0, 1]
 
 
 def run(command: Command) -> int:
-    """Open the sockets; then run the program in this one's place, or one for each connection."""
+    """Open the sockets. Then execute the program in place of this one, or run one for each connection."""
     options, program = parse(command.args, _OPTIONS)
     given = dict(options)
-    addresses = [value for name, value in options if name == "-l"]
-    _check(given, len(addresses), program)
-    names = _names(options, len(addresses), "connection" if "--accept" in given else command.namespace)
+    endpoints = [value for name, value in options if name == "-l"]
+    _check(given, len(endpoints), program)
+    names = _names(options, len(endpoints), "connection" if "--accept" in given else command.namespace)
     most = _most(given.get("--max"))
     wait_s = seconds("--wait", given["--wait"], MAX_WAIT_S) if "--wait" in given else command.wait_s
     backlog = DEFAULT_BACKLOG if "--accept" in given else _BACKLOG
-    specs = _specs(command.namespace, addresses, options, backlog)
+    specs = _specs(command.namespace, endpoints, options, backlog)
     if "--accept" in given:
-        _expect_streams(specs, addresses)
-        expect_program(program[0])
-    sockets = _open(command, specs, wait_s, addresses)
-    _listen_by_ourselves(sockets, backlog)
-    handover.forget_callers_sockets()
+        _expect_streams(specs, endpoints)
+        launch.expect_program(program[0])
+    sockets = _open(command, specs, wait_s, endpoints)
+    _listen_on_unix(sockets, backlog)
+    launch.forget_callers_sockets()
     if "--accept" in given:
         from .accepting import serve
 
         return serve(list(zip(sockets, names, strict=True)), most, program, inetd="--inetd" in given)
     fds = [sock.fileno() for sock in sockets]
     if "--inetd" in given:
-        return run_program(program, fds * 2, _STANDARD_INPUT_AND_OUTPUT)
-    return run_program(program, fds, handover.as_nginx(len(fds)) if "--nginx" in given else handover.as_systemd(names))
+        return launch.run_program(program, fds * 2, _STANDARD_INPUT_AND_OUTPUT)
+    targets = launch.as_nginx(len(fds)) if "--nginx" in given else launch.as_systemd(names)
+    return launch.run_program(program, fds, targets)
 
 
 def _check(given: dict[str, str], count: int, program: list[str]) -> None:
@@ -109,36 +115,77 @@ def _most(text: str | None) -> int:
     return most
 
 
-def _specs(namespace: str, addresses: list[str], options: list[tuple[str, str]], backlog: int) -> list[SocketSpec]:
+def _specs(namespace: str, endpoints: list[str], options: list[tuple[str, str]], backlog: int) -> list[SocketSpec]:
     given, family = dict(options), family_option(options)
     kind = given.get("-p", "udp" if "-u" in given else "tcp")
-    specs = [listener_spec(namespace, text, kind, family, backlog) for text in addresses]
+    specs = [listener_spec(namespace, text, kind, family, backlog) for text in endpoints]
     if "--nginx" in given:
-        # It leaves inherited listeners as they are, and a worker that another one was faster than would block.
+        # nginx does not change inherited listeners. On a blocking one, a worker would hang when another was faster.
         specs = [spec._replace(type=spec.type | socket.SOCK_NONBLOCK) for spec in specs]
     return specs
 
 
-def _expect_streams(specs: list[SocketSpec], addresses: list[str]) -> None:
-    for spec, address in zip(specs, addresses, strict=True):
+def listener_spec(namespace: str, text: str, kind: str, family: int | None, backlog: int) -> SocketSpec:
+    """Return the spec of the socket for one `-l`. Its Unix sockets do not listen yet: only the client may do that.
+
+    Args:
+        namespace: the namespace's name or path.
+        text: the endpoint.
+        kind: the kind of socket, for an endpoint that does not name its own.
+        family: AF_INET or AF_INET6 if the user selected one.
+        backlog: how many connections may wait in the queue.
+
+    Raises:
+        FailureError: the endpoint has another form.
+        OSError: its host is a name.
+    """
+    if text.startswith("@"):
+        return _abstract(namespace, text, kind, family)
+    if text.startswith(("/", "./")):
+        raise usage_error(f"-l {text}: a path belongs to no network namespace; name an abstract socket, @NAME")
+    address_text, slash, own_kind = text.partition("/")
+    kind = own_kind if slash else kind
+    if kind not in PORT_KINDS:
+        raise usage_error(f"{kind!r} is no kind of socket to listen with: use one of {', '.join(PORT_KINDS)}")
+    socket_type, protocol = PORT_KINDS[kind]
+    family, address = listen_address(address_text, family)
+    bind, options = bind_address(address, family), server_options(family)
+    if socket_type == _DGRAM:
+        # Without SO_REUSEADDR: for UDP it lets a socket of another user take the packets.
+        options = tuple((level, name, value) for level, name, value in options if level != _SOL_SOCKET)
+        return SocketSpec(namespace, family, socket_type, protocol, bind, None, options)
+    return SocketSpec(namespace, family, socket_type, protocol, bind, backlog, options)
+
+
+def _abstract(namespace: str, text: str, kind: str, family: int | None) -> SocketSpec:
+    name = os.fsencode(text[1:])
+    if not 1 <= len(name) <= MAX_ABSTRACT_BYTES:
+        raise usage_error(f"-l {text}: an abstract name has 1 to {MAX_ABSTRACT_BYTES} bytes after the @")
+    if kind not in _UNIX_TYPES or family is not None:
+        raise usage_error(f"-l {text}: a Unix socket is a stream, or datagrams with -u, and of neither -4 nor -6")
+    return SocketSpec(namespace, _AF_UNIX, _UNIX_TYPES[kind], 0, name)
+
+
+def _expect_streams(specs: list[SocketSpec], endpoints: list[str]) -> None:
+    for spec, endpoint in zip(specs, endpoints, strict=True):
         if spec.type != _STREAM:
-            raise usage_error(f"-l {address}: datagrams are no connections to accept; leave out --accept")
+            raise usage_error(f"-l {endpoint}: datagrams are no connections to accept; leave out --accept")
 
 
-def _open(command: Command, specs: list[SocketSpec], wait_s: float, addresses: list[str]) -> list[socket.socket]:
+def _open(command: Command, specs: list[SocketSpec], wait_s: float, endpoints: list[str]) -> list[socket.socket]:
     try:
         sockets = command.client.open(specs, wait_s)
     except OSError as error:
-        from .bind_advice import at_address
+        from .advice import bind_failure
 
-        raise at_address(error, [f"-l {address}" for address in addresses]) from error
-    # Not to hold a place at the broker for as long as connections are accepted.
+        raise bind_failure(error, [f"-l {endpoint}" for endpoint in endpoints]) from error
+    # The server may run for long. It must not occupy a place at the broker for that time.
     command.client.close()
     return sockets
 
 
-def _listen_by_ourselves(sockets: list[socket.socket], backlog: int) -> None:
+def _listen_on_unix(sockets: list[socket.socket], backlog: int) -> None:
     for sock in sockets:
         if sock.family == socket.AF_UNIX and sock.type == socket.SOCK_STREAM:
-            # The broker does not: whoever calls listen(2) is the server for those who connect (SO_PEERCRED).
+            # The caller of listen(2) is the server that peers see (SO_PEERCRED), so the broker must not call it.
             sock.listen(backlog)

@@ -1,12 +1,11 @@
-"""`list`: the namespaces that this user may have sockets in, and which ones."""
+"""The verb `list`: prints the namespaces that this user may use, and the sockets that each grant covers."""
 
 from __future__ import annotations
 
 from ..wire.messages import GrantSummary, NamespaceList
+from .arguments import parse
 from .command import Command
-from .failure import REFUSED, FailureError, usage_error
-from .options import parse
-from .output import print_text, printable
+from .messages import REFUSED, FailureError, print_text, printable, usage_error
 
 _OPTIONS = {"--json": False}
 _HEADINGS = ("NAMESPACE", "SOCKETS", "BIND", "OPTIONS", "GRANT", "LIMIT")
@@ -20,7 +19,7 @@ def run(command: Command) -> int:
     rows = _rows(command.client.namespaces(), wanted)
     if wanted and not rows:
         text = f"no grant gives this user sockets in {wanted[0]}, or it does not exist"
-        raise FailureError(f"{text}; nsbroker-get list shows all there is", REFUSED)
+        raise FailureError(f"{text}; nsbroker-get list shows all that you may use", REFUSED)
     text = _as_json(rows) if options else _as_table(rows)
     if not rows and not options:
         raise FailureError("no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)", REFUSED)
@@ -56,7 +55,7 @@ def _as_json(rows: list[tuple[str, GrantSummary]]) -> str:
 
 def _as_table(rows: list[tuple[str, GrantSummary]]) -> str:
     lines = [_HEADINGS, *(_cells(name, grant) for name, grant in rows)]
-    # The last column needs no padding, and an empty one no place.
+    # Leave out empty columns, and the padding of the last one.
     used = [column for column in range(len(_HEADINGS)) if any(line[column] != "-" for line in lines[1:])]
     widths = {column: max(len(line[column]) for line in lines) for column in used}
     return "".join("  ".join(line[column].ljust(widths[column]) for column in used).rstrip() + "\n" for line in lines)
@@ -69,5 +68,5 @@ def _cells(name: str, grant: GrantSummary) -> tuple[str, ...]:
 
 
 def _limits(grant: GrantSummary) -> dict[str, list[str]]:
-    """Give what there is of `limit`, as the policy has it: what is not there goes anywhere."""
+    """Return the keys of `limit` that the grant has, named as in the policy. Without a key there is no limit."""
     return {key: list(texts) for key, texts in grant.limit._asdict().items() if texts is not None}

@@ -1,6 +1,7 @@
-"""Whether a namespace is there, and anything is granted in it: found out by a socket that is closed at once.
+"""Waits until a namespace exists, by opening a socket there and closing it at once.
 
-The broker waits for a namespace with the request for a socket alone, and refuses what is not granted before it waits.
+The broker waits for a namespace only in a request for a socket. It refuses a socket that no grant covers before it
+waits.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ _STREAM, _DGRAM, _RAW = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM), int(soc
 _ICMP = 1
 
 _TRIED = ((_INET, _STREAM, 0), (_INET, _DGRAM, 0), (_INET, _DGRAM, _ICMP), (_NETLINK, _RAW, 0), (_PACKET, _RAW, 0))
-"""Family, type, protocol: what grants have. Any of them will do, and the most common one is the first."""
+"""Sockets that grants cover, as (family, type, protocol). Any of them will do, so the most common one comes first."""
 
 
 def expect_namespace(client: Client, namespace: NamespaceRef, wait_s: float) -> None:
-    """Return as soon as the namespace is there; at once if it is.
+    """Return as soon as the namespace exists.
 
     Raises:
-        NamespaceNotFoundError: it is not there after `wait_s`, or it is none.
-        AccessDeniedError: none of these sockets is granted; what it says is about the first.
+        NamespaceNotFoundError: it does not exist after `wait_s` seconds, or is not a network namespace.
+        AccessDeniedError: no grant covers any of these sockets; the message is about the first one.
         BrokerUnavailableError: the broker can't be reached or does not answer.
     """
     refusal: AccessDeniedError | None = None
@@ -37,7 +38,7 @@ def expect_namespace(client: Client, namespace: NamespaceRef, wait_s: float) -> 
         except OSError as error:
             if getattr(error, "index", None) is None or isinstance(error, Error):
                 raise
-            return  # The kernel refuses this one, in the namespace.
+            return  # The kernel refused this socket inside the namespace, so the namespace exists.
         sock.close()
         return
     if refusal:

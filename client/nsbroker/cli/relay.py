@@ -1,4 +1,4 @@
-"""Standard input to a socket, and the socket to standard output, each direction ending by itself, as `nc -N` does."""
+"""Relays standard input to a socket and the socket to standard output. Each direction ends by itself, as in `nc -N`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import select
 import signal
 import socket
 
-from .ends import STDOUT, end_output, receiving_flow, sending_flow
-from .failure import REFUSED, FailureError
+from .flows import STDOUT, end_output, receiving_flow, sending_flow
+from .messages import REFUSED, FailureError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ _ENDED = select.POLLERR | select.POLLHUP
 
 
 def relay(sock: socket.socket, idle_s: float | None, *, datagrams: bool) -> int:
-    """Pass on bytes until both directions are done, or nothing came for `idle_s`; returns the exit status.
+    """Relay bytes until both directions are done, or no byte came for `idle_s` seconds. Return the exit status.
 
-    When nobody reads standard output any more, the process ends by SIGPIPE, as if it had written to it.
+    When standard output has no reader any more, the process ends by SIGPIPE, as a program that writes to it would.
 
     Raises:
         FailureError: the connection, standard input or standard output failed.
     """
-    # splice(2) knows no MSG_NOSIGNAL: this would end us before the peer's last words are read.
+    # splice(2) has no MSG_NOSIGNAL. The signal would end this process before it has read the last bytes of the peer.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sock.setblocking(False)
     state = Relay(sock, datagrams=datagrams)
@@ -50,12 +50,12 @@ def relay(sock: socket.socket, idle_s: float | None, *, datagrams: bool) -> int:
 
 
 class Relay:
-    """Both directions.
+    """Both directions of a relay.
 
     Attributes:
-        sending: from standard input; None when that was at its end and all of it was sent.
-        receiving: to standard output; None when the peer was at its end and all of it was written.
-        cut_short: the peer took no more before standard input was at its end.
+        sending: the flow from standard input; None after all of it was sent.
+        receiving: the flow to standard output; None after the peer ended and all of its bytes were written.
+        cut_short: the peer closed the connection before the end of standard input.
     """
 
     def __init__(self, sock: socket.socket, *, datagrams: bool) -> None:
@@ -67,13 +67,13 @@ class Relay:
         self._is_read = True
 
     def wanted(self) -> dict[int, int]:
-        """Say which descriptor is to be polled for what; poll tells of errors unasked."""
+        """Return the descriptors to poll, each with its events. poll(2) reports errors without an event."""
         wanted = {}
-        # Whoever reads our output may go while nothing comes.
+        # The reader of our output may go away while no byte comes.
         if self.receiving and self._is_read:
             wanted[STDOUT] = 0
-        # With the peer at its end only a reset can come. Before, a hang-up would be told again and again, while a
-        # slow reader of ours holds up what came.
+        # After the end of the peer's bytes only a reset can come. Before it, a hang-up would wake every poll while a
+        # slow reader of ours holds up the bytes.
         if not self.receiving:
             wanted[self._sock.fileno()] = 0
         for flow in (self.sending, self.receiving):
@@ -83,7 +83,11 @@ class Relay:
         return wanted
 
     def advance(self, ready: dict[int, int]) -> None:
-        """Do what can be done without blocking."""
+        """Move all bytes that can be moved without blocking.
+
+        Args:
+            ready: the events that poll(2) reported for each descriptor.
+        """
         if self.sending and _can_advance(self.sending, ready):
             self._send(self.sending)
         elif self.sending and not self.receiving and ready.get(self._sock.fileno(), 0) & _ENDED:
@@ -104,12 +108,12 @@ class Relay:
         except OSError as error:
             if error.errno in _GONE:
                 self._cut_short()
-            elif error.errno != errno.ENOTCONN:  # By shutdown(2): the peer was faster.
+            elif error.errno != errno.ENOTCONN:  # From shutdown(2): the peer closed first.
                 raise FailureError(f"can't send: {error.strerror}", REFUSED) from error
         self.sending = None
 
     def _cut_short(self) -> None:
-        # What the peer said before is still to be read.
+        # The bytes that the peer sent before are still to be read.
         self.sending = None
         self.cut_short = True
 
@@ -126,16 +130,15 @@ class Relay:
 
 
 def _can_advance(flow: Flow, ready: dict[int, int]) -> bool:
-    fd, event = flow.waits_for
-    return bool(ready.get(fd, 0) & (event | _ENDED))
+    return bool(ready.get(flow.waits_for.fd, 0) & (flow.waits_for.event | _ENDED))
 
 
 def _end_as_unread() -> None:
-    """End as a program does that writes to a pipe without a reader.
+    """End this process as the kernel ends a program that writes to a pipe without a reader.
 
     Raises:
         FailureError: the signal is blocked.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.raise_signal(signal.SIGPIPE)
-    raise FailureError("nobody reads standard output any more", REFUSED)
+    raise FailureError("standard output has no reader any more", REFUSED)

@@ -1,22 +1,20 @@
-"""`NS resolve HOST`: the addresses of a host, one a line, by the name servers and hosts file of the namespace."""
+"""The verb `NS resolve HOST`: prints the addresses of a host, by the name servers and hosts file of the namespace."""
 
 from __future__ import annotations
 
 import socket
 
 from ..module.lookups import Lookups
+from .arguments import family_option, parse
 from .command import Command
-from .endpoint import family_option
-from .failure import REFUSED, FailureError, usage_error
-from .options import parse
-from .output import print_text, printable
+from .messages import REFUSED, FailureError, print_text, printable, usage_error
 from .presence import expect_namespace
 
 _OPTIONS = {"-4": False, "-6": False}
 
 
 def run(command: Command) -> int:
-    """Print them in the order in which a program should try them (RFC 6724)."""
+    """Print one address a line, in the order in which a program should try them (RFC 6724)."""
     options, rest = parse(command.args, _OPTIONS, anywhere=True)
     if len(rest) != 1:
         raise usage_error("resolve takes one HOST")
@@ -24,10 +22,10 @@ def run(command: Command) -> int:
     if not rest[0]:
         raise usage_error("resolve takes a HOST that is not empty")
     if command.wait_s:
-        # The broker tells of name servers at once or not at all.
+        # The broker does not wait in a request for resolver files.
         expect_namespace(command.client, command.namespace, command.wait_s)
     names = Lookups(command.namespace, command.client, command.wait_s)
-    # Printable: the scope of a link-local address is an interface's name.
+    # Printable, since the scope of a link-local address is an interface's name.
     print_text("".join(f"{printable(address)}\n" for address in _addresses(names, rest[0], family)))
     return 0
 
@@ -35,7 +33,7 @@ def run(command: Command) -> int:
 def _addresses(names: Lookups, host: str, family: int) -> list[str]:
     try:
         found = names.getaddrinfo(host, 0, family, socket.SOCK_STREAM)
-        # With NI_NUMERICHOST, since a link-local one is of use with its interface alone.
+        # By getnameinfo, since a link-local address is useless without its interface.
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         return [names.getnameinfo(sockaddr, numeric)[0] for *_, sockaddr in found]
     except socket.gaierror as error:

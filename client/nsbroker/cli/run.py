@@ -1,4 +1,4 @@
-"""`NS run -- CMD`, or `NS -- CMD`: an unmodified program, all of whose network sockets are made in NS."""
+"""The verb `NS run -- CMD`, or `NS -- CMD`: runs an unmodified program whose network sockets are all made in NS."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..supervise import detached, etc_files, kernel
 from ..supervise.filter import Machine, assemble_filter
 from ..supervise.supervisor import Supervisor
 from ..wire.messages import NamespaceRef
+from .arguments import parse
 from .command import Command
-from .failure import FailureError, say, usage_error
 from .launch import run_program
-from .options import parse
+from .messages import FailureError, say, usage_error
 from .presence import expect_namespace
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ _WHY_NOT = {
 
 
 def run(command: Command) -> int:
-    """Start a supervisor, then become the program under its filter."""
+    """Start a supervisor, then execute the program under its filter."""
     _, program = parse(command.args, _OPTIONS)
     if not program:
         raise usage_error("run needs a command to run, after --")
@@ -49,13 +49,13 @@ def run(command: Command) -> int:
 
 
 def _namespace(command: Command, client: Client) -> NamespaceRef:
-    """Find out that there is something to be had, while there is someone to tell if not.
+    """Check that the broker grants sockets there, since the program itself would see only an errno.
 
     Raises:
-        OSError: no broker, no namespace, no grant.
+        OSError: there is no broker, no namespace or no grant.
     """
     if "/" in command.namespace:
-        # Opened once: later it may be the path of another one.
+        # Opened once, since the path may lead to another namespace later.
         namespace = open_path(command.namespace)
         expect_namespace(client, namespace, 0)
         return namespace

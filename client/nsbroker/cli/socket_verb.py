@@ -1,4 +1,4 @@
-"""`NS socket --type KIND --fd N -- CMD`: a program gets one socket, unbound or bound, as descriptor N."""
+"""The verb `NS socket --type KIND --fd N -- CMD`: runs a program with one socket, bound or not, as descriptor N."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import socket
 
 from ..place.listening import bind_address
 from ..wire.messages import Address, SocketSpec
+from .arguments import IPV4, family_option, host_family, listen_address, parse, triple_of, whole_number
 from .command import Command
-from .endpoint import IPV4, family_option, host_family, listen_address
-from .failure import usage_error
-from .kinds import triple_of
 from .launch import run_program
-from .options import parse, whole_number
+from .messages import usage_error
 
 _OPTIONS = {"--type": True, "-4": False, "-6": False, "--bind": True, "--fd": True}
 _ALL_PROTOCOLS = 3
@@ -21,7 +19,7 @@ _MOST_DESCRIPTOR = 2**31 - 1
 
 
 def run(command: Command) -> int:
-    """Open the socket and run the program in this one's place."""
+    """Open the socket and execute the program in place of this one."""
     options, program = parse(command.args, _OPTIONS)
     given = dict(options)
     if "--type" not in given:
@@ -40,12 +38,12 @@ def _open(command: Command, spec: SocketSpec, bind: str | None) -> list[socket.s
     try:
         return command.client.open([spec], command.wait_s)
     except OSError as error:
-        # EACCES is about ports for `listen` alone: here it is the namespace's ping_group_range, too.
+        # For `listen`, EACCES is always about ports. Here it may also come from the namespace's ping_group_range.
         if bind is None or error.errno == errno.EACCES:
             raise
-        from .bind_advice import at_address
+        from .advice import bind_failure
 
-        raise at_address(error, [f"--bind {bind}"]) from error
+        raise bind_failure(error, [f"--bind {bind}"]) from error
 
 
 def _spec(namespace: str, kind: str, bind: str | None, family: int | None) -> SocketSpec:
@@ -70,5 +68,5 @@ def _bind_address(kind: str, text: str, family: int | None) -> tuple[int | None,
 def _descriptor(text: str) -> int:
     number = whole_number(text, _MOST_DESCRIPTOR)
     if number is None:
-        raise usage_error(f"--fd {text}: not a descriptor's number")
+        raise usage_error(f"--fd {text}: a descriptor is a number from 0 to {_MOST_DESCRIPTOR}")
     return number

@@ -1,15 +1,17 @@
-"""`patch`: the whole program's `socket` module, pointed at a namespace. Fails closed."""
+"""`patch`: points the whole program's `socket` module at a namespace, and fails closed. Imports module and wire."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
 import sys
 
 from ..module.namespace import Namespace
+from ..module.sockets import NamespaceSocket
 from ..module.tls import ssl_socket_class
 from .bypass import Guard, PatchError, refuse_loaded
-from .stand_in import stand_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +25,27 @@ _FUNCTIONS = (
     "create_server", "getaddrinfo", "getfqdn", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo",
     "if_indextoname", "if_nameindex", "if_nametoindex",
 )  # fmt: skip
-"""What the namespace has in place of the socket module's. (Its create_connection is made of these.)"""
+"""The functions that the namespace replaces. (The socket module's own create_connection calls them.)"""
+
+_ORIGINAL = socket.socket
+_BY_THE_BROKER = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET})
+_LOCAL = frozenset(
+    {socket.AF_UNIX, *(getattr(socket, name) for name in ("AF_ALG", "AF_VSOCK") if hasattr(socket, name))}
+)
+"""Families that belong to no network namespace."""
 
 _active: list[Patch] = []
 
 
 class Patch:
-    """A patch that is in force, until `undo` or the end of its `with` block."""
+    """A patch in force, until `undo` or the end of its `with` block. `patch` makes it.
+
+    Example:
+        >>> in_blue = nsbroker.patch("blue")
+        >>> with in_blue:
+        ...     connection = http.client.HTTPConnection("www.example.org")
+        ...     connection.connect()
+    """
 
     def __init__(self, namespace: Namespace) -> None:
         self._replaced: list[tuple[object, str, object]] = []
@@ -37,7 +53,7 @@ class Patch:
         originals = [socket.socket, socket.create_connection, *(getattr(socket, name) for name in _FUNCTIONS)]
         refuse_loaded(originals)
         sys.meta_path.insert(0, self._guard)
-        self._replace(socket, "socket", stand_in(namespace))
+        self._replace(socket, "socket", _stand_in(namespace))
         for name in _FUNCTIONS:
             self._replace(socket, name, getattr(namespace, name))
         self._replace(ssl.SSLContext, "sslsocket_class", ssl_socket_class(namespace._look_up))
@@ -47,7 +63,7 @@ class Patch:
         setattr(owner, name, value)
 
     def undo(self) -> None:
-        """Put everything back. Sockets that were made stay in the namespace."""
+        """Restore the socket module. Sockets that were made before stay in the namespace."""
         if self in _active:
             _active.remove(self)
             sys.meta_path.remove(self._guard)
@@ -62,21 +78,65 @@ class Patch:
 
 
 def patch(namespace: Namespace | NamespaceRef) -> Patch:
-    """Point this program's whole `socket` module at a namespace; call it before other imports.
+    """Point this program's whole `socket` module at a namespace. Call it before other imports.
 
-    Everything that makes its sockets by Python's socket module is then in the namespace, names included. What would
-    pass it by is refused, by name, whether it is imported already or later: libraries that connect in C, and modules
-    that did `from socket import socket` before. Programs that are started are not covered: `nsbroker-get NS run` is
-    for these.
+    From then on, every library that makes its sockets by Python's socket module makes them in the namespace, and looks
+    up names there. The patch refuses libraries that it can't cover, whether they are loaded already or later: libraries
+    that connect in C, and modules that did `from socket import socket` before. It does not cover other programs that
+    you start. For these, use `nsbroker-get NS run`.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
 
     Returns:
-        The patch, which is undone by its `undo`, or as a context manager.
+        The patch. Undo it by its `undo`, or use it as a context manager.
 
     Raises:
-        PatchError: something that would pass it by is imported already.
+        PatchError: the program has loaded a library that the patch can't cover.
         RuntimeError: another patch is in force.
+
+    Example:
+        >>> with nsbroker.patch("blue"):
+        ...     response = urllib.request.urlopen("http://www.example.org/peer")
+        >>> response.status
+        200
     """
     if _active:
-        raise RuntimeError("another patch is in force: one program, one namespace; undo it first")
+        raise RuntimeError("another patch is in force, and a program has one socket module: undo the other patch first")
     _active.append(Patch(namespace if isinstance(namespace, Namespace) else Namespace(namespace)))
     return _active[0]
+
+
+class _AnySocket(type):
+    """Makes every socket an instance of the stand-in: TLS sockets, earlier sockets, accepted sockets."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        # A class that a program derives from the stand-in has only its own instances.
+        return (
+            isinstance(instance, _ORIGINAL) if "_is_stand_in" in cls.__dict__ else super().__instancecheck__(instance)
+        )
+
+
+def _stand_in(namespace: Namespace) -> type[NamespaceSocket]:
+    """Return the class that replaces `socket.socket`.
+
+    Its sockets of network families are in the namespace, and local sockets are ordinary ones. Any other family fails
+    with EAFNOSUPPORT, since its sockets would be in the program's own namespace.
+    """
+    base: type[NamespaceSocket] = namespace.socket
+
+    class Socket(base, metaclass=_AnySocket):  # type: ignore[misc, valid-type]  # a class made at run time
+        __slots__ = ()
+        _is_stand_in = True
+
+        def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002  # the socket module's own name
+            if fileno is not None or family == -1 or family in _BY_THE_BROKER:
+                super().__init__(family, type, proto, fileno)
+            elif family in _LOCAL:
+                _ORIGINAL.__init__(self, family, type, proto)
+            else:
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    Socket.__name__ = Socket.__qualname__ = "socket"
+    made: type[NamespaceSocket] = Socket
+    return made

@@ -1,4 +1,4 @@
-"""What would pass a patched `socket` module by: libraries that connect in C, and names that were taken before."""
+"""Refuses code that a patched `socket` module can't cover: libraries that connect in C, and modules loaded before."""
 
 from __future__ import annotations
 
@@ -33,31 +33,41 @@ CONNECT_IN_C = {
     "uvloop": "libuv",
     "zmq": "libzmq",
 }
-"""Packages that are known to connect or look up names without the socket module, and by what."""
+"""Packages that connect or look up names without the socket module, and the library by which they do so."""
 
 CONNECT_BY_CTYPES = {"psycopg.pq.pq_ctypes": "libpq"}
 
 _SYMBOLS = {b"connect", b"getaddrinfo", b"gethostbyname", b"gethostbyname_r", b"res_query", b"res_search", b"sendto"}
-"""An extension module that takes one of these from the C library speaks to the network by itself."""
+"""An extension module that imports one of these functions uses the network by itself."""
 
 _HARMLESS = frozenset({"cryptography"})
-"""Packages that have such symbols and make no connection: this one has all of OpenSSL in it, and uses its ciphers."""
+"""Packages that have such symbols but make no connection. This one contains OpenSSL, and uses only its ciphers."""
 
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 
 
 class PatchError(ImportError):
-    """A library is, or gets, imported that would leave the namespace. The message names it."""
+    """A library would leave the namespace, and is loaded or about to be. The message names it.
+
+    Example:
+        >>> try:
+        ...     with nsbroker.patch("blue"):
+        ...         import pycurl
+        ... except nsbroker.PatchError as error:
+        ...     refused = error.name
+        >>> refused
+        'pycurl'
+    """
 
 
 def refuse_loaded(originals: Iterable[object]) -> None:
-    """Refuse if something is loaded already that would pass a patch by.
+    """Refuse if a module that a patch can't cover is loaded already.
 
     Args:
-        originals: what will be replaced; a module that took one of them by `from socket import` keeps it.
+        originals: the objects that the patch will replace. A module that did `from socket import` keeps them.
 
     Raises:
-        PatchError: something is.
+        PatchError: such a module is loaded.
     """
     taken = {id(original) for original in originals}
     for name, module in list(sys.modules.items()):
@@ -67,7 +77,7 @@ def refuse_loaded(originals: Iterable[object]) -> None:
             _refuse_extension(name, spec)
         if not _is_ours(name) and _has_taken(module, taken):
             raise PatchError(
-                f"{name} was imported before nsbroker.patch, and has sockets of its own from it: patch first"
+                f"{name} was imported before nsbroker.patch, and keeps the unpatched sockets: call nsbroker.patch first"
             )
 
 
@@ -80,10 +90,10 @@ def _has_taken(module: ModuleType, taken: set[int]) -> bool:
 
 
 def refuse_package(name: str) -> None:
-    """Refuse a module of a library that is known to pass the socket module by.
+    """Refuse a module of a library in `CONNECT_IN_C` or `CONNECT_BY_CTYPES`.
 
     Raises:
-        PatchError: it is one.
+        PatchError: it is such a module.
     """
     by = CONNECT_IN_C.get(name.partition(".")[0]) or CONNECT_BY_CTYPES.get(name)
     if by is not None:
@@ -100,19 +110,21 @@ def _refuse_extension(name: str, spec: ModuleSpec) -> None:
     try:
         called = _SYMBOLS & imported_symbols(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise PatchError(f"{name}: nobody knows whether {path} connects by itself: {error}", name=name) from error
+        raise PatchError(
+            f"can't tell whether {name} connects in C, since {path} is not readable: {error}", name=name
+        ) from error
     if called:
         text = f"{name} calls {min(called).decode()} in C, which nsbroker.patch can't reach"
         raise PatchError(f"{text}: use `nsbroker-get NS run` instead", name=name)
 
 
 class Guard:
-    """Refuses such imports from now on, as the first finder of `sys.meta_path`."""
+    """The first finder of `sys.meta_path`: refuses later imports of such modules."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find nothing: only look at what the others will find."""
+        """Check the module that the other finders will find, and leave it to them."""
         refuse_package(name)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, ExtensionFileLoader):

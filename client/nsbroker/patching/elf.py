@@ -1,11 +1,11 @@
-"""Which functions a shared object takes from other libraries. Source: elf(5)."""
+"""Reads which functions a shared object imports from other libraries. Source: elf(5)."""
 
 from __future__ import annotations
 
 from struct import Struct, unpack_from
 
 _HEADER_OF_64_BITS = b"\x7fELF\x02\x01"
-"""The magic number, 64 bits, little-endian: all that CPython runs on under Linux but for a few old machines."""
+"""The magic number, 64 bits, little-endian. CPython under Linux runs on few other machines."""
 
 _SECTION = Struct("<IIQQQQIIQQ")
 """Elf64_Shdr: name, type, flags, address, offset, size, link, info, alignment, size of an entry."""
@@ -18,17 +18,20 @@ _SHN_UNDEF = 0
 
 
 def imported_symbols(data: bytes) -> set[bytes]:
-    """Give the names of the symbols that a shared object needs from elsewhere.
+    """Return the names of the symbols that a shared object imports.
+
+    Args:
+        data: the contents of its file.
 
     Raises:
-        ValueError: it is no shared object that this understands.
+        ValueError: this function can't read it, or it is no shared object.
     """
     if not data.startswith(_HEADER_OF_64_BITS):
-        raise ValueError("no 64-bit little-endian ELF file")
+        raise ValueError("it is no 64-bit little-endian ELF file")
     try:
         return _imported(data)
-    except Exception as error:  # whatever a malformed table leads to
-        raise ValueError(f"a malformed ELF file: {error}") from error
+    except Exception as error:  # A malformed table can lead to any of them.
+        raise ValueError(f"it is a malformed ELF file: {error}") from error
 
 
 def _imported(data: bytes) -> set[bytes]:
@@ -37,8 +40,8 @@ def _imported(data: bytes) -> set[bytes]:
     sections = [_SECTION.unpack_from(data, table + size * number) for number in range(count)]
     names: set[bytes] = set()
     found = False
-    for _, kind, _, _, offset, length, link, _, _, _ in sections:
-        if kind != _SHT_DYNSYM:
+    for _, section_type, _, _, offset, length, link, _, _, _ in sections:
+        if section_type != _SHT_DYNSYM:
             continue
         found = True
         strings = sections[link][4]
@@ -46,5 +49,5 @@ def _imported(data: bytes) -> set[bytes]:
             if section == _SHN_UNDEF and name:
                 names.add(data[strings + name : data.index(b"\0", strings + name)])
     if not found:
-        raise ValueError("there is no table of dynamic symbols")
+        raise ValueError("it has no table of dynamic symbols")
     return names

@@ -1,6 +1,8 @@
-"""Runs an unmodified program whose network sockets all come from the broker: what is behind `nsbroker-get NS run`.
+"""Runs an unmodified program whose network sockets all come from the broker: the work behind `nsbroker-get NS run`.
 
-The program's socket(2) calls are held by a seccomp filter (`filter`), told to a process of ours (`supervisor`), and
-answered with a descriptor from the broker. No other call is touched: what a program does with its sockets runs at full
-speed. It is a convenience for programs that cooperate, not a wall around ones that do not.
+A seccomp filter (`filter`) holds each socket(2) of the program. A process of ours (`supervisor`) gets the call, and
+answers it with a descriptor from the broker. The kernel runs all other calls without us, so the sockets work at full
+speed. This is a convenience for programs that cooperate, and no wall around programs that do not.
+
+It imports drivers, link and wire.
 """

@@ -1,4 +1,4 @@
-"""An assembler for classic BPF, with names in place of distances. Pure. Source: Documentation/networking/filter.rst."""
+"""An assembler for classic BPF, with labels instead of distances. Pure. Source: Documentation/networking/filter.rst."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _JUMP_GREATER_EQUAL = 0x35
 _RETURN = 0x06
 """BPF_RET | BPF_K."""
 _MAX_DISTANCE = 255
-"""A jump's distance is one byte."""
+"""The distance of a jump is one byte."""
 
 _SOCK_FILTER = struct.Struct("=HBBI")
 
 
 class Instruction(Record):
-    """One instruction; `label` is where it jumps to if its comparison holds, else the next one is run."""
+    """One instruction. If its comparison holds, it jumps to `label`, otherwise the next instruction runs."""
 
     code: int
     operand: int
@@ -29,30 +29,33 @@ class Instruction(Record):
 
 
 def load(offset: int) -> Instruction:
-    """Load the word at this offset of the data."""
+    """Return an instruction that loads the word at this offset of the data."""
     return Instruction(_LOAD_WORD, offset)
 
 
 def if_equal(value: int, label: str) -> Instruction:
-    """Go to `label` if what was loaded is `value`."""
+    """Return an instruction that jumps to `label` if the loaded word is `value`."""
     return Instruction(_JUMP_EQUAL, value, label)
 
 
 def if_at_least(value: int, label: str) -> Instruction:
-    """Go to `label` if what was loaded is `value` or more, unsigned."""
+    """Return an instruction that jumps to `label` if the loaded word, unsigned, is at least `value`."""
     return Instruction(_JUMP_GREATER_EQUAL, value, label)
 
 
 def give(value: int) -> Instruction:
-    """End with this value."""
+    """Return an instruction that ends the program with this value."""
     return Instruction(_RETURN, value)
 
 
 def assemble(program: list[Instruction | str]) -> bytes:
-    """Make an array of `struct sock_filter`; a string is the label of the instruction after it.
+    """Return the program as an array of `struct sock_filter`.
+
+    Args:
+        program: the instructions. A string is the label of the instruction after it.
 
     Raises:
-        ValueError: a jump goes back, too far, or to no label.
+        ValueError: a jump goes back, too far, or to a label that is missing.
     """
     places: dict[str, int] = {}
     instructions: list[Instruction] = []
@@ -69,5 +72,5 @@ def _encode(line: Instruction, index: int, places: dict[str, int]) -> bytes:
     if line.label:
         distance = places.get(line.label, -1) - index - 1
         if not 0 <= distance <= _MAX_DISTANCE:
-            raise ValueError(f"no way from instruction {index} to {line.label!r}")
+            raise ValueError(f"instruction {index} can't jump to {line.label!r}")
     return _SOCK_FILTER.pack(line.code, distance, 0, line.operand)

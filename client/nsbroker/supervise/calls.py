@@ -1,4 +1,4 @@
-"""What a call of socket(2) asks the broker for. Pure.
+"""A call of socket(2): the socket that it asks the broker for, and the errno and line with which it fails. Pure.
 
 Source: net/socket.c, net/ipv4/af_inet.c, net/netlink/af_netlink.c and net/packet/af_packet.c for the errnos.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 
+from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
 from ..wire.messages import Address, NamespaceRef, SocketSpec
 
 _TYPE_MASK = 0xF
@@ -19,9 +20,12 @@ _INET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _NETLINK = int(socket.AF_NETLINK)
 _PACKET = int(socket.AF_PACKET)
 _NETLINK_PROTOCOLS = frozenset({0, 4, 6, 12, 16})
-"""Those that are about networks: route, sock_diag, xfrm, netfilter, generic."""
+"""The protocols about networks: route, sock_diag, xfrm, netfilter, generic."""
 
-EVERY_INTERFACE = ""
+_EVERY_INTERFACE = ""
+
+SEE_LIST = "; nsbroker-get list shows what you may use"
+"""The remedy, for a socket that the policy does not grant."""
 
 
 class Unsupported(Exception):  # a refusal is a noun
@@ -33,14 +37,18 @@ class Unsupported(Exception):  # a refusal is a noun
 
 
 def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
-    """Give the socket that a call with these arguments asks for.
+    """Return the spec of the socket that a call asks for.
+
+    Args:
+        namespace: the namespace of the socket.
+        args: the call's registers, unsigned; the first three are family, type and protocol.
 
     Raises:
-        Unsupported: there is no such socket in any namespace.
+        Unsupported: no namespace has such a socket.
     """
-    family, flagged, proto = (_as_int(arg) for arg in args[:3])
-    kind, flags = flagged & _TYPE_MASK, flagged & ~_TYPE_MASK
-    if flags & ~(_CLOEXEC | _NONBLOCK) or kind > _MAX_TYPE:
+    family, flagged_type, proto = (_as_int(arg) for arg in args[:3])
+    socket_type, flags = flagged_type & _TYPE_MASK, flagged_type & ~_TYPE_MASK
+    if flags & ~(_CLOEXEC | _NONBLOCK) or socket_type > _MAX_TYPE:
         raise Unsupported(errno.EINVAL)
     if family in _INET and not 0 <= proto <= _IPPROTO_MAX:
         raise Unsupported(errno.EINVAL)
@@ -48,22 +56,50 @@ def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
         raise Unsupported(errno.EPROTONOSUPPORT)
     bind: Address | None = None
     if family == _PACKET:
-        # The broker makes packet sockets deaf; to bind gives them their protocol.
+        # The broker makes packet sockets without a protocol. They get it by bind(2).
         proto, bind = 0, _packet_address(proto)
-    return SocketSpec(namespace, family, kind | flags & _NONBLOCK, proto, bind)
+    return SocketSpec(namespace, family, socket_type | flags & _NONBLOCK, proto, bind)
 
 
 def descriptor_flags(args: tuple[int, ...]) -> int:
-    """Give the flags of the new descriptor: O_CLOEXEC, which is SOCK_CLOEXEC, if it was asked for."""
+    """Return the flags of the new descriptor: O_CLOEXEC, which equals SOCK_CLOEXEC, or 0."""
     return args[1] & _CLOEXEC
 
 
 def _packet_address(proto: int) -> Address | None:
     protocol = socket.ntohs(proto & 0xFFFF)
-    return (EVERY_INTERFACE, protocol) if protocol else None
+    return (_EVERY_INTERFACE, protocol) if protocol else None
 
 
 def _as_int(arg: int) -> int:
-    """Give the int that the kernel takes of a register's 64 bits."""
+    """Return the int that the kernel reads from a register of 64 bits."""
     low = arg & 0xFFFFFFFF
     return low - 2**32 if low >= 2**31 else low
+
+
+def errno_of(error: OSError) -> int:
+    """Return the errno with which the program's socket(2) fails.
+
+    An error of the kernel inside the namespace keeps its errno, and a refusal by policy is EACCES. A failure of the
+    broker is ENETDOWN: socket(2) never fails with an errno such as ENOENT, and programs take ENETDOWN as the end of
+    this attempt only.
+    """
+    if isinstance(error, AccessDeniedError):
+        return errno.EACCES
+    if isinstance(error, BrokerUnavailableError) and error.errno == errno.EAGAIN:
+        return errno.ENOBUFS
+    if isinstance(error, Error):
+        return errno.ENETDOWN
+    return error.errno or errno.EIO
+
+
+def line_of(error: OSError, words: str) -> str | None:
+    """Return the line that explains a failure to people; None if the errno is explanation enough.
+
+    Args:
+        error: the failure of the call.
+        words: the text of strerror(3) for its errno. The broker may have added to it, for example a missing module.
+    """
+    if isinstance(error, Error):
+        return (error.strerror or str(error)) + (SEE_LIST if isinstance(error, AccessDeniedError) else "")
+    return None if error.strerror == words else error.strerror

@@ -1,7 +1,7 @@
-"""Starts the supervisor as a process that nobody has to care for: a grandchild, in a session of its own.
+"""Starts the supervisor as a process without a parent: a grandchild, in its own session.
 
-The calling process is then free to become the user's program itself, so that its exit status, its signals and its place
-in the shell's job are right without any help. Nothing of it is kept open by the supervisor, but for standard error.
+The calling process can then become the user's program itself. So the program has the right exit status, signals and
+place in the shell's job without any help. Of the caller's files, the supervisor keeps only standard error open.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     Serve = Callable[[int, int, Callable[[], None]], None]
-    """Serves a listener; as `Supervisor.serve` from its second argument on."""
+    """Serves a listener; the other arguments are those of `Supervisor.serve`."""
 
 _READY = b"ready"
 _STDERR = 2
@@ -31,7 +31,7 @@ _IGNORED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-"""It ends with the last of the programs, which may need it while they clean up after such a signal."""
+"""The supervisor ends with the last program. Programs may need it while they clean up after such a signal."""
 
 
 class LostSupervisorError(Exception):
@@ -39,16 +39,16 @@ class LostSupervisorError(Exception):
 
 
 class Supervision:
-    """The way to a supervisor that waits for its listener; it ends by itself if it gets none."""
+    """A started supervisor that waits for its listener. It ends if this object is deleted first."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def take_listener(self, listener: int) -> None:
-        """Hand the listener over, close it here, and wait until the supervisor serves it.
+        """Hand the listener over, close it in this process, and wait until the supervisor serves it.
 
         Raises:
-            LostSupervisorError: it ended instead.
+            LostSupervisorError: the supervisor ended instead.
             OSError: as sendmsg(2).
         """
         with self._sock:
@@ -59,10 +59,10 @@ class Supervision:
 
 
 def start(serve: Serve, kept_fds: Iterable[int]) -> Supervision:
-    """Start a supervisor that calls `serve` as soon as it has a listener.
+    """Start a supervisor that calls `serve` as soon as it has a listener, and ends when `serve` returns.
 
     Args:
-        serve: what it does; it ends when that returns.
+        serve: the work of the supervisor.
         kept_fds: the descriptors that `serve` needs.
 
     Raises:
@@ -88,7 +88,7 @@ def _reap(child: int) -> None:
     try:
         os.waitpid(child, 0)
     except ChildProcessError:
-        return  # SIGCHLD is ignored, and so it is gone already.
+        return  # SIGCHLD is ignored, so the kernel reaped the child.
 
 
 def _run_child(serve: Serve, caller: int, sock: socket.socket, kept_fds: Iterable[int]) -> NoReturn:
@@ -100,7 +100,7 @@ def _run_child(serve: Serve, caller: int, sock: socket.socket, kept_fds: Iterabl
             _wait_and_serve(serve, caller, sock)
         status = 0
     finally:
-        # Not sys.exit: whatever is to be done at the end is the caller's.
+        # Not sys.exit: the child must not run the caller's clean-up.
         os._exit(status)
 
 
@@ -109,12 +109,12 @@ def _wait_and_serve(serve: Serve, caller: int, sock: socket.socket) -> None:
     if fds:
         sock.send(_READY)
         sock.close()
-        # Whoever reads the program's output waits for all copies of it to be closed.
+        # A reader of the program's standard error waits until all copies of it are closed.
         serve(fds[0], caller, lambda: _point_at_null(_STDERR))
 
 
 def _let_go(kept: set[int]) -> None:
-    """Keep nothing that others could miss: signals, directory, descriptors."""
+    """Release everything that other processes may wait for: signals, directory, descriptors."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.chdir("/")
@@ -124,7 +124,7 @@ def _let_go(kept: set[int]) -> None:
         try:
             os.close(fd)
         except OSError:
-            continue  # It was that of the listing itself.
+            continue  # This was the descriptor of the listing itself.
 
 
 def _point_at_null(fd: int) -> None:

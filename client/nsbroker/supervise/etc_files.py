@@ -1,7 +1,7 @@
-"""Names as in the namespace: the files of /etc/netns/NS over those of /etc, and no local service that would answer.
+"""Makes a program look up names as in the namespace: mounts the files of /etc/netns/NS over those of /etc.
 
-In a mount namespace of its own, as `ip netns exec` does it. A user without privileges gets that by a user namespace
-in which the uid and gid are what they were. Source: ip-netns(8), user_namespaces(7), mount_namespaces(7).
+It also hides the local services that would answer in the caller's own namespace. It does so in a new mount namespace,
+as `ip netns exec` does. For a user without privileges that takes a user namespace, which keeps uid and gid. Source: ip-netns(8), user_namespaces(7), mount_namespaces(7).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ FILES = "/etc/netns"
 HIDDEN_MODE = 0o755
 
 _SERVICES = (
-    # directory, the sockets that answer about names, the files there that are needed without them
+    # A directory, the sockets there that answer about names, and the files there that programs still need.
     ("/run/nscd", ("socket",), ()),
     ("/run/avahi-daemon", ("socket",), ()),
     ("/run/dbus", ("system_bus_socket",), ()),
     ("/run/systemd/resolve", ("io.systemd.Resolve",), ("resolv.conf", "stub-resolv.conf")),
 )
-"""They live in the own network namespace, and are reached by AF_UNIX: names would be looked up there.
-All of the directory is hidden: a service that is restarted makes a new socket, and a mount on the old one is gone."""
+"""Services in the caller's own network namespace, which programs reach by AF_UNIX. They would look up names there.
+The whole directory is hidden: a restarted service makes a new socket, which a mount on the old one would not cover."""
 
 _WHY_NOT = {
     errno.ENOSPC: "no more are allowed, see the sysctl user.max_user_namespaces",
@@ -35,26 +35,29 @@ _WHY_NOT = {
 
 
 class Service(Record):
-    """A directory to hide, and the names of the files that stay."""
+    """A directory to hide, and the names of the files that stay visible."""
 
     directory: str
     kept: tuple[str, ...]
 
 
 class Plan(Record):
-    """What to mount: files (source, target), over what is there, after services were hidden."""
+    """The mounts to make: first hide the services, then mount each source over its target."""
 
     services: tuple[Service, ...]
     files: tuple[tuple[str, str], ...]
 
 
 def use_files_of(namespace: str) -> list[str]:
-    """Move this process into a mount namespace where names are those of the network namespace.
+    """Move this process into a mount namespace in which names are those of the network namespace.
 
-    Returns what did not work, as lines for people. Without anything to mount, nothing is done.
+    If there is no file to mount and no service to hide, the process stays where it is.
+
+    Returns:
+        Lines for people about the mounts that failed.
 
     Raises:
-        OSError: it failed half way, although it had worked for a child just before.
+        OSError: it failed half way, although it worked for a child just before.
     """
     plan = make_plan(namespace)
     if not (plan.services or plan.files):
@@ -62,21 +65,21 @@ def use_files_of(namespace: str) -> list[str]:
     error = _try_in_child(plan)
     if error is None:
         return _carry_out(plan)
-    what = [file for _, file in plan.files] + [service.directory for service in plan.services]
+    paths = [target for _, target in plan.files] + [service.directory for service in plan.services]
     return [
-        f"names may be looked up outside of {namespace}, since a private view of {', '.join(what)} is not possible here"
+        f"names may be looked up outside of {namespace}, since a private view of {', '.join(paths)} is not possible here"
         f" (user namespaces: {_WHY_NOT.get(error, os.strerror(error))})"
     ]
 
 
 def make_plan(namespace: str, root: str = "") -> Plan:
-    """Find out what there is for a namespace, below `root`."""
+    """Return the mounts that a namespace needs, from the files below `root`."""
     services = tuple(
         Service(directory, kept)
         for directory, sockets, kept in _SERVICES
         if any(_is_socket(f"{root}{directory}/{name}") for name in sockets)
     )
-    # Not a name: a file of the namespace called ".." would be anything.
+    # A path is no name, and "/etc/netns/.." is no directory of a namespace.
     names = [] if "/" in namespace or namespace in ("", ".", "..") else _list(f"{root}{FILES}/{namespace}")
     return Plan(services, tuple((f"{FILES}/{namespace}/{name}", f"/etc/{name}") for name in names))
 
@@ -96,7 +99,7 @@ def _list(path: str) -> list[str]:
 
 
 def _try_in_child(plan: Plan) -> int | None:
-    """Do it in a child; gives the errno if it failed. A process that fails half way is nobody, and can't go back."""
+    """Try it in a child, and return the errno if it failed. A process that fails half way can't undo it."""
     child = os.fork()
     if child == 0:
         status = 255
@@ -110,7 +113,7 @@ def _try_in_child(plan: Plan) -> int | None:
     try:
         _, status = os.waitpid(child, 0)
     except ChildProcessError:
-        return None  # SIGCHLD is ignored, so nobody can know: the process itself will tell.
+        return None  # SIGCHLD is ignored, so the status is lost. The process itself will see an error.
     return os.waitstatus_to_exitcode(status) or None
 
 
@@ -130,12 +133,12 @@ def _enter_namespaces() -> None:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{uid} {uid} 1")
         _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    # Mounts made later elsewhere, such as those of /run/netns, are still seen; ours are nobody else's.
+    # Later mounts of other processes, such as those in /run/netns, stay visible here. Ours are invisible to them.
     kernel.mount("none", "/", "none", kernel.MS_SLAVE | kernel.MS_REC)
 
 
 def _write(path: str, text: str) -> None:
-    # In one write(2), which the maps insist on.
+    # The maps accept only one write(2).
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

@@ -1,8 +1,8 @@
-"""The seccomp filter: which system calls are asked about, and which fail. Pure.
+"""The seccomp filter: which system calls go to the supervisor, and which fail. Pure.
 
-socket(2) of a network family is asked about. What would make sockets past it is absent: io_uring, whose rings make
-sockets without a system call, and the socket calls of the other instruction sets that the processor knows. Families
-that are neither local nor the broker's don't exist: a socket of theirs would be in the caller's own namespace.
+socket(2) of a network family goes to the supervisor. The other ways to a socket fail with ENOSYS: io_uring, whose rings
+make sockets without a system call, and the socket calls of the other instruction sets of the processor. socket(2) of a
+family that is neither local nor the broker's fails with EAFNOSUPPORT, since it would be in the caller's own namespace.
 Source: seccomp(2), the syscall tables of Linux, include/uapi/linux/audit.h.
 """
 
@@ -21,30 +21,30 @@ ERRNO = 0x00050000
 NR_OFFSET = 0
 ARCH_OFFSET = 4
 FIRST_ARGUMENT_OFFSET = 16
-"""The low half of args[0] in struct seccomp_data, little-endian as all machines here; the kernel takes an int of it."""
+"""The low half of args[0] in struct seccomp_data, from which the kernel reads an int. All machines here are little-endian."""
 
 IO_URING_SETUP = 425
-"""The same number everywhere."""
+"""The same number on all machines."""
 X32_BIT = 0x40000000
 SOCKETCALL_SOCKET = 1
 """SYS_SOCKET, as socketcall(2) has it."""
 
 BROKERED_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET)
 LOCAL_FAMILIES = (socket.AF_UNIX, socket.AF_ALG, socket.AF_VSOCK)
-"""Families that reach no network: AF_VSOCK is between a host and its virtual machines."""
+"""Families without a network. AF_VSOCK connects a host and its virtual machines."""
 
 
 class Machine(Record):
-    """An instruction set, with its system calls, and the other one that the same kernel runs.
+    """An instruction set with its system calls, and the second instruction set that the same kernel runs.
 
     Attributes:
         audit: its AUDIT_ARCH_ number.
         seccomp: the number of seccomp(2).
         socket: the number of socket(2).
         x32: whether there are system calls with `X32_BIT`.
-        foreign_audit: the other instruction set's AUDIT_ARCH_ number.
+        foreign_audit: the AUDIT_ARCH_ number of the second instruction set.
         foreign_socket: the number of its socket(2).
-        foreign_socketcall: the number of its socketcall(2), -1 without.
+        foreign_socketcall: the number of its socketcall(2); -1 if it has none.
     """
 
     audit: int
@@ -60,14 +60,14 @@ MACHINES = {
     "x86_64": Machine(0xC000003E, 317, 41, True, 0x40000003, 359, 102),
     "aarch64": Machine(0xC00000B7, 277, 198, False, 0x40000028, 281, -1),
 }
-"""By `os.uname().machine`."""
+"""The machines by `os.uname().machine`."""
 
 _ABSENT = ERRNO | errno.ENOSYS
 _NO_FAMILY = ERRNO | errno.EAFNOSUPPORT
 
 
 def assemble_filter(machine: Machine) -> bytes:
-    """Make the filter as an array of `struct sock_filter`."""
+    """Return the filter of a machine as an array of `struct sock_filter`."""
     return assemble(
         [
             load(ARCH_OFFSET),

@@ -1,11 +1,18 @@
-"""The system calls that Python has no function for: prctl, seccomp, unshare, mount."""
+"""The system calls that Python has no function for: prctl, seccomp and its notifications, unshare, mount.
+
+No function reads memory of the program under the filter. If a caller is gone, or another call has its number now, the
+kernel refuses the answer. So there is no race to guard against. Source: seccomp(2), seccomp_unotify(2).
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import os
 import struct
 
+from ..wire.record import Record
 from .filter import MACHINES, Machine
 
 CLONE_NEWNS = 0x00020000
@@ -22,6 +29,21 @@ _WAIT_KILLABLE_RECV = 1 << 5
 _SOCK_FILTER_BYTES = 8
 _POINTER_BYTES = 8
 
+_NOTIF = struct.Struct("=QIIiIQ6Q")
+"""struct seccomp_notif: id, pid, flags, and struct seccomp_data: nr, arch, instruction pointer, args."""
+_RESPONSE = struct.Struct("=QqiI")
+"""struct seccomp_notif_resp: id, val, error, flags."""
+_ADDFD = struct.Struct("=QIIII")
+"""struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags."""
+
+# _IOWR('!', 0, struct seccomp_notif), and so on.
+_RECV = 0xC0502100
+_SEND = 0xC0182101
+_ADD_FD = 0x40182103
+
+_CONTINUE = 1
+_ADDFD_SEND = 2
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _libc.mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
@@ -36,21 +58,22 @@ class _Program(ctypes.Structure):
 
 
 def this_machine() -> Machine | None:
-    """Give the instruction set of this process; None if there is no filter for it."""
+    """Return the instruction set of this process; None if there is no filter for it."""
     if struct.calcsize("P") != _POINTER_BYTES:
         return None
     return MACHINES.get(os.uname().machine)
 
 
 def set_no_new_privs() -> None:
-    """Give up set-user-id programs and file capabilities, for this thread and all that come of it."""
+    """Give up set-user-id programs and file capabilities, for this thread and all its descendants."""
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def install_filter(machine: Machine, program: bytes) -> int:
-    """Put this thread, and all that come of it, under a filter; the caller owns the listener that is returned.
+    """Put this thread and all its descendants under a filter. The caller owns the returned listener.
 
-    A signal can't interrupt a call that its supervisor has taken: it would be made again, and its socket be lost.
+    Once the supervisor has taken a call, only death interrupts it. After another signal, the program would repeat the
+    call, and the first socket would be lost.
 
     Raises:
         OSError: EBUSY: it has a filter with a listener already. EINVAL: the kernel is older than Linux 5.19.
@@ -58,6 +81,64 @@ def install_filter(machine: Machine, program: bytes) -> int:
     argument = _Program(len(program) // _SOCK_FILTER_BYTES, program)
     flags = _NEW_LISTENER | _WAIT_KILLABLE_RECV
     return _check(_libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, flags, ctypes.addressof(argument)))
+
+
+class Notification(Record):
+    """A call that waits for an answer.
+
+    Attributes:
+        id: the call's number.
+        tid: the calling thread; 0 if it is not visible in this process's pid namespace.
+        args: the call's registers, unsigned.
+    """
+
+    id: int
+    tid: int
+    args: tuple[int, ...]
+
+
+def take_notification(listener: int) -> Notification | None:
+    """Take the next waiting call; None if its caller is gone.
+
+    Raises:
+        OSError: as ioctl(2).
+    """
+    data = bytearray(_NOTIF.size)  # The kernel requires zeros.
+    try:
+        fcntl.ioctl(listener, _RECV, data, True)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINTR):
+            return None
+        raise
+    number, tid, _, _, _, _, *args = _NOTIF.unpack(data)
+    return Notification(number, tid, tuple(args))
+
+
+def answer_fd(listener: int, notification: Notification, fd: int, flags: int) -> None:
+    """Let the call return a copy of `fd` that has `flags` (O_CLOEXEC, or 0).
+
+    Raises:
+        OSError: the caller's table is full (EMFILE), or a security module forbids it. The call still waits then.
+    """
+    _answer(listener, _ADD_FD, _ADDFD.pack(notification.id, _ADDFD_SEND, fd, 0, flags))
+
+
+def answer_errno(listener: int, notification: Notification, number: int) -> None:
+    """Let the call fail with this errno."""
+    _answer(listener, _SEND, _RESPONSE.pack(notification.id, 0, -number, 0))
+
+
+def answer_continue(listener: int, notification: Notification) -> None:
+    """Let the call run as if there were no filter."""
+    _answer(listener, _SEND, _RESPONSE.pack(notification.id, 0, 0, _CONTINUE))
+
+
+def _answer(listener: int, request: int, data: bytes) -> None:
+    try:
+        fcntl.ioctl(listener, request, data)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESRCH):  # The caller was killed.
+            raise
 
 
 def unshare(flags: int) -> None:
@@ -69,13 +150,13 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags))
 
 
-def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    """Mount.
+def mount(source: str, target: str, filesystem: str, flags: int, data: str = "") -> None:
+    """Mount a file system, or change a mount.
 
     Raises:
         OSError: as mount(2); its filename is the target.
     """
-    args = (os.fsencode(text) for text in (source, target, kind))
+    args = (os.fsencode(text) for text in (source, target, filesystem))
     _check(_libc.mount(*args, flags, os.fsencode(data)), target)
 
 

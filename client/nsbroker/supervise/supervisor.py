@@ -1,7 +1,7 @@
 """The supervisor's loop: takes each call of socket(2), asks the broker, and answers.
 
-It runs as the user, next to the programs and not above them: all that one of them can make it do is to ask the broker
-for a socket, which the user may do anyway. It reads three integers of a call, and nothing else of the caller.
+It runs as the user, beside the programs and not above them. A program can make it ask the broker for a socket, which
+the user may do anyway. It reads three integers of a call, and no memory of the caller.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from time import monotonic, sleep
 from ..drivers.client import Client
 from ..link.errors import BrokerUnavailableError
 from ..wire.messages import NamespaceRef, SocketSpec
-from .calls import Unsupported, descriptor_flags, read_spec
-from .failures import errno_of, line_of
-from .notify import Notification, answer_continue, answer_errno, answer_fd, take_notification
+from .calls import Unsupported, descriptor_flags, errno_of, line_of, read_spec
+from .kernel import Notification, answer_continue, answer_errno, answer_fd, take_notification
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAX_LINES = 64
-"""Lines that differ; more would tell nobody anything."""
+"""How many different lines it writes."""
 _WORKERS = 4
-"""Threads. One always waits for the next call while the others ask: until a call is taken, a signal whose handler was
-set without SA_RESTART makes it fail with EINTR, which programs don't expect of socket(2)."""
+"""Threads. One of them waits for the next call while the others ask the broker. Until a thread takes a call, a signal
+whose handler lacks SA_RESTART makes it fail with EINTR, which programs don't expect of socket(2)."""
 _PAUSE_S = 0.05
 
 
@@ -38,7 +37,7 @@ class Supervisor:
     Args:
         listener: the descriptor of the filter's notifications.
         client: the way to the broker.
-        namespace: where the sockets shall be.
+        namespace: the namespace of the sockets.
         say: writes a line for people.
     """
 
@@ -52,16 +51,16 @@ class Supervisor:
         self._turn = _thread.allocate_lock()
 
     def serve(self, first: int, first_ended: Callable[[], None]) -> None:
-        """Answer calls until the last process with the filter is gone; the threads end with this process.
+        """Answer calls until the last process with the filter is gone. The threads end with this process.
 
         Args:
             first: a pidfd of the process that the user started.
-            first_ended: called once that has ended; others may go on without it.
+            first_ended: called when that process has ended. Its children may run on.
         """
         for _ in range(_WORKERS):
             _thread.start_new_thread(self._work, ())
         poll = select.poll()
-        poll.register(self._listener, 0)  # POLLHUP comes unasked.
+        poll.register(self._listener, 0)  # poll(2) always reports POLLHUP.
         poll.register(first, select.POLLIN)
         while self._listener not in (ready := dict(poll.poll())):
             if first in ready:
@@ -76,18 +75,18 @@ class Supervisor:
                 if notification is not None:
                     self._serve(notification)
         except BaseException as error:
-            # Without a supervisor calls fail; with one that does nothing they would hang.
-            self._say(f"the supervisor failed, and what it served gets no more sockets: {error!r}")
+            # Calls without a supervisor fail. With an idle one they would hang.
+            self._say(f"the supervisor failed, so its programs get no more sockets; please report this: {error!r}")
             os._exit(1)
 
     def _serve(self, notification: Notification) -> None:
         try:
             self._answer(notification)
         except OSError as error:
-            self._tell(line_of(error, os.strerror(error.errno or 0)))
+            self._explain(line_of(error, os.strerror(error.errno or 0)))
             answer_errno(self._listener, notification, errno_of(error))
         except Exception as error:
-            self._tell(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
+            self._explain(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
             answer_errno(self._listener, notification, errno.ENETDOWN)
 
     def _answer(self, notification: Notification) -> None:
@@ -106,7 +105,7 @@ class Supervisor:
             sock.close()
 
     def _open(self, spec: SocketSpec) -> socket.SocketType:
-        """Open a socket; while the broker has more to do than it wants to, the caller waits."""
+        """Open a socket. While the broker is overloaded, the caller waits."""
         deadline = monotonic() + self._client.timeout
         while True:
             try:
@@ -118,22 +117,22 @@ class Supervisor:
             sleep(_PAUSE_S)
 
     def _has_moved(self, tid: int) -> bool:
-        """Tell whether a thread is in another network namespace than the one all of this was started in."""
+        """Whether a thread is in another network namespace than this process."""
         network = network_identity(str(tid))
         return network is not None and network != self._own_network
 
-    def _tell(self, line: str | None) -> None:
+    def _explain(self, line: str | None) -> None:
         if line is not None and line not in self._said and len(self._said) < _MAX_LINES:
             self._said.add(line)
             self._say(line)
 
 
 def network_identity(tid: str) -> int | None:
-    """Give a number that two threads of the same network namespace share; None if it can't be known.
+    """Return a number that all threads of one network namespace share; None if it is unknown.
 
-    The files in /proc/TID/net are those of the thread's namespace, and each namespace's have inodes of their own.
-    Unlike /proc/TID/ns/net they are open to everyone, so that this works where ptrace(2) would be refused: for a
-    process that is not dumpable, or where a security module forbids it.
+    The files in /proc/TID/net are those of the thread's namespace, and have other inodes in each namespace. Unlike
+    /proc/TID/ns/net, every user can read them. So this works where ptrace(2) is refused: for a process that is not
+    dumpable, or under a security module.
     """
     try:
         return os.stat(f"/proc/{tid}/net/dev").st_ino

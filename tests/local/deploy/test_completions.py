@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbroker.cli.kinds import _all_kinds
+from nsbroker.cli.arguments import all_kinds
 from support.brokers.fake import fake_broker
 from support.tool.shells import Shell
 from support.tool.verbs import GENERAL, VERBS
@@ -69,7 +69,7 @@ def test_verbs_follow_a_namespace(shell: Shell) -> None:
 
 
 def test_kinds_of_sockets_are_those_of_the_parser(shell: Shell) -> None:
-    assert sorted(shell.complete("nsbroker-get blue socket --type ")) == sorted(_all_kinds())
+    assert sorted(shell.complete("nsbroker-get blue socket --type ")) == sorted(all_kinds())
     assert shell.complete("nsbroker-get blue socket --type netlink:ro") == ["netlink:route"]
     assert sorted(shell.complete("nsbroker-get blue listen -p ")) == ["mptcp", "sctp", "tcp", "udp", "udplite"]
 

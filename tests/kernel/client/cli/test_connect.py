@@ -175,9 +175,9 @@ UNKNOWN = UNREACHED.format("nothing.test") + "Name or service not known"
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([ADDRESS], UNREACHED.format(ADDRESS) + "Connection refused: nothing listens there, so start the server"),
+        ([ADDRESS], UNREACHED.format(ADDRESS) + "Connection refused: no server listens there, so start one"),
         (["-u", ADDRESS], "Connection refused"),
-        (["both.test"], UNREACHED.format("both.test") + "Connection refused: nothing listens there"),
+        (["both.test"], UNREACHED.format("both.test") + "Connection refused: no server listens there"),
         (["-w", "0.3", SILENT], UNREACHED.format(SILENT) + "timed out after 0.3 s (-w): no answer, so check"),
         (["-w", "0.6", "nowhere.test"], UNREACHED.format("nowhere.test") + "timed out after 0.6 s (-w): no answer"),
         (["nothing.test"], UNKNOWN),

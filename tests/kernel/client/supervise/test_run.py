@@ -13,7 +13,7 @@ import pytest
 
 from nsbroker.supervise import kernel
 from nsbroker.supervise.bpf import assemble, give
-from nsbroker.supervise.failures import SEE_LIST
+from nsbroker.supervise.calls import SEE_LIST
 from nsbroker.supervise.filter import ALLOW
 from support import namespaces
 from support.brokers.process import BrokerProcess

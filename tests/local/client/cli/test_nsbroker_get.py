@@ -283,7 +283,7 @@ def test_refused_connection_is_1_and_names_host_and_port(get: Tool) -> None:
         done = get("blue", "connect", "127.0.0.1", str(port))
     assert done.returncode == 1
     assert only_line(done) == f"can't connect to 127.0.0.1 port {port}: Connection refused: " + (
-        "nothing listens there, so start the server, or check address and port"
+        "no server listens there, so start one, or check address and port"
     )
 
 
@@ -374,7 +374,7 @@ def test_output_that_can_not_be_written_is_one_line(get: Tool, args: list[str]) 
         done = subprocess.run(
             [*get.command, *args], env=get.environment, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
         )
-    assert (only_line(done), done.returncode) == ("standard output: No space left on device", 125)
+    assert (only_line(done), done.returncode) == ("can't write to standard output: No space left on device", 125)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

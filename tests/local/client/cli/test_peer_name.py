@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbroker.cli import handover
+from nsbroker.cli import launch
 
 UNIQUE = f"\0nsbt-{os.getpid()}-".encode()
 
@@ -43,7 +43,7 @@ def remote_address(monkeypatch: pytest.MonkeyPatch, name: bytes) -> str | None:
         client.connect(UNIQUE + b"listener")
         connection, _ = listener.accept()
         with connection:
-            handover.name_peer(connection)
+            launch.name_peer(connection)
     told = os.environ.get("REMOTE_ADDR")
     monkeypatch.setenv("REMOTE_ADDR", "")  # For monkeypatch to take away.
     return told

@@ -6,11 +6,18 @@ import socket
 
 import pytest
 
+from nsbroker.cli.arguments import (
+    family_option,
+    host_family,
+    listen_address,
+    parse,
+    port_number,
+    seconds,
+    triple_of,
+    whole_number,
+)
 from nsbroker.cli.command import read_command
-from nsbroker.cli.endpoint import family_option, host_family, listen_address, port_number
-from nsbroker.cli.failure import FailureError
-from nsbroker.cli.kinds import triple_of
-from nsbroker.cli.options import parse, seconds, whole_number
+from nsbroker.cli.messages import FailureError
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 KNOWN = {"-u": False, "-4": False, "-w": True, "--wait": True, "--json": False}

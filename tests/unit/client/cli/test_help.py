@@ -7,10 +7,9 @@ import shlex
 
 import pytest
 
+from nsbroker.cli.arguments import all_kinds
 from nsbroker.cli.command import VERBS as AFTER_NAMESPACE
-from nsbroker.cli.command import read_command
-from nsbroker.cli.kinds import _all_kinds
-from nsbroker.cli.usage import help_text, run
+from nsbroker.cli.command import help_text, print_help, read_command
 from support.tool.verbs import GENERAL, VERBS
 
 TEXTS = [None, *VERBS]
@@ -79,7 +78,7 @@ def test_kinds_of_sockets_are_all_there() -> None:
     assert netlink
     known = [kind for kind in plain[1].split() if ":" not in kind]
     known += [f"raw:{name}" for name in raw[1].split()] + [f"netlink:{name}" for name in netlink[1].split()]
-    assert sorted(known) == sorted(_all_kinds())
+    assert sorted(known) == sorted(all_kinds())
 
 
 @pytest.mark.parametrize(
@@ -96,5 +95,5 @@ def test_kinds_of_sockets_are_all_there() -> None:
 def test_each_is_printed_when_it_is_asked_for(
     args: list[str], topic: str | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(read_command(args)) == 0
+    assert print_help(read_command(args)) == 0
     assert capfd.readouterr().out == text_of(topic)

@@ -9,8 +9,7 @@ import socket
 import pytest
 
 from nsbroker.link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
-from nsbroker.supervise.calls import Unsupported, descriptor_flags, read_spec
-from nsbroker.supervise.failures import SEE_LIST, errno_of, line_of
+from nsbroker.supervise.calls import SEE_LIST, Unsupported, descriptor_flags, errno_of, line_of, read_spec
 from nsbroker.wire.messages import OpenRequest, SocketSpec
 from nsbroker.wire.requests import decode_request, encode_request
 

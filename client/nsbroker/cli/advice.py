@@ -1,0 +1,88 @@
+"""The line about a failure: its cause, and the remedy. Loaded only after a failure. Pure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from ..link.errors import AccessDeniedError, NamespaceNotFoundError
+from ..supervise.calls import SEE_LIST
+from .dialing import SourceError, Target
+from .messages import REFUSED, FailureError
+
+_TO_BIND = {
+    errno.EADDRINUSE: "another socket of the namespace has it; end its program, or choose another port or name",
+    errno.EADDRNOTAVAIL: "no interface of the namespace has it; give it to one, or leave the address out",
+    errno.EACCES: "the namespace keeps ports this low to itself; a grant of the policy needs it in its bind list",
+    errno.EPROTONOSUPPORT: "this kernel can't do that protocol; load its module, or use another one",
+    errno.EAFNOSUPPORT: "this kernel can't do that kind of address; use IPv4",
+    errno.ENODEV: "the namespace has no such interface",
+}
+
+_TO_CONNECT = {
+    errno.ECONNREFUSED: "no server listens there, so start one, or check address and port",
+    errno.EHOSTUNREACH: "that host does not answer, so check the address, and that the host is up",
+    errno.ENETUNREACH: "the namespace has no route there, see nsbroker-get {0} -- ip route",
+    errno.EADDRNOTAVAIL: "the namespace has no such address, see nsbroker-get {0} -- ip -brief address",
+    errno.ETIMEDOUT: "no answer, so check the address, and the firewalls on the way",
+    errno.EPERM: "the limit of your grant or a firewall forbids it; nsbroker-get list shows the limit",
+    errno.EACCES: "the kernel allows it to root alone, so choose another address",
+    errno.ENODEV: "the namespace has no such interface, see nsbroker-get {0} -- ip -brief link",
+}
+
+
+def after_refusal(error: OSError, namespace: str) -> str:
+    """Return the remedy to put behind the broker's reason; "" if the reason needs none.
+
+    Args:
+        error: the refusal.
+        namespace: the namespace's name or path.
+    """
+    if isinstance(error, AccessDeniedError):
+        # nsbroker-get itself opens a path: if that fails, no grant would help.
+        return SEE_LIST if error.filename is None else "; the process must be yours"
+    if isinstance(error, NamespaceNotFoundError) and error.filename is None:
+        if "/" in namespace:
+            return ": give the path of one, such as /proc/PID/ns/net"
+        return "; nsbroker-get list shows which there are, and --wait SECONDS waits for one"
+    return ""
+
+
+def bind_failure(error: OSError, options: list[str]) -> OSError | FailureError:
+    """Return the failure that names the option whose address the kernel refused.
+
+    Args:
+        error: the error of `Client.open`. The broker's own refusals are returned unchanged.
+        options: the option behind each socket, as the user wrote it.
+    """
+    index: int | None = getattr(error, "index", None)
+    if index is None or type(error).__module__ != "builtins":
+        return error
+    advice = _TO_BIND.get(error.errno or 0)
+    return FailureError(f"{options[index]}: {error.strerror}{(advice and f': {advice}') or ''}", REFUSED)
+
+
+def connect_failure(namespace: str, target: Target, error: OSError | ExceptionGroup[OSError]) -> FailureError:
+    """Return the failure for an error of `dial` that is not the broker's."""
+    errors = list(error.exceptions) if isinstance(error, ExceptionGroup) else [error]
+    failed = f"can't connect to {target.host} port {target.port}"
+    if target.source is not None and all(_is_about_source(each) for each in errors):
+        failed = f"can't connect from {target.source}"
+    # Each reason once, in order.
+    reasons = dict.fromkeys(_reason(namespace, target, each) for each in errors)
+    return FailureError(f"{failed}: {'; '.join(reasons)}", REFUSED)
+
+
+def _is_about_source(error: BaseException) -> bool:
+    return isinstance(error, SourceError) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+
+
+def _reason(namespace: str, target: Target, error: BaseException) -> str:
+    number = getattr(error, "errno", None) or 0
+    if isinstance(error, TimeoutError) and not number:
+        return f"timed out after {target.limit_s:g} s (-w): {_TO_CONNECT[errno.ETIMEDOUT]}"
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, socket.gaierror):
+        return ": ".join([text, *getattr(error, "__notes__", [])[:1]])
+    return f"{os.strerror(number)}: {_TO_CONNECT[number].format(namespace)}" if number in _TO_CONNECT else text
