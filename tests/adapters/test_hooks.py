@@ -6,7 +6,7 @@ import smtplib
 
 import pytest
 
-from nsbroker.adapters._hooks import require
+from nsbroker.adapters._namespace import require
 
 
 def test_missing_hook_is_refused() -> None:

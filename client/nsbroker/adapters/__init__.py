@@ -1,5 +1,7 @@
-"""Sockets of a namespace for libraries that make their own: one file for each library, and named after it.
+"""Sockets of a namespace for libraries that make their own: one file for each library, with the library's name.
 
-Every class and function here is the library's own of the same name with one more argument, the namespace, which comes
-first: a `Namespace`, or what `Namespace` is made of. A file imports its library, and this package none of them.
+Each public class and function is the library's own of the same name, with the namespace as an additional first
+argument: a `Namespace`, or an argument for `Namespace`. You install only the libraries that you use, since each file
+imports its own library, and this package imports no library. The files may import module, drivers, place, names, link
+and wire.
 """

@@ -1,4 +1,4 @@
-"""Connecting for libraries that set options of a socket before it connects, and have timeouts of their own."""
+"""Connects for libraries that set options of a socket before it connects, and have their own timeouts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..module.sockets import NamespaceSocket
 
 PROGRAMS_DEFAULT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # typeshed leaves it out
-"""What the standard library passes on for a timeout that was not given: `socket.getdefaulttimeout()`."""
+"""The standard library's default for a timeout. It means `socket.getdefaulttimeout()`."""
 
 
 def connect(
@@ -29,22 +29,22 @@ def connect(
     """Connect a TCP socket to the first address of a host that answers, as `socket.create_connection` does.
 
     Args:
-        namespace: where the socket is, and where the name is looked up.
-        host: a name or an address; None is the loopback address.
-        port: a number, or a service's name.
-        timeout: seconds for each address.
-        source_address: what to bind to, if anything.
-        options: the arguments of `setsockopt` calls, done before it connects.
-        family: which addresses to use; 0 for all.
+        namespace: the namespace of the socket and of the look-up.
+        host: a name or an address; None for the loopback address.
+        port: a number, or the name of a service.
+        timeout: seconds for each address; None for no limit.
+        source_address: the address to bind to, if any.
+        options: the arguments of `setsockopt` calls to make before the socket connects.
+        family: the family of the addresses to try; 0 for all.
 
     Raises:
         socket.gaierror: the name has no address.
         OSError: as `Client.open` and connect(2), for the last address.
     """
     errors: list[OSError] = []
-    for found, kind, proto, _, address in namespace._stream_addresses(host, port, family):
+    for found, socket_type, proto, _, address in namespace._stream_addresses(host, port, family):
         try:
-            sock = namespace.socket(found, kind, proto)
+            sock = namespace.socket(found, socket_type, proto)
             try:
                 return _prepare(sock, timeout, source_address, options, address)
             except BaseException:
@@ -71,5 +71,5 @@ def _prepare(
         sock.settimeout(timeout)
     if source_address:
         sock.bind(source_address)
-    socket.SocketType.connect(sock, address)  # it was looked up already
+    socket.SocketType.connect(sock, address)  # The address is numeric already.
     return sock

@@ -1,4 +1,4 @@
-"""Sockets in Twisted's reactor: connecting, being adopted, and what may block."""
+"""Sockets in Twisted's reactor: waits for a connecting one, adopts a connected one, and blocks in threads only."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def in_thread(reactor: Any, function: Callable[..., Any], *args: object) -> Deferred[Any]:
-    """Call a function in a thread of the reactor's pool."""
+    """Call a blocking function in a thread of the reactor's pool, and fire with its result."""
     return deferToThreadPool(reactor, reactor.getThreadPool(), function, *args)
 
 
 @implementer(IWriteDescriptor)
 class Connecting:
-    """A socket that is connecting; the reactor says when it is done."""
+    """A connecting socket. The reactor calls `doWrite` when it is connected or failed."""
 
     def __init__(self, reactor: Any, sock: socket.socket) -> None:
         self._reactor = reactor
@@ -32,7 +32,7 @@ class Connecting:
         self._done: Deferred[int] = Deferred(lambda _: self._reactor.removeWriter(self))
 
     def wait(self, timeout_s: float) -> Deferred[int]:
-        """Give the errno, 0 for success, when it is known; or `twisted.internet.error.TimeoutError`."""
+        """Fire with the errno (0 for success), or after `timeout_s` with `twisted.internet.error.TimeoutError`."""
         limit = self._reactor.callLater(timeout_s, self._end, error.TimeoutError())
         self._reactor.addWriter(self)
         return self._done.addBoth(lambda result: (limit.active() and limit.cancel()) or result)
@@ -56,7 +56,7 @@ class Connecting:
 
 
 class _Remembers:
-    """A factory that remembers the protocol that another one built."""
+    """A factory that remembers the protocol that another factory built."""
 
     def __init__(self, factory: Any) -> None:
         self._factory = factory
@@ -68,16 +68,16 @@ class _Remembers:
 
 
 def adopt(reactor: Any, sock: socket.socket, factory: Any) -> Any:
-    """Give the protocol that a factory builds for a copy of a connected socket.
+    """Let the reactor serve a copy of a connected socket, and return the protocol that the factory builds for it.
 
     Raises:
-        twisted.internet.error.NoProtocol: it builds none.
+        twisted.internet.error.NoProtocol: the factory refuses the connection.
     """
     remembers = _Remembers(factory)
     factory.doStart()
     transport = reactor.adoptStreamConnection(sock.fileno(), sock.family, remembers)
     if transport is None:
         raise error.NoProtocol
-    # To Twisted an adopted connection is one that it accepted; startTLS shall act as the client's.
+    # Twisted takes an adopted connection for an accepted one. startTLS must act as a client.
     transport._tlsClientDefault = True
     return remembers.protocol

@@ -1,10 +1,6 @@
 """aiohttp in a namespace.
 
-    async with aiohttp.ClientSession(connector=TCPConnector("blue")) as session:
-        await session.get("http://www.example.org/")
-
-A session does not use the environment's proxies unless it is told to (`trust_env`); proxies are reached in the
-namespace.
+A session uses the proxies of the environment only if you set `trust_env`. It reaches proxies in the namespace.
 """
 
 from __future__ import annotations
@@ -19,36 +15,41 @@ import aiohttp.abc
 
 from ..drivers.asyncio import run
 from ..place.place import place_of
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import InNamespace, as_namespace, require
 from .asyncio import getaddrinfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 require(aiohttp.TCPConnector, "_wrap_create_connection")
 
 _prepared: ContextVar[list[socket.socket]] = ContextVar("_prepared")
-"""Sockets for the connection that this task is making."""
+"""The sockets for the connection that the current task makes."""
 
 
-class Resolver(aiohttp.abc.AbstractResolver):
-    """A resolver for aiohttp that looks names up in a namespace."""
+class Resolver(InNamespace, aiohttp.abc.AbstractResolver):
+    """A resolver for aiohttp that looks up names in a namespace. `TCPConnector` has one.
 
-    def __init__(self, namespace: Namespace | NamespaceRef) -> None:
-        self._namespace = as_namespace(namespace)
+    Args:
+        namespace: the namespace of the look-ups.
+
+    Example:
+        >>> resolver = Resolver("blue")
+        >>> [address] = await resolver.resolve("www.example.org", 80)
+        >>> address["port"]
+        80
+    """
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[aiohttp.abc.ResolveResult]:
-        """Look up a host.
+        """Return the addresses of a host. aiohttp calls this.
 
         Raises:
-            OSError: there is no such name, or no answer.
+            OSError: the name does not exist, or no name server answers.
         """
         found = await getaddrinfo(
             self._namespace, host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
@@ -56,15 +57,15 @@ class Resolver(aiohttp.abc.AbstractResolver):
         return [_result(host, other, proto, address) for other, _, proto, _, address in found]
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """Do nothing, since a resolver keeps no socket open."""
 
 
 def _result(hostname: str, family: int, proto: int, address: tuple[Any, ...]) -> aiohttp.abc.ResolveResult:
-    scope = f"%{address[3]}" if len(address) == 4 and address[3] else ""
+    host, port, _, scope_id = (*address, 0, 0)[:4]
     return {
         "hostname": hostname,
-        "host": f"{address[0]}{scope}",
-        "port": address[1],
+        "host": f"{host}%{scope_id}" if scope_id else host,
+        "port": port,
         "family": family,
         "proto": proto,
         "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
@@ -72,22 +73,33 @@ def _result(hostname: str, family: int, proto: int, address: tuple[Any, ...]) ->
 
 
 class TCPConnector(aiohttp.TCPConnector):
-    """`aiohttp.TCPConnector` in a namespace, without `resolver` and `socket_factory`: it has its own."""
+    """`aiohttp.TCPConnector` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, **kwargs: Any) -> None:
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        kwargs: as for `aiohttp.TCPConnector`, except resolver and socket_factory.
+
+    Example:
+        >>> async with aiohttp.ClientSession(connector=TCPConnector("blue")) as session:
+        ...     response = await session.get("http://www.example.org/")
+        >>> response.status
+        200
+    """
+
+    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
         namespace = as_namespace(namespace)
         self._place = place_of(namespace)
         super().__init__(resolver=Resolver(namespace), socket_factory=self._make_socket, **kwargs)
 
     def _make_socket(self, info: Sequence[Any]) -> socket.socket:
-        """Give one of the sockets that were opened without blocking the loop."""
-        family, kind, proto = info[:3]
+        """Return one of the sockets that were opened before without blocking the loop."""
+        family, socket_type, proto, *_ = info
         prepared = _prepared.get([])
         for sock in prepared:
             if sock.family == family:
                 prepared.remove(sock)
                 return sock
-        return self._place.open_now(family, kind, proto)
+        return self._place.open_now(family, socket_type, proto)
 
     async def _wrap_create_connection(
         self,
@@ -97,7 +109,7 @@ class TCPConnector(aiohttp.TCPConnector):
         client_error: Any = aiohttp.ClientConnectorError,
         **kwargs: Any,
     ) -> Any:
-        # aiohttp's factory of sockets can't wait, so they are there before it is called, all by one question.
+        # aiohttp's factory of sockets can't wait, so one request opens all sockets before aiohttp calls it.
         try:
             async with asyncio.timeout(kwargs["timeout"].sock_connect):
                 prepared = await run(self._place.open([self._place.spec(*info[:3]) for info in addr_infos]))

@@ -1,9 +1,6 @@
-"""dnspython in a namespace: a resolver that asks name servers over its sockets.
+"""dnspython in a namespace: a resolver that asks name servers over sockets of the namespace, by UDP and TCP.
 
-    resolver = Resolver("blue")
-    resolver.resolve("example.org", "MX")
-
-It asks over UDP and TCP. For the addresses of a host there is `Namespace.getaddrinfo`.
+For the addresses of a host, use `Namespace.getaddrinfo`.
 """
 
 from __future__ import annotations
@@ -20,8 +17,7 @@ import dns.query
 import dns.resolver
 
 from ..names.numeric import interface_index
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import as_namespace, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,18 +25,30 @@ if TYPE_CHECKING:
 
     import dns.message
 
-    from ..module.namespace import Namespace
     from ..module.sockets import NamespaceSocket
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 require(dns.nameserver.Do53Nameserver, "query", "async_query")
 require(dns.resolver.Resolver, "nameservers", "try_ddr")
 
 
 class Do53Nameserver(dns.nameserver.Do53Nameserver):
-    """`dns.nameserver.Do53Nameserver` in a namespace."""
+    """`dns.nameserver.Do53Nameserver` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, address: str, port: int = 53) -> None:
+    Args:
+        namespace: the namespace of the name server.
+        address: its address, not its name.
+        port: its port.
+
+    Example:
+        >>> resolver = Resolver("blue", configure=False)
+        >>> resolver.nameservers = [Do53Nameserver("blue", "10.0.0.1")]
+        >>> [server] = resolver.resolve("example.org", "MX")
+        >>> server.exchange.to_text()
+        'mail.example.org.'
+    """
+
+    def __init__(self, namespace: NamespaceLike, address: str, port: int = 53) -> None:
         super().__init__(address, port)
         self._namespace = as_namespace(namespace)
 
@@ -54,7 +62,7 @@ class Do53Nameserver(dns.nameserver.Do53Nameserver):
         *args: Any,
         **kwargs: Any,
     ) -> dns.message.Message:
-        """Ask over UDP, or over TCP when `max_size` is set; the resolver calls this."""
+        """Send a request by UDP, or by TCP if `max_size` is set, and return the answer. The resolver calls this."""
         with self._open(socket.SOCK_STREAM if max_size else socket.SOCK_DGRAM, source, source_port) as sock:
             where = self._numeric_scope(sock)
             if not max_size:
@@ -69,20 +77,22 @@ class Do53Nameserver(dns.nameserver.Do53Nameserver):
             return dns.query.tcp(request, where, timeout, self.port, sock=sock, **_named(args), **kwargs)
 
     async def async_query(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: the sockets of `dns.asyncresolver` would be the own namespace's."""
-        raise NotImplementedError("dns.asyncresolver does not ask in a namespace")
+        """Refuse, since the sockets of `dns.asyncresolver` would be in the program's own namespace."""
+        raise NotImplementedError(
+            "dns.asyncresolver can't ask in a namespace: use nsbroker.adapters.dnspython.Resolver"
+        )
 
     @contextmanager
-    def _open(self, kind: int, source: str | None, source_port: int) -> Iterator[NamespaceSocket]:
+    def _open(self, socket_type: int, source: str | None, source_port: int) -> Iterator[NamespaceSocket]:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
-        with self._namespace.socket(family, kind) as sock:
+        with self._namespace.socket(family, socket_type) as sock:
             if source or source_port:
                 sock.bind((source or "", source_port))
             sock.setblocking(False)
             yield sock
 
     def _numeric_scope(self, sock: NamespaceSocket) -> str:
-        """Give the address with the number of its scope, whose name dnspython would look up in the own namespace."""
+        """Return the address with the number of its scope. dnspython would look up its name in the own namespace."""
         address, _, scope = self.address.partition("%")
         return f"{address}%{interface_index(sock, scope)}" if scope else address
 
@@ -92,14 +102,19 @@ def _named(args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 class Resolver(dns.resolver.Resolver):
-    """`dns.resolver.Resolver` in a namespace: it asks the name servers of the namespace's resolv.conf.
+    """`dns.resolver.Resolver` in a namespace. It asks the name servers of the namespace's resolv.conf.
 
     Args:
-        namespace: where the name servers are asked.
-        configure: whether to read the namespace's resolv.conf; else `nameservers` has to be set.
+        namespace: the namespace of the name servers.
+        configure: read the namespace's resolv.conf. If you set this to False, assign `nameservers`.
+
+    Example:
+        >>> [server] = Resolver("blue").resolve("example.org", "MX")
+        >>> server.exchange.to_text()
+        'mail.example.org.'
     """
 
-    def __init__(self, namespace: Namespace | NamespaceRef, configure: bool = True) -> None:
+    def __init__(self, namespace: NamespaceLike, configure: bool = True) -> None:
         self._namespace = as_namespace(namespace)
         super().__init__(configure=False)
         if configure:
@@ -108,7 +123,7 @@ class Resolver(dns.resolver.Resolver):
 
     @property
     def nameservers(self) -> Sequence[str | dns.nameserver.Nameserver]:
-        """The name servers: addresses can be assigned, and are made to `Do53Nameserver`."""
+        """The name servers. If you assign addresses, they become objects of `Do53Nameserver`."""
         return self._nameservers
 
     @nameservers.setter
@@ -120,8 +135,8 @@ class Resolver(dns.resolver.Resolver):
             return server
         if isinstance(server, str) and dns.inet.is_address(server):
             return Do53Nameserver(self._namespace, server, self.nameserver_ports.get(server, self.port))
-        raise ValueError(f"only name servers with an address, over UDP and TCP, are asked in a namespace: {server}")
+        raise ValueError(f"a name server in a namespace needs an address, and is asked by UDP and TCP: not {server}")
 
     def try_ddr(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: what it finds would be asked over sockets of the own namespace."""
-        raise NotImplementedError("no discovery of designated resolvers in a namespace")
+        """Refuse, since dnspython would ask the found resolvers over sockets of the program's own namespace."""
+        raise NotImplementedError("designated resolvers can't be asked in a namespace: assign name servers instead")

@@ -1,10 +1,4 @@
-"""ftplib in a namespace, the data connections as well, in passive and in active mode.
-
-    with FTP("blue", "ftp.example.org") as ftp:
-        ftp.login()
-
-`FTP_TLS` is the one with TLS.
-"""
+"""ftplib in a namespace. The data connections are there too, in passive and in active mode."""
 
 from __future__ import annotations
 
@@ -14,20 +8,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from ._connect import PROGRAMS_DEFAULT, connect
-from ._namespace import as_namespace
+from ._namespace import InNamespace
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
 
 _NOT_GIVEN = -999
-"""What ftplib has for a timeout that was not given."""
+"""ftplib's default for a timeout."""
 
 
 class _Inside(ftplib.FTP):
-    """What both classes have: where the sockets of the control and data connections are made."""
+    """Makes the sockets of both classes, for the control and the data connections."""
 
     _namespace: Namespace
     sock: socket.socket
@@ -39,7 +30,14 @@ class _Inside(ftplib.FTP):
         timeout: float | None = _NOT_GIVEN,
         source_address: tuple[str, int] | None = None,
     ) -> str:
-        """Connect to a server, as `ftplib.FTP.connect` does."""
+        """Connect to a server, as `ftplib.FTP.connect` does, and return its welcome.
+
+        Args:
+            host: the server; "" for the one of the last call.
+            port: the server's port; 0 for 21, or the one of the last call.
+            timeout: seconds for each step; None for no limit.
+            source_address: the address to bind to, if any.
+        """
         self.host = host or self.host
         self.port = port or self.port
         if timeout != _NOT_GIVEN:
@@ -55,8 +53,8 @@ class _Inside(ftplib.FTP):
         return self.welcome
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
-        """Begin a transfer; give its connection, and how many bytes to expect if the server said so."""
-        # A passive server listens before it gets the command; of an active one we must be ready to accept.
+        """Begin a transfer. Return its connection, and how many bytes to expect if the server said so."""
+        # A passive server listens before it gets the command. For an active one, we must listen before that.
         sock = self._open(*self.makepasv()) if self.passiveserver else self.makeport()
         try:
             answer = self._begin(cmd, rest)
@@ -66,17 +64,18 @@ class _Inside(ftplib.FTP):
             raise
         if not self.passiveserver:
             sock.close()
-        return connection, ftplib.parse150(answer) if answer[:3] == "150" else None  # noqa: S321
+        return connection, ftplib.parse150(answer) if answer.startswith("150") else None  # noqa: S321
 
     def makeport(self) -> socket.socket:
-        """Listen for a server's data connection, and tell the server where."""
-        # The client binds and listens by itself: for that a grant of tcp suffices.
+        """Listen for the data connection of the server, and send the server the address."""
+        # Bind and listen here, since a grant of tcp is enough for that.
         sock = self._namespace.socket(self.af, socket.SOCK_STREAM)
         try:
-            host = self.sock.getsockname()[0]
+            host, *_ = self.sock.getsockname()
             sock.bind((host, 0))
             sock.listen(1)
-            (self.sendport if self.af == socket.AF_INET else self.sendeprt)(host, sock.getsockname()[1])
+            _, port, *_ = sock.getsockname()
+            (self.sendport if self.af == socket.AF_INET else self.sendeprt)(host, port)
             if self.timeout is not PROGRAMS_DEFAULT:
                 sock.settimeout(self.timeout)
         except BaseException:
@@ -91,9 +90,9 @@ class _Inside(ftplib.FTP):
         if rest is not None:
             self.sendcmd(f"REST {rest}")
         answer = self.sendcmd(command)
-        if answer[0] == "2":  # Some servers say that it is done before they begin; ftplib ignores that, too.
+        if answer.startswith("2"):  # Some servers report success before they begin. ftplib ignores that, too.
             answer = self.getresp()
-        if answer[0] != "1":
+        if not answer.startswith("1"):
             raise ftplib.error_reply(answer)  # noqa: S321  # FTP is what this is for
         return answer
 
@@ -104,17 +103,34 @@ class _Inside(ftplib.FTP):
         return connection
 
 
-class FTP(_Inside):
-    """`ftplib.FTP(host, user, passwd, acct, timeout, source_address, encoding)` in a namespace."""
+class FTP(InNamespace, _Inside):
+    """`ftplib.FTP` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(*args, **kwargs)
+    Args:
+        namespace: the namespace of the connections and of the look-up.
+        args: as for `ftplib.FTP`: host, user, passwd, acct, timeout (in seconds), source_address.
+        kwargs: the same by name, and encoding.
+
+    Example:
+        >>> with FTP("blue", "ftp.example.org", timeout=5) as ftp:
+        ...     answer = ftp.login()
+        >>> answer
+        '230 Login successful.'
+    """
 
 
-class FTP_TLS(ftplib.FTP_TLS, _Inside):  # noqa: N801  # ftplib's own name
-    """`ftplib.FTP_TLS(host, user, passwd, acct, ..., context, timeout, source_address, encoding)` in a namespace."""
+class FTP_TLS(InNamespace, ftplib.FTP_TLS, _Inside):  # noqa: N801  # ftplib's own name
+    """`ftplib.FTP_TLS` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(*args, **kwargs)
+    Args:
+        namespace: the namespace of the connections and of the look-up.
+        args: as for `ftplib.FTP_TLS`: host, user, passwd, acct.
+        kwargs: the same by name, for example context, timeout (in seconds), source_address, encoding.
+
+    Example:
+        >>> ftp = FTP_TLS("blue", timeout=5)
+        >>> welcome = ftp.connect("ftp.example.org", 2121)
+        >>> ftp.login()
+        '230 Login successful.'
+        >>> ftp.close()
+    """

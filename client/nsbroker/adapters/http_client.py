@@ -1,51 +1,63 @@
 """`http.client` in a namespace.
 
-    connection = HTTPSConnection("blue", "www.example.org", timeout=5)
-    connection.request("GET", "/")
-
-The connections also make their reconnects and, for `set_tunnel`, the connection to the proxy in the namespace.
+The connections also reconnect in the namespace. With `set_tunnel` they connect to the proxy in the namespace.
 """
 
 from __future__ import annotations
 
 import http.client
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._connect import PROGRAMS_DEFAULT, connect
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import InNamespace, require
 
 if TYPE_CHECKING:
     import socket
     from typing import Any
 
     from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 
-def _stay_inside(connection: http.client.HTTPConnection, namespace: Namespace) -> None:
-    def create_connection(
-        address: tuple[str, int],
-        timeout: float | None = PROGRAMS_DEFAULT,
-        source_address: tuple[str, int] | None = None,
-    ) -> socket.socket:
-        return connect(namespace, *address, timeout, source_address=source_address)
+class HTTPConnection(InNamespace, http.client.HTTPConnection):
+    """`http.client.HTTPConnection` in a namespace.
 
-    require(connection, "_create_connection")
-    connection._create_connection = create_connection  # type: ignore[attr-defined]  # private, and what connect() calls
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        args: as for `http.client.HTTPConnection`: host, port, timeout (in seconds), source_address, blocksize.
+        kwargs: the same by name.
+
+    Example:
+        >>> connection = HTTPConnection("blue", "www.example.org", timeout=5)
+        >>> connection.request("GET", "/")
+        >>> connection.getresponse().status
+        200
+    """
+
+    def __init__(self, namespace: NamespaceLike, *args: Any, **kwargs: Any) -> None:
+        super().__init__(namespace, *args, **kwargs)
+        require(self, "_create_connection")
+        self._create_connection = partial(_create_connection, self._namespace)
 
 
-class HTTPConnection(http.client.HTTPConnection):
-    """`http.client.HTTPConnection(host, port, timeout, source_address, blocksize)` in a namespace."""
+class HTTPSConnection(HTTPConnection, http.client.HTTPSConnection):
+    """`http.client.HTTPSConnection` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _stay_inside(self, as_namespace(namespace))
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        args: as for `http.client.HTTPSConnection`: host, port and others.
+        kwargs: the same by name, for example timeout (in seconds) and context.
+
+    Example:
+        >>> connection = HTTPSConnection("blue", "www.example.org", timeout=5)
+        >>> connection.request("GET", "/")
+        >>> connection.getresponse().status
+        200
+    """
 
 
-class HTTPSConnection(http.client.HTTPSConnection):
-    """`http.client.HTTPSConnection(host, port, timeout, ..., context)` in a namespace."""
-
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _stay_inside(self, as_namespace(namespace))
+def _create_connection(
+    namespace: Namespace, address: tuple[str, int], timeout: float | None = PROGRAMS_DEFAULT, source_address: Any = None
+) -> socket.socket:
+    return connect(namespace, *address, timeout, source_address=source_address)

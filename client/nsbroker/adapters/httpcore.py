@@ -1,9 +1,4 @@
-"""httpcore in a namespace: the backends that make its connections.
-
-    with httpcore.ConnectionPool(network_backend=NetworkBackend("blue")) as pool: ...
-
-`AsyncNetworkBackend` is for asyncio and trio.
-"""
+"""httpcore in a namespace: the backends that make its connections."""
 
 from __future__ import annotations
 
@@ -17,25 +12,29 @@ from httpcore._backends.anyio import AnyIOStream
 from httpcore._backends.sync import SyncStream
 
 from ._connect import connect
-from ._namespace import as_namespace
+from ._namespace import InNamespace
 from .anyio import connect_tcp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
-
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """httpcore sets this on every connection."""
 
 
-class NetworkBackend(httpcore.SyncBackend):
-    """What makes httpcore's connections, in a namespace."""
+class NetworkBackend(InNamespace, httpcore.SyncBackend):
+    """A network backend whose connections are in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef) -> None:
-        self._namespace = as_namespace(namespace)
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+
+    Example:
+        >>> with httpcore.ConnectionPool(network_backend=NetworkBackend("blue")) as pool:
+        ...     response = pool.request("GET", "http://www.example.org/")
+        >>> response.status
+        200
+    """
 
     def connect_tcp(
         self,
@@ -45,10 +44,18 @@ class NetworkBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to a host.
+        """Connect to a host. httpcore calls this.
+
+        Args:
+            host: a name or an address.
+            port: the port.
+            timeout: seconds; None for no limit.
+            local_address: the address to bind to, if any.
+            socket_options: the arguments of `setsockopt` calls.
 
         Raises:
-            httpcore.ConnectTimeout, httpcore.ConnectError: it failed.
+            httpcore.ConnectTimeout: no address answered in time.
+            httpcore.ConnectError: the look-up or the connection failed.
         """
         options = (*(socket_options or ()), NO_DELAY)
         source_address = (local_address, 0) if local_address else None
@@ -61,11 +68,18 @@ class NetworkBackend(httpcore.SyncBackend):
         return SyncStream(sock)
 
 
-class AsyncNetworkBackend(httpcore.AnyIOBackend):
-    """What makes httpcore's connections in asyncio and trio, in a namespace."""
+class AsyncNetworkBackend(InNamespace, httpcore.AnyIOBackend):
+    """A network backend for asyncio and trio whose connections are in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef) -> None:
-        self._namespace = as_namespace(namespace)
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+
+    Example:
+        >>> async with httpcore.AsyncConnectionPool(network_backend=AsyncNetworkBackend("blue")) as pool:
+        ...     response = await pool.request("GET", "http://www.example.org/")
+        >>> response.status
+        200
+    """
 
     async def connect_tcp(
         self,
@@ -75,10 +89,18 @@ class AsyncNetworkBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to a host.
+        """Connect to a host. httpcore calls this.
+
+        Args:
+            host: a name or an address.
+            port: the port.
+            timeout: seconds; None for no limit.
+            local_address: the address to bind to, if any.
+            socket_options: the arguments of `setsockopt` calls.
 
         Raises:
-            httpcore.ConnectTimeout, httpcore.ConnectError: it failed.
+            httpcore.ConnectTimeout: no address answered in time.
+            httpcore.ConnectError: the look-up or the connection failed.
         """
         try:
             with anyio.fail_after(timeout):

@@ -1,10 +1,7 @@
 """httpx in a namespace.
 
-    with httpx.Client(transport=HTTPTransport("blue")) as client:
-        client.get("https://www.example.org/")
-
-`AsyncHTTPTransport` is for `httpx.AsyncClient`, on asyncio and on trio. A client with a transport does not use the
-environment's proxies, which would be the own namespace's; a `proxy` of the transport is reached in the namespace.
+A client with a transport ignores the proxies of the environment, which belong to the program's own namespace. A `proxy`
+that you give to the transport is reached in the namespace.
 """
 
 from __future__ import annotations
@@ -13,35 +10,55 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import as_namespace, require
 from .httpcore import AsyncNetworkBackend, NetworkBackend
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 
 def _set_backend(transport: httpx.HTTPTransport | httpx.AsyncHTTPTransport, backend: object) -> None:
     # httpx has no argument for it: https://github.com/encode/httpx/pull/3749
     require(transport, "_pool")
     require(transport._pool, "_network_backend")
-    transport._pool._network_backend = backend  # type: ignore[assignment]  # of either kind, as the pool is
+    transport._pool._network_backend = backend  # type: ignore[assignment]  # of the same kind as the pool
 
 
 class HTTPTransport(httpx.HTTPTransport):
-    """`httpx.HTTPTransport` in a namespace."""
+    """`httpx.HTTPTransport` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, **kwargs: Any) -> None:
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        kwargs: as for `httpx.HTTPTransport`.
+
+    Example:
+        >>> with httpx.Client(transport=HTTPTransport("blue")) as client:
+        ...     response = client.get("https://www.example.org/", timeout=5)
+        >>> response.status_code
+        200
+    """
+
+    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _set_backend(self, NetworkBackend(as_namespace(namespace)))
 
 
 class AsyncHTTPTransport(httpx.AsyncHTTPTransport):
-    """`httpx.AsyncHTTPTransport` in a namespace, on asyncio and on trio."""
+    """`httpx.AsyncHTTPTransport` in a namespace, on asyncio and on trio.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, **kwargs: Any) -> None:
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        kwargs: as for `httpx.AsyncHTTPTransport`.
+
+    Example:
+        >>> async with httpx.AsyncClient(transport=AsyncHTTPTransport("blue")) as client:
+        ...     response = await client.get("https://www.example.org/", timeout=5)
+        >>> response.status_code
+        200
+    """
+
+    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         _set_backend(self, AsyncNetworkBackend(as_namespace(namespace)))

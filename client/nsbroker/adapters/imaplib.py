@@ -1,10 +1,4 @@
-"""imaplib in a namespace.
-
-    with IMAP4_SSL("blue", "mail.example.org") as server:
-        server.login(user, password)
-
-`IMAP4` is the one without TLS.
-"""
+"""imaplib in a namespace."""
 
 from __future__ import annotations
 
@@ -13,47 +7,55 @@ import sys
 from typing import TYPE_CHECKING
 
 from ._connect import PROGRAMS_DEFAULT, connect
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import InNamespace, require
 
 if TYPE_CHECKING:
     import socket
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
 
 require(imaplib.IMAP4, "_create_socket")
 require(imaplib.IMAP4_SSL, "_create_socket")
 
 
-def _open_socket(client: imaplib.IMAP4, namespace: Namespace, timeout: float | None) -> socket.socket:
-    if timeout is not None and not timeout:
-        raise ValueError("Non-blocking socket (timeout=0) is not supported")
-    sys.audit("imaplib.open", client, client.host, client.port)
-    # To imaplib None is no timeout of its own, and so the program's default.
-    return connect(namespace, client.host or None, client.port, PROGRAMS_DEFAULT if timeout is None else timeout)
+class IMAP4(InNamespace, imaplib.IMAP4):
+    """`imaplib.IMAP4` in a namespace.
 
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        args: as for `imaplib.IMAP4`: host, port, timeout (in seconds).
+        kwargs: the same by name.
 
-class IMAP4(imaplib.IMAP4):
-    """`imaplib.IMAP4(host, port, timeout)` in a namespace."""
-
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(*args, **kwargs)
-
-    def _create_socket(self, timeout: float | None) -> socket.socket:
-        return _open_socket(self, self._namespace, timeout)
-
-
-class IMAP4_SSL(imaplib.IMAP4_SSL):  # noqa: N801  # imaplib's own name
-    """`imaplib.IMAP4_SSL(host, port, ..., ssl_context, timeout)` in a namespace."""
-
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(*args, **kwargs)
+    Example:
+        >>> with IMAP4("blue", "mail.example.org", timeout=5) as server:
+        ...     status, _ = server.login(user, password)
+        >>> status
+        'OK'
+    """
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        sock = _open_socket(self, self._namespace, timeout)
-        wrapped: socket.socket = self.ssl_context.wrap_socket(sock, server_hostname=self.host)
+        if timeout is not None and not timeout:
+            raise ValueError("Non-blocking socket (timeout=0) is not supported")
+        sys.audit("imaplib.open", self, self.host, self.port)
+        # For imaplib, None is not "no limit", but the program's default.
+        return connect(self._namespace, self.host or None, self.port, PROGRAMS_DEFAULT if timeout is None else timeout)
+
+
+class IMAP4_SSL(IMAP4, imaplib.IMAP4_SSL):  # noqa: N801  # imaplib's own name
+    """`imaplib.IMAP4_SSL` in a namespace.
+
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        args: as for `imaplib.IMAP4_SSL`: host, port and others.
+        kwargs: the same by name, for example ssl_context, and timeout (in seconds).
+
+    Example:
+        >>> with IMAP4_SSL("blue", "mail.example.org", timeout=5) as server:
+        ...     status, _ = server.login(user, password)
+        >>> status
+        'OK'
+    """
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        wrapped: socket.socket = self.ssl_context.wrap_socket(
+            super()._create_socket(timeout), server_hostname=self.host
+        )
         return wrapped

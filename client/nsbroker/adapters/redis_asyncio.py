@@ -1,36 +1,38 @@
-"""`redis.asyncio` in a namespace.
-
-    async with redis.asyncio.Redis(connection_pool=ConnectionPool("blue", host="redis.example.org")) as client:
-        await client.ping()
-
-`Connection` and `SSLConnection` are what the pool makes.
-"""
+"""`redis.asyncio` in a namespace."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING
 
 import redis.asyncio
 
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import as_namespace, require
 from .asyncio import open_connection
+from .redis import NamespacePool, socket_options
 
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Any
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 require(redis.asyncio.Connection, "_connect", "_connection_arguments")
 
 
 class Connection(redis.asyncio.Connection):
-    """`redis.asyncio.Connection` in a namespace."""
+    """`redis.asyncio.Connection` in a namespace. `ConnectionPool` makes it.
 
-    def __init__(self, *, namespace: Namespace | NamespaceRef, **kwargs: Any) -> None:
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        kwargs: as for `redis.asyncio.Connection`.
+
+    Example:
+        >>> connection = Connection(namespace="blue", host="redis.example.org", socket_timeout=5)
+        >>> await connection.connect()
+        >>> await connection.disconnect()
+    """
+
+    def __init__(self, *, namespace: NamespaceLike, **kwargs: Any) -> None:
         self._namespace = as_namespace(namespace)
         super().__init__(**kwargs)
 
@@ -40,41 +42,46 @@ class Connection(redis.asyncio.Connection):
         self._reader, self._writer = reader, writer
         sock = writer.transport.get_extra_info("socket")
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.socket_keepalive:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                options: Any = self.socket_keepalive_options or {}
-                for name, value in options.items():
-                    sock.setsockopt(socket.IPPROTO_TCP, name, value)
+            for option in socket_options(self):
+                sock.setsockopt(*option)
         except BaseException:
             writer.close()
             raise
 
 
 class SSLConnection(redis.asyncio.SSLConnection, Connection):
-    """`redis.asyncio.SSLConnection` in a namespace."""
+    """`redis.asyncio.SSLConnection` in a namespace. `ConnectionPool` makes it.
 
+    Args:
+        kwargs: namespace, and the arguments of `redis.asyncio.SSLConnection`.
 
-_CLASSES: dict[Any, type[Connection]] = {
-    redis.asyncio.Connection: Connection,
-    redis.asyncio.SSLConnection: SSLConnection,
-}
-
-
-class ConnectionPool(redis.asyncio.ConnectionPool):
-    """`redis.asyncio.ConnectionPool` in a namespace.
-
-    `connection_class` is `redis.asyncio.Connection` or `redis.asyncio.SSLConnection`.
+    Example:
+        >>> connection = SSLConnection(namespace="blue", host="redis.example.org", port=6380, socket_timeout=5)
+        >>> await connection.connect()
+        >>> await connection.disconnect()
     """
 
-    def __init__(
-        self, namespace: Namespace | NamespaceRef, connection_class: Any = redis.asyncio.Connection, **kwargs: Any
-    ) -> None:
-        if connection_class not in _CLASSES:
-            raise TypeError(f"no connections of {connection_class} in a namespace")
-        super().__init__(_CLASSES[connection_class], namespace=as_namespace(namespace), **kwargs)
 
-    @classmethod
-    def from_url(cls, namespace: Namespace | NamespaceRef, url: str, **kwargs: Any) -> Self:  # type: ignore[override]  # the namespace comes first
-        """Make a pool for a URL such as redis://host/0, or rediss://host/0 for TLS."""
-        return super().from_url(url, namespace=namespace, **kwargs)
+class ConnectionPool(NamespacePool, redis.asyncio.ConnectionPool):  # type: ignore[misc]  # in from_url, the namespace comes first
+    """`redis.asyncio.ConnectionPool` in a namespace.
+
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        connection_class: `redis.asyncio.Connection` (the default) or `redis.asyncio.SSLConnection`.
+        kwargs: as for `redis.asyncio.ConnectionPool`.
+
+    Raises:
+        TypeError: another connection_class was given.
+
+    Example:
+        >>> pool = ConnectionPool("blue", host="redis.example.org")
+        >>> async with redis.asyncio.Redis.from_pool(pool) as client:
+        ...     answer = await client.ping()
+        >>> answer
+        True
+    """
+
+    _CLASSES = {  # noqa: RUF012  # never changed
+        redis.asyncio.Connection: Connection,
+        redis.asyncio.SSLConnection: SSLConnection,
+    }

@@ -1,12 +1,9 @@
 """scapy's sockets in a namespace.
 
-    with L2Socket("blue", iface="eth0") as sock:
-        answer = sock.sr1(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst="10.0.0.1"), timeout=1)
-
-Use the methods of the socket (`sr`, `sr1`, `send`, `sniff`): scapy's functions of these names make sockets of their
-own. Source addresses that are left out are the namespace's; the destination of an Ethernet frame must be given, since
-scapy would ask for it by ARP in the own namespace. So must numeric addresses: scapy looks up the name in
-`IP(dst="www.example.org")` in the own namespace, as soon as it is written down.
+Use the methods of the socket (`sr`, `sr1`, `send`, `sniff`). scapy's functions of these names make sockets in the
+program's own namespace. If you leave out source addresses, they are those of the namespace. You must give the
+destination of an Ethernet frame, since scapy would ask for it by ARP in the own namespace. You must also give numeric
+addresses: scapy looks up the name in `IP(dst="www.example.org")` in the own namespace at once.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..module.namespace import Namespace
     from ..module.sockets import NamespaceSocket
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
@@ -42,7 +39,7 @@ _PACKET_MR_PROMISC = 1
 
 
 class _Completes:
-    """Fills in what scapy would take from the own namespace; it does so before scapy remembers what it sent."""
+    """Fills in the addresses that scapy would take from the own namespace, before scapy remembers the sent packet."""
 
     _namespace: Namespace
     _mac: str | None = None
@@ -65,7 +62,7 @@ class _Completes:
         frame = packet.getlayer(Ether)
         if frame is not None and self._mac is not None:
             if "dst" not in frame.fields:
-                raise ValueError("Ether needs a dst: scapy would ask for it in the own namespace")
+                raise ValueError("Ether needs a dst, which scapy would look up in the program's own namespace: set it")
             frame.fields.setdefault("src", self._mac)
         if (query := packet.getlayer(ARP)) is not None and self._mac is not None:
             query.fields.setdefault("hwsrc", self._mac)
@@ -79,29 +76,35 @@ class _Completes:
             return
         with self._namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             found = source_addresses(sock, [(str(getattr(layer, destination)), 9)])
-        layer.fields[source] = (found and found[0]) or "0.0.0.0"
+        layer.fields[source] = next(iter(found or ()), None) or "0.0.0.0"
 
 
 class L2Socket(_Completes, _L2Socket):
-    """`scapy.arch.linux.L2Socket` on an interface of a namespace, without `filter`: use `lfilter` of `sniff`.
+    """`scapy.arch.linux.L2Socket` on an interface of a namespace. For a filter, use `lfilter` of `sniff`.
 
     Args:
-        namespace: where the interface is; the policy must grant a packet socket.
+        namespace: the namespace of the interface. The policy must grant a packet socket.
         iface: the interface's name.
-        type: the protocol of frames to receive; else all.
-        promisc: whether to receive what is for others; else `conf.sniff_promisc`.
+        type: the protocol of the frames to receive (default: all).
+        promisc: also receive frames for other hosts (default: `conf.sniff_promisc`).
+
+    Example:
+        >>> with L2Socket("blue", iface="eth0") as sock:
+        ...     answer = sock.sr1(Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst="10.0.0.1"), timeout=5, verbose=0)
+        >>> answer[ARP].psrc
+        '10.0.0.1'
     """
 
     def __init__(
         self,
-        namespace: Namespace | NamespaceRef,
+        namespace: NamespaceLike,
         iface: str,
         type: int = ETH_P_ALL,  # noqa: A002  # scapy's own name
         promisc: bool | None = None,
     ) -> None:
         self._namespace = as_namespace(namespace)
         self.iface, self.type = iface, type
-        self.promisc = False  # Else scapy ends it for an interface of this name in the own namespace.
+        self.promisc = False  # If True, scapy would end it on the interface of this name in the own namespace.
         self.ins = self.outs = _packet_socket(self._namespace, iface, type)
         if conf.sniff_promisc if promisc is None else promisc:
             request = pack("iHH8x", interface_index(self.ins, iface), _PACKET_MR_PROMISC, 0)
@@ -115,14 +118,21 @@ class L3RawSocket(_Completes, _L3RawSocket):
     """`scapy.supersocket.L3RawSocket` in a namespace, for IPv4.
 
     Args:
-        namespace: where it sends and receives; the policy must grant a packet socket and raw:255.
+        namespace: the namespace to send and receive in. The policy must grant a packet socket and raw:raw.
         iface: the interface to receive on.
-        type: the protocol of frames to receive; else IPv4.
+        type: the protocol of the frames to receive (default: IPv4).
+
+    Example:
+        >>> from scapy.layers.inet import ICMP
+        >>> with L3RawSocket("blue", iface="eth0") as sock:
+        ...     answer = sock.sr1(IP(dst="10.0.0.1") / ICMP(), timeout=5, verbose=0)
+        >>> answer[IP].src
+        '10.0.0.1'
     """
 
     def __init__(
         self,
-        namespace: Namespace | NamespaceRef,
+        namespace: NamespaceLike,
         iface: str,
         type: int = ETH_P_IP,  # noqa: A002  # scapy's own name
     ) -> None:
@@ -132,12 +142,12 @@ class L3RawSocket(_Completes, _L3RawSocket):
         self.outs = self._namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
 
-def _packet_socket(namespace: Namespace, iface: str, kind: int) -> NamespaceSocket:
-    # Without a protocol it receives nothing before it is bound: else it would begin with all interfaces' frames.
+def _packet_socket(namespace: Namespace, iface: str, protocol: int) -> NamespaceSocket:
+    # Protocol 0, so that it receives no frame before bind(). Else it would begin with frames of all interfaces.
     sock = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, conf.bufsize)
-        sock.bind((iface, kind))
+        sock.bind((iface, protocol))
     except BaseException:
         sock.close()
         raise

@@ -1,10 +1,7 @@
 """smtplib in a namespace.
 
-    with SMTP("blue", "mail.example.org", 25) as server:
-        server.send_message(message)
-
-The name that the client gives for itself is `local_hostname`, else its address in the namespace: smtplib would look
-up the name of this host, in the own namespace.
+The client introduces itself by `local_hostname` or, if you leave that out, by its address in the namespace. smtplib
+itself would look up the name of this host in the program's own namespace.
 """
 
 from __future__ import annotations
@@ -14,21 +11,33 @@ import socket
 from typing import TYPE_CHECKING
 
 from ._connect import connect
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import InNamespace, require
 
 if TYPE_CHECKING:
     from typing import Any
 
     from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 require(smtplib.SMTP, "_get_socket")
 require(smtplib.SMTP_SSL, "_get_socket")
 
 
+class _Named(InNamespace):
+    def __init__(
+        self,
+        namespace: NamespaceLike,
+        host: str = "",
+        port: int = 0,
+        local_hostname: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(namespace, host, port, local_hostname or "", *args, **kwargs)
+
+
 class _Inside(smtplib.SMTP):
-    """What both classes have: where their socket is made, and what they call themselves."""
+    """Makes the socket of both classes, and names the client."""
 
     _namespace: Namespace
     _own_name: str
@@ -40,44 +49,51 @@ class _Inside(smtplib.SMTP):
 
     @property
     def local_hostname(self) -> str:
-        """The client's name: what was given, else its address. Source: RFC 5321, section 4.1.3."""
+        """The client's name if you gave one, otherwise its address. Source: RFC 5321, section 4.1.3."""
         if self._own_name or self.sock is None:
             return self._own_name
-        address = self.sock.getsockname()[0].partition("%")[0]
-        return f"[IPv6:{address}]" if self.sock.family == socket.AF_INET6 else f"[{address}]"
+        address, *_ = self.sock.getsockname()
+        tag = "IPv6:" if self.sock.family == socket.AF_INET6 else ""
+        return f"[{tag}{address.partition('%')[0]}]"
 
     @local_hostname.setter
     def local_hostname(self, name: str) -> None:
         self._own_name = name
 
 
-class SMTP(_Inside):
-    """`smtplib.SMTP(host, port, local_hostname, timeout, source_address)` in a namespace."""
+class SMTP(_Named, _Inside):
+    """`smtplib.SMTP` in a namespace.
 
-    def __init__(
-        self,
-        namespace: Namespace | NamespaceRef,
-        host: str = "",
-        port: int = 0,
-        local_hostname: str | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(host, port, local_hostname or "", *args, **kwargs)
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        host: the server. Without one, call `connect` later.
+        port: the server's port; 0 for 25.
+        local_hostname: the client's name; None for its address.
+        args: as for `smtplib.SMTP`: timeout (in seconds), source_address.
+        kwargs: the same by name.
+
+    Example:
+        >>> with SMTP("blue", "mail.example.org", 25, timeout=5) as server:
+        ...     refused = server.send_message(message)
+        >>> refused
+        {}
+    """
 
 
-class SMTP_SSL(smtplib.SMTP_SSL, _Inside):  # noqa: N801  # smtplib's own name
-    """`smtplib.SMTP_SSL(host, port, local_hostname, ..., timeout, source_address, context)` in a namespace."""
+class SMTP_SSL(_Named, smtplib.SMTP_SSL, _Inside):  # noqa: N801  # smtplib's own name
+    """`smtplib.SMTP_SSL` in a namespace.
 
-    def __init__(
-        self,
-        namespace: Namespace | NamespaceRef,
-        host: str = "",
-        port: int = 0,
-        local_hostname: str | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(host, port, local_hostname or "", *args, **kwargs)
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        host: the server. Without one, call `connect` later.
+        port: the server's port; 0 for 465.
+        local_hostname: the client's name; None for its address.
+        args: as for `smtplib.SMTP_SSL`.
+        kwargs: the same by name, for example timeout (in seconds), source_address, context.
+
+    Example:
+        >>> with SMTP_SSL("blue", "mail.example.org", timeout=5) as server:
+        ...     refused = server.send_message(message)
+        >>> refused
+        {}
+    """

@@ -1,11 +1,8 @@
-"""Twisted in a namespace: endpoints, and what makes them for `Agent`.
+"""Twisted in a namespace: endpoints, and a factory of endpoints for `Agent`.
 
-    endpoint = HostnameEndpoint("blue", reactor, "www.example.org", 80)
-    agent = Agent.usingEndpointFactory(reactor, EndpointFactory("blue", reactor))
-
-For TLS wrap an endpoint by `twisted.internet.endpoints.wrapClientTLS`. The broker and the names are asked in threads
-of the reactor's pool. There is no name resolver to install: with one, the reactor would connect in its own namespace to
-what it found in another.
+For TLS, wrap an endpoint by `twisted.internet.endpoints.wrapClientTLS`. Requests to the broker and look-ups run in
+threads of the reactor's pool. This module has no name resolver to install: with one, the reactor would look up a name
+in the namespace, but connect in its own.
 """
 
 from __future__ import annotations
@@ -30,20 +27,31 @@ from ._reactor import Connecting, adopt, in_thread
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 
 @implementer(IStreamClientEndpoint)
 class HostnameEndpoint:
-    """`twisted.internet.endpoints.HostnameEndpoint(reactor, host, port, timeout, bindAddress)` in a namespace.
+    """`twisted.internet.endpoints.HostnameEndpoint` in a namespace. It tries the addresses of a host one by one.
 
-    It tries the addresses of the host one after another; `timeout` is for each.
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        reactor: the reactor.
+        host: a name or an address.
+        port: the port.
+        timeout: seconds for each address.
+        bindAddress: the address, or (address, port), to bind to, if any.
+
+    Example:
+        >>> endpoint = HostnameEndpoint("blue", reactor, "www.example.org", 80)
+        >>> protocol = await endpoint.connect(Factory.forProtocol(Protocol))
+        >>> protocol.transport.getPeer().port
+        80
     """
 
     def __init__(
         self,
-        namespace: Namespace | NamespaceRef,
+        namespace: NamespaceLike,
         reactor: Any,
         host: str | bytes,
         port: int,
@@ -58,7 +66,7 @@ class HostnameEndpoint:
         self._bind_address = (bindAddress, 0) if isinstance(bindAddress, str) else bindAddress
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803  # Twisted's own name
-        """Connect, and give the protocol, or an error of `twisted.internet.error`."""
+        """Connect, and fire with the protocol, or with an error of `twisted.internet.error`."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: Any) -> Any:
@@ -69,8 +77,8 @@ class HostnameEndpoint:
             )
         except socket.gaierror as failure:
             raise error.DNSLookupError(str(failure)) from failure
-        for family, kind, proto, _, address in found:
-            with await self._open(family, kind, proto) as sock:  # What Twisted adopts is a copy.
+        for family, socket_type, proto, _, address in found:
+            with await self._open(family, socket_type, proto) as sock:  # Twisted adopts a copy.
                 try:
                     await self._connect_socket(sock, address)
                 except error.ConnectError as failure:
@@ -79,9 +87,9 @@ class HostnameEndpoint:
                 return adopt(self._reactor, sock, factory)
         raise last
 
-    async def _open(self, family: int, kind: int, proto: int) -> socket.socket:
+    async def _open(self, family: int, socket_type: int, proto: int) -> socket.socket:
         try:
-            sock: socket.socket = await in_thread(self._reactor, self._namespace.socket, family, kind, proto)
+            sock: socket.socket = await in_thread(self._reactor, self._namespace.socket, family, socket_type, proto)
         except OSError as failure:
             raise error.ConnectError(failure.errno, str(failure)) from failure
         return sock
@@ -102,13 +110,28 @@ class HostnameEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class TCP4ServerEndpoint:
-    """`twisted.internet.endpoints.TCP4ServerEndpoint(reactor, port, backlog, interface)` in a namespace."""
+    """`twisted.internet.endpoints.TCP4ServerEndpoint` in a namespace. The broker binds, so low ports work.
+
+    Args:
+        namespace: the namespace of the listening socket.
+        reactor: the reactor.
+        port: the port.
+        backlog: how many connections may wait in the queue.
+        interface: the address to bind to (default: every IPv4 address).
+
+    Example:
+        >>> endpoint = TCP4ServerEndpoint("blue", reactor, 80)
+        >>> port = await endpoint.listen(Factory.forProtocol(Protocol))
+        >>> port.getHost().port
+        80
+        >>> await port.stopListening()
+    """
 
     _any = ""
     _family = socket.AF_INET
 
     def __init__(
-        self, namespace: Namespace | NamespaceRef, reactor: Any, port: int, backlog: int = 50, interface: str = ""
+        self, namespace: NamespaceLike, reactor: Any, port: int, backlog: int = 50, interface: str = ""
     ) -> None:
         self._namespace = as_namespace(namespace)
         self._reactor = reactor
@@ -116,7 +139,7 @@ class TCP4ServerEndpoint:
         self._backlog = backlog
 
     def listen(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803  # Twisted's own name
-        """Listen on a socket that the broker bound, and give the port."""
+        """Listen on a socket that the broker bound, and fire with the port, or with `CannotListenError`."""
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 
     async def _listen(self, factory: Any) -> Any:
@@ -127,13 +150,19 @@ class TCP4ServerEndpoint:
             sock = await in_thread(self._reactor, open_socket)
         except OSError as failure:
             raise error.CannotListenError(*self._address, failure) from failure
-        with sock:  # What Twisted adopts is a copy.
+        with sock:  # Twisted adopts a copy.
             sock.setblocking(False)
             return self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
 
 
 class TCP6ServerEndpoint(TCP4ServerEndpoint):
-    """`twisted.internet.endpoints.TCP6ServerEndpoint(reactor, port, backlog, interface)` in a namespace."""
+    """`twisted.internet.endpoints.TCP6ServerEndpoint` in a namespace. See `TCP4ServerEndpoint`.
+
+    Example:
+        >>> endpoint = TCP6ServerEndpoint("blue", reactor, 80)
+        >>> port = await endpoint.listen(Factory.forProtocol(Protocol))
+        >>> await port.stopListening()
+    """
 
     _any = "::"
     _family = socket.AF_INET6
@@ -141,18 +170,24 @@ class TCP6ServerEndpoint(TCP4ServerEndpoint):
 
 @implementer(IAgentEndpointFactory)
 class EndpointFactory:
-    """What `twisted.web.client.Agent.usingEndpointFactory` takes: it makes endpoints in a namespace.
+    """Makes endpoints in a namespace, for `twisted.web.client.Agent.usingEndpointFactory`.
 
     Args:
-        namespace: where to connect, and where names are looked up.
+        namespace: the namespace of the connections and of the look-ups.
         reactor: the reactor.
-        contextFactory: whom to trust; else what the system does.
+        contextFactory: the policy for TLS (default: trust the authorities of the system).
         connectTimeout: seconds for each address of a host.
+
+    Example:
+        >>> agent = Agent.usingEndpointFactory(reactor, EndpointFactory("blue", reactor))
+        >>> response = await agent.request(b"GET", b"http://www.example.org/")
+        >>> response.code
+        200
     """
 
     def __init__(
         self,
-        namespace: Namespace | NamespaceRef,
+        namespace: NamespaceLike,
         reactor: Any,
         contextFactory: Any = None,  # noqa: N803  # Twisted's own name
         connectTimeout: float = 30,  # noqa: N803  # Twisted's own name
@@ -163,7 +198,11 @@ class EndpointFactory:
         self._timeout_s = connectTimeout
 
     def endpointForURI(self, uri: Any) -> Any:  # noqa: N802  # Twisted's own name
-        """Make the endpoint for a URI."""
+        """Return the endpoint for a URI. `Agent` calls this.
+
+        Raises:
+            SchemeNotSupported: the scheme is neither http nor https.
+        """
         endpoint = HostnameEndpoint(self._namespace, self._reactor, uri.host, uri.port, self._timeout_s)
         if uri.scheme == b"http":
             return endpoint

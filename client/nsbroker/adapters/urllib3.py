@@ -1,10 +1,4 @@
-"""urllib3 in a namespace.
-
-    http = PoolManager("blue")
-    http.request("GET", "https://www.example.org/")
-
-`ProxyManager` reaches the proxy in the namespace.
-"""
+"""urllib3 in a namespace."""
 
 from __future__ import annotations
 
@@ -18,14 +12,13 @@ import urllib3.exceptions
 from urllib3.util.connection import allowed_gai_family
 
 from ._connect import PROGRAMS_DEFAULT, connect
-from ._hooks import require
-from ._namespace import as_namespace
+from ._namespace import as_namespace, require
 
 if TYPE_CHECKING:
     from typing import Any
 
     from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
 
 for _owner in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):
     require(_owner, "_new_conn")
@@ -33,7 +26,7 @@ require(urllib3.PoolManager(), "pool_classes_by_scheme")
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """What both kinds of connections have: `_new_conn`, where urllib3 makes their sockets."""
+    """Overrides `_new_conn`, where connections of both schemes make their sockets."""
 
     _namespace: Namespace
 
@@ -62,8 +55,18 @@ class _Connection(urllib3.connection.HTTPConnection):
         return sock
 
 
-def pool_classes(namespace: Namespace | NamespaceRef) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Make what `PoolManager.pool_classes_by_scheme` is set to: the pools whose connections are in a namespace."""
+def pool_classes(namespace: NamespaceLike) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return a value for `PoolManager.pool_classes_by_scheme`: pools whose connections are in a namespace.
+
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+
+    Example:
+        >>> manager = urllib3.PoolManager()
+        >>> manager.pool_classes_by_scheme = pool_classes("blue")
+        >>> manager.request("GET", "http://www.example.org/", timeout=5).status
+        200
+    """
 
     class HTTPConnection(_Connection):
         _namespace = as_namespace(namespace)
@@ -80,17 +83,37 @@ def pool_classes(namespace: Namespace | NamespaceRef) -> dict[str, type[urllib3.
     return {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
 
 
-class PoolManager(urllib3.PoolManager):
-    """`urllib3.PoolManager` in a namespace."""
-
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
+class _Pools(urllib3.PoolManager):
+    def __init__(self, namespace: NamespaceLike, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pool_classes_by_scheme = pool_classes(namespace)
 
 
-class ProxyManager(urllib3.ProxyManager):
-    """`urllib3.ProxyManager`, for a proxy in a namespace; what lies behind it is the proxy's to find."""
+class PoolManager(_Pools):
+    """`urllib3.PoolManager` in a namespace.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.pool_classes_by_scheme = pool_classes(namespace)
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        args: as for `urllib3.PoolManager`.
+        kwargs: the same by name.
+
+    Example:
+        >>> http = PoolManager("blue")
+        >>> http.request("GET", "https://www.example.org/", timeout=5).status
+        200
+    """
+
+
+class ProxyManager(_Pools, urllib3.ProxyManager):
+    """`urllib3.ProxyManager` for a proxy in a namespace. The proxy itself looks up the names behind it.
+
+    Args:
+        namespace: the namespace of the connections to the proxy.
+        args: as for `urllib3.ProxyManager`: proxy_url and others.
+        kwargs: the same by name.
+
+    Example:
+        >>> http = ProxyManager("blue", "http://www.example.org:3128/")
+        >>> http.request("GET", "http://www.example.org/", timeout=5).status
+        200
+    """

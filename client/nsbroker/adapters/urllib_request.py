@@ -1,10 +1,7 @@
 """`urllib.request` in a namespace.
 
-    opener = build_opener("blue")
-    opener.open("https://www.example.org/", timeout=5)
-
-The proxies of the environment are not used: they are the own namespace's. `ftp:` and `file:` are unknown to the
-opener, also when a server redirects there, since urllib's handlers for them look names up in the own namespace.
+The opener ignores the proxies of the environment, since they belong to the program's own namespace. It does not know
+`ftp:` and `file:`, even after a redirect, because urllib's handlers for them look up names in the own namespace.
 """
 
 from __future__ import annotations
@@ -14,54 +11,74 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import http_client
-from ._namespace import as_namespace
+from ._namespace import InNamespace, as_namespace, require
 
 if TYPE_CHECKING:
     import ssl
     from http.client import HTTPResponse
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
+    from ._namespace import NamespaceLike
+
+require(urllib.request.HTTPSHandler(), "_context")
 
 
-class HTTPHandler(urllib.request.HTTPHandler):
-    """Opens `http:` in a namespace."""
+class HTTPHandler(InNamespace, urllib.request.HTTPHandler):
+    """Opens `http:` in a namespace, as `urllib.request.HTTPHandler` does. `build_opener` adds it.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, debuglevel: int = 0) -> None:
-        super().__init__(debuglevel)
-        self._namespace = as_namespace(namespace)
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        args: as for `urllib.request.HTTPHandler`: debuglevel.
+        kwargs: the same by name.
+
+    Example:
+        >>> opener = urllib.request.OpenerDirector()
+        >>> opener.add_handler(HTTPHandler("blue"))
+        >>> opener.open("http://www.example.org/", timeout=5).status
+        200
+    """
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        """Open a connection of its own for a request."""
+        """Open a new connection for a request."""
         return self.do_open(partial(http_client.HTTPConnection, self._namespace), req)
 
 
-class HTTPSHandler(urllib.request.HTTPSHandler):
-    """Opens `https:` in a namespace."""
+class HTTPSHandler(InNamespace, urllib.request.HTTPSHandler):
+    """Opens `https:` in a namespace, as `urllib.request.HTTPSHandler` does. `build_opener` adds it.
 
-    def __init__(
-        self, namespace: Namespace | NamespaceRef, debuglevel: int = 0, context: ssl.SSLContext | None = None
-    ) -> None:
-        super().__init__(debuglevel, context)
-        self._namespace = as_namespace(namespace)
-        self._given_context = context
+    Args:
+        namespace: the namespace of the connections and of the look-ups.
+        args: as for `urllib.request.HTTPSHandler`: debuglevel, context.
+        kwargs: the same by name.
+
+    Example:
+        >>> opener = urllib.request.OpenerDirector()
+        >>> opener.add_handler(HTTPSHandler("blue"))
+        >>> opener.open("https://www.example.org/", timeout=5).status
+        200
+    """
+
+    _context: ssl.SSLContext | None
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        """Open a connection of its own for a request."""
-        return self.do_open(partial(http_client.HTTPSConnection, self._namespace), req, context=self._given_context)
+        """Open a new connection for a request."""
+        return self.do_open(partial(http_client.HTTPSConnection, self._namespace), req, context=self._context)
 
 
 def build_opener(
-    namespace: Namespace | NamespaceRef,
-    *handlers: urllib.request.BaseHandler,
-    context: ssl.SSLContext | None = None,
+    namespace: NamespaceLike, *handlers: urllib.request.BaseHandler, context: ssl.SSLContext | None = None
 ) -> urllib.request.OpenerDirector:
-    """Make an opener as `urllib.request.build_opener` does, for `http:`, `https:` and `data:` alone.
+    """Return an opener as `urllib.request.build_opener` does, for `http:`, `https:` and `data:` only.
 
     Args:
-        namespace: where it connects, and where names are looked up.
-        handlers: more handlers, such as HTTPCookieProcessor; a ProxyHandler's proxies are reached in the namespace.
-        context: for `https:`; else the default one.
+        namespace: the namespace of the connections and of the look-ups.
+        handlers: more handlers, for example HTTPCookieProcessor. The proxies of a ProxyHandler are reached in the
+            namespace.
+        context: the context for `https:`; None for the default one.
+
+    Example:
+        >>> opener = build_opener("blue")
+        >>> opener.open("https://www.example.org/", timeout=5).status
+        200
     """
     namespace = as_namespace(namespace)
     opener = urllib.request.OpenerDirector()

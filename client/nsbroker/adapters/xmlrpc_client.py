@@ -1,9 +1,4 @@
-"""`xmlrpc.client` in a namespace.
-
-    server = xmlrpc.client.ServerProxy("http://www.example.org/", transport=Transport("blue"))
-
-`SafeTransport` is the one for `https:`.
-"""
+"""`xmlrpc.client` in a namespace."""
 
 from __future__ import annotations
 
@@ -11,50 +6,51 @@ import xmlrpc.client
 from typing import TYPE_CHECKING
 
 from . import http_client
-from ._namespace import as_namespace
+from ._namespace import InNamespace
 
 if TYPE_CHECKING:
-    import ssl
     from typing import Any
 
-    from ..module.namespace import Namespace
-    from ..wire.messages import NamespaceRef
 
+class Transport(InNamespace, xmlrpc.client.Transport):
+    """`xmlrpc.client.Transport` in a namespace. It keeps one connection alive.
 
-class Transport(xmlrpc.client.Transport):
-    """`xmlrpc.client.Transport` in a namespace: one connection, kept alive."""
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        args: as for `xmlrpc.client.Transport`: use_datetime, use_builtin_types.
+        kwargs: the same by name, and headers.
 
-    def __init__(self, namespace: Namespace | NamespaceRef, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._namespace = as_namespace(namespace)
+    Example:
+        >>> server = xmlrpc.client.ServerProxy("http://www.example.org/", transport=Transport("blue"))
+    """
 
     def make_connection(self, host: Any) -> http_client.HTTPConnection:
-        """Give the connection to a host; one to another host replaces it."""
+        """Return the connection to a host. It replaces a connection to another host. xmlrpc calls this."""
         kept_host, kept = self._connection
         if isinstance(kept, http_client.HTTPConnection) and kept_host == host:
             return kept
         plain_host, self._extra_headers, _ = self.get_host_info(host)
-        connection = http_client.HTTPConnection(self._namespace, plain_host)
+        connection = self._new_connection(plain_host)
         self._connection = host, connection
         return connection
 
+    def _new_connection(self, host: str) -> http_client.HTTPConnection:
+        return http_client.HTTPConnection(self._namespace, host)
 
-class SafeTransport(xmlrpc.client.SafeTransport):
-    """`xmlrpc.client.SafeTransport` in a namespace: one connection, kept alive."""
 
-    def __init__(
-        self, namespace: Namespace | NamespaceRef, *args: Any, context: ssl.SSLContext | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, context=context, **kwargs)
-        self._namespace = as_namespace(namespace)
-        self._context = context
+class SafeTransport(Transport, xmlrpc.client.SafeTransport):  # type: ignore[misc]  # typeshed has another make_connection
+    """`xmlrpc.client.SafeTransport`, for `https:`, in a namespace. It keeps one connection alive.
 
-    def make_connection(self, host: Any) -> http_client.HTTPSConnection:
-        """Give the connection to a host; one to another host replaces it."""
-        kept_host, kept = self._connection
-        if isinstance(kept, http_client.HTTPSConnection) and kept_host == host:
-            return kept
-        plain_host, self._extra_headers, _ = self.get_host_info(host)
-        connection = http_client.HTTPSConnection(self._namespace, plain_host, context=self._context)
-        self._connection = host, connection
-        return connection
+    Args:
+        namespace: the namespace of the connection and of the look-up.
+        args: as for `xmlrpc.client.SafeTransport`: use_datetime, use_builtin_types.
+        kwargs: the same by name, and headers, context.
+
+    Example:
+        >>> server = xmlrpc.client.ServerProxy("https://www.example.org/", transport=SafeTransport("blue"))
+    """
+
+    context: Any
+
+    def _new_connection(self, host: str) -> http_client.HTTPConnection:
+        return http_client.HTTPSConnection(self._namespace, host, context=self.context)

@@ -1,7 +1,8 @@
 """Makes a program look up names as in the namespace: mounts the files of /etc/netns/NS over those of /etc.
 
 It also hides the local services that would answer in the caller's own namespace. It does so in a new mount namespace,
-as `ip netns exec` does. For a user without privileges that takes a user namespace, which keeps uid and gid. Source: ip-netns(8), user_namespaces(7), mount_namespaces(7).
+as `ip netns exec` does. For a user without privileges that takes a user namespace, which keeps uid and gid.
+Source: ip-netns(8), user_namespaces(7), mount_namespaces(7).
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def use_files_of(namespace: str) -> list[str]:
         return _carry_out(plan)
     paths = [target for _, target in plan.files] + [service.directory for service in plan.services]
     return [
-        f"names may be looked up outside of {namespace}, since a private view of {', '.join(paths)} is not possible here"
-        f" (user namespaces: {_WHY_NOT.get(error, os.strerror(error))})"
+        f"names may be looked up outside of {namespace}, since a private view of {', '.join(paths)} is not possible"
+        f" here (user namespaces: {_WHY_NOT.get(error, os.strerror(error))})"
     ]
 
 

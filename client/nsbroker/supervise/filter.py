@@ -21,7 +21,7 @@ ERRNO = 0x00050000
 NR_OFFSET = 0
 ARCH_OFFSET = 4
 FIRST_ARGUMENT_OFFSET = 16
-"""The low half of args[0] in struct seccomp_data, from which the kernel reads an int. All machines here are little-endian."""
+"""The low half of args[0] in struct seccomp_data, where the kernel reads an int. All machines are little-endian."""
 
 IO_URING_SETUP = 425
 """The same number on all machines."""
