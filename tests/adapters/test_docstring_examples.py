@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import trio
 
+import nsbroker.adapters
 from support import docstring_examples
 from support.adapters import mail_servers
-import nsbroker.adapters
-from support.docstring_examples import Case
 from support.adapters.example_org import SERVER, ExampleOrg
+from support.docstring_examples import Case
 
 PACKAGE = "nsbroker.adapters"
 MODULES = [name for _, name, _ in pkgutil.iter_modules(nsbroker.adapters.__path__) if not name.startswith("_")]
