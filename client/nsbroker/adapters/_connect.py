@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ..module.sockets import NamespaceSocket
+from ..module.namespace import Namespace
+from ..module.sockets import NamespaceSocket
 
 PROGRAMS_DEFAULT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # typeshed leaves it out
 """The standard library's default for a timeout. It means `socket.getdefaulttimeout()`."""

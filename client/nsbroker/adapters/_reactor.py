@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IWriteDescriptor
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
 
 def in_thread(reactor: Any, function: Callable[..., Any], *args: object) -> Deferred[Any]:

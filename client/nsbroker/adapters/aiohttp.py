@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import Any
 
 import aiohttp
 import aiohttp.abc
 
 from ..drivers.asyncio import run
 from ..place.place import place_of
-from ._namespace import InNamespace, as_namespace, require
+from ._namespace import InNamespace, NamespaceLike, as_namespace, require
 from .asyncio import getaddrinfo
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    from ._namespace import NamespaceLike
 
 require(aiohttp.TCPConnector, "_wrap_create_connection")
 

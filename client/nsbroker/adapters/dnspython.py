@@ -6,27 +6,21 @@ For the addresses of a host, use `Namespace.getaddrinfo`.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 import dns.exception
 import dns.inet
+import dns.message
 import dns.nameserver
 import dns.query
 import dns.resolver
 
+from ..module.sockets import NamespaceSocket
 from ..names.numeric import interface_index
-from ._namespace import as_namespace, require
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
-
-    import dns.message
-
-    from ..module.sockets import NamespaceSocket
-    from ._namespace import NamespaceLike
+from ._namespace import NamespaceLike, as_namespace, require
 
 require(dns.nameserver.Do53Nameserver, "query", "async_query")
 require(dns.resolver.Resolver, "nameservers", "try_ddr")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import ftplib
 import socket
 import sys
-from typing import TYPE_CHECKING
 
+from ..module.namespace import Namespace
 from ._connect import PROGRAMS_DEFAULT, connect
 from ._namespace import InNamespace
-
-if TYPE_CHECKING:
-    from ..module.namespace import Namespace
 
 _NOT_GIVEN = -999
 """ftplib's default for a timeout."""

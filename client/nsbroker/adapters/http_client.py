@@ -6,18 +6,13 @@ The connections also reconnect in the namespace. With `set_tunnel` they connect 
 from __future__ import annotations
 
 import http.client
+import socket
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
+from ..module.namespace import Namespace
 from ._connect import PROGRAMS_DEFAULT, connect
-from ._namespace import InNamespace, require
-
-if TYPE_CHECKING:
-    import socket
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ._namespace import NamespaceLike
+from ._namespace import InNamespace, NamespaceLike, require
 
 
 class HTTPConnection(InNamespace, http.client.HTTPConnection):

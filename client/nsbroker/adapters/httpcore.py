@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
 import anyio
 import httpcore
@@ -14,10 +15,6 @@ from httpcore._backends.sync import SyncStream
 from ._connect import connect
 from ._namespace import InNamespace
 from .anyio import connect_tcp
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
 
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """httpcore sets this on every connection."""

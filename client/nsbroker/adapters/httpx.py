@@ -6,17 +6,12 @@ that you give to the transport is reached in the namespace.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import httpx
 
-from ._namespace import as_namespace, require
+from ._namespace import NamespaceLike, as_namespace, require
 from .httpcore import AsyncNetworkBackend, NetworkBackend
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._namespace import NamespaceLike
 
 
 def _set_backend(transport: httpx.HTTPTransport | httpx.AsyncHTTPTransport, backend: object) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import imaplib
+import socket
 import sys
-from typing import TYPE_CHECKING
 
 from ._connect import PROGRAMS_DEFAULT, connect
 from ._namespace import InNamespace, require
-
-if TYPE_CHECKING:
-    import socket
 
 require(imaplib.IMAP4, "_create_socket")
 require(imaplib.IMAP4_SSL, "_create_socket")

@@ -5,20 +5,15 @@ A handler looks up its host each time it makes a socket.
 
 from __future__ import annotations
 
+import http.client
 import logging.handlers
 import socket
-from typing import TYPE_CHECKING
+from typing import Any
 
+from ..module.namespace import Namespace
 from . import http_client
 from ._connect import connect
-from ._namespace import InNamespace, as_namespace
-
-if TYPE_CHECKING:
-    import http.client
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ._namespace import NamespaceLike
+from ._namespace import InNamespace, NamespaceLike, as_namespace
 
 
 class SocketHandler(InNamespace, logging.handlers.SocketHandler):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import redis
 
 from ._connect import connect
-from ._namespace import as_namespace, require
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from ._namespace import NamespaceLike
+from ._namespace import InNamespace, NamespaceLike, as_namespace, require
 
 __all__ = ["Connection", "ConnectionPool", "SSLConnection"]
 
@@ -31,7 +26,7 @@ def socket_options(connection: Any) -> list[tuple[int, int, Any]]:
     return options
 
 
-class Connection(redis.Connection):
+class Connection(InNamespace, redis.Connection):
     """`redis.Connection` in a namespace. `ConnectionPool` makes it.
 
     Args:
@@ -43,10 +38,6 @@ class Connection(redis.Connection):
         >>> connection.connect()
         >>> connection.disconnect()
     """
-
-    def __init__(self, *, namespace: NamespaceLike, **kwargs: Any) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # redis-py's
 
     def _connect(self) -> socket.socket:
         limit_s, family = self.socket_connect_timeout, self.socket_type

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import redis.asyncio
 
-from ._namespace import as_namespace, require
+from ._namespace import InNamespace, require
 from .asyncio import open_connection
 from .redis import NamespacePool, socket_options
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._namespace import NamespaceLike
 
 require(redis.asyncio.Connection, "_connect", "_connection_arguments")
 
 
-class Connection(redis.asyncio.Connection):
+class Connection(InNamespace, redis.asyncio.Connection):
     """`redis.asyncio.Connection` in a namespace. `ConnectionPool` makes it.
 
     Args:
@@ -31,10 +25,6 @@ class Connection(redis.asyncio.Connection):
         >>> await connection.connect()
         >>> await connection.disconnect()
     """
-
-    def __init__(self, *, namespace: NamespaceLike, **kwargs: Any) -> None:
-        self._namespace = as_namespace(namespace)
-        super().__init__(**kwargs)
 
     async def _connect(self) -> None:
         async with asyncio.timeout(self.socket_connect_timeout):

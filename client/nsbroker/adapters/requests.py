@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import requests
 import requests.adapters
 import requests.exceptions
 
 from . import urllib3
-from ._namespace import InNamespace, as_namespace, require
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._namespace import NamespaceLike
+from ._namespace import InNamespace, NamespaceLike, as_namespace, require
 
 require(requests.adapters.HTTPAdapter, "init_poolmanager", "proxy_manager_for")
 

@@ -9,8 +9,9 @@ addresses: scapy looks up the name in `IP(dst="www.example.org")` in the own nam
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from struct import pack
-from typing import TYPE_CHECKING
+from typing import Any
 
 from scapy.arch.linux import L2Socket as _L2Socket
 from scapy.config import conf
@@ -20,17 +21,11 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 from scapy.supersocket import L3RawSocket as _L3RawSocket
 
+from ..module.namespace import Namespace
+from ..module.sockets import NamespaceSocket
 from ..names.interfaces import source_addresses
 from ..names.numeric import interface_index
-from ._namespace import as_namespace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ..module.sockets import NamespaceSocket
-    from ._namespace import NamespaceLike
+from ._namespace import NamespaceLike, as_namespace
 
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import smtplib
 import socket
-from typing import TYPE_CHECKING
+from typing import Any
 
+from ..module.namespace import Namespace
 from ._connect import connect
-from ._namespace import InNamespace, require
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ._namespace import NamespaceLike
+from ._namespace import InNamespace, NamespaceLike, require
 
 require(smtplib.SMTP, "_get_socket")
 require(smtplib.SMTP_SSL, "_get_socket")

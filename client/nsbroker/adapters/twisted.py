@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
@@ -21,13 +21,8 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from ._namespace import as_namespace
+from ._namespace import NamespaceLike, as_namespace
 from ._reactor import Connecting, adopt, in_thread
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._namespace import NamespaceLike
 
 
 @implementer(IStreamClientEndpoint)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
 from urllib3.util.connection import allowed_gai_family
 
+from ..module.namespace import Namespace
 from ._connect import PROGRAMS_DEFAULT, connect
-from ._namespace import as_namespace, require
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ..module.namespace import Namespace
-    from ._namespace import NamespaceLike
+from ._namespace import NamespaceLike, as_namespace, require
 
 for _owner in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):
     require(_owner, "_new_conn")

@@ -6,18 +6,13 @@ The opener ignores the proxies of the environment, since they belong to the prog
 
 from __future__ import annotations
 
+import ssl
 import urllib.request
 from functools import partial
-from typing import TYPE_CHECKING
+from http.client import HTTPResponse
 
 from . import http_client
-from ._namespace import InNamespace, as_namespace, require
-
-if TYPE_CHECKING:
-    import ssl
-    from http.client import HTTPResponse
-
-    from ._namespace import NamespaceLike
+from ._namespace import InNamespace, NamespaceLike, as_namespace, require
 
 require(urllib.request.HTTPSHandler(), "_context")
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import xmlrpc.client
-from typing import TYPE_CHECKING
+from typing import Any
 
 from . import http_client
 from ._namespace import InNamespace
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 class Transport(InNamespace, xmlrpc.client.Transport):

@@ -11,7 +11,6 @@ import select
 import socket
 import stat
 
-from ..wire.record import Record
 from .messages import FailureError
 
 TYPE_CHECKING = False
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Flow(Protocol):
-        """One direction. Before the event of `waits_for`, `advance` can move no byte."""
+        """One direction. `waits_for` is a descriptor and an event of poll(2) before which `advance` moves no byte."""
 
-        waits_for: Readiness
+        waits_for: tuple[int, int]
 
         def advance(self) -> bool:
             """Move all bytes that can be moved at once. Return False when all bytes of the source were moved."""
@@ -41,13 +40,6 @@ _DONTWAIT = int(socket.MSG_DONTWAIT)
 _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 
 
-class Readiness(Record):
-    """A descriptor, and an event of poll(2) to wait for."""
-
-    fd: int
-    event: int
-
-
 class SplicedFlow:
     """Bytes that stay in the kernel. One end is a pipe, the other one a non-blocking socket.
 
@@ -59,7 +51,7 @@ class SplicedFlow:
 
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
-        self._until_readable, self._until_writable = Readiness(source, select.POLLIN), Readiness(sink, select.POLLOUT)
+        self._until_readable, self._until_writable = (source, select.POLLIN), (sink, select.POLLOUT)
         self.waits_for = self._until_readable
 
     def advance(self) -> bool:
@@ -97,7 +89,7 @@ class CopiedFlow:
         *,
         is_endless: bool = False,
     ) -> None:
-        self._until_readable, self._until_writable = Readiness(source, select.POLLIN), Readiness(sink, select.POLLOUT)
+        self._until_readable, self._until_writable = (source, select.POLLIN), (sink, select.POLLOUT)
         self._read, self._write = read, write
         self._buffer = memoryview(bytearray(buffer_bytes))
         self._unwritten = self._buffer[:0]

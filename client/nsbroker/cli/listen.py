@@ -17,17 +17,8 @@ from .command import Command
 from .messages import usage_error
 
 _OPTIONS = {
-    "-l": True,
-    "-4": False,
-    "-6": False,
-    "-u": False,
-    "-p": True,
-    "--fdname": True,
-    "--inetd": False,
-    "--nginx": False,
-    "--accept": False,
-    "--max": True,
-    "--wait": True,
+    **dict.fromkeys(("-4", "-6", "-u", "--inetd", "--nginx", "--accept"), False),
+    **dict.fromkeys(("-l", "-p", "--fdname", "--max", "--wait"), True),
 }
 _EXCLUDE_EACH_OTHER = (
     ("-u", "-p"),

@@ -130,7 +130,8 @@ class Relay:
 
 
 def _can_advance(flow: Flow, ready: dict[int, int]) -> bool:
-    return bool(ready.get(flow.waits_for.fd, 0) & (flow.waits_for.event | _ENDED))
+    fd, event = flow.waits_for
+    return bool(ready.get(fd, 0) & (event | _ENDED))
 
 
 def _end_as_unread() -> None:

@@ -43,7 +43,8 @@ def run(command: Command) -> int:
     namespace = _namespace(command, client)
     supervision = _start_supervisor(client, namespace)
     if isinstance(namespace, str):
-        _use_etc_files(namespace)
+        for warning in etc_files.use_files_of(namespace):
+            say(warning)
     _put_under_filter(machine, supervision)
     run_program(program, [], [])
 
@@ -72,11 +73,6 @@ def _start_supervisor(client: Client, namespace: NamespaceRef) -> detached.Super
         return detached.start(serve, [namespace] if isinstance(namespace, int) else [])
     except OSError as error:
         raise FailureError(f"can't start the supervisor: {error.strerror}") from error
-
-
-def _use_etc_files(namespace: str) -> None:
-    for warning in etc_files.use_files_of(namespace):
-        say(warning)
 
 
 def _put_under_filter(machine: Machine, supervision: detached.Supervision) -> None:

@@ -23,14 +23,8 @@ if TYPE_CHECKING:
 _READY = b"ready"
 _STDERR = 2
 _IGNORED = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGPIPE,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2
+)  # fmt: skip
 """The supervisor ends with the last program. Programs may need it while they clean up after such a signal."""
 
 
