@@ -28,16 +28,20 @@ class Case(NamedTuple):
 
 
 def public(module: ModuleType) -> dict[str, Any]:
-    """The classes and functions that a module defines for its users, and the public methods of the classes."""
+    """The classes and functions that a module, or its package, defines for users, and their public methods."""
     found = {}
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
     for name in names:
         value = getattr(module, name)
-        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__:
+        if (inspect.isclass(value) or inspect.isfunction(value)) and _is_home(module, value.__module__):
             found[name] = value
             methods = vars(value) if inspect.isclass(value) else {}
             found |= {f"{name}.{each}": method for each, method in methods.items() if not each.startswith("_")}
     return found
+
+
+def _is_home(module: ModuleType, home: str) -> bool:
+    return home == module.__name__ or (hasattr(module, "__all__") and home.rpartition(".")[0] == module.__package__)
 
 
 def examples(name: str) -> list[Case]:

@@ -1,4 +1,4 @@
-"""anyio's UDP socket, with its destinations looked up in the namespace: trio's would do so in the caller's own."""
+"""anyio's UDP socket, but it looks up destinations in the namespace. trio's would look them up in the caller's own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NamespaceUDPSocket(UDPSocket):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """What anyio tells of the socket."""
+        """The attributes of the socket."""
         return self._inner.extra_attributes
 
     async def receive(self) -> UDPPacketType:
@@ -43,7 +43,7 @@ class NamespaceUDPSocket(UDPSocket):
         """Send a datagram: (data, (host, port)).
 
         Raises:
-            socket.gaierror: the namespace's name servers know no such name.
+            socket.gaierror: the namespace's name servers don't know the name.
         """
         data, (host, port) = item
         try:

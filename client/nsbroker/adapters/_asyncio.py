@@ -1,6 +1,6 @@
 """asyncio's transports over sockets of a namespace, for the functions of `asyncio` and the loops of `_asyncio_loop`.
 
-Each takes the loop's own method, which gets a ready socket; so the loop looks up no name, and opens no socket.
+Each function calls the loop's own method with a ready socket, so that the loop looks up no name and opens no socket.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def connect(
     interleave: int | None = None,
     all_errors: bool = False,
 ) -> socket.socket:
-    """Connect a socket; arguments and errors are those of `loop.create_connection`."""
+    """Connect a socket. Arguments and errors are those of `loop.create_connection`."""
     if interleave is None:
         interleave = 0 if happy_eyeballs_delay is None else 1
     steps = connect_tcp(
@@ -78,7 +78,7 @@ async def create_connection(
     ssl_shutdown_timeout: float | None = None,
     **how: Any,
 ) -> T:
-    """Make a transport with a connection; `how` is for `connect`."""
+    """Connect, and return the result of `make`. `how` has the arguments of `connect`."""
     if server_hostname is not None and not ssl:
         raise ValueError("server_hostname is only meaningful with ssl")
     if ssl and server_hostname is None:
@@ -105,7 +105,7 @@ async def create_server(
     start_serving: bool = True,
     **options: Any,
 ) -> asyncio.AbstractServer:
-    """Make a server on every address; `options` are those of `loop.create_server` that are not about sockets."""
+    """Return a server on every address. `options` are the arguments of `loop.create_server` not about sockets."""
     sockets = await run(
         listen_tcp(
             place,
@@ -147,7 +147,7 @@ async def create_datagram_endpoint(
     reuse_port: bool | None = None,
     allow_broadcast: bool | None = None,
 ) -> T:
-    """Make a transport of a UDP socket, which sends to numeric addresses only."""
+    """Open a UDP socket that sends to numeric addresses only, and return the result of `make`."""
     options = []
     if reuse_port:
         options.append((int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1))
@@ -169,7 +169,7 @@ async def create_datagram_endpoint(
 
 
 async def resolve(place: Place, sock: socket.socket, address: Sequence[Any]) -> tuple[Any, ...]:
-    """Give the first numeric address for a socket."""
+    """Return the first numeric address of a host for a socket."""
     host, port = address[:2]
     found = await run(place.getaddrinfo(host, port, sock.family, sock.type, sock.proto))
     numeric = found[0][4]
@@ -177,7 +177,7 @@ async def resolve(place: Place, sock: socket.socket, address: Sequence[Any]) -> 
 
 
 async def _give(sock: socket.socket, made: Awaitable[T]) -> T:
-    """Wait for what then owns the socket; if that fails, close it."""
+    """Wait for the new owner of a socket. If that fails, close the socket."""
     try:
         return await made
     except BaseException:

@@ -1,4 +1,4 @@
-"""Event loops whose connections, servers and look-ups are those of a namespace."""
+"""Event loops of asyncio whose connections, servers and look-ups are in a namespace."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _INET = (socket.AF_INET, socket.AF_INET6)
 
 
 class NamespaceLoop(Base):
-    """What a loop does otherwise in a namespace; arguments and results are those of the loop's own methods.
+    """Overrides the methods of a loop that make sockets or look up names. Arguments and results are the loop's own.
 
-    A ready socket that is given as `sock` is used as it is, in the namespace that it is in.
+    A socket that you give as `sock` stays in its own namespace.
     """
 
     _place: Place
@@ -47,7 +47,7 @@ class NamespaceLoop(Base):
     async def create_server(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, *, sock: Any = None, **how: Any
     ) -> Any:
-        """Listen in the namespace; the broker binds."""
+        """Listen in the namespace. The broker binds."""
         make = super().create_server
         if sock is not None or (host is None and port is None):
             return await make(protocol_factory, host, port, sock=sock, **how)
@@ -91,10 +91,10 @@ class NamespaceLoop(Base):
         return await run(self._place.getnameinfo(sockaddr, flags))
 
     async def sock_connect(self, sock: Any, address: Any) -> None:
-        """Connect a socket that is in the namespace.
+        """Connect a socket of the namespace.
 
         Raises:
-            WrongNamespaceError: it is in another one.
+            WrongNamespaceError: the socket is in another namespace.
         """
         if sock.family in _INET:
             if not await run(self._place.has(sock)):
@@ -104,7 +104,7 @@ class NamespaceLoop(Base):
         await super().sock_connect(sock, address)
 
     async def sock_sendto(self, sock: Any, data: Any, address: Any) -> int:
-        """Send a datagram; the name is looked up in the namespace."""
+        """Send a datagram. A name in the address is looked up in the namespace."""
         if sock.family in _INET:
             address = await _asyncio.resolve(self._place, sock, address)
         return await super().sock_sendto(sock, data, address)
@@ -113,14 +113,22 @@ class NamespaceLoop(Base):
 def loop_factory(
     namespace: Namespace | NamespaceRef, loop_class: type[asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
 ) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Give what makes event loops for `asyncio.Runner(loop_factory=)`, all of whose sockets are in a namespace.
+    """Return a factory of event loops whose connections, servers, datagram endpoints and look-ups are in a namespace.
 
-    That is what the loop makes itself: connections, servers, datagram endpoints and look-ups. Libraries that make
-    sockets by the socket module (aiohttp's connector is one) need their own adapter; `sock_connect` refuses theirs.
+    A library that makes sockets by the socket module, for example aiohttp's connector, needs its own adapter, since the
+    loop's `sock_connect` refuses its sockets.
 
     Args:
-        namespace: as for `Namespace`.
-        loop_class: what the loops are otherwise: `asyncio.SelectorEventLoop`, or `uvloop.Loop`.
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        loop_class: the base class of the loops: `asyncio.SelectorEventLoop`, or `uvloop.Loop`.
+
+    Returns:
+        An argument for `asyncio.Runner(loop_factory=)`.
+
+    Example:
+        >>> with asyncio.Runner(loop_factory=loop_factory("blue")) as runner:
+        ...     reader, writer = runner.run(asyncio.open_connection("www.example.org", 80))
+        ...     writer.close()
     """
     members = {"_place": place_of(namespace), "__doc__": NamespaceLoop.__doc__}
     made: type[asyncio.AbstractEventLoop] = type("NamespaceEventLoop", (NamespaceLoop, loop_class), members)

@@ -1,4 +1,4 @@
-"""A server with several listening sockets. asyncio's own takes several only when it makes them by itself."""
+"""A server with several listening sockets. asyncio's own server takes several only if asyncio makes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ServerGroup(asyncio.AbstractServer):
-    """Servers with one socket each, as one. Its methods are those of `asyncio.Server`."""
+    """Several servers with one socket each as one server. Its methods are those of `asyncio.Server`."""
 
     def __init__(self, servers: Sequence[asyncio.Server]) -> None:
         self._servers = tuple(servers)
@@ -41,11 +41,11 @@ class ServerGroup(asyncio.AbstractServer):
             server.abort_clients()  # type: ignore[attr-defined,unused-ignore]  # as the docstring says
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Give the loop it belongs to."""
+        """Return the loop of the servers."""
         return self._servers[0].get_loop()
 
     def is_serving(self) -> bool:
-        """Tell whether it accepts connections."""
+        """Whether it accepts connections."""
         return any(server.is_serving() for server in self._servers)
 
     async def start_serving(self) -> None:
@@ -54,10 +54,10 @@ class ServerGroup(asyncio.AbstractServer):
             await server.start_serving()
 
     async def serve_forever(self) -> None:
-        """Accept connections until this is cancelled; then close."""
+        """Accept connections until this call is cancelled, then close."""
         await asyncio.gather(*(server.serve_forever() for server in self._servers))
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed, and its connections as well where asyncio's own server waits for them."""
+        """Wait until it is closed. As asyncio's own server, since Python 3.12 it also waits for the connections."""
         for server in self._servers:
             await server.wait_closed()

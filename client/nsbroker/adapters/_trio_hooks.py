@@ -1,4 +1,4 @@
-"""trio's two official hooks: what makes sockets, and what looks up names, in one run of trio."""
+"""Fills trio's two official hooks for one run of trio: its factory of sockets, and its resolver of names."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 class SocketFactory(trio.abc.SocketFactory):
-    """Makes all sockets in a namespace but Unix ones, whose paths belong to no namespace.
+    """Makes sockets in a namespace. Unix sockets are ordinary ones, since no namespace has their paths.
 
-    trio asks for sockets without `await`, so the run waits for the broker, at most for its timeout. Where that is too
-    long, use `open_tcp_stream` and `open_tcp_listeners`, which never block.
+    trio asks for sockets without `await`, so the whole run waits for the broker, at most for its timeout. If that is
+    too long, use `open_tcp_stream` and `open_tcp_listeners`, which never block the run.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
 
     def socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM, proto: int = 0) -> Any:  # noqa: A002  # trio's own name
-        """Make a socket."""
+        """Return a new socket. trio calls this."""
         if family == socket.AF_UNIX:
             return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
         return trio.socket.from_stdlib_socket(self._place.open_now(family, type, proto))
 
 
 class HostnameResolver(trio.abc.HostnameResolver):
-    """Looks up names in a namespace."""
+    """Looks up names in a namespace. trio calls it."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -60,14 +60,14 @@ class HostnameResolver(trio.abc.HostnameResolver):
 
 
 class Installed:
-    """The hooks that are in place; as a context manager, or by `remove`, the ones before come back."""
+    """The installed hooks, until `remove` or the end of a `with` block. Then the earlier hooks are back."""
 
     def __init__(self, place: Place) -> None:
         self._factory = trio.socket.set_custom_socket_factory(SocketFactory(place))
         self._resolver = trio.socket.set_custom_hostname_resolver(HostnameResolver(place))
 
     def remove(self) -> None:
-        """Put back what was there before."""
+        """Restore the earlier hooks."""
         trio.socket.set_custom_socket_factory(self._factory)
         trio.socket.set_custom_hostname_resolver(self._resolver)
 
@@ -79,8 +79,19 @@ class Installed:
 
 
 def install(namespace: Namespace | NamespaceRef) -> Installed:
-    """Lead every socket and every look-up of this run of trio into a namespace, for good or for a `with` block.
+    """Put every socket and every look-up of this run of trio into a namespace, for good or for a `with` block.
 
     trio itself turns `%interface` of an IPv6 address into a number, in the caller's own namespace.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+
+    Returns:
+        The installed hooks. Use them as a context manager, or undo them by `remove`.
+
+    Example:
+        >>> with install("blue"):
+        ...     stream = await trio.open_tcp_stream("www.example.org", 80)
+        >>> await stream.aclose()
     """
     return Installed(place_of(namespace))

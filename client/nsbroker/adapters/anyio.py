@@ -1,7 +1,4 @@
-"""anyio in a namespace, on asyncio and on trio: version 4.10 or newer, which has `from_socket`.
-
-async with await anyio.connect_tcp("blue", "www.example.org", 443, tls=True) as stream: ...
-"""
+"""anyio (version 4.10 or newer, which has `from_socket`) in a namespace, on asyncio and on trio."""
 
 from __future__ import annotations
 
@@ -56,11 +53,29 @@ async def connect_tcp(
     tls_hostname: str | None = None,
     happy_eyeballs_delay: float = 0.25,
 ) -> SocketStream | TLSStream:
-    """Connect in a namespace, as `anyio.connect_tcp` does. Hosts are str or objects of ipaddress.
+    """Connect in a namespace, as `anyio.connect_tcp` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        remote_host: a name or an address, as a str or an object of ipaddress.
+        remote_port: the port.
+        local_host: the address to bind to, if any.
+        local_port: the port to bind to, if any.
+        tls: use TLS, as it is also with ssl_context or tls_hostname.
+        ssl_context: the context (default: trust the authorities of the system).
+        tls_standard_compatible: insist on the peer's goodbye.
+        tls_hostname: the name in the certificate (default: remote_host).
+        happy_eyeballs_delay: seconds before the next address is tried as well.
 
     Raises:
-        socket.gaierror: the namespace's name servers know no such name.
+        socket.gaierror: the namespace's name servers don't know the name.
         OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> stream = await connect_tcp("blue", "www.example.org", 443, tls=True, tls_standard_compatible=False)
+        >>> stream.extra(anyio.abc.SocketAttribute.remote_address)
+        ('10.0.0.1', 443)
+        >>> await stream.aclose()
     """
     host = str(remote_host)
     steps = connect_steps(
@@ -102,7 +117,20 @@ async def create_tcp_listener(
 ) -> MultiListener[SocketStream]:
     """Listen in a namespace, as `anyio.create_tcp_listener` does. The broker binds, so low ports work.
 
-    With port 0 each address gets a port of its own.
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        local_host: the address to bind to; None for all.
+        local_port: the port; with 0, each address gets its own free port.
+        family: the family of the addresses to bind to; `socket.AF_UNSPEC` for all.
+        backlog: how many connections may wait in the queue.
+        reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
+
+    Raises:
+        OSError: as `Client.open`. If one of several addresses fails, no address is bound.
+
+    Example:
+        >>> listener = await create_tcp_listener("blue", local_host="127.0.0.1", local_port=80)
+        >>> await listener.aclose()
     """
     host = None if local_host is None else str(local_host)
     sockets = await run(
@@ -129,7 +157,23 @@ async def create_udp_socket(
     local_port: int = 0,
     reuse_port: bool = False,
 ) -> UDPSocket:
-    """Open a bound UDP socket in a namespace, as `anyio.create_udp_socket` does."""
+    """Open a bound UDP socket in a namespace, as `anyio.create_udp_socket` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        family: the family of the socket; it may be left out if local_host is given.
+        local_host: the address to bind to.
+        local_port: the port; 0 for a free one.
+        reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
+
+    Raises:
+        ValueError: neither family nor local_host is given.
+        OSError: as `Client.open` and bind(2).
+
+    Example:
+        >>> async with await create_udp_socket("blue", socket.AF_INET) as udp:
+        ...     await udp.sendto(b"hello", "www.example.org", 53)
+    """
     if family == socket.AF_UNSPEC and not local_host:
         raise ValueError('Either "family" or "local_host" must be given')
     place = place_of(namespace)
@@ -155,7 +199,25 @@ async def create_connected_udp_socket(
     local_port: int = 0,
     reuse_port: bool = False,
 ) -> ConnectedUDPSocket:
-    """Open a connected UDP socket in a namespace, as `anyio.create_connected_udp_socket` does."""
+    """Open a connected UDP socket in a namespace, as `anyio.create_connected_udp_socket` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        remote_host: a name or an address, as a str or an object of ipaddress.
+        remote_port: the port.
+        family: the family of the addresses to use; `socket.AF_UNSPEC` for all.
+        local_host: the address to bind to, if any.
+        local_port: the port to bind to; 0 for a free one.
+        reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+        OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> async with await create_connected_udp_socket("blue", "www.example.org", 53) as udp:
+        ...     await udp.send(b"hello")
+    """
     steps = open_udp(
         place_of(namespace),
         plain_socket,
@@ -171,7 +233,25 @@ async def create_connected_udp_socket(
 async def getaddrinfo(
     namespace: Namespace | NamespaceRef, host: str | bytes | None, port: int | str | None, **options: int
 ) -> list[tuple[Any, ...]]:
-    """Look up a name in a namespace, as `anyio.getaddrinfo` does."""
+    """Look up a name in a namespace, as `anyio.getaddrinfo` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: a number, or the name of a service.
+        options: family, type, proto, flags.
+
+    Returns:
+        A list of (family, type, proto, canonical name, address).
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+
+    Example:
+        >>> for *_, address in await getaddrinfo("blue", "www.example.org", 80, proto=6):
+        ...     print(address)
+        ('10.0.0.1', 80)
+    """
     found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, **options))
     return found
 
@@ -179,7 +259,24 @@ async def getaddrinfo(
 async def getnameinfo(
     namespace: Namespace | NamespaceRef, sockaddr: tuple[Any, ...], flags: int = 0
 ) -> tuple[str, str]:
-    """Look up an address in a namespace, as `anyio.getnameinfo` does."""
+    """Look up the names of an address in a namespace, as `anyio.getnameinfo` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        sockaddr: a numeric address.
+        flags: flags such as `socket.NI_NUMERICHOST`.
+
+    Returns:
+        The host's name and the service's name.
+
+    Raises:
+        socket.gaierror: the flags ask for a name that does not exist.
+
+    Example:
+        >>> host, service = await getnameinfo("blue", ("10.0.0.1", 80))
+        >>> service
+        'http'
+    """
     return await run(place_of(namespace).getnameinfo(sockaddr, flags))
 
 
@@ -192,7 +289,7 @@ def _options(*, reuse_port: bool) -> list[tuple[int, int, int]]:
 
 
 async def _give(sock: socket.socket, made: Awaitable[T]) -> T:
-    """Wait for what then owns the socket; if that fails, close it."""
+    """Wait for the new owner of a socket. If that fails, close the socket."""
     try:
         return await made
     except BaseException:

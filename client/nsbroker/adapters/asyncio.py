@@ -1,11 +1,7 @@
-"""asyncio in a namespace. It is part of Python: there is nothing to install. uvloop's loops do as well.
+"""asyncio in a namespace. It also works with the loops of uvloop.
 
-    reader, writer = await asyncio.open_connection("blue", "www.example.org", 443, ssl=True)
-    server = await asyncio.start_server("blue", handle, None, 80)
-
-What uses the running loop, a library for example, is led into the namespace as a whole:
-
-    with asyncio.Runner(loop_factory=loop_factory("blue")) as runner: ...
+The functions take the namespace for one connection or server. If a library uses the running loop, make a loop whose
+connections are all in the namespace, by `loop_factory`.
 """
 
 from __future__ import annotations
@@ -43,9 +39,9 @@ __all__ = [
 ]
 
 HAPPY_EYEBALLS_DELAY_S = 0.25
-"""Source: RFC 8305, section 5. asyncio itself tries one address after the other."""
+"""Source: RFC 8305, section 5. asyncio itself waits for one address before it tries the next."""
 _LIMIT = 2**16
-"""asyncio's own, of bytes that a reader holds."""
+"""asyncio's own limit for the bytes that a reader buffers."""
 
 
 async def open_connection(
@@ -57,11 +53,29 @@ async def open_connection(
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY_S,
     **options: Any,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect in a namespace, as `asyncio.open_connection` does.
+    r"""Connect in a namespace, as `asyncio.open_connection` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: a number, or the name of a service.
+        limit: how many bytes the reader buffers.
+        happy_eyeballs_delay: seconds before the next address is tried as well; None to try them one by one.
+        options: as for `loop.create_connection`, for example ssl, family, local_addr.
+
+    Returns:
+        A reader and a writer.
 
     Raises:
-        socket.gaierror: the namespace's name servers know no such name.
+        socket.gaierror: the namespace's name servers don't know the name.
         OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> reader, writer = await open_connection("blue", "www.example.org", 443, ssl=True)
+        >>> writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        >>> await reader.readline()
+        b'HTTP/1.1 200 OK\r\n'
+        >>> writer.close()
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit, loop)
@@ -80,7 +94,29 @@ async def create_connection(
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY_S,
     **options: Any,
 ) -> tuple[asyncio.Transport, P]:
-    """Connect in a namespace, as `loop.create_connection` does."""
+    """Connect in a namespace, as `loop.create_connection` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        protocol_factory: makes the protocol.
+        host: a name or an address.
+        port: a number, or the name of a service.
+        happy_eyeballs_delay: seconds before the next address is tried as well; None to try them one by one.
+        options: as for `loop.create_connection`, for example ssl, family, local_addr.
+
+    Returns:
+        A transport and its protocol.
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+        OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> transport, protocol = await create_connection("blue", asyncio.Protocol, "www.example.org", 80)
+        >>> transport.get_extra_info("peername")
+        ('10.0.0.1', 80)
+        >>> transport.close()
+    """
     options["happy_eyeballs_delay"] = happy_eyeballs_delay
     make = asyncio.get_running_loop().create_connection
     return await _asyncio.create_connection(make, place_of(namespace), protocol_factory, host, port, **options)
@@ -95,7 +131,26 @@ async def connect(
     family: int = 0,
     local_addr: LocalAddress | None = None,
 ) -> socket.socket:
-    """Connect a plain non-blocking socket in a namespace, for libraries that take one; the caller owns it."""
+    """Connect a plain non-blocking socket in a namespace, for libraries that take one. The caller owns it.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: a number, or the name of a service.
+        happy_eyeballs_delay: seconds before the next address is tried as well; None to try them one by one.
+        family: the family of the addresses to try; 0 for all.
+        local_addr: the (host, port) to bind to, if any.
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+        OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> with await connect("blue", "www.example.org", 80) as sock:
+        ...     peer = sock.getpeername()
+        >>> peer
+        ('10.0.0.1', 80)
+    """
     return await _asyncio.connect(
         place_of(namespace), host, port, family=family, local_addr=local_addr, happy_eyeballs_delay=happy_eyeballs_delay
     )
@@ -112,8 +167,24 @@ async def start_server(
 ) -> asyncio.Server:
     """Listen in a namespace, as `asyncio.start_server` does. The broker binds, so low ports work.
 
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        client_connected_cb: called with a reader and a writer for each connection.
+        host: the addresses to bind to; None for all.
+        port: the port; None or 0 for a free one.
+        limit: how many bytes each reader buffers.
+        options: as for `loop.create_server`, for example ssl, backlog, reuse_port.
+
     Raises:
-        OSError: as `Client.open`: of several addresses, all are bound or none.
+        OSError: as `Client.open`. If one of several addresses fails, no address is bound.
+
+    Example:
+        >>> async def handle(reader, writer):
+        ...     writer.close()
+        >>> server = await start_server("blue", handle, port=80)
+        >>> server.is_serving()
+        True
+        >>> server.close()
     """
     loop = asyncio.get_running_loop()
 
@@ -130,7 +201,24 @@ async def create_server(
     port: int | str | None = None,
     **options: Any,
 ) -> asyncio.Server:
-    """Listen in a namespace, as `loop.create_server` does."""
+    """Listen in a namespace, as `loop.create_server` does. The broker binds, so low ports work.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        protocol_factory: makes the protocol of each connection.
+        host: the addresses to bind to; None for all.
+        port: the port; None or 0 for a free one.
+        options: as for `loop.create_server`, for example ssl, backlog, reuse_port.
+
+    Raises:
+        OSError: as `Client.open`. If one of several addresses fails, no address is bound.
+
+    Example:
+        >>> server = await create_server("blue", asyncio.Protocol, "127.0.0.1", 80)
+        >>> server.sockets[0].getsockname()
+        ('127.0.0.1', 80)
+        >>> server.close()
+    """
     make = asyncio.get_running_loop().create_server
     # With several addresses it is a group, which has all that asyncio.Server documents.
     made: Any = await _asyncio.create_server(make, place_of(namespace), protocol_factory, host, port, **options)
@@ -147,7 +235,29 @@ async def create_datagram_endpoint(
 ) -> tuple[asyncio.DatagramTransport, P]:
     """Open a UDP socket in a namespace, as `loop.create_datagram_endpoint` does.
 
-    The transport sends to numeric addresses only: asyncio would look up names in the caller's own namespace.
+    The transport sends to numeric addresses only, since asyncio would look up names in the caller's own namespace.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        protocol_factory: makes the protocol.
+        local_addr: the (host, port) to bind to, if any.
+        remote_addr: the (host, port) to connect to, if any.
+        options: as for `loop.create_datagram_endpoint`, for example family, reuse_port, allow_broadcast.
+
+    Returns:
+        A transport and its protocol.
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know a name.
+        OSError: as `Client.open`, bind(2) and connect(2).
+
+    Example:
+        >>> transport, protocol = await create_datagram_endpoint(
+        ...     "blue", asyncio.DatagramProtocol, remote_addr=("www.example.org", 53)
+        ... )
+        >>> transport.get_extra_info("peername")
+        ('10.0.0.1', 53)
+        >>> transport.close()
     """
     make = asyncio.get_running_loop().create_datagram_endpoint
     return await _asyncio.create_datagram_endpoint(
@@ -158,7 +268,25 @@ async def create_datagram_endpoint(
 async def getaddrinfo(
     namespace: Namespace | NamespaceRef, host: str | bytes | None, port: int | str | None, **options: int
 ) -> list[tuple[Any, ...]]:
-    """Look up a name in a namespace, as `loop.getaddrinfo` does."""
+    """Look up a name in a namespace, as `loop.getaddrinfo` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: a number, or the name of a service.
+        options: family, type, proto, flags.
+
+    Returns:
+        A list of (family, type, proto, canonical name, address).
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+
+    Example:
+        >>> for *_, address in await getaddrinfo("blue", "www.example.org", 80, proto=6):
+        ...     print(address)
+        ('10.0.0.1', 80)
+    """
     found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, **options))
     return found
 
@@ -166,5 +294,22 @@ async def getaddrinfo(
 async def getnameinfo(
     namespace: Namespace | NamespaceRef, sockaddr: tuple[Any, ...], flags: int = 0
 ) -> tuple[str, str]:
-    """Look up an address in a namespace, as `loop.getnameinfo` does."""
+    """Look up the names of an address in a namespace, as `loop.getnameinfo` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        sockaddr: a numeric address.
+        flags: flags such as `socket.NI_NUMERICHOST`.
+
+    Returns:
+        The host's name and the service's name.
+
+    Raises:
+        socket.gaierror: the flags ask for a name that does not exist.
+
+    Example:
+        >>> host, service = await getnameinfo("blue", ("10.0.0.1", 80))
+        >>> service
+        'http'
+    """
     return await run(place_of(namespace).getnameinfo(sockaddr, flags))

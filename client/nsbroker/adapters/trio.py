@@ -1,8 +1,7 @@
-"""trio in a namespace: version 0.26.1 or newer.
+"""trio (version 0.26.1 or newer) in a namespace.
 
-    stream = await trio.open_tcp_stream("blue", "www.example.org", 80)
-
-What is built on trio (httpx, anyio, hypercorn) is led into the namespace as a whole by `install`.
+The functions take the namespace for one connection or server. For a library that is built on trio (httpx, anyio,
+hypercorn), put the whole run of trio into the namespace by `install`.
 """
 
 from __future__ import annotations
@@ -48,7 +47,25 @@ async def connect(
     happy_eyeballs_delay: float | None = 0.25,
     local_address: str | None = None,
 ) -> socket.socket:
-    """Connect a plain non-blocking socket in a namespace; the caller owns it. See `open_tcp_stream`."""
+    """Connect a plain non-blocking socket in a namespace, for libraries that take one. The caller owns it.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: the port.
+        happy_eyeballs_delay: seconds before the next address is tried as well; None for 0.25.
+        local_address: the address to bind to, if any.
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+        OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> with await connect("blue", "www.example.org", 80) as sock:
+        ...     peer = sock.getpeername()
+        >>> peer
+        ('10.0.0.1', 80)
+    """
     steps = connect_tcp(
         place_of(namespace),
         host,
@@ -63,7 +80,7 @@ async def connect(
 
 
 def _as_trio(group: ExceptionGroup[OSError], host: str | bytes, port: int) -> OSError:
-    """Make what trio raises in place of a group; with the errno, if all have the same."""
+    """Return the error that trio raises instead of a group. It has the errno if all errors have the same one."""
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
     text = f"all attempts to connect to {f'[{name}]' if ':' in name else name}:{port} failed"
     numbers = {getattr(error, "errno", None) for error in group.exceptions}
@@ -81,9 +98,20 @@ async def open_tcp_stream(
 ) -> trio.SocketStream:
     """Connect in a namespace, as `trio.open_tcp_stream` does, with happy eyeballs.
 
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: the port.
+        happy_eyeballs_delay: seconds before the next address is tried as well; None for 0.25.
+        local_address: the address to bind to, if any.
+
     Raises:
-        socket.gaierror: the namespace's name servers know no such name.
+        socket.gaierror: the namespace's name servers don't know the name.
         OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> stream = await open_tcp_stream("blue", "www.example.org", 80)
+        >>> await stream.aclose()
     """
     sock = await connect(namespace, host, port, happy_eyeballs_delay=happy_eyeballs_delay, local_address=local_address)
     return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
@@ -98,7 +126,25 @@ async def open_ssl_over_tcp_stream(
     ssl_context: _ssl.SSLContext | None = None,
     happy_eyeballs_delay: float | None = 0.25,
 ) -> trio.SSLStream[trio.SocketStream]:
-    """Connect in a namespace, as `trio.open_ssl_over_tcp_stream` does; the handshake is done by the first use."""
+    """Connect in a namespace, as `trio.open_ssl_over_tcp_stream` does. The first use makes the handshake.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address, which the certificate must have.
+        port: the port.
+        https_compatible: don't wait for the peer's goodbye.
+        ssl_context: the context (default: trust the authorities of the system).
+        happy_eyeballs_delay: seconds before the next address is tried as well; None for 0.25.
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+        OSError: as `Client.open` and connect(2).
+
+    Example:
+        >>> stream = await open_ssl_over_tcp_stream("blue", "www.example.org", 443)
+        >>> await stream.do_handshake()
+        >>> await stream.aclose()
+    """
     stream = await open_tcp_stream(namespace, host, port, happy_eyeballs_delay=happy_eyeballs_delay)
     context = ssl_context or _ssl.create_default_context()
     return trio.SSLStream(stream, context, server_hostname=host, https_compatible=https_compatible)
@@ -109,8 +155,18 @@ async def open_tcp_listeners(
 ) -> list[trio.SocketListener]:
     """Listen in a namespace, as `trio.open_tcp_listeners` does. The broker binds, so low ports work.
 
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        port: the port; 0 for a free one.
+        host: the address to bind to; None for all.
+        backlog: how many connections may wait in the queue; None for as many as the kernel allows.
+
     Raises:
-        OSError: as `Client.open`: of several addresses, all are bound or none.
+        OSError: as `Client.open`. If one of several addresses fails, no address is bound.
+
+    Example:
+        >>> [listener] = await open_tcp_listeners("blue", 80, host="127.0.0.1")
+        >>> await listener.aclose()
     """
     if isinstance(host, bytes):
         host = host.decode("ascii")
@@ -129,7 +185,27 @@ async def serve_tcp(
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen in a namespace and serve for ever, as `trio.serve_tcp` does."""
+    """Listen in a namespace and serve for ever, as `trio.serve_tcp` does. The broker binds, so low ports work.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        handler: called with a stream for each connection.
+        port: the port; 0 for a free one.
+        host: the address to bind to; None for all.
+        backlog: how many connections may wait in the queue; None for as many as the kernel allows.
+        handler_nursery: the nursery of the handlers, if not a new one.
+        task_status: for `nursery.start`, which then returns the listeners.
+
+    Raises:
+        OSError: as `Client.open`. If one of several addresses fails, no address is bound.
+
+    Example:
+        >>> async def handle(stream):
+        ...     await stream.send_all(b"hello")
+        >>> async with trio.open_nursery() as nursery:
+        ...     listeners = await nursery.start(serve_tcp, "blue", handle, 80)
+        ...     nursery.cancel_scope.cancel()
+    """
     listeners = await open_tcp_listeners(namespace, port, host=host, backlog=backlog)
     await trio.serve_listeners(handler, listeners, handler_nursery=handler_nursery, task_status=task_status)
 
@@ -137,11 +213,46 @@ async def serve_tcp(
 async def getaddrinfo(
     namespace: Namespace | NamespaceRef, host: str | bytes | None, port: int | str | None, *options: int
 ) -> list[tuple[Any, ...]]:
-    """Look up a name in a namespace, as `trio.socket.getaddrinfo` does."""
+    """Look up a name in a namespace, as `trio.socket.getaddrinfo` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        host: a name or an address.
+        port: a number, or the name of a service.
+        options: family, type, proto, flags, in this order.
+
+    Returns:
+        A list of (family, type, proto, canonical name, address).
+
+    Raises:
+        socket.gaierror: the namespace's name servers don't know the name.
+
+    Example:
+        >>> for *_, address in await getaddrinfo("blue", "www.example.org", 80, 0, trio.socket.SOCK_STREAM):
+        ...     print(address)
+        ('10.0.0.1', 80)
+    """
     found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, *options))
     return found
 
 
 async def getnameinfo(namespace: Namespace | NamespaceRef, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
-    """Look up an address in a namespace, as `trio.socket.getnameinfo` does."""
+    """Look up the names of an address in a namespace, as `trio.socket.getnameinfo` does.
+
+    Args:
+        namespace: a `Namespace`, or an argument for `Namespace`.
+        sockaddr: a numeric address.
+        flags: flags such as `socket.NI_NUMERICHOST`; 0 for none.
+
+    Returns:
+        The host's name and the service's name.
+
+    Raises:
+        socket.gaierror: the flags ask for a name that does not exist.
+
+    Example:
+        >>> host, service = await getnameinfo("blue", ("10.0.0.1", 80), 0)
+        >>> service
+        'http'
+    """
     return await run(place_of(namespace).getnameinfo(sockaddr, flags))
