@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import pkgutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
@@ -74,6 +77,33 @@ def run_case(namespace: str, case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_example_works(site: ExampleOrg, case: Case) -> None:
     site.run(run_case, case)
+
+
+PATCHING = [
+    case for name in ("patching", "patching.bypass") for case in docstring_examples.examples(f"nsbroker.{name}")
+]
+IN_A_NEW_PROGRAM = """
+import http.client, sys, urllib.request
+import nsbroker
+from support import docstring_examples
+[case] = [case for case in docstring_examples.examples(sys.argv[1]) if case.name == sys.argv[2]]
+scope = {"http": http, "nsbroker": nsbroker, "urllib": urllib}
+docstring_examples.run(case, scope, {'"blue"': repr(sys.argv[3])}, lambda function: None)
+"""
+
+
+def run_in_new_program(namespace: str, case: Case) -> str:
+    # A patch would refuse this process, which has loaded every library.
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    command = [sys.executable, "-P", "-c", IN_A_NEW_PROGRAM, case.module, case.name, namespace]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.usefixtures("web")
+@pytest.mark.parametrize("case", PATCHING, ids=str)
+def test_example_of_patching_works(site: ExampleOrg, case: Case) -> None:
+    assert site.run(run_in_new_program, case) == ""
 
 
 @pytest.mark.parametrize("name", MODULES)
