@@ -27,12 +27,12 @@ def connect(
 
     Args:
         namespace: the namespace of the socket and of the look-up.
-        host: a name or an address; None for the loopback address.
+        host: a name or an address (`None`: the loopback address).
         port: a number, or the name of a service.
-        timeout: seconds for each address; None for no limit.
+        timeout: seconds for each address (`None`: no limit).
         source_address: the address to bind to, if any.
         options: the arguments of `setsockopt` calls to make before the socket connects.
-        family: the family of the addresses to try; 0 for all.
+        family: the family of the addresses to try (0: all).
 
     Raises:
         socket.gaierror: the name has no address.

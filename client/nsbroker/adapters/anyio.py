@@ -119,9 +119,9 @@ async def create_tcp_listener(
 
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
-        local_host: the address to bind to; None for all.
-        local_port: the port; with 0, each address gets its own free port.
-        family: the family of the addresses to bind to; `socket.AF_UNSPEC` for all.
+        local_host: the address to bind to (`None`: all).
+        local_port: the port (0: a free one for each address).
+        family: the family of the addresses to bind to (`socket.AF_UNSPEC`: all).
         backlog: how many connections may wait in the queue.
         reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
 
@@ -161,9 +161,9 @@ async def create_udp_socket(
 
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
-        family: the family of the socket; it may be left out if local_host is given.
+        family: the family of the socket. You may leave it out if you give local_host.
         local_host: the address to bind to.
-        local_port: the port; 0 for a free one.
+        local_port: the port (0: a free one).
         reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
 
     Raises:
@@ -205,9 +205,9 @@ async def create_connected_udp_socket(
         namespace: a `Namespace`, or an argument for `Namespace`.
         remote_host: a name or an address, as a str or an object of ipaddress.
         remote_port: the port.
-        family: the family of the addresses to use; `socket.AF_UNSPEC` for all.
+        family: the family of the addresses to use (`socket.AF_UNSPEC`: all).
         local_host: the address to bind to, if any.
-        local_port: the port to bind to; 0 for a free one.
+        local_port: the port to bind to (0: a free one).
         reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
 
     Raises:

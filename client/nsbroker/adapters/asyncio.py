@@ -60,7 +60,7 @@ async def open_connection(
         host: a name or an address.
         port: a number, or the name of a service.
         limit: how many bytes the reader buffers.
-        happy_eyeballs_delay: seconds before the next address is tried as well; None to try them one by one.
+        happy_eyeballs_delay: seconds before the next address is tried as well (`None`: try them one by one).
         options: as for `loop.create_connection`, for example ssl, family, local_addr.
 
     Returns:
@@ -101,7 +101,7 @@ async def create_connection(
         protocol_factory: makes the protocol.
         host: a name or an address.
         port: a number, or the name of a service.
-        happy_eyeballs_delay: seconds before the next address is tried as well; None to try them one by one.
+        happy_eyeballs_delay: seconds before the next address is tried as well (`None`: try them one by one).
         options: as for `loop.create_connection`, for example ssl, family, local_addr.
 
     Returns:
@@ -137,8 +137,8 @@ async def connect(
         namespace: a `Namespace`, or an argument for `Namespace`.
         host: a name or an address.
         port: a number, or the name of a service.
-        happy_eyeballs_delay: seconds before the next address is tried as well; None to try them one by one.
-        family: the family of the addresses to try; 0 for all.
+        happy_eyeballs_delay: seconds before the next address is tried as well (`None`: try them one by one).
+        family: the family of the addresses to try (0: all).
         local_addr: the (host, port) to bind to, if any.
 
     Raises:
@@ -170,8 +170,8 @@ async def start_server(
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
         client_connected_cb: called with a reader and a writer for each connection.
-        host: the addresses to bind to; None for all.
-        port: the port; None or 0 for a free one.
+        host: the addresses to bind to (`None`: all).
+        port: the port (`None` or 0: a free one).
         limit: how many bytes each reader buffers.
         options: as for `loop.create_server`, for example ssl, backlog, reuse_port.
 
@@ -206,8 +206,8 @@ async def create_server(
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
         protocol_factory: makes the protocol of each connection.
-        host: the addresses to bind to; None for all.
-        port: the port; None or 0 for a free one.
+        host: the addresses to bind to (`None`: all).
+        port: the port (`None` or 0: a free one).
         options: as for `loop.create_server`, for example ssl, backlog, reuse_port.
 
     Raises:

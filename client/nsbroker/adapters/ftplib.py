@@ -30,9 +30,9 @@ class _Inside(ftplib.FTP):
         """Connect to a server, as `ftplib.FTP.connect` does, and return its welcome.
 
         Args:
-            host: the server; "" for the one of the last call.
-            port: the server's port; 0 for 21, or the one of the last call.
-            timeout: seconds for each step; None for no limit.
+            host: the server ("": the one of the last call).
+            port: the server's port (0: 21, or the one of the last call).
+            timeout: seconds for each step (`None`: no limit).
             source_address: the address to bind to, if any.
         """
         self.host = host or self.host
@@ -90,7 +90,7 @@ class _Inside(ftplib.FTP):
         if answer.startswith("2"):  # Some servers report success before they begin. ftplib ignores that, too.
             answer = self.getresp()
         if not answer.startswith("1"):
-            raise ftplib.error_reply(answer)  # noqa: S321  # FTP is what this is for
+            raise ftplib.error_reply(answer)  # noqa: S321  # this adapter is about FTP
         return answer
 
     def _accept(self, listener: socket.socket) -> socket.socket:

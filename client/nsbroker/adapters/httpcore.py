@@ -46,7 +46,7 @@ class NetworkBackend(InNamespace, httpcore.SyncBackend):
         Args:
             host: a name or an address.
             port: the port.
-            timeout: seconds; None for no limit.
+            timeout: seconds (`None`: no limit).
             local_address: the address to bind to, if any.
             socket_options: the arguments of `setsockopt` calls.
 
@@ -91,7 +91,7 @@ class AsyncNetworkBackend(InNamespace, httpcore.AnyIOBackend):
         Args:
             host: a name or an address.
             port: the port.
-            timeout: seconds; None for no limit.
+            timeout: seconds (`None`: no limit).
             local_address: the address to bind to, if any.
             socket_options: the arguments of `setsockopt` calls.
 

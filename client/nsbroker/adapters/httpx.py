@@ -18,7 +18,7 @@ def _set_backend(transport: httpx.HTTPTransport | httpx.AsyncHTTPTransport, back
     # httpx has no argument for it: https://github.com/encode/httpx/pull/3749
     require(transport, "_pool")
     require(transport._pool, "_network_backend")
-    transport._pool._network_backend = backend  # type: ignore[assignment]  # of the same kind as the pool
+    transport._pool._network_backend = backend  # type: ignore[assignment]  # sync or async, as the pool
 
 
 class HTTPTransport(httpx.HTTPTransport):

@@ -62,8 +62,8 @@ class SMTP(_Named, _Inside):
     Args:
         namespace: the namespace of the connection and of the look-up.
         host: the server. Without one, call `connect` later.
-        port: the server's port; 0 for 25.
-        local_hostname: the client's name; None for its address.
+        port: the server's port (0: 25).
+        local_hostname: the client's name (`None`: its address).
         args: as for `smtplib.SMTP`: timeout (in seconds), source_address.
         kwargs: the same by name.
 
@@ -81,8 +81,8 @@ class SMTP_SSL(_Named, smtplib.SMTP_SSL, _Inside):  # noqa: N801  # smtplib's ow
     Args:
         namespace: the namespace of the connection and of the look-up.
         host: the server. Without one, call `connect` later.
-        port: the server's port; 0 for 465.
-        local_hostname: the client's name; None for its address.
+        port: the server's port (0: 465).
+        local_hostname: the client's name (`None`: its address).
         args: as for `smtplib.SMTP_SSL`.
         kwargs: the same by name, for example timeout (in seconds), source_address, context.
 

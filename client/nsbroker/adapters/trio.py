@@ -53,7 +53,7 @@ async def connect(
         namespace: a `Namespace`, or an argument for `Namespace`.
         host: a name or an address.
         port: the port.
-        happy_eyeballs_delay: seconds before the next address is tried as well; None for 0.25.
+        happy_eyeballs_delay: seconds before the next address is tried as well (`None`: 0.25).
         local_address: the address to bind to, if any.
 
     Raises:
@@ -102,7 +102,7 @@ async def open_tcp_stream(
         namespace: a `Namespace`, or an argument for `Namespace`.
         host: a name or an address.
         port: the port.
-        happy_eyeballs_delay: seconds before the next address is tried as well; None for 0.25.
+        happy_eyeballs_delay: seconds before the next address is tried as well (`None`: 0.25).
         local_address: the address to bind to, if any.
 
     Raises:
@@ -134,7 +134,7 @@ async def open_ssl_over_tcp_stream(
         port: the port.
         https_compatible: don't wait for the peer's goodbye.
         ssl_context: the context (default: trust the authorities of the system).
-        happy_eyeballs_delay: seconds before the next address is tried as well; None for 0.25.
+        happy_eyeballs_delay: seconds before the next address is tried as well (`None`: 0.25).
 
     Raises:
         socket.gaierror: the namespace's name servers don't know the name.
@@ -157,9 +157,9 @@ async def open_tcp_listeners(
 
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
-        port: the port; 0 for a free one.
-        host: the address to bind to; None for all.
-        backlog: how many connections may wait in the queue; None for as many as the kernel allows.
+        port: the port (0: a free one).
+        host: the address to bind to (`None`: all).
+        backlog: how many connections may wait in the queue (`None`: as many as the kernel allows).
 
     Raises:
         OSError: as `Client.open`. If one of several addresses fails, no address is bound.
@@ -190,9 +190,9 @@ async def serve_tcp(
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
         handler: called with a stream for each connection.
-        port: the port; 0 for a free one.
-        host: the address to bind to; None for all.
-        backlog: how many connections may wait in the queue; None for as many as the kernel allows.
+        port: the port (0: a free one).
+        host: the address to bind to (`None`: all).
+        backlog: how many connections may wait in the queue (`None`: as many as the kernel allows).
         handler_nursery: the nursery of the handlers, if not a new one.
         task_status: for `nursery.start`, which then returns the listeners.
 
@@ -242,7 +242,7 @@ async def getnameinfo(namespace: Namespace | NamespaceRef, sockaddr: tuple[Any, 
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
         sockaddr: a numeric address.
-        flags: flags such as `socket.NI_NUMERICHOST`; 0 for none.
+        flags: flags such as `socket.NI_NUMERICHOST` (0: none).
 
     Returns:
         The host's name and the service's name.

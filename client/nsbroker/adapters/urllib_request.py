@@ -68,7 +68,7 @@ def build_opener(
         namespace: the namespace of the connections and of the look-ups.
         handlers: more handlers, for example HTTPCookieProcessor. The proxies of a ProxyHandler are reached in the
             namespace.
-        context: the context for `https:`; None for the default one.
+        context: the context for `https:` (`None`: the default one).
 
     Example:
         >>> opener = build_opener("blue")

@@ -16,7 +16,7 @@ _TO_BIND = {
     errno.EADDRNOTAVAIL: "no interface of the namespace has it; give it to one, or leave the address out",
     errno.EACCES: "the namespace keeps ports this low to itself; a grant of the policy needs it in its bind list",
     errno.EPROTONOSUPPORT: "this kernel can't do that protocol; load its module, or use another one",
-    errno.EAFNOSUPPORT: "this kernel can't do that kind of address; use IPv4",
+    errno.EAFNOSUPPORT: "this kernel can't do that family of addresses; use IPv4",
     errno.ENODEV: "the namespace has no such interface",
 }
 
@@ -33,7 +33,7 @@ _TO_CONNECT = {
 
 
 def after_refusal(error: OSError, namespace: str) -> str:
-    """Return the remedy to put behind the broker's reason; "" if the reason needs none.
+    """Return the remedy to put behind the broker's reason ("": the reason is enough).
 
     Args:
         error: the refusal.

@@ -91,7 +91,7 @@ def _next(name: str, left: list[str]) -> str:
 
 
 def whole_number(text: str, most: int) -> int | None:
-    """Return the number from 0 to `most` that these digits are; None if they are not one."""
+    """Return the number from 0 to `most` that these digits are (`None`: they are not one)."""
     # int() raises an exception for thousands of digits.
     digits = text.lstrip("0") or text[:1]
     if not (text.isascii() and text.isdecimal()) or len(digits) > len(str(most)) or int(digits) > most:
@@ -115,7 +115,7 @@ def seconds(name: str, value: str, most: float = 1e6) -> float:
 
 
 def family_option(options: list[tuple[str, str]]) -> int | None:
-    """Return the family that -4 or -6 selects; None without them.
+    """Return the family that -4 or -6 selects (`None`: neither was given).
 
     Raises:
         FailureError: both were given.

@@ -23,8 +23,8 @@ class Command(Record):
 
     Attributes:
         verb: a verb, "help" or "version".
-        namespace: a namespace's name or path; "" if the verb needs none.
-        args: the verb's own arguments; for "help" the topic, if any.
+        namespace: a namespace's name or path ("": the verb takes no namespace).
+        args: the verb's own arguments. For "help", the topic, if any.
         client: the way to the broker.
         wait_s: seconds to wait for a namespace that does not exist yet.
     """

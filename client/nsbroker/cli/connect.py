@@ -41,15 +41,15 @@ def run(command: Command) -> int:
 def _target(options: list[tuple[str, str]], rest: list[str], limit_s: float | None) -> Target:
     if len(rest) != 2:
         raise usage_error("connect takes HOST and PORT")
-    given = dict(options)
-    host, source = rest[0].strip("[]"), given["-s"].strip("[]") if "-s" in given else None
+    (host, port), given = rest, dict(options)
+    host, source = host.strip("[]"), given["-s"].strip("[]") if "-s" in given else None
     if not host:
         raise usage_error("connect takes a HOST that is not empty")
     if source is not None and not (source and is_numeric(source)):
         raise usage_error(f"-s takes an address of the namespace, not {source!r}")
     is_udp = "-u" in given
-    port = _port(rest[1], is_udp=is_udp)
-    return Target(host, port, family_option(options) or 0, source, is_udp, inf if limit_s is None else limit_s)
+    family, number = family_option(options) or 0, _port(port, is_udp=is_udp)
+    return Target(host, number, family, source, is_udp, inf if limit_s is None else limit_s)
 
 
 def _port(text: str, *, is_udp: bool) -> int:

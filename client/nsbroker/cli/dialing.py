@@ -1,6 +1,6 @@
 """Connecting from a namespace to a host and port: an address at once, a name by happy eyeballs.
 
-What names need is loaded for names alone: it takes ten times as long as to connect to an address.
+The code for names is loaded only for a name, since it takes ten times as long as to connect to an address.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ _NONBLOCK = int(socket.SOCK_NONBLOCK)
 
 
 class Target(Record):
-    """Where to connect to, and how.
+    """The target of a connection.
 
-    `family` is 0 for any; `source` is an address to connect from; `limit_s` begins when the namespace is there.
+    Attributes:
+        host: a name or an address.
+        port: the port.
+        family: AF_INET or AF_INET6 if the user selected one, else 0.
+        source: the address to connect from, if any.
+        is_udp: UDP, not TCP.
+        limit_s: seconds for connecting, from the moment when the namespace exists.
     """
 
     host: str
@@ -44,12 +50,13 @@ class SourceError(OSError):
 
 
 def dial(command: Command, target: Target) -> socket.socket:
-    """Connect; the caller owns the socket, which is non-blocking.
+    """Connect, and return a non-blocking socket that the caller owns.
 
     Raises:
-        FailureError: the host's address is not of the family that was asked for.
-        SourceError, OSError: as bind(2) and connect(2); a TimeoutError without an errno at the end of `limit_s`.
-        ExceptionGroup: of OSErrors: no address of the name could be reached.
+        FailureError: the host's address is not of the family that the user selected.
+        SourceError: as bind(2).
+        OSError: as connect(2). At the end of `limit_s`, a TimeoutError without an errno.
+        ExceptionGroup: the OSErrors of all addresses of the name.
         Error: the broker refuses, or can't be reached.
     """
     if is_numeric(target.host):
@@ -58,18 +65,18 @@ def dial(command: Command, target: Target) -> socket.socket:
 
 
 def is_numeric(host: str) -> bool:
-    """Tell whether a host is one address, with nothing to look up but an interface."""
+    """Whether a host is one address, so that there is no look-up except of an interface."""
     try:
         numeric_host(host.partition("%")[0], IPV6 if ":" in host else IPV4)
     except NameGivenError:
         return False
-    return host.lower() != "localhost"  # Which has two addresses.
+    return host.lower() != "localhost"  # It has two addresses.
 
 
 def _dial_address(command: Command, target: Target) -> socket.socket:
     family = host_family(target.host, target.family or None)
-    kind = (_DGRAM if target.is_udp else _STREAM) | _NONBLOCK
-    (sock,) = command.client.open([SocketSpec(command.namespace, family, kind)], command.wait_s)
+    socket_type = (_DGRAM if target.is_udp else _STREAM) | _NONBLOCK
+    (sock,) = command.client.open([SocketSpec(command.namespace, family, socket_type)], command.wait_s)
     try:
         if target.source is not None:
             _bind(sock, target.source)
@@ -106,7 +113,7 @@ def _dial_name(command: Command, target: Target) -> socket.socket:
 
 
 def _within(limit_s: float, steps: Steps[socket.socket]) -> Steps[socket.socket]:
-    """Limit steps: a TimeoutError ends them."""
+    """Run steps until a TimeoutError at the end of `limit_s`."""
     deadline = monotonic() + limit_s
     try:
         end, sockets = next(steps)

@@ -1,7 +1,7 @@
 """One direction of a relay: moves bytes between a socket and standard input or output, and never blocks.
 
 Standard input and output can't be made non-blocking: O_NONBLOCK would bind every process that shares the same pipe or
-terminal. So each kind of file is read and written in its own way.
+terminal. So each type of file is read and written in its own way.
 """
 
 from __future__ import annotations

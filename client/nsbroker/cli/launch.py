@@ -88,7 +88,7 @@ def _cannot_run(name: str, number: int) -> FailureError:
 
 
 def forget_callers_sockets() -> None:
-    """Remove the variables that describe sockets. With --inetd the program needs none of them."""
+    """Remove the variables that describe sockets. With --inetd the program does not need them."""
     for variable in _ABOUT_SOCKETS:
         os.environ.pop(variable, None)
 
@@ -118,8 +118,7 @@ def name_peer(connection: socket.socket) -> None:
     except OSError:
         return  # The peer has gone already.
     if isinstance(peer, tuple):
-        host, port, *rest = peer
-        scope_id = rest[1] if rest else 0
+        host, port, _, scope_id = (*peer, 0, 0)[:4]
         # The scope as a number: the interface's name would be looked up in this process's own namespace.
         os.environ["REMOTE_ADDR"] = f"{host}%{scope_id}" if scope_id else host
         os.environ["REMOTE_PORT"] = str(port)

@@ -1,4 +1,4 @@
-"""Text for people: results on standard output; a failure as one line on standard error, with a status as in env(1)."""
+"""Text for people: results on standard output, and a failure as one line on standard error, with env(1)'s status."""
 
 from __future__ import annotations
 

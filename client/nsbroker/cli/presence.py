@@ -25,7 +25,7 @@ def expect_namespace(client: Client, namespace: NamespaceRef, wait_s: float) -> 
 
     Raises:
         NamespaceNotFoundError: it does not exist after `wait_s` seconds, or is not a network namespace.
-        AccessDeniedError: no grant covers any of these sockets; the message is about the first one.
+        AccessDeniedError: no grant covers any of these sockets. The message is about the first one.
         BrokerUnavailableError: the broker can't be reached or does not answer.
     """
     refusal: AccessDeniedError | None = None

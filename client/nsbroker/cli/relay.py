@@ -53,8 +53,8 @@ class Relay:
     """Both directions of a relay.
 
     Attributes:
-        sending: the flow from standard input; None after all of it was sent.
-        receiving: the flow to standard output; None after the peer ended and all of its bytes were written.
+        sending: the flow from standard input (`None`: all of it was sent).
+        receiving: the flow to standard output (`None`: the peer ended, and all of its bytes were written).
         cut_short: the peer closed the connection before the end of standard input.
     """
 

@@ -18,15 +18,15 @@ def run(command: Command) -> int:
     options, rest = parse(command.args, _OPTIONS, anywhere=True)
     if len(rest) != 1:
         raise usage_error("resolve takes one HOST")
-    family = family_option(options) or 0
-    if not rest[0]:
+    (host,), family = rest, family_option(options) or 0
+    if not host:
         raise usage_error("resolve takes a HOST that is not empty")
     if command.wait_s:
         # The broker does not wait in a request for resolver files.
         expect_namespace(command.client, command.namespace, command.wait_s)
     names = Lookups(command.namespace, command.client, command.wait_s)
     # Printable, since the scope of a link-local address is an interface's name.
-    print_text("".join(f"{printable(address)}\n" for address in _addresses(names, rest[0], family)))
+    print_text("".join(f"{printable(address)}\n" for address in _addresses(names, host, family)))
     return 0
 
 

@@ -81,8 +81,12 @@ def refuse_loaded(originals: Iterable[object]) -> None:
             )
 
 
+def _library(name: str) -> str:
+    return name.partition(".")[0]
+
+
 def _is_ours(name: str) -> bool:
-    return name.partition(".")[0] in ("socket", "_socket", "ssl", "nsbroker")
+    return _library(name) in ("socket", "_socket", "ssl", "nsbroker")
 
 
 def _has_taken(module: ModuleType, taken: set[int]) -> bool:
@@ -95,9 +99,9 @@ def refuse_package(name: str) -> None:
     Raises:
         PatchError: it is such a module.
     """
-    by = CONNECT_IN_C.get(name.partition(".")[0]) or CONNECT_BY_CTYPES.get(name)
+    library = _library(name)
+    by = CONNECT_IN_C.get(library) or CONNECT_BY_CTYPES.get(name)
     if by is not None:
-        library = name.partition(".")[0]
         advice = "use nsbroker.adapters.asyncio.loop_factory" if library == "uvloop" else "use `nsbroker-get NS run`"
         raise PatchError(f"{library} connects by {by}, which nsbroker.patch can't reach: {advice} instead", name=name)
 
@@ -105,7 +109,7 @@ def refuse_package(name: str) -> None:
 def _refuse_extension(name: str, spec: ModuleSpec) -> None:
     path = Path(spec.origin or "").resolve()
     is_standard = _STANDARD_LIBRARY in path.parents and "site-packages" not in path.parts
-    if is_standard or name.partition(".")[0] in _HARMLESS:
+    if is_standard or _library(name) in _HARMLESS:
         return
     try:
         called = _SYMBOLS & imported_symbols(path.read_bytes())

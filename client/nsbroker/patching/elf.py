@@ -44,7 +44,7 @@ def _imported(data: bytes) -> set[bytes]:
         if section_type != _SHT_DYNSYM:
             continue
         found = True
-        strings = sections[link][4]
+        _, _, _, _, strings, *_ = sections[link]
         for name, _, _, section, _, _ in _SYMBOL.iter_unpack(data[offset : offset + length]):
             if section == _SHN_UNDEF and name:
                 names.add(data[strings + name : data.index(b"\0", strings + name)])

@@ -41,7 +41,7 @@ def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
 
     Args:
         namespace: the namespace of the socket.
-        args: the call's registers, unsigned; the first three are family, type and protocol.
+        args: the call's registers, unsigned. The first three are family, type and protocol.
 
     Raises:
         Unsupported: no namespace has such a socket.
@@ -63,7 +63,8 @@ def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
 
 def descriptor_flags(args: tuple[int, ...]) -> int:
     """Return the flags of the new descriptor: O_CLOEXEC, which equals SOCK_CLOEXEC, or 0."""
-    return args[1] & _CLOEXEC
+    _, flagged_type, *_ = args
+    return flagged_type & _CLOEXEC
 
 
 def _packet_address(proto: int) -> Address | None:
@@ -94,7 +95,7 @@ def errno_of(error: OSError) -> int:
 
 
 def line_of(error: OSError, words: str) -> str | None:
-    """Return the line that explains a failure to people; None if the errno is explanation enough.
+    """Return the line that explains a failure to people (`None`: the errno is explanation enough).
 
     Args:
         error: the failure of the call.

@@ -44,7 +44,7 @@ class Machine(Record):
         x32: whether there are system calls with `X32_BIT`.
         foreign_audit: the AUDIT_ARCH_ number of the second instruction set.
         foreign_socket: the number of its socket(2).
-        foreign_socketcall: the number of its socketcall(2); -1 if it has none.
+        foreign_socketcall: the number of its socketcall(2) (-1: there is no such call).
     """
 
     audit: int

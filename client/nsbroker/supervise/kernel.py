@@ -58,14 +58,14 @@ class _Program(ctypes.Structure):
 
 
 def this_machine() -> Machine | None:
-    """Return the instruction set of this process; None if there is no filter for it."""
+    """Return the instruction set of this process (`None`: there is no filter for it)."""
     if struct.calcsize("P") != _POINTER_BYTES:
         return None
     return MACHINES.get(os.uname().machine)
 
 
 def set_no_new_privs() -> None:
-    """Give up set-user-id programs and file capabilities, for this thread and all its descendants."""
+    """Renounce set-user-id programs and file capabilities, for this thread and all its descendants."""
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
@@ -88,7 +88,7 @@ class Notification(Record):
 
     Attributes:
         id: the call's number.
-        tid: the calling thread; 0 if it is not visible in this process's pid namespace.
+        tid: the calling thread (0: not visible in this process's pid namespace).
         args: the call's registers, unsigned.
     """
 
@@ -98,7 +98,7 @@ class Notification(Record):
 
 
 def take_notification(listener: int) -> Notification | None:
-    """Take the next waiting call; None if its caller is gone.
+    """Take the next waiting call (`None`: its caller is gone).
 
     Raises:
         OSError: as ioctl(2).
@@ -154,7 +154,7 @@ def mount(source: str, target: str, filesystem: str, flags: int, data: str = "")
     """Mount a file system, or change a mount.
 
     Raises:
-        OSError: as mount(2); its filename is the target.
+        OSError: as mount(2). Its filename is the target.
     """
     args = (os.fsencode(text) for text in (source, target, filesystem))
     _check(_libc.mount(*args, flags, os.fsencode(data)), target)

@@ -128,7 +128,7 @@ class Supervisor:
 
 
 def network_identity(tid: str) -> int | None:
-    """Return a number that all threads of one network namespace share; None if it is unknown.
+    """Return a number that all threads of one network namespace share (`None`: it is unknown).
 
     The files in /proc/TID/net are those of the thread's namespace, and have other inodes in each namespace. Unlike
     /proc/TID/ns/net, every user can read them. So this works where ptrace(2) is refused: for a process that is not
