@@ -1,4 +1,4 @@
-"""Reads the words of a command line: options, numbers, kinds of sockets, addresses with ports.
+"""Reads the words of a command line: options, numbers, addresses with ports.
 
 Options are read as getopt(3) reads them. Python's `getopt` takes 3 ms to load, since it loads gettext and so `re`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 
-from ..wire.kind_names import NETLINK_PROTOCOLS, RAW_PROTOCOLS
 from .messages import usage_error
 
 IPV4 = int(socket.AF_INET)
@@ -15,9 +14,6 @@ IPV6 = int(socket.AF_INET6)
 
 _STREAM = int(socket.SOCK_STREAM)
 _DGRAM = int(socket.SOCK_DGRAM)
-_RAW = int(socket.SOCK_RAW)
-_ICMP = 1
-_ICMPV6 = 58
 
 PORT_KINDS = {
     "tcp": (_STREAM, 0),
@@ -124,36 +120,6 @@ def family_option(options: list[tuple[str, str]]) -> int | None:
     if len(names) == 2:
         raise usage_error("-4 and -6 exclude each other")
     return None if not names else IPV4 if "-4" in names else IPV6
-
-
-def triple_of(kind: str, family: int) -> tuple[int, int, int]:
-    """Return family, type and protocol of a kind of socket, named as in the broker's policy.
-
-    Args:
-        kind: a kind, such as "tcp" or "raw:ospf".
-        family: AF_INET or AF_INET6, for the kinds that exist for both.
-
-    Raises:
-        FailureError: there is no such kind.
-    """
-    name, _, protocol = kind.partition(":")
-    if kind in PORT_KINDS:
-        return (family, *PORT_KINDS[kind])
-    if kind == "icmp":
-        return family, _DGRAM, _ICMPV6 if family == IPV6 else _ICMP
-    if kind == "packet":
-        return int(socket.AF_PACKET), _RAW, 0
-    if name == "raw" and protocol in RAW_PROTOCOLS:
-        return family, _RAW, RAW_PROTOCOLS[protocol]
-    if name == "netlink" and protocol in NETLINK_PROTOCOLS:
-        return int(socket.AF_NETLINK), _RAW, NETLINK_PROTOCOLS[protocol]
-    raise usage_error(f"unknown kind --type {kind}: use one of {', '.join(all_kinds())}")
-
-
-def all_kinds() -> list[str]:
-    """Return the names of all kinds."""
-    raw = [f"raw:{name}" for name in RAW_PROTOCOLS]
-    return [*PORT_KINDS, "icmp", "packet", *raw, *(f"netlink:{name}" for name in NETLINK_PROTOCOLS)]
 
 
 def port_number(text: str) -> int:

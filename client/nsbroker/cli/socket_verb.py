@@ -6,8 +6,9 @@ import errno
 import socket
 
 from ..place.listening import bind_address
+from ..wire.kind_names import NETLINK_PROTOCOLS, RAW_PROTOCOLS
 from ..wire.messages import Address, SocketSpec
-from .arguments import IPV4, family_option, host_family, listen_address, parse, triple_of, whole_number
+from .arguments import IPV4, IPV6, PORT_KINDS, family_option, host_family, listen_address, parse, whole_number
 from .command import Command
 from .launch import run_program
 from .messages import usage_error
@@ -16,6 +17,10 @@ _OPTIONS = {"--type": True, "-4": False, "-6": False, "--bind": True, "--fd": Tr
 _ALL_PROTOCOLS = 3
 """ETH_P_ALL."""
 _MOST_DESCRIPTOR = 2**31 - 1
+_DGRAM = int(socket.SOCK_DGRAM)
+_RAW = int(socket.SOCK_RAW)
+_ICMP = 1
+_ICMPV6 = 58
 
 
 def run(command: Command) -> int:
@@ -63,6 +68,36 @@ def _bind_address(kind: str, text: str, family: int | None) -> tuple[int | None,
         return family, bind_address((text, 0), family)
     family, address = listen_address(text, family)
     return family, bind_address(address, family)
+
+
+def triple_of(kind: str, family: int) -> tuple[int, int, int]:
+    """Return family, type and protocol of a kind of socket, named as in the broker's policy.
+
+    Args:
+        kind: a kind, such as "tcp" or "raw:ospf".
+        family: AF_INET or AF_INET6, for the kinds that exist for both.
+
+    Raises:
+        FailureError: there is no such kind.
+    """
+    name, _, protocol = kind.partition(":")
+    if kind in PORT_KINDS:
+        return (family, *PORT_KINDS[kind])
+    if kind == "icmp":
+        return family, _DGRAM, _ICMPV6 if family == IPV6 else _ICMP
+    if kind == "packet":
+        return int(socket.AF_PACKET), _RAW, 0
+    if name == "raw" and protocol in RAW_PROTOCOLS:
+        return family, _RAW, RAW_PROTOCOLS[protocol]
+    if name == "netlink" and protocol in NETLINK_PROTOCOLS:
+        return int(socket.AF_NETLINK), _RAW, NETLINK_PROTOCOLS[protocol]
+    raise usage_error(f"unknown kind --type {kind}: use one of {', '.join(all_kinds())}")
+
+
+def all_kinds() -> list[str]:
+    """Return the names of all kinds."""
+    raw = [f"raw:{name}" for name in RAW_PROTOCOLS]
+    return [*PORT_KINDS, "icmp", "packet", *raw, *(f"netlink:{name}" for name in NETLINK_PROTOCOLS)]
 
 
 def _descriptor(text: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbroker.cli.arguments import all_kinds
+from nsbroker.cli.socket_verb import all_kinds
 from support.brokers.fake import fake_broker
 from support.tool.shells import Shell
 from support.tool.verbs import GENERAL, VERBS

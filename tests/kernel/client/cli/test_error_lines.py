@@ -109,7 +109,8 @@ def test_list_of_what_is_not_there_or_not_granted(run: RunTool, make_namespace: 
     missing = make_namespace("here") + "-not"
     for name in (missing, "foreign"):
         assert line_of(run("list", name), 1) == (
-            f"no grant gives this user sockets in {name}, or it does not exist; nsbroker-get list shows all there is"
+            f"no grant gives this user sockets in {name}, or it does not exist; "
+            "nsbroker-get list shows all that you may use"
         )
 
 

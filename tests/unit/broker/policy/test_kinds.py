@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from nsbroker.cli.arguments import triple_of
+from nsbroker.cli.socket_verb import triple_of
 from nsbrokerd.policy.kinds import KIND_OF_TRIPLE, KINDS, triples_of
 
 

@@ -13,11 +13,11 @@ from nsbroker.cli.arguments import (
     parse,
     port_number,
     seconds,
-    triple_of,
     whole_number,
 )
 from nsbroker.cli.command import read_command
 from nsbroker.cli.messages import FailureError
+from nsbroker.cli.socket_verb import triple_of
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
 KNOWN = {"-u": False, "-4": False, "-w": True, "--wait": True, "--json": False}

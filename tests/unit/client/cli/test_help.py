@@ -7,9 +7,9 @@ import shlex
 
 import pytest
 
-from nsbroker.cli.arguments import all_kinds
 from nsbroker.cli.command import VERBS as AFTER_NAMESPACE
 from nsbroker.cli.command import help_text, print_help, read_command
+from nsbroker.cli.socket_verb import all_kinds
 from support.tool.verbs import GENERAL, VERBS
 
 TEXTS = [None, *VERBS]
