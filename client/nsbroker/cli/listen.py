@@ -39,7 +39,6 @@ _DGRAM = int(socket.SOCK_DGRAM)
 _AF_UNIX = int(socket.AF_UNIX)
 _UNIX_TYPES = {"tcp": _STREAM, "udp": _DGRAM}
 _SOL_SOCKET = int(socket.SOL_SOCKET)
-_STANDARD_INPUT_AND_OUTPUT = [0, 1]
 
 
 def run(command: Command) -> int:
@@ -65,7 +64,7 @@ def run(command: Command) -> int:
         return serve(list(zip(sockets, names, strict=True)), most, program, inetd="--inetd" in given)
     fds = [sock.fileno() for sock in sockets]
     if "--inetd" in given:
-        return launch.run_program(program, fds * 2, _STANDARD_INPUT_AND_OUTPUT)
+        return launch.run_program(program, fds * 2, [0, 1])
     targets = launch.as_nginx(len(fds)) if "--nginx" in given else launch.as_systemd(names)
     return launch.run_program(program, fds, targets)
 

@@ -41,15 +41,8 @@ def _as_json(rows: list[tuple[str, GrantSummary]]) -> str:
 
     namespaces: dict[str, list[dict[str, object]]] = {}
     for name, grant in rows:
-        namespaces.setdefault(name, []).append(
-            {
-                "grant": grant.name,
-                "sockets": list(grant.sockets),
-                "bind": list(grant.bind),
-                "options": list(grant.options),
-                "limit": _limits(grant),
-            }
-        )
+        fields = grant._asdict() | {"limit": _limits(grant)}
+        namespaces.setdefault(name, []).append({"grant": fields.pop("name"), **fields})
     return json.dumps([{"namespace": name, "grants": grants} for name, grants in namespaces.items()], indent=2) + "\n"
 
 
