@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -20,9 +17,9 @@ from support.adapters.loops import ANYIO, ANYIO_TRIO, ASYNCIO, LOOPS, TRIO, UVLO
 from support.brokers.process import BrokerProcess
 from support.inside import netns_cookie
 from support.names import dnsmasq
+from support.names.etc_netns import make_files, remove_files
 from support.users import as_unprivileged
 
-_ETC = Path("/etc/netns")
 NAME = "same.example.org"
 TWO_ADDRESSES = "two.example.org"
 PORT = 80
@@ -66,16 +63,13 @@ def write_hosts() -> Iterator[Callable[[str, str], None]]:
     made = []
 
     def write(namespace: str, text: str) -> None:
-        directory = _ETC / namespace
-        directory.mkdir(parents=True)
-        made.append(directory)
-        (directory / "hosts").write_text(text)
+        files = make_files(namespace)
+        made.append(namespace)
+        (files / "hosts").write_text(text)
 
     yield write
-    for directory in made:
-        shutil.rmtree(directory)
-    if made and not os.listdir(_ETC):
-        _ETC.rmdir()
+    for namespace in made:
+        remove_files(namespace)
 
 
 def use_by_turns(loop: Loop, path: str, names: list[str], addresses: list[str]) -> None:

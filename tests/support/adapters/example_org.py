@@ -5,9 +5,7 @@ The clients' namespace is the one that the broker opens sockets in; `run` runs a
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from support.adapters.outside import ADDRESS as OUTSIDE_ADDRESS
 from support.adapters.outside import Outside
 from support.adapters.programs import Program, find_program
 from support.brokers.process import BrokerProcess
+from support.names.etc_netns import make_files, remove_files
 from support.namespaces import PREFIX, ip
 from support.sockets_inside import open_inside
 from support.users import USER, Child
@@ -43,7 +42,6 @@ SILENT_PORT = 2
 """Here the connection is made, and never a byte comes back."""
 
 _NAMES = dict.fromkeys((HOST, UNTRUSTED, *(f"{name}.example.org" for name in ("mail", "ftp", "redis", "log"))), SERVER)
-_ETC = Path("/etc/netns")
 
 
 def why_not() -> str | None:
@@ -127,12 +125,8 @@ class ExampleOrg:
         ip("-n", self.client, "neighbour", "add", NOBODY_ANSWERS, "lladdr", "02:00:00:00:00:09", "dev", "eth0")
 
     def _make_names(self) -> None:
-        if not _ETC.exists():
-            _ETC.mkdir()
-            self._closing(_ETC, _remove_if_empty)
-        own = _ETC / self.client
-        own.mkdir()
-        self._closing(own, shutil.rmtree)
+        own = make_files(self.client)
+        self._closing(self.client, remove_files)
         (own / "resolv.conf").write_text(f"nameserver {SERVER}\n")
         (own / "hosts").write_text("")
         records = [f"--host-record={name},{address}" for name, address in _NAMES.items()]
@@ -164,11 +158,6 @@ class ExampleOrg:
         authority.cert_pem.write_to_path(str(self.authority))
         certificate.private_key_and_cert_chain_pem.write_to_path(str(self.certificate))
         os.chmod(self.certificate, 0o644)
-
-
-def _remove_if_empty(directory: Path) -> None:
-    with contextlib.suppress(OSError):  # Others may have put something there.
-        directory.rmdir()
 
 
 _POLICY = f"""

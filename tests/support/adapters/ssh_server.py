@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ PORT = 22
 USER = "root"
 
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
+"""It stays, as after a start of Debian's own service: the sshd of another test run can use it."""
 
 
 def why_not() -> str | None:
@@ -23,7 +23,6 @@ class SshServer:
     """The server, from the constructor to `stop`; `known_hosts` and `user_key` are files for its clients."""
 
     def __init__(self, site: ExampleOrg) -> None:
-        self._made = not _PRIVILEGE_SEPARATION.exists()
         _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
         directory = site.directory / "ssh"
         directory.mkdir()
@@ -46,6 +45,3 @@ class SshServer:
 
     def stop(self) -> None:
         self._program.stop()
-        if self._made:
-            with contextlib.suppress(OSError):
-                _PRIVILEGE_SEPARATION.rmdir()

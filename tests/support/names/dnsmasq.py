@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from support.checkout import TESTS
+from support.names.etc_netns import make_files, remove_files
 from support.namespaces import ip
 from support.waiting import wait_until
 
@@ -23,8 +23,6 @@ ADDRESS = "10.99.0.1"
 ADDRESS6 = "fd99::1"
 SILENT = "10.99.0.9"
 """Beyond an interface that swallows what is sent: nobody answers, nobody refuses."""
-
-_ETC = Path("/etc/netns")
 
 
 def why_not() -> str | None:
@@ -87,9 +85,7 @@ class OwnFiles:
     """The files that `ip netns exec` puts in place for a namespace; they go away with `close`."""
 
     def __init__(self, namespace: str) -> None:
-        self._made_parent = not _ETC.exists()
-        self.directory = _ETC / namespace
-        self.directory.mkdir(parents=True)
+        self.directory = make_files(namespace)
         (self.directory / "nsswitch.conf").write_text("hosts: files dns\nservices: files\n")
         self.write("", "")
 
@@ -98,10 +94,7 @@ class OwnFiles:
         (self.directory / "hosts").write_text(hosts)
 
     def close(self) -> None:
-        shutil.rmtree(self.directory)
-        if self._made_parent:
-            with suppress(OSError):  # Another test run has files there by now.
-                _ETC.rmdir()
+        remove_files(self.directory.name)
 
 
 _ASK_GLIBC = """

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import dns.message
 import dns.rrset
@@ -18,9 +16,9 @@ import nsbroker
 from support.brokers.limited import can_send, grant, open_limited
 from support.brokers.process import BrokerProcess
 from support.far_side import socket_inside
+from support.names.etc_netns import ETC, make_files, remove_files
 from support.users import as_unprivileged
 
-ETC = Path("/etc/netns")
 SERVER, ANOTHER = "127.0.0.53", "127.0.0.54"
 ADDRESSES = {"near.example.": "127.0.0.9", "far.example.": "127.0.0.10"}
 
@@ -29,13 +27,10 @@ ADDRESSES = {"near.example.": "127.0.0.9", "far.example.": "127.0.0.10"}
 def name(make_namespace: Callable[..., str]) -> Iterator[str]:
     """A namespace whose names are looked up by a server on its loopback."""
     name = make_namespace()
-    made = not ETC.exists()
-    (ETC / name).mkdir(parents=True)
+    make_files(name)
     use_server(name, SERVER)
     yield name
-    shutil.rmtree(ETC / name)
-    if made:
-        ETC.rmdir()
+    remove_files(name)
 
 
 def use_server(name: str, server: str) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 import nsbroker
 from support.brokers.process import BrokerProcess
+from support.names.etc_netns import ETC, make_files, remove_files
 from support.namespaces import ip
 from support.users import GROUP, USER, as_user
-
-ETC = Path("/etc/netns")
 
 
 @pytest.fixture
@@ -22,16 +20,11 @@ def blue(make_namespace: Callable[..., str]) -> Iterator[str]:
     """A namespace with files of its own in /etc/netns, and an interface that no other has."""
     name = make_namespace("blue")
     ip("-n", name, "link", "add", "onlyhere0", "type", "veth", "peer", "name", "onlyhere1")
-    made = not ETC.exists()
-    (ETC / name).mkdir(parents=True)
-    (ETC / name / "hosts").write_text("127.0.0.7 host.example alias.example\n")
-    (ETC / name / "resolv.conf").write_text("nameserver 127.0.0.1\noptions attempts:1 timeout:1\n")
+    files = make_files(name)
+    (files / "hosts").write_text("127.0.0.7 host.example alias.example\n")
+    (files / "resolv.conf").write_text("nameserver 127.0.0.1\noptions attempts:1 timeout:1\n")
     yield name
-    for path in (ETC / name).iterdir():
-        path.unlink()
-    (ETC / name).rmdir()
-    if made:
-        ETC.rmdir()
+    remove_files(name)
 
 
 def _look_around(path: str, name: str) -> dict[str, object]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,8 @@ from nsbroker.supervise.bpf import assemble, give, if_equal, load
 from nsbroker.supervise.filter import ALLOW, ERRNO, NR_OFFSET
 from support.brokers.process import BrokerProcess
 from support.names import dnsmasq
+from support.names.etc_netns import make_files, remove_files
+from support.own_run import own_run
 from support.seccomp import install
 from support.tool.running import RunTool, program, python, run_tool
 from support.users import GROUP, USER
@@ -37,31 +38,19 @@ def run(broker: BrokerProcess) -> Iterator[RunTool]:
 @pytest.fixture
 def files(name: str) -> Iterator[Path]:
     """The directory of files for the namespace."""
-    directory = Path("/etc/netns") / name
-    made_parent = not directory.parent.exists()
-    directory.mkdir(parents=True)
-    yield directory
-    shutil.rmtree(directory)
-    if made_parent:
-        with suppress(OSError):  # Another run's files are there now.
-            directory.parent.rmdir()
+    yield make_files(name)
+    remove_files(name)
 
 
 @contextmanager
 def service(path: str) -> Iterator[socket.socket]:
-    """A service that listens there, in a directory that is ours, or a reason to skip the test."""
-    directory = Path(path).parent
-    if directory.exists():
-        pytest.skip(f"{directory} is there, and is no test's")
-    with ExitStack() as undo:
-        missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-        directory.mkdir(parents=True)
-        undo.callback(shutil.rmtree, missing[-1])
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.bind(path)
-            os.chmod(path, 0o777)
-            sock.listen()
-            yield sock
+    """A service that listens there, for the processes of the test alone."""
+    with own_run(), socket.socket(socket.AF_UNIX) as sock:
+        Path(path).parent.mkdir(parents=True)
+        sock.bind(path)
+        os.chmod(path, 0o777)
+        sock.listen()
+        yield sock
 
 
 def test_files_of_the_namespace_are_in_place_and_the_user_is_the_same(run: RunTool, name: str, files: Path) -> None:
@@ -104,9 +93,8 @@ def test_sockets_are_served_in_the_user_namespace_too(run: RunTool, name: str, f
 
 
 def test_without_files_or_services_there_is_no_user_namespace(run: RunTool, name: str) -> None:
-    if any(os.path.exists(path) for path in ("/run/dbus/system_bus_socket", "/run/nscd/socket")):
-        pytest.skip("a service is there that must be hidden")
-    done = run(name, "run", "--", "readlink", "/proc/self/ns/user")
+    with own_run():
+        done = run(name, "run", "--", "readlink", "/proc/self/ns/user")
     assert done == (0, f"{os.readlink('/proc/self/ns/user')}\n", "")
 
 
