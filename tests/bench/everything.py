@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from machine import describe
 from plot import as_svg
@@ -69,9 +70,9 @@ def _report(rows: list[Row], lacking: dict[str, str], machine: dict[str, str], o
     if output is None:
         return
     output.mkdir(parents=True, exist_ok=True)
-    everything = {"machine": machine, "rows": [as_json(row) for row in rows], "lacking": lacking}
+    everything: dict[str, Any] = {"machine": machine, "rows": [as_json(row) for row in rows], "lacking": lacking}
     (output / "results.json").write_text(json.dumps(everything, indent=1) + "\n")
-    (output / "results.svg").write_text(as_svg(rows, machine))
+    (output / "results.svg").write_text(as_svg(everything["rows"], machine))
     (output / "results.md").write_text(as_text(rows) + "\n")
     print(f"written: {output}/results.json, results.md, results.svg")
 

@@ -1,111 +1,192 @@
-"""The rows as a picture, in SVG written by hand: each ratio a dot on a logarithmic scale, its quartiles a line.
+"""The answers to a user's five questions as one picture, in SVG.
 
-The colours are chosen for a light and a dark page: the picture has no background, and asks for the reader's scheme.
+    python tests/bench/plot.py tests/bench/results/results.json >tests/bench/results/results.svg
+
+Each question has bars that begin at zero, and says which direction is better. A bar is a median, the thin line on it its
+quartiles. The colours suit a light and a dark page: the picture has no background, and follows the reader's scheme.
 """
 
 from __future__ import annotations
 
-import math
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from table import goal_text, number
-from turns import Row, Spread
+Result = Mapping[str, Any]
+"""A row as `table.as_json` writes it."""
 
-_WIDTH, _LEFT, _RIGHT = 960, 440, 90
-_TOP, _ROW, _BOTTOM = 64, 36, 34
-_DECADE_MARKS = (1, 2, 5)
+
+class Bar(NamedTuple):
+    """One figure. `row` and `reference` name the row of the results, `side` the thing in it: "ours" or "theirs"."""
+
+    label: str
+    row: str
+    reference: str
+    side: str = "ours"
+    scale: float = 1
+
+
+class Question(NamedTuple):
+    """A group of bars with one unit."""
+
+    text: str
+    unit: str
+    better: str
+    bars: tuple[Bar, ...]
+
+
+_ONE_CORE, _IN_50 = "round trip p50, one core, client library", "1,200 listeners in 50 namespaces"
+_BARE_C, _C_CLIENTS = "C broker without checks", "C broker without checks, C clients"
+_LISTENER, _PYROUTE = "one of these listeners", "one socket, client library"
+_STREAM, _ANSWER, _NATIVE = "data path, TCP stream", "data path, question and answer", "a native socket there"
+_START = "its memory at the start"
+
+QUESTIONS = (
+    Question(
+        "What does one socket cost?",
+        "ms",
+        "shorter is better",
+        (
+            Bar("nsbroker, without privileges", _PYROUTE, "pyroute2's create_socket, as root"),
+            Bar("a minimal broker in C, without checks", _ONE_CORE, _BARE_C, "theirs", 1e-3),
+            Bar("ip netns exec, as root", _LISTENER, "`ip netns exec NS true`, as root", "theirs"),
+            Bar("pyroute2, as root", _PYROUTE, "pyroute2's create_socket, as root", "theirs"),
+        ),
+    ),
+    Question(
+        "What do 1,200 listeners in 50 namespaces cost?",
+        "ms",
+        "shorter is better",
+        (
+            Bar("nsbroker, without privileges", _IN_50, "Go, as root, one after the other"),
+            Bar("Go, as root, one after the other", _IN_50, "Go, as root, one after the other", "theirs"),
+            Bar("Go, as root, a goroutine for each", _IN_50, "Go, as root, a goroutine for each", "theirs"),
+        ),
+    ),
+    Question(
+        "Does the data path get slower? One question and answer over TCP:",
+        "us",
+        "shorter is better",
+        (
+            Bar("a socket from nsbroker", _ANSWER, _NATIVE),
+            Bar("a socket made in the namespace", _ANSWER, _NATIVE, "theirs"),
+        ),
+    ),
+    Question(
+        "... and a TCP stream:",
+        "MB/s",
+        "longer is better",
+        (
+            Bar("a socket from nsbroker", _STREAM, _NATIVE),
+            Bar("a socket made in the namespace", _STREAM, _NATIVE, "theirs"),
+        ),
+    ),
+    Question(
+        "How many clients can it serve? Sockets per second, all clients together:",
+        "/s",
+        "longer is better",
+        (
+            Bar("1 client", "sockets per second, 1 client", _C_CLIENTS),
+            Bar("8 clients", "sockets per second, 8 clients", _C_CLIENTS),
+            Bar("64 clients", "sockets per second, 64 clients", _C_CLIENTS),
+            Bar("8 clients, 240 sockets in a request", "sockets per second, 8 clients, 240 in a request", _C_CLIENTS),
+        ),
+    ),
+    Question(
+        "How much memory does the broker need?",
+        "MB",
+        "shorter is better",
+        (
+            Bar("at its start", "broker's memory, 1 client", _START, "theirs"),
+            Bar("with 1,000 clients", "broker's memory, 1,000 clients", _START),
+            Bar("with 10,000 clients", "broker's memory, 10,000 clients", _START),
+        ),
+    ),
+)
+
+_WIDTH, _LEFT, _RIGHT = 820, 290, 100
+_TOP, _HEAD, _BAR, _GAP = 58, 30, 24, 22
+_THICK = 14
 
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 11px; fill: #656d76 }
-.title { font-size: 15px; font-weight: 600 }
+.title { font-size: 17px; font-weight: 600 }
+.question { font-size: 14px; font-weight: 600 }
 .right { text-anchor: end }
-.middle { text-anchor: middle }
-.grid { stroke: #8c959f; stroke-opacity: .25 }
-.one { stroke: #656d76 }
-.goal { stroke: #24292f; stroke-width: 2 }
-.reached { stroke: #1a7f37; fill: #1a7f37 }
-.missed { stroke: #cf222e; fill: #cf222e }
-.shown { stroke: #0969da; fill: #0969da }
-.spread { stroke-width: 4; stroke-linecap: round; stroke-opacity: .45 }
+.ours { fill: #0969da }
+.theirs { fill: #afb8c1 }
+.spread { stroke: #24292f; stroke-width: 1.5; stroke-opacity: .6 }
+.zero { stroke: #8c959f; stroke-opacity: .6 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .small { fill: #9198a1 }
-  .one { stroke: #9198a1 }
-  .goal { stroke: #e6edf3 }
-  .reached { stroke: #3fb950; fill: #3fb950 }
-  .missed { stroke: #f85149; fill: #f85149 }
-  .shown { stroke: #4493f8; fill: #4493f8 }
+  .ours { fill: #4493f8 }
+  .theirs { fill: #656c76 }
+  .spread { stroke: #e6edf3 }
 }
 """
 
 
-def as_svg(rows: Sequence[Row], machine: Mapping[str, str]) -> str:
-    """Draw the rows that are ratios, from top to bottom."""
-    shown = [(row, row.ratio) for row in rows if row.ratio is not None]
-    height = _TOP + _ROW * len(shown) + _BOTTOM
-    scale = _Scale([each for row, ratio in shown for each in (*ratio, *_goal_of(row))])
-    parts = [*_axis(scale, height, machine)]
-    for i, (row, ratio) in enumerate(shown):
-        parts += _draw(row, ratio, _TOP + _ROW * i + _ROW // 2, scale)
-    size = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
-    title = "<title>What nsbroker costs, as ratios</title>"
-    inside = "\n".join([f"<style>{_STYLE}</style>", title, *parts])
+def as_svg(rows: Sequence[Result], machine: Mapping[str, str]) -> str:
+    """Draw each question that the rows answer. A bar whose row was not measured is left out."""
+    found = {(row["name"], row["reference"] or ""): row for row in rows}
+    parts = [_text(0, 18, "What nsbroker costs", "title"), _text(0, 38, _measured_on(machine), "small")]
+    y = _TOP
+    for question in QUESTIONS:
+        bars = [(bar, found[bar.row, bar.reference]) for bar in question.bars if (bar.row, bar.reference) in found]
+        if bars:
+            parts += _draw(question, [(bar, _figures(bar, row)) for bar, row in bars], y)
+            y += _HEAD + _BAR * len(bars) + _GAP
+    size = f'width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}"'
+    inside = "\n".join([f"<style>{_STYLE}</style>", "<title>What nsbroker costs</title>", *parts])
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n{inside}\n</svg>\n'
 
 
-class _Scale:
-    """Where a ratio is, from left to right."""
-
-    def __init__(self, ratios: Sequence[float]) -> None:
-        known = [ratio for ratio in ratios if ratio > 0] or [1.0]
-        self.low = math.log10(min(0.5, *known)) - 0.05
-        self.high = math.log10(max(2.0, *known)) + 0.05
-
-    def __call__(self, ratio: float) -> float:
-        share = (math.log10(max(ratio, 10**self.low)) - self.low) / (self.high - self.low)
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
-
-    def marks(self) -> Iterator[float]:
-        decades = self.high - self.low
-        for power in range(math.floor(self.low), math.ceil(self.high) + 1):
-            for digit in _DECADE_MARKS if decades < 3 else (1,):
-                if self.low <= math.log10(digit * 10.0**power) <= self.high:
-                    yield digit * 10.0**power
+def _measured_on(machine: Mapping[str, str]) -> str:
+    python = machine["Python"].partition(" ")[0]
+    places = (machine["processor"], machine["kernel"], machine["system"], f"Python {python}")
+    return f"Blue: nsbroker. Grey: another way. Measured on {'; '.join(places)}"
 
 
-def _goal_of(row: Row) -> list[float]:
-    return [row.goal.limit] if row.goal and row.goal.of == "ratio" else []
+def _figures(bar: Bar, row: Result) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    low, median, high = (row[bar.side][key] * bar.scale for key in ("low", "median", "high"))
+    return low, median, high
 
 
-def _axis(scale: _Scale, height: int, machine: Mapping[str, str]) -> Iterator[str]:
-    yield _text(0, 18, "nsbroker, divided by what stands beside it", "title")
-    measured_on = (machine["processor"], machine["kernel"], machine["system"], f"Python {machine['Python']}")
-    yield _text(0, 38, "; ".join(measured_on), "small")
-    end = height - _BOTTOM + 4
-    for mark in scale.marks():
-        x = scale(mark)
-        yield _line(x, _TOP - 6, x, end, "one" if mark == 1 else "grid")
-        yield _text(x, end + 14, f"{number(mark)}x", "small middle")
-    yield _text(0, end + 14, "dot: median; line: quartiles; upright line: goal; green: reached, red: missed", "small")
+def _draw(question: Question, bars: Sequence[tuple[Bar, tuple[float, float, float]]], y: int) -> Iterator[str]:
+    yield _text(0, y + 12, question.text, "question")
+    yield _text(_WIDTH, y + 12, question.better, "small right")
+    per_unit = (_WIDTH - _LEFT - _RIGHT) / max(high for _, (_, _, high) in bars)
+    y += _HEAD
+    yield f'<line x1="{_LEFT}" y1="{y - 4}" x2="{_LEFT}" y2="{y + _BAR * len(bars) - 4}" class="zero"/>'
+    for bar, (low, median, high) in bars:
+        middle = y + _THICK / 2
+        yield _text(_LEFT - 10, y + 12, bar.label, "right")
+        width = max(1, median * per_unit)
+        yield f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_THICK}" class="{_colour(bar)}"/>'
+        ends = f'x1="{_LEFT + low * per_unit:.1f}" x2="{_LEFT + high * per_unit:.1f}"'
+        yield f'<line {ends} y1="{middle}" y2="{middle}" class="spread"/>'
+        yield _text(_LEFT + high * per_unit + 8, y + 12, f"{_number(median)} {question.unit}")
+        y += _BAR
 
 
-def _draw(row: Row, ratio: Spread, y: int, scale: _Scale) -> Iterator[str]:
-    colour = {None: "shown", True: "reached", False: "missed"}[row.reached]
-    goal = f"; goal {goal_text(row.goal, row.unit)}" if row.goal else ""
-    yield _text(0, y - 2, row.name.replace("`", ""))
-    yield _text(0, y + 12, f"against {row.reference}{goal}".replace("`", ""), "small")
-    yield _line(scale(ratio.low), y, scale(ratio.high), y, f"spread {colour}")
-    yield f'<circle cx="{scale(ratio.median):.1f}" cy="{y}" r="5" class="{colour}"/>'
-    for limit in _goal_of(row):
-        yield _line(scale(limit), y - 9, scale(limit), y + 9, "goal")
-    yield _text(_WIDTH, y + 4, f"{number(ratio.median)}x", "right")
+def _colour(bar: Bar) -> str:
+    return "ours" if bar.side == "ours" or bar.reference == _START else "theirs"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 
 def _text(x: float, y: float, text: str, classes: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y}" class="{classes}">{escape(text)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1}" x2="{x2:.1f}" y2="{y2}" class="{classes}"/>'
+if __name__ == "__main__":
+    results = json.loads(Path(sys.argv[1]).read_text())
+    sys.stdout.write(as_svg(results["rows"], results["machine"]))

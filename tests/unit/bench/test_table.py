@@ -1,7 +1,8 @@
-"""The benchmarks' arithmetic and what they print: rows, goals, the table, the plot."""
+"""The benchmarks' arithmetic and what they print: rows, goals, the table, the plot, the size of the code."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -76,14 +77,41 @@ def test_the_table_says_what_was_missed(turns: ModuleType) -> None:
     assert lines[-1] == "* b: why"
 
 
-def test_the_plot_is_xml_with_a_dot_for_each_ratio(turns: ModuleType) -> None:
+MACHINE = {"processor": "p", "kernel": "k", "system": "s", "Python": "<3>"}
+
+
+def widths(svg: str) -> list[float]:
+    return [float(str(each.get("width"))) for each in ElementTree.fromstring(svg).iter() if each.tag.endswith("rect")]
+
+
+def test_the_plot_answers_each_question_from_the_published_results(turns: ModuleType) -> None:
+    """No row that a bar needs was renamed."""
     import plot
 
-    goal = turns.at_most(3)
-    figures = ({"ours": [value], "c": [20]} for value in (0.2, 60, 900))
-    rows = [turns.compare("a < b & `c`", "us", each, "c", goal) for each in figures]
-    machine = {"processor": "p", "kernel": "k", "system": "s", "Python": "<3>"}
-    dots = [each for each in ElementTree.fromstring(plot.as_svg(rows, machine)).iter() if each.tag.endswith("circle")]
-    assert [dot.get("class") for dot in dots] == ["reached", "reached", "missed"]
-    places = [float(str(dot.get("cx"))) for dot in dots]
-    assert places == sorted(places)
+    results = json.loads((TESTS / "bench/results/results.json").read_text())
+    bars = [bar for question in plot.QUESTIONS for bar in question.bars]
+    svg = plot.as_svg(results["rows"], results["machine"])
+    assert len(widths(svg)) == len(bars)
+    assert all(question.text in svg for question in plot.QUESTIONS)
+    assert svg == (TESTS / "bench/results/results.svg").read_text()
+
+
+def test_bars_of_the_plot_are_as_long_as_their_figures(turns: ModuleType) -> None:
+    """All bars of a question begin at zero and have one scale. Bars without a figure are left out."""
+    import plot
+    import table
+
+    name, reference = "data path, question and answer", "a native socket there"
+    row = table.as_json(turns.compare(name, "us", {"ours": [20], "bare": [80]}, "bare", beside=reference))
+    ours, theirs = widths(plot.as_svg([row], MACHINE))
+    assert theirs == pytest.approx(4 * ours, abs=0.2)
+    assert widths(plot.as_svg([], MACHINE)) == []
+
+
+def test_code_size_counts_lines_that_hold_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCH)
+    import code_size
+
+    source = '"""A module."""\n\n# why\nNAME = (  # a name\n    1,\n)\n"""Its docstring\n\ngoes on."""\n\n\ndef f():\n    """Do."""\n'
+    assert code_size.code_lines(source) == 4
+    assert code_size.code_lines(source + '    return """\n\n"""\n') == 7
