@@ -2,8 +2,8 @@
 
     python tests/bench/plot.py tests/bench/results/results.json >tests/bench/results/results.svg
 
-Each question has bars that begin at zero, and says which direction is better. A bar is a median, the thin line on it its
-quartiles. The colours suit a light and a dark page: the picture has no background, and follows the reader's scheme.
+The bars of a question begin at zero, and the question says which direction is better. A bar is a median, and the thin
+line on it shows the quartiles. The colours suit a light and a dark page: the picture has no background, and follows the reader's scheme.
 """
 
 from __future__ import annotations

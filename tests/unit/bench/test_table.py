@@ -112,6 +112,9 @@ def test_code_size_counts_lines_that_hold_code(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(BENCH)
     import code_size
 
-    source = '"""A module."""\n\n# why\nNAME = (  # a name\n    1,\n)\n"""Its docstring\n\ngoes on."""\n\n\ndef f():\n    """Do."""\n'
+    source = (
+        '"""A module."""\n\n# why\nNAME = (  # a name\n    1,\n)\n"""Its docstring\n\ngoes on."""\n'
+        '\n\ndef f():\n    """Do."""\n'
+    )
     assert code_size.code_lines(source) == 4
     assert code_size.code_lines(source + '    return """\n\n"""\n') == 7
