@@ -3,7 +3,8 @@
     python tests/bench/plot.py tests/bench/results/results.json >tests/bench/results/results.svg
 
 The bars of a question begin at zero, and the question says which direction is better. A bar is a median, and the thin
-line on it shows the quartiles. The colours suit a light and a dark page: the picture has no background, and follows the reader's scheme.
+line on it shows the quartiles. The colours suit a light and a dark page: the picture has no background, and follows the
+reader's scheme.
 """
 
 from __future__ import annotations
