@@ -20,7 +20,7 @@ from support.brokers.process import EVERYTHING, BrokerProcess
 
 LONG = os.environ.get("NSBROKER_LONG") == "1"
 
-# The same examples every time, so that a failure is about the change at hand; the long run looks for new ones.
+# The same examples every time, so that a failure is about the change at hand. The long run looks for new ones.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None, max_examples=300)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000, print_blob=True)
 hypothesis.settings.load_profile("long" if LONG else "default")
@@ -52,7 +52,7 @@ def open_directory() -> Iterator[Path]:
 
 @pytest.fixture
 def make_namespace() -> Iterator[Callable[..., str]]:
-    """A function that makes a network namespace, loopback up, and gives its name; they go away with the test."""
+    """Yield a function that makes a namespace with its loopback up, and returns its name. They end with the test."""
     if reason := namespaces.why_not():
         pytest.skip(reason)
     made: list[str] = []
@@ -71,7 +71,7 @@ def make_namespace() -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def start_broker() -> Iterator[Callable[..., BrokerProcess]]:
-    """A function that starts a broker with the grants (and settings) given, as TOML; it ends with the test."""
+    """Yield a function that starts a broker with these grants and settings, as TOML. It ends with the test."""
     if reason := namespaces.why_not():
         pytest.skip(reason)
     brokers: list[BrokerProcess] = []

@@ -1,4 +1,4 @@
-"""Fixtures of several files here: what is slow to start, and what the tests of a file share."""
+"""Fixtures of several files: those that are slow to start, and those that the tests of a file share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shared_broker() -> Iterator[BrokerProcess]:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    """A broker with limited and unlimited grants, two joined namespaces, and who watches the far one."""
+    """A broker with limited and unlimited grants, two joined namespaces, and a watcher in the far one."""
     if reason := namespaces.why_not():
         pytest.skip(reason)
     with sealed_place() as made:

@@ -1,4 +1,4 @@
-"""What the tests here share: a broker that is no daemon."""
+"""The fixture that these tests share: a broker that is no daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two namespaces joined by a cable, and a look at what arrives at its far end."""
+"""Two namespaces joined by a cable, and a look at the packets at its far end."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def socket_inside(name: str, *kind: int) -> socket.socket:
 
 
 class FarSide:
-    """What arrives: every packet at the far end of the cable, in the order in which the near end sent them."""
+    """Every packet at the far end of the cable, in the order in which the near end sent them."""
 
     def __init__(self, near: str, far: str) -> None:
         self.near = near
         self.far = far
         self._tap = socket_inside(far, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
         self._tap.bind((namespaces.PREFIX[4:-1] + "f", _ETH_P_ALL))
-        self._tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 26)  # so that nothing is missed
+        self._tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 26)  # so that the test misses no packet
         self._tap.settimeout(30)
         self._marker = socket_inside(near, socket.AF_INET, socket.SOCK_DGRAM)
         self._markers = 0
@@ -71,7 +71,7 @@ class FarSide:
 
 @contextmanager
 def far_side() -> Iterator[FarSide]:
-    """Lay the cable. Neighbours are known, so that nothing waits for an answer."""
+    """Lay the cable. The neighbours are known, so that no packet waits for them."""
     near, far = f"{namespaces.PREFIX}near", f"{namespaces.PREFIX}far"
     links = namespaces.PREFIX[4:-1] + "n", namespaces.PREFIX[4:-1] + "f"
     try:

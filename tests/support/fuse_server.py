@@ -27,14 +27,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def why_not() -> str | None:
-    """Why there can be no FUSE file system here; None if there can."""
+    """Return the reason why this machine can't have a FUSE file system, or None."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "a hostile file system needs /dev/fuse"
     return None
 
 
 class FuseServer:
-    """Mounted from `with` to its end; `kill` ends everybody's waiting, and the file system with it."""
+    """Mounted within `with`. `kill` ends the file system, and all waiting calls with it."""
 
     def __init__(self, directory: Path, uid: int, gid: int) -> None:
         self.path = directory / "file"
@@ -69,7 +69,7 @@ class FuseServer:
 
 
 def _serve(device: int) -> None:
-    friend = 0  # who opened the file
+    friend = 0  # the process that opened the file
     while True:
         request = os.read(device, 1 << 17)
         _, operation, unique, node, uid, _, pid, _, _ = _IN_HEADER.unpack_from(request)

@@ -1,4 +1,4 @@
-"""What a namespace looks like from inside: a forked child enters it, and tells."""
+"""A view of a namespace from inside: a forked child enters it, and returns results."""
 
 from __future__ import annotations
 

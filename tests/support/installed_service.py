@@ -27,7 +27,7 @@ _PROBE_UNIT = Path("/run/systemd/system") / PROBE
 
 
 def systemctl(*arguments: str) -> str:
-    """What the command says; it must succeed."""
+    """Return the output of the command, which must succeed."""
     return command("systemctl", *arguments)
 
 
@@ -38,7 +38,7 @@ def command(*words: str) -> str:
 
 
 def run_in_sandbox(program: str) -> str:
-    """Start a program as the service is, and wait for its end; it must succeed. Gives what it said."""
+    """Start a program like the service, wait for its success, and return its output."""
     _PROBE_UNIT.parent.mkdir(exist_ok=True)
     _PROBE_UNIT.write_text(_unit_of(program))
     try:
@@ -72,19 +72,19 @@ class Installed:
 
     @property
     def client_groups(self) -> list[int]:
-        """What a user must be in to connect."""
+        """The groups that a user needs to connect."""
         return [grp.getgrnam("nsbroker").gr_gid]
 
     @property
     def pid(self) -> int:
-        """The main process; 0 when there is none."""
+        """The pid of the main process, or 0."""
         return int(systemctl("show", "--property=MainPID", "--value", SERVICE))
 
     def state(self, unit: str = SERVICE) -> str:
         return systemctl("show", "--property=ActiveState", "--value", unit)
 
     def status(self) -> dict[str, str]:
-        """What the kernel says about the main process."""
+        """The kernel's view of the main process."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
@@ -93,7 +93,7 @@ class Installed:
         return [record for record in self.audit_with_parts() if record]
 
     def audit_with_parts(self) -> list[dict[str, Any] | None]:
-        """As `audit`; other lines are None."""
+        """Like `audit`, with None for other lines."""
         command("journalctl", "--sync")
         lines = command("journalctl", "--unit", SERVICE, "--output=cat", "--no-pager").splitlines()
         return [json.loads(line) if line.startswith('{"audit"') and line.endswith("}") else None for line in lines]
@@ -103,12 +103,12 @@ class Installed:
         return as_user(USER, GROUP, function, *arguments, groups=self.client_groups)
 
     def open_as_member(self, *specs: SocketSpec, wait_s: float = 0) -> list[tuple[int, int, Any]]:
-        """Open sockets as that user; gives of each SO_COOKIE, SO_NETNS_COOKIE and the name."""
+        """Open sockets as that user, and return the SO_COOKIE, SO_NETNS_COOKIE and name of each."""
         return list(self.as_member(_open, specs, wait_s))
 
 
 def tcp(namespace: str, *bind: Any) -> SocketSpec:
-    """A TCP socket; with an address, a listener."""
+    """A TCP socket, which listens if it has an address."""
     return SocketSpec(namespace, socket.AF_INET, socket.SOCK_STREAM, 0, bind or None, 1 if bind else None)
 
 

@@ -37,7 +37,7 @@ class Ring:
         self._completions = mmap.mmap(self._fd, 4096, offset=_CQ_OFFSET)
 
     def run(self, operation: int, fd: int, address: int, length: int, offset: int = 0) -> int:
-        """Do one operation; gives its result, negative for an error."""
+        """Do one operation, and return its result. Errors are negative."""
         self._entries[:64] = struct.pack("=BBHiQQIIQ", operation, 0, 0, fd, offset, address, length, 0, 0).ljust(
             64, b"\0"
         )

@@ -1,4 +1,4 @@
-"""A shell with job control and one job, on a terminal of its own: what a user at a keyboard has."""
+"""A shell with job control and one job, on a terminal of its own, as a user at a keyboard has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.waiting import LIMIT_S, wait_until
 
 
 class Shell:
-    """Runs nsbroker-get in the foreground of a terminal; a job that stops is continued at once."""
+    """Runs nsbroker-get in the foreground of a terminal. A job that stops is continued at once."""
 
     def __init__(self, run: RunTool, *args: str) -> None:
         self._keyboard, terminal = os.openpty()
@@ -33,7 +33,7 @@ class Shell:
         os.write(self._keyboard, keys)
 
     def read_until(self, text: str) -> None:
-        """Read what the terminal shows until this is there."""
+        """Read the terminal until it shows this text."""
         wait_until(lambda: text.encode() in self._read_some())
 
     def _read_some(self) -> bytes:
@@ -42,7 +42,7 @@ class Shell:
         return self._shown
 
     def job_state(self) -> str:
-        """What the shell sees next of its job."""
+        """Return the next change of the job that the shell sees."""
         assert select.select([self._states], [], [], LIMIT_S)[0]
         return os.read(self._states, 100).decode()
 
@@ -73,7 +73,7 @@ def _be_shell(terminal: int, states: int, run: RunTool, args: tuple[str, ...]) -
 
 def _be_job(terminal: int, run: RunTool, args: tuple[str, ...]) -> NoReturn:
     os.setpgid(0, 0)
-    # Who is not in the foreground is stopped when it asks to be.
+    # A background process is stopped when it asks for the foreground.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
     os.tcsetpgrp(terminal, os.getpid())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTTOU])

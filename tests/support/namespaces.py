@@ -8,12 +8,12 @@ import subprocess
 from functools import cache
 
 PREFIX = f"nsbt{os.getpid()}-"
-"""What the names of this run's namespaces begin with: two runs at once do not meet."""
+"""The names of this run's namespaces begin with this, so that two runs do not meet."""
 
 
 @cache
 def why_not() -> str | None:
-    """Why there can be no namespaces here; None if they can be made."""
+    """Return the reason why this machine can't have namespaces, or None."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if shutil.which("ip") is None:
@@ -26,7 +26,7 @@ def why_not() -> str | None:
 
 
 def ip(*args: str) -> str:
-    """What the command prints; it must succeed."""
+    """Return the output of the command, which must succeed."""
     done = subprocess.run(["ip", *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(args)}: {done.stderr.strip()}"
     return done.stdout
@@ -39,7 +39,7 @@ def make(name: str) -> None:
 
 
 def delete(name: str) -> None:
-    """Remove the name; the namespace itself lives as long as a socket is in it."""
+    """Remove the name. The namespace itself lives as long as a socket is in it."""
     ip("netns", "delete", name)
 
 

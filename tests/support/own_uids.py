@@ -16,7 +16,7 @@ _FIRST, _END = 0x70000000, 0x7FFF0000
 """No distribution gives these to users, services or containers. Source: systemd's UIDS-GIDS.md."""
 
 _claims: list[socket.socket] = []
-"""What keeps another test run from the same block, as long as this process or a child of it lives."""
+"""The claims, which last as long as this process or a child of it lives."""
 
 
 def claim_uids() -> range:
@@ -32,7 +32,7 @@ def claim_uids() -> range:
 
 
 def _is_claimed(first: int) -> bool:
-    """Claim the block that begins here; return whether it was free."""
+    """Claim the block that begins here, and return whether it was free."""
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         claim.bind(f"\0nsbroker-tests-{first}")

@@ -1,4 +1,4 @@
-"""What the kernel says about a process, thread by thread: its namespaces, its ids, its capabilities, its memory."""
+"""The kernel's view of a process, thread by thread: namespaces, ids, capabilities, memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.waiting import wait_until
 
 
 class ThreadState(NamedTuple):
-    """What a socket that this thread made would inherit. `uids` and `gids` are real, effective, saved, and fs."""
+    """The state that a socket of this thread would inherit. `uids` and `gids` are real, effective, saved, and fs."""
 
     netns: str
     uids: str
@@ -41,13 +41,13 @@ def thread_count(pid: int | str) -> int:
 
 
 def idle_descriptors(pid: int) -> int:
-    """How many descriptors a process has open, as soon as it has nothing to do."""
+    """Return the number of open descriptors of a process, once the process is idle."""
     wait_until(lambda: state(pid) == "S")
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def state(pid: int) -> str:
-    """What a process does: "R" runs, "S" waits, "T" was stopped, "Z" has ended."""
+    """Return the state of a process: "R" runs, "S" waits, "T" was stopped, "Z" has ended."""
     return _status(str(pid))["State"][0]
 
 

@@ -25,7 +25,7 @@ def move_into_new(flags: int) -> None:
 
 @contextmanager
 def resident(uid: int, gid: int, namespace: str | None) -> Iterator[int]:
-    """Run a process in the namespace of this path, or in a new one without a name; gives its pid."""
+    """Run a process in the namespace of this path, or in a new unnamed one, and yield its pid."""
 
     def settle() -> None:
         move_into_new(CLONE_NEWNET) if namespace is None else enter(namespace)
@@ -33,7 +33,7 @@ def resident(uid: int, gid: int, namespace: str | None) -> Iterator[int]:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
 
-    # After its exec the process is its user's: only then may the user open what is in /proc/PID/ns.
+    # After its exec the process belongs to its user, who can open /proc/PID/ns only then.
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, preexec_fn=settle) as process:
         yield process.pid
         process.stdin.close() if process.stdin else None

@@ -1,4 +1,4 @@
-"""SCTP as tests need it: whether this kernel has it, and what it says about an association. Source: RFC 6458."""
+"""SCTP for tests: whether this kernel has it, and its view of an association. Source: RFC 6458."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LISTENING = 10
 
 
 def why_not() -> str | None:
-    """Why there can be no SCTP here; None if there can."""
+    """Return the reason why this kernel has no SCTP, or None."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
     except OSError as error:

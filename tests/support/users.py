@@ -32,14 +32,14 @@ class ChildError(Exception):
 
 
 class Child:
-    """A function that runs in a child process of its own; `result` waits for it."""
+    """A function in a child process of its own. `result` waits for it."""
 
     def __init__(self, pid: int, results: int) -> None:
         self.pid = pid
         self._results = results
 
     def result(self, timeout_s: float = DEADLINE_S) -> Any:
-        """What the function returned; its exception is raised here."""
+        """Return the function's result, or raise its exception."""
         try:
             answer = self._read(time.monotonic() + timeout_s)
         except BaseException:
@@ -74,9 +74,9 @@ class Child:
 
 
 def start_as_user(uid: int, gid: int, function: Callable[..., Any], *args: Any, groups: Sequence[int] = ()) -> Child:
-    """Start `function` in a child that is this user, in these groups alone, and without any capability.
+    """Start `function` in a child that is this user, in only these groups, and without any capability.
 
-    What the function imports should be imported already: its user may not be able to read the files.
+    Import the modules of the function before, because its user may not be able to read the files.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     with warnings.catch_warnings():
@@ -90,7 +90,7 @@ def start_as_user(uid: int, gid: int, function: Callable[..., Any], *args: Any, 
 
 
 def as_user(uid: int, gid: int, function: Callable[..., Any], *args: Any, groups: Sequence[int] = ()) -> Any:
-    """Call `function` as this user and return what it returns, or raise what it raises."""
+    """Call `function` as this user, and return its result or raise its exception."""
     return start_as_user(uid, gid, function, *args, groups=groups).result()
 
 

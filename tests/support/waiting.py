@@ -1,4 +1,4 @@
-"""Numbers that processes share, and waiting for them: what the phases of a test wait for instead of sleeping."""
+"""Numbers that processes share, and waiting for a condition, so that the phases of a test need not sleep."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 LIMIT_S = 120
-"""Generous: it only ends what would hang."""
+"""Generous, because it only ends a test that hangs."""
 
 _LOOK_AGAIN_S = 0.001
 
 
 class Counters:
-    """Numbers in memory that forked children share; each is written by one process alone."""
+    """Numbers in memory that forked children share. Only one process writes each."""
 
     def __init__(self, count: int) -> None:
         self._numbers = memoryview(mmap.mmap(-1, 8 * count)).cast("q")
@@ -29,7 +29,7 @@ class Counters:
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-    """Wait for a condition; an AssertionError says that it did not come true."""
+    """Wait for a condition, or raise AssertionError if it does not come true in time."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"{condition} did not come true in {limit_s} s"

@@ -17,11 +17,11 @@ def _only_in_the_machine() -> None:
 
 @pytest.fixture(scope="session")
 def installed(_only_in_the_machine: None) -> Installed:
-    """The broker that systemd starts; the README's commands have enabled its socket."""
+    """The broker that systemd starts. The README's commands have enabled its socket."""
     return Installed()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Say at once what is wrong: the machine may not live long enough for the summary."""
+    """Print a failure at once, because the machine may end before the summary."""
     if report.failed:
         print(f"\n{report.longreprtext}")

@@ -1,4 +1,4 @@
-"""The applications that the servers of the recipes serve: they tell who asks."""
+"""The applications that the servers of the recipes serve. They answer with the client's address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of event loops say to servers: one request of HTTP, and lines that come back."""
+"""Conversations with servers for the tests of event loops: one HTTP request, and lines that are echoed."""
 
 from __future__ import annotations
 

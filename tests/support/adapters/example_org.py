@@ -1,6 +1,6 @@
 """example.org: a namespace with its servers, another one joined to it for the clients, and the names of both.
 
-The clients' namespace is the one that the broker opens sockets in; `run` runs a client outside of both.
+The broker opens sockets in the clients' namespace. `run` runs a client outside of both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVER = "10.98.0.1"
 NOBODY_ANSWERS = "10.98.0.9"
 
 HOST = "www.example.org"
-"""What the certificates are for, with mail., ftp., redis. and log.example.org."""
+"""The name in the certificates, beside mail., ftp., redis. and log.example.org."""
 UNTRUSTED = "other.example.org"
 """The same server by a name that its certificate does not have."""
 UNREACHABLE = "silent.example.org"
@@ -45,7 +45,7 @@ _NAMES = dict.fromkeys((HOST, UNTRUSTED, *(f"{name}.example.org" for name in ("m
 
 
 def why_not() -> str | None:
-    """Why this can't be here; None if it can."""
+    """Return the reason why this machine can't have it, or None."""
     if reason := namespaces.why_not():
         return reason
     return None if find_program("dnsmasq") else "names in a namespace need the command dnsmasq (dnsmasq-base)"
@@ -104,7 +104,7 @@ class ExampleOrg:
             "NSBROKER_SOCKET": str(self.broker.socket_path),
             "SSL_CERT_FILE": str(self.authority),
             "HOME": "/nonexistent",
-            # Who believes in these leaves the namespace, or gets no answer.
+            # A client that uses these proxies leaves the namespace, or gets no answer.
             **dict.fromkeys(proxies, f"http://{OUTSIDE_ADDRESS}:9"),
         }
 
@@ -121,7 +121,7 @@ class ExampleOrg:
             ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
             ip("-n", name, "link", "set", "eth0", "up")
         ip("-n", self.client, "route", "add", "default", "via", SERVER)
-        # An address of another machine: the other end gets what is sent there, and drops it.
+        # An address of another machine: the other end receives the packets for it, and drops them.
         ip("-n", self.client, "neighbour", "add", NOBODY_ANSWERS, "lladdr", "02:00:00:00:00:09", "dev", "eth0")
 
     def _make_names(self) -> None:

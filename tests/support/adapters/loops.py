@@ -20,7 +20,7 @@ from nsbroker.drivers.base import BaseClient
 
 
 class Loop(NamedTuple):
-    """An event loop as anyio starts it; what is tested uses anyio only where that is its name."""
+    """An event loop as anyio starts it. The tests use anyio itself only for the loop of that name."""
 
     name: str
     backend: str
@@ -41,7 +41,7 @@ LOOPS = (ASYNCIO, UVLOOP, TRIO, ANYIO, ANYIO_TRIO)
 
 
 def start_each() -> None:
-    """Have each loop take what it keeps: libuv has descriptors that outlive its loops, uvloop imports when it runs."""
+    """Run each loop once: libuv keeps descriptors beyond its loops, and uvloop imports modules when it runs."""
     for loop in LOOPS:
         loop.run(anyio.lowlevel.checkpoint)
 
@@ -53,7 +53,7 @@ def on(*loops: Loop) -> pytest.MarkDecorator:
 MOST_S = 0.005
 """For how long a loop may be blocked."""
 MOST_NOISE_S = 0.05
-"""What a virtual machine's host takes away for a moment; what is looked for is far longer."""
+"""A pause that the host of a virtual machine can cause. The tests look for pauses that are far longer."""
 
 
 class Ticker:
@@ -91,7 +91,7 @@ def _own_time() -> float:
 async def while_ticking(function: Callable[[], Awaitable[Any]]) -> Ticker:
     """Await a function while a task ticks beside it."""
     ticker = Ticker()
-    # To look for garbage among the objects of all tests takes 50 ms and more, which is nobody's blocking.
+    # A garbage collection over the objects of all tests takes 50 ms and more, and would count as blocking.
     gc.disable()
     try:
         async with anyio.create_task_group() as group:

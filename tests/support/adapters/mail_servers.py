@@ -1,4 +1,4 @@
-"""A mail server: aiosmtpd for SMTP, Twisted's for IMAP. To NOOP it answers who asks."""
+"""A mail server: aiosmtpd for SMTP, Twisted's for IMAP. It answers NOOP with the client's address."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _serve_smtp(certificate: str) -> NoReturn:
 
 class _ImapServer(imap4.IMAP4Server):
     def capabilities(self) -> Any:
-        # The standard command that tells something of ours without a mailbox.
+        # A standard command whose answer can carry our text, and that needs no mailbox.
         return {**super().capabilities(), b"X-PEER": [self.transport.getPeer().host.encode()]}
 
 

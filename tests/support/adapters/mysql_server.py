@@ -1,4 +1,4 @@
-"""MariaDB's server, with TLS; its one user may log in from the clients' namespace alone."""
+"""MariaDB's server, with TLS. Its only user can log in only from the clients' namespace."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from support.namespaces import ip
 from support.users import GROUP, USER, Child, as_unprivileged, start_as_user
 
 ADDRESS = "10.97.0.1"
-"""What the name server outside answers for every name, and its own address."""
+"""The answer of the name server outside for every name, and its own address."""
 
 _CLONE_NEWNS = 0x00020000
 _PR_SET_PDEATHSIG = 1
@@ -35,11 +35,11 @@ class LeakError(AssertionError):
 
 
 class Outside:
-    """The namespace; `start` runs a function in it as a user without rights.
+    """The namespace. `start` runs a function in it as an unprivileged user.
 
     Args:
         name: the namespace's name.
-        directory: for a file; everyone can read it.
+        directory: a place for files that every user can read.
     """
 
     def __init__(self, name: str, directory: Path) -> None:
@@ -60,7 +60,7 @@ class Outside:
         ip("-n", name, "address", "add", f"{ADDRESS}/32", "dev", "lo")
 
     def start(self, environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Child:
-        """Start a function; its result is a LeakError if packets were sent here meanwhile, whatever else happened."""
+        """Start a function. Packets that were sent here meanwhile make its result a LeakError, whatever else happened."""
         return start_as_user(0, 0, self._call, environment, function, args)
 
     def _call(self, environment: dict[str, str], function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -80,7 +80,7 @@ class Outside:
 
 
 def _die_with_parent_and_call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    # A test that gives up kills its own child alone.
+    # A test that gives up kills only its own child.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return function(*args)
 
@@ -112,9 +112,9 @@ def _mount(*args: str) -> None:
 
 
 def let_everyone_read(places: Iterable[str]) -> None:
-    """Let every user get to these directories, in this mount namespace: Python may lie in a home directory of root's.
+    """Let every user reach these directories, in this mount namespace. Python can be in root's home directory.
 
-    In place of the directory that is closed there is one with nothing in it but the way to the places.
+    A directory that holds only the way to the places replaces the closed one.
     """
     paths = {Path(place).resolve() for place in places if place and os.path.isdir(place)}
     outermost = {path for path in paths if not paths.intersection(path.parents)}

@@ -1,4 +1,4 @@
-"""Servers in a namespace: Debian's programs, and functions of Python; each is awaited until it listens."""
+"""Servers in a namespace: Debian's programs, and functions in Python. The start of each waits until it listens."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def wait_for_listener(namespace: str, port: int) -> None:
 
 def _serve(namespace: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     enter(path_of(namespace))
-    warnings.simplefilter("ignore")  # What a server's library uses is not ours.
+    warnings.simplefilter("ignore")  # The warnings of a server's library are not ours.
     return function(*args)
 
 

@@ -20,7 +20,7 @@ def why_not() -> str | None:
 
 
 class SshServer:
-    """The server, from the constructor to `stop`; `known_hosts` and `user_key` are files for its clients."""
+    """The server, from the constructor to `stop`. `known_hosts` and `user_key` are files for its clients."""
 
     def __init__(self, site: ExampleOrg) -> None:
         _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
@@ -29,7 +29,7 @@ class SshServer:
         host_key, self.user_key = directory / "host", directory / "user"
         for key in (host_key, self.user_key):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        # Its reader is a user without rights. It opens nothing but this server.
+        # An unprivileged user reads it. It opens only this server.
         self.user_key.chmod(0o644)
         self.known_hosts = directory / "known_hosts"
         self.known_hosts.write_text(f"www.example.org {host_key.with_suffix('.pub').read_text()}")

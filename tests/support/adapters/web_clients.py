@@ -24,7 +24,7 @@ from support.adapters.web_errors import WebErrors
 
 
 class WebClient:
-    """A library: `get` asks for some URLs, one after another, by one client, and gives what each answer says."""
+    """A library. `get` requests URLs one after another with one client, and returns the content of each answer."""
 
     errors: WebErrors
     certificate_text = "certificate"
@@ -39,7 +39,7 @@ class WebClient:
 
 
 class HttpClient(WebClient):
-    """One connection for each server, as long as it lasts; it connects anew by itself."""
+    """One kept connection for each server. It reconnects by itself."""
 
     errors = WebErrors(socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError, TimeoutError,
                        TimeoutError, http.client.RemoteDisconnected, PermissionError)  # fmt: skip
@@ -61,7 +61,7 @@ class HttpClient(WebClient):
 
 
 class Urllib(WebClient):
-    """An opener; it has a connection for each request."""
+    """An opener, with a new connection for each request."""
 
     errors = WebErrors(urllib.error.URLError, urllib.error.URLError, urllib.error.URLError, urllib.error.URLError,
                        TimeoutError, http.client.RemoteDisconnected, urllib.error.URLError)  # fmt: skip

@@ -49,7 +49,7 @@ class Aiohttp(WebClient):
 
     async def _get(self, namespace: str, urls: Iterable[str], timeout_s: float, proxy: str | None) -> list[str]:
         timeout = aiohttp.ClientTimeout(sock_connect=timeout_s, sock_read=timeout_s)
-        # aiohttp makes its default context when it is imported, which is before the test says whom to trust.
+        # aiohttp makes its default context at its import, before the test sets the authority to trust.
         connector = TCPConnector(namespace, ssl=ssl.create_default_context())
         answers = []
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:

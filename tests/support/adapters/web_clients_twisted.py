@@ -43,7 +43,7 @@ class Twisted(WebClient):
 
 
 def run_reactor(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a new reactor until `work(reactor)` ends; return what it returns."""
+    """Run a new reactor until `work(reactor)` ends, and return its result."""
     warnings.simplefilter("ignore", DeprecationWarning)  # readBody misses a method of Twisted's own transports.
     reactor = _new_reactor()
     results: list[Any] = []
@@ -57,7 +57,7 @@ def run_reactor(work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def _new_reactor() -> Any:
-    """Make a reactor that is the process's own from now on: Twisted's TLS uses that one, and none can run again."""
+    """Make a new reactor and install it: Twisted's TLS uses the installed one, and a reactor can't run twice."""
     sys.modules.pop("twisted.internet.reactor", None)
     reactor: Any = SelectReactor()
     installReactor(reactor)

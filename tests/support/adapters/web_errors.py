@@ -1,4 +1,4 @@
-"""What the users of an HTTP client expect to be raised."""
+"""The exceptions that the users of an HTTP client expect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Error = type[BaseException]
 
 
 class WebErrors(NamedTuple):
-    """The exceptions for: no such name, nobody listens, the wrong certificate, time is up, no answer, no grant."""
+    """The exceptions for: unknown name, closed port, wrong certificate, timeout, no answer, no grant."""
 
     name: Error
     refused: Error

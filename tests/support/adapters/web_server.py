@@ -1,4 +1,4 @@
-"""nginx: what its answers tell of the requests that it got."""
+"""nginx, whose answers describe the requests that it received."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ SO_COOKIE, SO_NETNS_COOKIE = 57, 71
 FILES = wire.ResolverFiles(
     "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", "127.0.0.1 web.example\n::1 web.example\n", "/resolv.conf"
 )
-"""A namespace whose name server is not there, with one host that is known."""
+"""A namespace with one known host, and a name server that does not exist."""
 
 Script = Callable[["Visit"], None]
-"""What is done about one request; without an answer in it there is none."""
+"""The reaction to one request. It sends only the answers that the script calls for."""
 
 
 class Visit:
@@ -54,7 +54,7 @@ class Visit:
         self.reply(wire.ErrorReply(self.request.request_id, code, message, number, index))
 
     def make(self) -> tuple[list[socket.socket], list[wire.OpenedSocket]]:
-        """Make the sockets that are asked for, and what the reply says of them."""
+        """Make the requested sockets, and their description for the reply."""
         assert isinstance(self.request, wire.OpenRequest)
         sockets = [_make(spec) for spec in self.request.sockets]
         return sockets, [_describe(sock) for sock in sockets]
@@ -122,7 +122,7 @@ def honest(visit: Visit) -> None:
 
 
 class FakeBroker:
-    """A broker that runs in a process of its own from `start` to `kill`; its listener lives on, as systemd's does."""
+    """A broker in a process of its own, from `start` to `kill`. Its listener lives on, as systemd's does."""
 
     def __init__(self, script: Script = honest, backlog: int = 64) -> None:
         self.directory = tempfile.TemporaryDirectory(prefix="nsbroker-fake-")

@@ -1,4 +1,4 @@
-"""In place of the broker's intake: it serves nothing but what a test adds, and hangs up at once."""
+"""A fake intake of the broker. It serves only the connections that a test adds, and hangs up at once."""
 
 from __future__ import annotations
 

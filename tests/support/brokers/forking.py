@@ -10,7 +10,7 @@ import sys
 from nsbroker.link import fdpass
 from support.inside import enter, path_of
 
-# What `ip netns exec` runs: the smallest Python program that makes a listener and sends it back.
+# For `ip netns exec`: the smallest Python program that makes a listener and sends it back.
 _PROGRAM = """
 import array, socket, sys
 sock = socket.create_server(("0.0.0.0", int(sys.argv[2])))

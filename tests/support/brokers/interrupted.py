@@ -36,7 +36,7 @@ SIGNALS, CAUGHT, INSIDE, CALLS = range(4)
 
 
 class Harness:
-    """Makes sockets in other namespaces, and after each call looks at where it is and who it is."""
+    """Makes sockets in other namespaces, and checks its own namespace and user after each call."""
 
     def __init__(self, namespaces: Sequence[str], counters: Counters) -> None:
         self._opener = Opener(Gate(), Credentials(), {})
@@ -49,7 +49,7 @@ class Harness:
         self._home = thread_state()
 
     def call(self) -> None:
-        """Make the sockets of one request; every third time the last one can't be made."""
+        """Make the sockets of one request. Every third time, the last one fails."""
         number = self._counters[CALLS] = self._counters[CALLS] + 1
         try:
             opened = self._opener.open_sockets(self._failing if number % 3 == 0 else self._groups, PEER, PEER)
@@ -61,12 +61,12 @@ class Harness:
                 one.sock.close()
 
     def verify(self) -> None:
-        """Fail unless this thread is what it was at the beginning."""
+        """Fail if the state of this thread differs from its state at the beginning."""
         state: ThreadState = thread_state()
         assert state == self._home, f"after a call: {state} instead of {self._home}"
 
     def note(self, frame: FrameType | None) -> bool:
-        """Count a signal; tells whether it came within a call."""
+        """Count a signal, and return whether it came within a call."""
         names = _names(frame)
         self._counters[SIGNALS] += 1
         self._counters[INSIDE] += "call_inside" in names
@@ -141,7 +141,7 @@ def run_unprotected(harness: Harness, until: Callable[[], bool], ready: Callable
 
 
 def run_under_fire(run: Callable[[Callable[[], None]], None]) -> int:
-    """Run `run(ready)` in one process, and send it SIGINT from another once it called `ready`; gives its status."""
+    """Run `run(ready)` in one process, send it SIGINT from another after it called `ready`, and return its status."""
     ready, tell_ready = os.pipe2(os.O_CLOEXEC)
     target = _fork(run, lambda: os.write(tell_ready, b"x"))
     os.close(tell_ready)
@@ -172,7 +172,9 @@ def _fork(function: Callable[..., None], *args: Any) -> int:
     if pid == 0:
         status = 1
         try:
-            warnings.simplefilter("ignore", ResourceWarning)  # an interrupted call drops what it had just made
+            warnings.simplefilter(
+                "ignore", ResourceWarning
+            )  # an interrupted call drops the sockets that it has just made
             function(*args)
             status = 0
         except ProcessLookupError:

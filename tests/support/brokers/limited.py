@@ -1,4 +1,4 @@
-"""Sockets of grants with limits, and what the kernel says to them."""
+"""Sockets of grants with limits, and the kernel's answers to their calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def grant(
     bind: Sequence[str] | None = None,
     sockets: Sequence[str] = ("tcp", "udp"),
 ) -> str:
-    """A grant for everybody in the test's namespaces, as TOML; without limits if there are none."""
+    """Return a grant for every user in the test's namespaces, as TOML, with limits if any are given."""
     limits = {key: rules for key, rules in (("connect", connect), ("bind", bind)) if rules is not None}
     entries = ", ".join(f"{key} = {json.dumps(rules)}" for key, rules in limits.items())
     limit = f"limit = {{ {entries} }}\n" if limits else ""
@@ -52,7 +52,7 @@ def open_limited(
     bind: Address | None = None,
     listen: int | None = None,
 ) -> socket.socket:
-    """A socket that the broker gave to this user; its owner is the caller."""
+    """Open a socket as this user, and return it. The caller owns it."""
     spec = SocketSpec(namespace, int(family), int(kind), bind=bind, listen=listen)
     with connect_as(uid, broker) as client:
         reply = client.ask(OpenRequest(1, (spec,)))
@@ -61,14 +61,14 @@ def open_limited(
 
 
 def _never_waiting_long(sock: socket.socket) -> socket.socket:
-    """Have the kernel end what would wait for ever, with EAGAIN: also for the connections that it accepts."""
+    """Let calls that would wait forever fail with EAGAIN, also on connections that the socket accepts."""
     for name in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, name, struct.pack("ll", 20, 0))
     return sock
 
 
 def error_of(function: Callable[..., object], *args: object) -> str | None:
-    """The name of the error that the call ends with; None without one."""
+    """Return the name of the errno that the call fails with, or None."""
     try:
         function(*args)
     except OSError as error:
@@ -77,14 +77,14 @@ def error_of(function: Callable[..., object], *args: object) -> str | None:
 
 
 def can_send(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
-    """Tell whether the seal lets a datagram go there."""
+    """Return whether the seal lets a datagram pass."""
     error = error_of(sock.sendto, b"x", (host, port))
     assert error in (None, "EPERM"), error
     return error is None
 
 
 def can_connect(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
-    """Tell whether the seal lets a TCP socket connect there, where nobody listens."""
+    """Return whether the seal lets a TCP socket connect to this closed port."""
     error = error_of(sock.connect, (host, port))
     assert error in ("ECONNREFUSED", "EPERM"), error
     return error != "EPERM"
@@ -97,7 +97,7 @@ def disconnect(sock: socket.socket) -> None:
 
 
 def plain_socket(namespace: str, kind: int, port: int) -> socket.socket:
-    """A socket of the namespace that nobody limits, bound to the port of the loopback; a TCP one listens."""
+    """Return an unlimited socket of the namespace, bound to the port of the loopback. A TCP socket listens."""
     sock = _never_waiting_long(socket_inside(namespace, int(socket.AF_INET), int(kind)))
     sock.bind((LOOPBACK, port))
     if kind == socket.SOCK_STREAM:
@@ -113,7 +113,7 @@ def command(broker: BrokerProcess, *arguments: str) -> subprocess.CompletedProce
 
 
 def listed(broker: BrokerProcess) -> list[dict[str, Any]]:
-    """What `nsbrokerd sockets --json` shows."""
+    """Return the rows that `nsbrokerd sockets --json` prints."""
     done = command(broker, "sockets", "--json")
     assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)

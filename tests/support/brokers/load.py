@@ -21,14 +21,14 @@ from support.users import GROUP, USER, Child, start_as_user
 from support.waiting import Counters
 
 BATCH_SIZES = (1, 1, 1, 2, 7, 7, 300, 900)
-"""300 are two requests, in flight at the same time; of 900 some are answered already when others are lost."""
+"""300 make two requests, in flight at the same time. Of 900, some are answered before others are lost."""
 
 PORT = 1000
 TIMEOUT_S = 60
 
 
 class Seen(NamedTuple):
-    """What workers got: the sockets, by their cookies, and what was not as it should be."""
+    """The results of the workers: the sockets by their cookies, and all mistakes."""
 
     cookies: list[int]
     wrong: list[str]
@@ -69,7 +69,7 @@ class Load:
         return self._progress[self._workers] != 0
 
     def stop(self) -> Outcome:
-        """End it; what it saw must be right, and in the audit."""
+        """End it. Everything that it saw must be right, and in the audit."""
         self._progress[self._workers] = 1
         seen: Seen = self._child.result()
         assert seen.wrong == []

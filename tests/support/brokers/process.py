@@ -37,14 +37,14 @@ STOP_S = 60
 
 
 class BrokerProcess:
-    """`python -m nsbrokerd serve`, in a directory that everyone can enter and nobody else writes.
+    """`python -m nsbrokerd serve`, in a directory that every user can enter and only root can write.
 
     `settings` and `grants` are TOML, put after the sections [broker] and [audit].
     """
 
     passed_fds: tuple[int, ...] = ()
     client_groups: Sequence[int] = ()
-    """What its clients must be in beside their own group."""
+    """The supplementary groups that its clients need."""
 
     def __init__(self, grants: str, settings: str = "") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="nsbroker-test-"))
@@ -58,7 +58,7 @@ class BrokerProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, grants: str, settings: str = "") -> None:
-        """Write the configuration; a running broker takes it over by `reload`."""
+        """Write the configuration. A running broker takes it over by `reload`."""
         group = grp.getgrgid(GROUP if os.geteuid() == 0 else os.getegid()).gr_name
         self.config_path.write_text(
             f'[broker]\nsocket = "{self.socket_path}"\nsocket_group = "{group}"\nseal = "{self.seal_path}"\n\n'
@@ -71,14 +71,14 @@ class BrokerProcess:
         return self.process.pid
 
     def command(self) -> list[str]:
-        # -P: what is tested is the installed package, not a directory that happens to be the current one.
+        # -P: the installed package is tested, not a directory that happens to be the current one.
         return [sys.executable, "-P", "-m", "nsbrokerd", "serve", "--config", str(self.config_path)]
 
     def start(self) -> None:
         """Start it, and wait until it says that it is ready.
 
         Raises:
-            AssertionError: it ended instead; with what it had to say.
+            AssertionError: it ended instead. The message has its log.
         """
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify_path = self.directory / "notify"
@@ -97,7 +97,7 @@ class BrokerProcess:
         self.wait_for("READY=1", START_S)
 
     def wait_for(self, word: str, timeout_s: float) -> str:
-        """Wait for a notification with this line; returns the whole message."""
+        """Wait for a notification with this line, and return the whole message."""
         deadline = time.monotonic() + timeout_s
         ended = os.pidfd_open(self.pid)
         try:
@@ -116,13 +116,13 @@ class BrokerProcess:
             os.close(ended)
 
     def reload(self) -> str:
-        """Have it read its configuration again; returns the notification that it is ready."""
+        """Have it read its configuration again, and return the notification that it is ready."""
         os.kill(self.pid, signal.SIGHUP)
         self.wait_for("RELOADING=1", START_S)
         return self.wait_for("READY=1", START_S)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ask it to end, by a signal; it must do so with status 0."""
+        """Ask it to end, by a signal. It must end with status 0."""
         if self.process is None:
             return
         process, self.process = self.process, None
@@ -165,7 +165,7 @@ class BrokerProcess:
         return [json.loads(line) for line in text.splitlines()]
 
     def audit_with_parts(self) -> list[dict[str, Any] | None]:
-        """As `audit`; None for a line that is only a part of a record: the disk was full, or the broker killed."""
+        """Like `audit`, with None for a line that holds only a part of a record, after a full disk or a kill."""
         return [_parse(line) for line in self.audit_path.read_text().splitlines()]
 
     def descriptors(self) -> int:
@@ -183,7 +183,7 @@ def _parse(line: str) -> dict[str, Any] | None:
 
 @contextmanager
 def running(grants: str, settings: str = "") -> Iterator[BrokerProcess]:
-    """Run a broker for longer than one test: what one does to it must not show in the next."""
+    """Run a broker for longer than one test. A test must leave no trace in it for the next test."""
     broker = BrokerProcess(grants, settings)
     try:
         broker.start()

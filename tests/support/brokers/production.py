@@ -30,7 +30,7 @@ TRIPLES = {
 
 
 class Outcome(NamedTuple):
-    """How many servers a peer in their own namespace had the right answer from, and what it took."""
+    """The number of servers that gave a peer in their namespace the right answer, and the costs."""
 
     answered: int
     client_threads: int
@@ -101,7 +101,7 @@ def _answer(sock: socket.socket, name: str, kind: str, port: int) -> None:
 
 
 def _ask_all(name: str, ports: dict[str, range]) -> int:
-    """Inside the namespace: ask each server; gives how many said who they are."""
+    """Ask each server from inside the namespace, and return the number of right answers."""
     answered = 0
     for kind in ports:
         for port in ports[kind]:

@@ -14,7 +14,7 @@ PORTS = (0, 1, 22, 53, 80, 443, 1023, 1024, 8000, 8999, 65534, 65535)
 
 
 class Chance:
-    """What is chosen is the same for the same seed."""
+    """The same seed leads to the same choices."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -55,7 +55,7 @@ class Chance:
         return self.random.choice(PORTS) if self.random.random() < 0.7 else self.random.randint(0, 65535)
 
     def address(self, rules: tuple[AddressRule, ...], version: int) -> tuple[str, int]:
-        """An address for a socket of this family; an IPv6 one may be v4-mapped."""
+        """Return an address for a socket of this family. An IPv6 address can be v4-mapped."""
         rule = self.random.choice(rules) if rules and self.random.random() < 0.7 else None
         port = (
             self._port()

@@ -1,4 +1,4 @@
-"""A client without the library's care: it sends what it is told to, and shows what comes back."""
+"""A client without the library's checks: it sends any packet, and shows each reply as it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_FDS = 253
 
 
 class RawClient:
-    """One connection. What it receives it keeps, in `fds`, and closes at its end."""
+    """One connection. It keeps received descriptors in `fds`, and closes them at its end."""
 
     def __init__(self, broker: BrokerProcess | str) -> None:
         self.fds: list[int] = []
@@ -39,7 +39,7 @@ class RawClient:
         self.close_fds()
 
     def close_fds(self) -> None:
-        """Close what was received so far."""
+        """Close the descriptors that were received so far."""
         while self.fds:
             os.close(self.fds.pop())
 
@@ -47,7 +47,7 @@ class RawClient:
         lend_packet(self.sock, packet if isinstance(packet, bytes) else encode_request(packet), list(fds))
 
     def receive(self) -> Reply | None:
-        """The next reply; None when the broker has hung up."""
+        """Return the next reply, or None if the broker has hung up."""
         packet, fds = take_packet(self.sock, 65536, MAX_FDS)
         self.fds += fds
         return decode_reply(packet) if packet else None
@@ -57,7 +57,7 @@ class RawClient:
         return self.receive()
 
     def refusal(self, packet: bytes | Request, fds: Sequence[int] = ()) -> ErrorReply:
-        """The reply to what must be refused."""
+        """Send a request that must be refused, and return the refusal."""
         kept = len(self.fds)
         reply = self.ask(packet, fds)
         assert isinstance(reply, ErrorReply), reply
@@ -65,21 +65,21 @@ class RawClient:
         return reply
 
     def has_hung_up(self) -> bool:
-        """Wait for the next thing that comes: is it the end?"""
+        """Wait for the next event, and return whether it is the end of the connection."""
         try:
             return self.receive() is None
         except ConnectionResetError:
             return True
 
     def works(self, namespace: str = "@host") -> bool:
-        """Tell whether the connection is good for a socket still."""
+        """Return whether the connection still gets a socket."""
         reply = self.ask(tcp(namespace, request_id=4711))
         self.close_fds()
         return isinstance(reply, OpenReply) and reply.request_id == 4711
 
 
 def connect_as(uid: int, broker: BrokerProcess) -> RawClient:
-    """A connection of this user's, in this process: who connected is what counts."""
+    """Connect as this user, in this process. The broker looks at the user at that moment."""
     groups = os.getgroups()
     os.setgroups(broker.client_groups)
     os.setegid(GROUP)

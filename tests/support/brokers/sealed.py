@@ -1,4 +1,4 @@
-"""A broker that limits one user's sockets and not another's, so that each test can show what the limit changes."""
+"""A broker that limits one user's sockets and not another's, so that each test shows the effect of the limit."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def sealed_place(grants: str = LIMITS) -> Iterator[Place]:
 
 
 Attempt = Callable[..., Any]
-"""What a client does with its socket, and with further arguments."""
+"""The use that a client makes of its socket, with further arguments."""
 
 
 def attempt(place: Place, uid: int, spec: tuple[int, ...], function: Attempt, *args: Any) -> int:
-    """What this user's attempt comes to: the number of its error, or 0."""
+    """Return the errno of this user's attempt, or 0."""
     number: int = as_user(uid, GROUP, _attempt, str(place.broker.socket_path), place.wire.near, spec, function, args)
     return number
 
@@ -92,7 +92,7 @@ def _attempt(path: str, name: str, spec: tuple[int, ...], function: Attempt, arg
 def check_way_out(
     place: Place, seen: str, spec: tuple[int, ...], function: Attempt, *args: Any, error: str | None = "EPERM"
 ) -> None:
-    """A way that leads an unlimited socket to `seen`: a limited one gets an error, and nothing arrives there."""
+    """Check that an unlimited socket reaches `seen` this way, and that a limited one gets an error and does not."""
     place.wire.destinations()
     attempt(place, FREE, spec, function, *args)
     assert _plain(seen) in place.wire.destinations(), "the test shows nothing: an unlimited socket does not get there"
@@ -102,7 +102,7 @@ def check_way_out(
 
 
 def check_allowed(place: Place, seen: str, spec: tuple[int, ...], function: Attempt, *args: Any) -> None:
-    """What a limited socket may do: it works, and arrives."""
+    """Check that a limited socket may do this, and that the packet arrives."""
     place.wire.destinations()
     assert attempt(place, LIMITED, spec, function, *args) == 0
     assert _plain(seen) in place.wire.destinations()

@@ -22,11 +22,11 @@ from support.waiting import wait_until
 ADDRESS = "10.99.0.1"
 ADDRESS6 = "fd99::1"
 SILENT = "10.99.0.9"
-"""Beyond an interface that swallows what is sent: nobody answers, nobody refuses."""
+"""An address behind an interface that swallows all packets: no answer and no refusal comes back."""
 
 
 def why_not() -> str | None:
-    """Why there can be no dnsmasq here; None if it is there."""
+    """Return the reason why this machine has no dnsmasq, or None."""
     return None if _program() else "names in a namespace need the command dnsmasq (dnsmasq-base)"
 
 
@@ -35,13 +35,13 @@ def _program() -> str | None:
 
 
 def add_network(namespace: str) -> None:
-    """Give a namespace an interface with ADDRESS and ADDRESS6, from which nothing ever leaves, and a default route."""
+    """Add an interface with ADDRESS and ADDRESS6 that lets no packet out, and a default route."""
     ip("-n", namespace, "link", "add", "net0", "type", "veth", "peer", "name", "nowhere")
     for interface in ("net0", "nowhere"):
         ip("-n", namespace, "link", "set", interface, "up")
     ip("-n", namespace, "address", "add", f"{ADDRESS}/24", "dev", "net0")
     ip("-n", namespace, "address", "add", f"{ADDRESS6}/64", "dev", "net0", "nodad")
-    # Someone else's address: the other end gets what is sent there, and drops it.
+    # An address of another machine: the other end receives the packets for it, and drops them.
     ip("-n", namespace, "neighbour", "add", SILENT, "lladdr", "02:00:00:00:00:09", "dev", "net0")
     ip("-n", namespace, "route", "add", "default", "dev", "net0")
     ip("-n", namespace, "-6", "route", "add", "default", "dev", "net0")
@@ -71,7 +71,7 @@ class Dnsmasq:
         self._log = log
 
     def questions(self) -> list[str]:
-        """What was asked so far, in order: "A www.test" or "AAAA www.test"."""
+        """The questions so far, in order, for example "A www.test"."""
         asked = re.findall(r"query\[(\w+)\] (\S+) from", self._log.read_text())
         return [f"{kind} {name}" for kind, name in asked]
 
@@ -82,7 +82,7 @@ class Dnsmasq:
 
 
 class OwnFiles:
-    """The files that `ip netns exec` puts in place for a namespace; they go away with `close`."""
+    """The files that `ip netns exec` puts in place for a namespace. `close` removes them."""
 
     def __init__(self, namespace: str) -> None:
         self.directory = make_files(namespace)
@@ -117,11 +117,14 @@ def ask_glibc(namespace: str, function: str, calls: Sequence[tuple[Any, ...]]) -
 
 
 def outcome(function: Any, *arguments: Any) -> Any:
-    """What a function like `socket.getaddrinfo` gives, in plain types, or the arguments of its gaierror."""
+    """Return the result of a function like `socket.getaddrinfo` in plain types, or the arguments of its gaierror."""
     try:
         found = function(*arguments)
     except UnicodeError:
-        return socket.EAI_NONAME, "Name or service not known"  # What Python's own encoding refuses, we call this.
+        return (
+            socket.EAI_NONAME,
+            "Name or service not known",
+        )  # Python's encoding refuses these names. The client says this.
     except socket.gaierror as error:
         return error.args
     return [(*map(int, row[:3]), *row[3:]) for row in found] if isinstance(found, list) else found

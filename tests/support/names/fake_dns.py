@@ -21,7 +21,7 @@ from nsbroker.names.exchange import TCP, UDP, frame, split_stream
 T = TypeVar("T")
 
 Zone = dict[str, str]
-"""What there is under a name, one record a line: "A 10.0.0.1", "CNAME other.test.", "PTR name.test."."""
+"""The records of a name, one a line, for example "A 10.0.0.1", "CNAME other.test." or "PTR name.test."."""
 
 
 class Asked(NamedTuple):
@@ -35,14 +35,14 @@ class Asked(NamedTuple):
 
 
 class Server:
-    """A name server that knows `zone`; everything else does not exist there.
+    """A name server that knows `zone`. No other name exists there.
 
     Args:
-        zone: what it knows.
-        error: what each conversation ends with at once; a TimeoutError is a server that is silent.
-        rcode: what it says to every question instead of an answer.
-        mute: record types that it does not answer.
-        udp_limit: the bytes that an answer by UDP may have.
+        zone: the records by name.
+        error: the error of each conversation. A TimeoutError stands for a silent server.
+        rcode: the code of every reply, instead of an answer.
+        mute: the record types that it does not answer.
+        udp_limit: the most bytes in an answer by UDP.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Server:
         self.tcp_error = tcp_error
 
     def answer(self, packet: bytes, transport: int) -> bytes | None:
-        """What it says to one packet."""
+        """Return the reply to one packet."""
         query = dns.message.from_wire(packet)
         kind = query.question[0].rdtype.name
         if kind in self.mute:
@@ -99,9 +99,9 @@ class Server:
 
 
 class Network:
-    """Servers by address, and what else a driver knows. `asked` is every question that reached the network, in order.
+    """Servers by address, and everything else that a driver knows. `asked` has every question on the network, in order.
 
-    `before` may change what a server says: it gets the answer and gives the packets that arrive.
+    `before` can change an answer: it takes the answer, and returns the packets that arrive.
     """
 
     def __init__(self, servers: dict[str, Server] | None = None, text: str = "", hosts_text: str = "") -> None:
@@ -147,7 +147,7 @@ class Network:
                 return self.families
 
     def questions(self) -> list[str]:
-        """What was asked, without to whom: "A www.test"."""
+        """The questions without their servers, for example "A www.test"."""
         return [f"{asked.kind} {asked.name}" for asked in self.asked]
 
     def _ask(self, ask: actions.Ask) -> bytes | OSError:

@@ -1,6 +1,6 @@
-"""Tries what a broker that was taken over would try, and what the broker must be able to; writes what became of it.
+"""Tries the steps of an attacker who controls the broker, and the broker's own work, and writes the results.
 
-Started by systemd, in the broker's sandbox: needs nothing but the standard library.
+systemd starts it in the broker's sandbox. It uses only the standard library.
 """
 
 from __future__ import annotations

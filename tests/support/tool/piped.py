@@ -18,7 +18,7 @@ PIPES, SOCKETS, ONE_SOCKET = "pipes", "sockets", "one socket"
 
 
 class Piped(Forked):
-    """A process; `stdin` and `stdout` are the test's ends, which it may close by `close_input` and `close_output`."""
+    """A process. `stdin` and `stdout` are the test's ends. `close_input` and `close_output` close them."""
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int) -> None:
         super().__init__(pid)
@@ -31,7 +31,7 @@ class Piped(Forked):
             part = part[os.write(self.stdin, part) :]
 
     def read(self, count: int | None = None) -> bytes:
-        """Read so many bytes; or all, to the end."""
+        """Read so many bytes, or all bytes to the end."""
         parts, left = [], count
         while left is None or left:
             assert select.select([self.stdout], [], [], LIMIT_S)[0], "nothing came"
@@ -65,12 +65,12 @@ class Piped(Forked):
             os.close(fd)
 
     def said(self) -> str:
-        """What it said on standard error, to its end."""
+        """Return its whole standard error, once it has ended."""
         self.wait()
         return os.read(self._stderr, 65536).decode()
 
     def sleeps(self) -> None:
-        """Wait until it waits, for good: a process that spins is never seen to."""
+        """Wait until it sleeps. A process that spins never does."""
         wait_until(lambda: all(state(self.pid) == "S" for _ in range(200)))
 
     def close(self) -> None:
@@ -102,9 +102,9 @@ def _socket_pair() -> tuple[int, int]:
 
 @contextmanager
 def piped_tool(run: RunTool) -> Iterator[Callable[..., Piped]]:
-    """A function that starts nsbroker-get with arguments; all that it started ends with the test.
+    """Yield a function that starts nsbroker-get with arguments. Its processes end with the test.
 
-    `standard` is another pair of descriptors for it; then there are no ends for the test.
+    If `standard` gives another pair of descriptors, the test has no ends of its own.
     """
     started: list[Piped] = []
 

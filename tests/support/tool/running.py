@@ -1,6 +1,6 @@
-"""`nsbroker-get NS run` as a user without any rights, and what becomes of all its processes.
+"""`nsbroker-get NS run` as an unprivileged user, and the fate of all its processes.
 
-It is started by a fork of the test, which has everything loaded: no interpreter need be within that user's reach.
+A fork of the test becomes nsbroker-get. It has all modules loaded, so the user need not be able to read an interpreter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Done(NamedTuple):
-    """How a run ended; a negative status is the number of a signal."""
+    """The end of a run. A negative status is the number of a signal."""
 
     status: int
     out: str
@@ -40,14 +40,14 @@ class Done(NamedTuple):
 
 
 class Forked:
-    """A child of the test's that was forked; `pid` stays its own until `wait` was called."""
+    """A forked child of the test. `pid` stays reserved until `wait`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._status: int | None = None
 
     def wait(self) -> int:
-        """Wait for its end; gives the exit status, or a signal as a negative number."""
+        """Wait for its end, and return the exit status, or a signal as a negative number."""
         if self._status is None:
             wait_until(self._has_ended)
         assert self._status is not None
@@ -69,11 +69,11 @@ class Running(Forked):
         self._out, self._err = out, err
 
     def read_until(self, text: str) -> str:
-        """Read standard output until this is in it; gives all of it so far."""
+        """Read standard output until it contains this text, and return everything so far."""
         return self._read_until(text, self._out)
 
     def read_error_until(self, text: str) -> str:
-        """Read standard error until this is in it; gives all of it so far."""
+        """Read standard error until it contains this text, and return everything so far."""
         return self._read_until(text, self._err)
 
     def _read_until(self, text: str, end: int) -> str:
@@ -111,7 +111,7 @@ class Running(Forked):
 
 
 class RunTool:
-    """Starts nsbroker-get with a broker: as USER, who may connect, or as another user."""
+    """Starts nsbroker-get with a broker, as USER in GROUP, or as another user."""
 
     def __init__(self, broker: BrokerProcess) -> None:
         self._broker = broker
@@ -125,7 +125,7 @@ class RunTool:
         stdin: int | None = None,
         before: Callable[[], object] = lambda: None,
     ) -> Running:
-        """Start it; `before` is called in its process, as its user, who is in these groups as well."""
+        """Start it with these supplementary groups. `before` is called in its process, as its user."""
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         with warnings.catch_warnings():
@@ -151,7 +151,7 @@ class RunTool:
         groups: Sequence[int] = (),
         before: Callable[[], object] = lambda: None,
     ) -> NoReturn:
-        """Make this process, a forked child of the test, nsbroker-get; nothing but `standard` stays open."""
+        """Turn this process, a forked child of the test, into nsbroker-get. Only `standard` stays open."""
         try:
             for target, fd in enumerate(standard):
                 os.dup2(fd, target)
@@ -180,7 +180,7 @@ class RunTool:
 
 @contextmanager
 def run_tool(broker: BrokerProcess) -> Iterator[RunTool]:
-    """A tool whose processes, the supervisors too, must all have ended by the end."""
+    """Yield a tool. All its processes, with the supervisors, must end by themselves."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = children()
 
@@ -201,7 +201,7 @@ def run_tool(broker: BrokerProcess) -> Iterator[RunTool]:
 
 
 def children(pid: int | None = None) -> set[int]:
-    """The children of a process; of this one, orphans are children too while `run_tool` is in use."""
+    """Return the children of a process. While `run_tool` is in use, orphans are children of this one."""
     pid = pid or os.getpid()
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return {int(child) for child in file.read().split()}

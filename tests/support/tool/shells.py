@@ -1,4 +1,4 @@
-"""Interactive shells with the completions of deploy/: what they offer for a line, as a user at a keyboard gets it."""
+"""Interactive shells with the completions of deploy/, and their offers for a line, as a user gets them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COMPLETIONS = DEPLOY / "completions"
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 _INSERT_ALL, _SHOW, _CLEAR = b"\x18i", b"\x18s", b"\x18c"
-"""Keys of ours: put all that fits into the line; write the line to a file; empty it."""
+"""Our own keys: insert all matches into the line, write the line to a file, empty it."""
 
 _READY = b"ready> "
-"""The prompt: what is typed before it is there might be lost."""
+"""The prompt. Keys that are typed before it appears can be lost."""
 
 _BASH = f"""
 PS1='{_READY.decode()}'
@@ -54,7 +54,7 @@ bindkey '^Xs' show
 
 
 class Shell:
-    """A shell; `directory` is for its files, and the first in its PATH."""
+    """A shell. `directory` holds its files, and is the first in its PATH."""
 
     def __init__(self, name: str, directory: Path, environment: dict[str, str]) -> None:
         self._program = shutil.which(name) or pytest.skip(f"there is no {name}")

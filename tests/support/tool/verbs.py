@@ -1,4 +1,4 @@
-"""The verbs and options that nsbroker-get's parsers know: what texts, manual pages and completions are held against."""
+"""The verbs and options of nsbroker-get's parsers, to compare help texts, manual pages and completions with."""
 
 from __future__ import annotations
 
