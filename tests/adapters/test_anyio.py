@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("web")
 
 
 def run(namespace: str, loop: Loop, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Run a function in a loop; nothing stays open afterwards."""
+    """Run a function in a loop, and check that no descriptor stays open."""
     start_each()
     place = nsbroker.Namespace(namespace)
     before = descriptors()
@@ -86,7 +86,7 @@ async def fail_in_time(place: nsbroker.Namespace) -> bool:
 
 @ALL
 def test_errors_are_those_of_anyio(site: ExampleOrg, loop: Loop) -> None:
-    """Unknown names, refused connections, wrong certificates, timeouts; and nothing stays open."""
+    """Unknown names, refused connections, wrong certificates and timeouts leave no descriptor open."""
     assert site.run(run, loop, fail, UNKNOWN, 80)[0] is socket.gaierror
     assert site.run(run, loop, fail, HOST, CLOSED_PORT) == (OSError, ConnectionRefusedError)
     assert ssl.SSLCertVerificationError in site.run(run, loop, fail_certificate)
@@ -147,7 +147,7 @@ async def send_datagrams(place: nsbroker.Namespace) -> list[bytes]:
 
 @ALL
 def test_datagrams_go_there_and_back(site: ExampleOrg, loop: Loop) -> None:
-    """From a low port; their names are looked up in the namespace, or `ExampleOrg.run` would see it."""
+    """The datagrams come from a low port. `ExampleOrg.run` would see a look-up outside of the namespace."""
     wanted = [b"to a number", b"to a name", b"and back", b"connected"]
     assert site.run(run, loop, send_datagrams) == wanted
 

@@ -57,7 +57,7 @@ async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> byt
 
 
 def run(namespace: str, loop: Loop, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Run a function in a loop; nothing stays open afterwards."""
+    """Run a function in a loop, and check that no descriptor stays open."""
     start_each()
     place = nsbroker.Namespace(namespace)
     before = descriptors()
@@ -110,7 +110,7 @@ async def fail_in_time(place: nsbroker.Namespace, host: str, port: int, tls: boo
 
 @BOTH
 def test_errors_are_those_of_asyncio(site: ExampleOrg, loop: Loop) -> None:
-    """Unknown names, refused connections, wrong certificates; and nothing stays open."""
+    """Unknown names, refused connections and wrong certificates leave no descriptor open."""
     assert "not known" in site.run(run, loop, fail, socket.gaierror, UNKNOWN, 80)
     assert "refused" in site.run(run, loop, fail, ConnectionRefusedError, HOST, CLOSED_PORT)
     assert "match" in site.run(run, loop, fail_certificate)
@@ -143,7 +143,7 @@ async def serve(place: nsbroker.Namespace, host: str | list[str] | None, asked: 
 def test_server_has_low_ports_on_every_address(
     site: ExampleOrg, loop: Loop, host: str | list[str] | None, asked: str
 ) -> None:
-    """Bound by the broker; one address, several, or all."""
+    """The broker binds one address, several or all."""
     assert site.run(run, loop, serve, host, asked) == b"hello\n"
 
 
@@ -173,12 +173,12 @@ async def serve_twice(place: nsbroker.Namespace) -> int | None:
 
 @BOTH
 def test_address_in_use_is_the_kernels_error(site: ExampleOrg, loop: Loop) -> None:
-    """Nothing of a server with several addresses stays behind when one fails."""
+    """If one address of a server fails, its sockets at the other addresses are closed."""
     assert site.run(run, loop, serve_twice) == errno.EADDRINUSE
 
 
 class Datagrams(asyncio.DatagramProtocol):
-    """Puts what comes into a queue; a server sends it back as well."""
+    """Puts received data into a queue. A server also sends it back."""
 
     def __init__(self, *, echoes: bool = False) -> None:
         self.received: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
@@ -238,7 +238,7 @@ async def send_to_name(place: nsbroker.Namespace) -> str:
 
 @BOTH
 def test_datagram_to_a_name_is_refused(site: ExampleOrg, loop: Loop) -> None:
-    """Asyncio would look it up outside; `ExampleOrg.run` would see that."""
+    """Asyncio would look it up outside, and `ExampleOrg.run` would see that."""
     assert HOST in site.run(run, loop, send_to_name)
 
 
@@ -253,7 +253,7 @@ def run_inside(namespace: str, loop_class: str, function: Callable[..., Awaitabl
 
 
 async def use_loop() -> list[Any]:
-    """Only what asyncio itself has: no word of a namespace."""
+    """It uses only asyncio itself, without a namespace."""
     loop = asyncio.get_running_loop()
     answers: list[Any] = [await ask(*await asyncio.open_connection(HOST, 80))]
     answers.append(await ask(*await asyncio.open_connection(HOST, 443, ssl=True, happy_eyeballs_delay=0.1)))
@@ -272,7 +272,7 @@ async def use_loop() -> list[Any]:
 
 @LOOP_CLASSES
 def test_whole_loop_is_in_the_namespace(site: ExampleOrg, loop_class: str) -> None:
-    """Connections, TLS, look-ups, servers and datagrams of code that knows nothing of it."""
+    """Connections, TLS, look-ups, servers and datagrams of code that does not know the namespace."""
     wanted = [CLIENT, CLIENT, SERVER, (SERVER, "80"), b"hello\n", b"datagram"]
     assert site.run(run_inside, loop_class, use_loop) == wanted
 
@@ -313,7 +313,7 @@ def run_sock_connect(namespace: str, loop_class: str) -> Any:
 
 @LOOP_CLASSES
 def test_socket_of_another_namespace_is_not_connected(site: ExampleOrg, loop_class: str) -> None:
-    """A library that makes sockets by itself fails, rather than leak; those of the namespace take names."""
+    """A library that makes sockets by itself fails rather than leaks. Sockets of the namespace take names."""
     assert site.run(run_sock_connect, loop_class) == SERVER
 
 

@@ -78,7 +78,7 @@ def fail(namespace: str) -> None:
 
 
 def test_errors_are_those_of_dnspython(site: ExampleOrg) -> None:
-    """For a name that does not exist, where nobody answers, and where nobody listens."""
+    """The errors are the usual ones for an unknown name, a silent server and a closed port."""
     site.run(fail)
 
 

@@ -53,7 +53,7 @@ def secure(namespace: str, passive: bool, host: str = FTP_HOST) -> tuple[str, by
 
 @pytest.mark.parametrize("passive", [True, False], ids=["passive", "active"])
 def test_control_and_data_connections_are_inside(site: ExampleOrg, passive: bool) -> None:
-    """In passive mode both are the client's; in active mode the server's comes to the client's listener."""
+    """The client makes both connections in passive mode, and the server the second one in active mode."""
     assert site.run(plain, passive) == (f"200 {CLIENT}", b"456789")
 
 
@@ -81,7 +81,7 @@ def fail_to_fetch(namespace: str, passive: bool) -> None:
 
 
 def test_errors_are_the_usual_ones(site: ExampleOrg) -> None:
-    """For a name that does not exist, where nobody listens, and where nobody answers in time."""
+    """The errors are the usual ones for an unknown name, a closed port and a silent server."""
     site.run(fail, socket.gaierror, UNKNOWN, 21, 20)
     site.run(fail, ConnectionRefusedError, HOST, CLOSED_PORT, 20)
     site.run(fail, TimeoutError, UNREACHABLE, 21, 0.2)

@@ -1,4 +1,4 @@
-"""What keeps an adapter from overriding a hook that its library no longer has."""
+"""An adapter can't override a hook that its library no longer has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every HTTP client in a namespace: where its requests come from, what it verifies, and what it raises."""
+"""Every HTTP client in a namespace: the source of its requests, its verification and its errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def fail(namespace: str, client: WebClient, error: type[BaseException], url: str
 @CLIENTS
 @pytest.mark.parametrize("place", [f"http://{HOST}", f"https://{HOST}", f"http://{SERVER}"])
 def test_request_arrives_from_the_namespace(site: ExampleOrg, client: WebClient, place: str) -> None:
-    """The name is the namespace's, not the one that is known outside; TLS verifies that name."""
+    """The name is that of the namespace, not the one outside, and TLS verifies it."""
     assert site.run(get, client, [f"{place}/peer"]) == [CLIENT]
 
 
@@ -82,7 +82,7 @@ def test_connection_is_kept_and_reused(site: ExampleOrg, client: WebClient, sche
 
 @CLIENTS
 def test_reconnect_stays_inside(site: ExampleOrg, client: WebClient) -> None:
-    """The server ends each connection after two requests; each new one comes from the namespace as well."""
+    """The server ends each connection after two requests, and each new one comes from the namespace as well."""
     place = f"http://{HOST}:{TWO_REQUESTS_PORT}"
     answers = site.run(get, client, [f"{place}/peer", f"{place}/connection"] * 3)
     assert answers[::2] == [CLIENT] * 3
@@ -107,25 +107,25 @@ def test_connection_that_the_server_drops_is_an_error(site: ExampleOrg, client: 
 
 @CLIENTS
 def test_unknown_name_is_the_usual_error(site: ExampleOrg, client: WebClient) -> None:
-    """Nobody outside is asked for a name that does not exist in the namespace."""
+    """No server outside is asked for a name that does not exist in the namespace."""
     site.run(fail, client, client.errors.name, f"http://{UNKNOWN}/")
 
 
 @CLIENTS
 def test_refusal_is_the_usual_error(site: ExampleOrg, client: WebClient) -> None:
-    """Nobody listens there."""
+    """The port is closed."""
     assert "refused" in site.run(fail, client, client.errors.refused, f"http://{HOST}:{CLOSED_PORT}/").lower()
 
 
 @CLIENTS
 def test_connecting_ends_by_its_timeout(site: ExampleOrg, client: WebClient) -> None:
-    """Nobody answers there."""
+    """No host answers at this address."""
     site.run(fail, client, client.errors.connect_timeout, f"http://{UNREACHABLE}/", SHORT_S)
 
 
 @CLIENTS
 def test_waiting_for_an_answer_ends_by_its_timeout(site: ExampleOrg, client: WebClient) -> None:
-    """The server accepts, and says nothing."""
+    """The server accepts and stays silent."""
     site.run(fail, client, client.errors.read_timeout, f"http://{HOST}:{SILENT_PORT}/", SHORT_S)
 
 
@@ -142,5 +142,5 @@ def fail_elsewhere(_: str, namespace: str, client: WebClient) -> None:
 
 @CLIENTS
 def test_socket_that_the_policy_does_not_grant_is_an_error_of_the_library(site: ExampleOrg, client: WebClient) -> None:
-    """And nothing falls back to the program's own namespace."""
+    """No request falls back to the program's own namespace."""
     site.run(fail_elsewhere, site.server, client)

@@ -1,4 +1,4 @@
-"""The trap itself: what leaves by a program's own namespace is seen, so that all other tests here prove something."""
+"""The trap itself sees packets in a program's own namespace. Otherwise the other tests here would prove little."""
 
 from __future__ import annotations
 

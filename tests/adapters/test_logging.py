@@ -101,7 +101,7 @@ def test_syslog_over_tcp_comes_from_the_namespace(site: ExampleOrg) -> None:
 @pytest.mark.usefixtures("web")
 @pytest.mark.parametrize("make_handler", [over_http, over_https])
 def test_records_over_http_are_accepted(site: ExampleOrg, make_handler: MakeHandler) -> None:
-    """Each has a connection of its own; TLS verifies the name."""
+    """Each has a connection of its own, and TLS verifies the name."""
     site.run(log, make_handler, "one", "two")
 
 
@@ -118,7 +118,7 @@ def reconnect(namespace: str, listener: socket.socket) -> None:
 
 
 def test_reconnect_stays_inside(site: ExampleOrg) -> None:
-    """The server closes; the handler connects for a later record, again from the namespace."""
+    """After the server closed, the handler connects again from the namespace for a later record."""
     with open_inside(site.server, socket.SOCK_STREAM, PORT) as listener:
         site.run(reconnect, listener)
 
@@ -136,6 +136,6 @@ def fail_to_find(namespace: str) -> None:
 
 
 def test_errors_are_the_usual_ones(site: ExampleOrg) -> None:
-    """Nobody listens, or there is no such name."""
+    """The port is closed, or the name is unknown."""
     site.run(fail, syslog_over_tcp)
     site.run(fail_to_find)

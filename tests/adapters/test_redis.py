@@ -84,7 +84,7 @@ def fail_soon(namespace: str, url: str) -> str:
 
 
 def test_errors_are_those_of_redis(site: ExampleOrg) -> None:
-    """For a name that does not exist, where nobody listens, and for the wrong certificate."""
+    """The errors are the usual ones for an unknown name, a closed port and a wrong certificate."""
     assert "ConnectionError: Error -2 " in site.run(fail, f"redis://{UNKNOWN}")
     assert "ConnectionError: Error 111 " in site.run(fail, f"redis://{HOST}:{CLOSED_PORT}")
     assert "certificate" in site.run(fail, f"rediss://{UNTRUSTED}:{redis_server.TLS_PORT}")

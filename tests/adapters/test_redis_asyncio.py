@@ -66,7 +66,7 @@ def fail_soon(namespace: str, url: str) -> str:
 
 
 def test_errors_are_those_of_redis(site: ExampleOrg) -> None:
-    """For a name that does not exist, where nobody listens, for the wrong certificate, and when time is up."""
+    """The errors are the usual ones for an unknown name, a closed port, a wrong certificate and a timeout."""
     assert "ConnectionError: Error -2 " in site.run(fail, f"redis://{UNKNOWN}")
     assert "ConnectionError: Error 111 " in site.run(fail, f"redis://{HOST}:{CLOSED_PORT}")
     assert f"Error 1 connecting to {UNTRUSTED}" in site.run(fail, f"rediss://{UNTRUSTED}:{redis_server.TLS_PORT}")

@@ -10,7 +10,7 @@ from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
 from support.namespaces import ip
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # What scapy's parts import is not ours.
+    warnings.simplefilter("ignore")  # The warnings of scapy's imports are not ours.
     from scapy.layers.inet import ICMP, IP, UDP
     from scapy.layers.l2 import ARP, Ether
 
@@ -68,7 +68,7 @@ def sniff(namespace: str) -> int:
 
 
 def test_frames_are_sniffed_inside(site: ExampleOrg) -> None:
-    """An answer to what another socket sent: that nobody listens on the port."""
+    """The answer to another socket's packet says that the port is closed."""
     assert site.run(sniff) == 3
 
 

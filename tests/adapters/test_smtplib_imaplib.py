@@ -68,7 +68,7 @@ def imap_peer(server: imaplib.IMAP4) -> bytes:
 
 @pytest.mark.parametrize("client", [smtp, smtp_tls, smtp_starttls])
 def test_smtp_comes_from_the_namespace(site: ExampleOrg, client: Callable[..., bytes]) -> None:
-    """It also gives its address there for its name, without a look-up."""
+    """It also uses its address there as its name, without a look-up."""
     assert site.run(client) == f"{CLIENT} is [{CLIENT}]".encode()
 
 
@@ -115,7 +115,7 @@ def test_wrong_certificate_is_refused(site: ExampleOrg, client: Callable[..., by
 
 @pytest.mark.parametrize(("client", "no_greeting"), [(smtp, smtplib.SMTPServerDisconnected), (imap, TimeoutError)])
 def test_errors_are_the_usual_ones(site: ExampleOrg, client: Callable[..., bytes], no_greeting: type[OSError]) -> None:
-    """For a name that does not exist, where nobody listens, and where nobody answers in time."""
+    """The errors are the usual ones for an unknown name, a closed port and a silent server."""
     site.run(fail, client, socket.gaierror, UNKNOWN)
     site.run(fail, client, ConnectionRefusedError, HOST, CLOSED_PORT)
     site.run(fail, client, TimeoutError, UNREACHABLE, 25, 0.2)

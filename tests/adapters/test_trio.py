@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("web")
 
 
 def run(namespace: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Run a function in trio; nothing stays open afterwards."""
+    """Run a function in trio, and check that no descriptor stays open."""
     place = nsbroker.Namespace(namespace)
     before = descriptors()
     result = trio.run(function, place, *args)
@@ -89,7 +89,7 @@ async def fail_in_time(place: nsbroker.Namespace) -> bool:
 
 
 def test_errors_are_those_of_trio(site: ExampleOrg) -> None:
-    """Unknown names, refused connections, wrong certificates, timeouts; and nothing stays open."""
+    """Unknown names, refused connections, wrong certificates and timeouts leave no descriptor open."""
     assert isinstance(site.run(run, fail, UNKNOWN, 80), socket.gaierror)
     refused = site.run(run, fail, HOST, CLOSED_PORT)
     assert (refused.errno, "all attempts to connect" in str(refused)) == (errno.ECONNREFUSED, True)
@@ -128,7 +128,7 @@ def test_address_in_use_is_the_kernels_error(site: ExampleOrg) -> None:
 
 
 async def use_trio(place: nsbroker.Namespace) -> list[Any]:
-    """Only what trio itself has, but for the first line."""
+    """After the first line, it uses only trio itself."""
     with inside.install(place):
         answers: list[Any] = [await ask(await trio.open_tcp_stream(HOST, 80))]
         answers.append(await ask(await trio.open_ssl_over_tcp_stream(HOST, 443, https_compatible=True)))
@@ -148,7 +148,7 @@ async def use_trio(place: nsbroker.Namespace) -> list[Any]:
 
 
 def test_whole_run_is_in_the_namespace(site: ExampleOrg) -> None:
-    """Connections, TLS, look-ups, servers and datagrams of code that knows nothing of it."""
+    """Connections, TLS, look-ups, servers and datagrams of code that does not know the namespace."""
     wanted = [CLIENT, CLIENT, SERVER, (SERVER, "80"), b"hello", b"datagram"]
     assert site.run(run, use_trio) == wanted
 
@@ -169,7 +169,7 @@ async def use_unix(place: nsbroker.Namespace) -> tuple[bool, bool, bool]:
 
 
 def test_hooks_are_removed_in_turn(site: ExampleOrg) -> None:
-    """Unix sockets are none of the broker's business."""
+    """The broker is not asked for Unix sockets."""
     assert site.run(run, use_unix) == (True, False, True)
 
 

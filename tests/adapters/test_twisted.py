@@ -1,4 +1,4 @@
-"""Twisted's endpoints in a namespace, as clients and as servers; `test_web` has its HTTP client."""
+"""Twisted's endpoints in a namespace, as clients and as servers. `test_http_clients` has its HTTP client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PORT = 800
 
 
 class Echo(Protocol):
-    """Sends everything back; ends the reactor when the peer ended."""
+    """Sends everything back, and ends the reactor after its peer."""
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         self.transport.write(data)
@@ -81,7 +81,7 @@ def test_taken_port_is_the_usual_error(site: ExampleOrg) -> None:
 
 
 class Peer(Protocol):
-    """Asks who it is."""
+    """Asks for its own address."""
 
     def connectionMade(self) -> None:  # noqa: N802
         self.data = b""
@@ -107,7 +107,7 @@ def connect_from(namespace: str, address: str) -> bytes:
 
 @pytest.mark.usefixtures("web")
 def test_connection_has_the_address_it_was_given(site: ExampleOrg) -> None:
-    """Another one of the namespace, or none when the namespace does not have it."""
+    """It is another one in the namespace, or does not exist there."""
     assert site.run(connect_from, CLIENT).endswith(CLIENT.encode())
     site.run(fail_to_bind)
 
@@ -149,5 +149,5 @@ def cancel(namespace: str) -> None:
 
 
 def test_attempt_can_be_cancelled(site: ExampleOrg) -> None:
-    """Nothing of it is left in the reactor."""
+    """It leaves no trace in the reactor."""
     site.run(cancel)

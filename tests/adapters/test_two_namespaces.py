@@ -1,4 +1,4 @@
-"""Two namespaces from the tasks of one process, where one name is two hosts; and an address that is silent."""
+"""Tasks of one process in two namespaces, in which one name means two hosts, and a silent address."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _loops_have_what_they_keep() -> None:
 
 @pytest.fixture
 def write_hosts() -> Iterator[Callable[[str, str], None]]:
-    """A function that gives a namespace a hosts file of its own."""
+    """Yield a function that writes a hosts file for a namespace."""
     made = []
 
     def write(namespace: str, text: str) -> None:
@@ -99,7 +99,7 @@ def use_by_turns(loop: Loop, path: str, names: list[str], addresses: list[str]) 
 def test_namespaces_are_never_mixed_up(
     loop: Loop, make_namespace: Callable[..., str], broker: BrokerProcess, write_hosts: Callable[[str, str], None]
 ) -> None:
-    """Four tasks, each from one to the other and back: the socket's namespace, and what the name means there."""
+    """Four tasks change the namespace back and forth, and check the socket's namespace and the meaning of the name."""
     names = [make_namespace(), make_namespace()]
     addresses = ["127.0.1.1", "127.0.1.2"]
     for name, address in zip(names, addresses, strict=True):
@@ -127,7 +127,7 @@ def connect_to_slow_one(loop: Loop, path: str, name: str) -> float:
 def test_silent_address_does_not_hold_up_the_next_one(
     loop: Loop, make_namespace: Callable[..., str], broker: BrokerProcess, write_hosts: Callable[[str, str], None]
 ) -> None:
-    """Happy eyeballs: the second address is tried beside the first, whose socket is closed."""
+    """With happy eyeballs, the second address is tried beside the first, whose socket is closed."""
     name = make_namespace()
     dnsmasq.add_network(name)
     write_hosts(name, f"{dnsmasq.SILENT} {TWO_ADDRESSES}\n{dnsmasq.ADDRESS} {TWO_ADDRESSES}\n")

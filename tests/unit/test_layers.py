@@ -1,4 +1,4 @@
-"""The layers hold: what is pure stays pure, and what is dangerous stays in one file. Read from the syntax trees."""
+"""The layers hold: pure modules stay pure, and each dangerous call stays in one file. Read from the syntax trees."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PURE_IMPORTS = frozenset({
 PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})
 SHARED = ("nsbroker.wire", "nsbroker.link.fdpass", "nsbroker.link.errors")
-"""What the daemon takes from the client's package."""
+"""The modules of the client's package that the daemon uses."""
 
 
 @cache
@@ -80,7 +80,7 @@ def imports(module: str) -> Iterator[str]:
 
 
 def names_used(module: str) -> set[str]:
-    """Every identifier, attribute and imported name, and every string that is nothing else but a word."""
+    """Every identifier, attribute and imported name, and every string that is a single word."""
     used = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Name):
@@ -95,7 +95,7 @@ def names_used(module: str) -> set[str]:
 
 
 FRAMEWORKS = ("nsbroker.adapters", "nsbroker.drivers.anyio", "nsbroker.drivers.trio")
-"""What may import a framework: each its own, and nobody imports them who does not use it."""
+"""The modules that import a framework. Only users of the framework import them."""
 
 
 @pytest.mark.parametrize("module", [module for module in ALL if is_in(module, PURE)])
@@ -106,7 +106,7 @@ def test_pure_module_imports_pure_ones_alone(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in ALL if is_in(module, PURE)])
 def test_pure_module_does_no_input_or_output(module: str) -> None:
-    """Of the socket module it uses constants, and what turns addresses into bytes."""
+    """It uses only constants of the socket module, and the functions that turn addresses into bytes."""
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket":
             assert node.attr.isupper() or node.attr in PURE_SOCKET_FUNCTIONS, f"{module}: socket.{node.attr}"
@@ -126,7 +126,7 @@ def test_one_file_enters_namespaces() -> None:
 
 
 def test_one_file_of_each_side_touches_descriptors_in_packets() -> None:
-    """And nobody uses the standard library's recv_fds, whose descriptors are inheritable."""
+    """No module uses the standard library's recv_fds, whose descriptors are inheritable."""
     assert [module for module in CLIENT if "SCM_RIGHTS" in names_used(module)] == ["nsbroker.link.fdpass"]
     assert len([module for module in BROKER if "SCM_RIGHTS" in names_used(module)]) <= 1
     assert [module for module in ALL if names_used(module) & {"send_fds", "recv_fds"}] == []
@@ -134,7 +134,7 @@ def test_one_file_of_each_side_touches_descriptors_in_packets() -> None:
 
 @pytest.mark.parametrize("module", CLIENT)
 def test_client_never_imports_the_daemon(module: str) -> None:
-    """Nor what the daemon is made of; an adapter may import the framework that it is for."""
+    """The client does not import the daemon's libraries. Only an adapter imports its framework."""
     foreign = {"nsbrokerd", "pyroute2"} if is_in(module, FRAMEWORKS) else {"nsbrokerd", "pyroute2", "trio"}
     assert {name.partition(".")[0] for name in imports(module)} & foreign == set()
 
@@ -146,7 +146,7 @@ def test_daemon_takes_from_the_client_what_is_shared(module: str) -> None:
 
 
 def test_client_imports_where_the_daemon_needs_are_not_installed() -> None:
-    """Every module of the package loads without trio, pyroute2 and structlog; importing it alone loads nothing else."""
+    """Every module of the package loads without trio, pyroute2 and structlog. Its import loads no other part."""
     modules = [module for module in CLIENT if not is_in(module, FRAMEWORKS) and "__main__" not in module]
     code = (
         "import importlib, sys\n"

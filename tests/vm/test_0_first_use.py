@@ -1,4 +1,4 @@
-"""From the README's commands to the first socket. Runs first: nothing has used the service before."""
+"""From the README's commands to the first socket. It runs before any other use of the service."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_first_client_starts_the_service(installed: Installed) -> None:
 
 
 def test_start_has_loaded_the_module_that_a_grant_needs(installed: Installed) -> None:
-    """The service can load none: the kernel does it when the service tries the kinds of its grants. So SCTP works."""
+    """The service can't load modules, but the kernel does when the service tries the kinds of its grants."""
     assert SCTP_MODULE.exists()
     assert len(installed.open_as_member(tcp("@host")._replace(proto=socket.IPPROTO_SCTP))) == 1
 
 
 def test_first_namespace_of_the_machine_is_seen(installed: Installed) -> None:
-    """`ip netns add` makes /run/netns a mount when there is none: the running service, with its own mounts, sees it."""
+    """The first `ip netns add` makes /run/netns a mount. The running service, with its own mounts, sees it."""
     assert not is_mounted("/run/netns")
     assert installed.state(SERVICE) == "active"
     command("ip", "netns", "add", "first")

@@ -13,7 +13,7 @@ from support.installed_service import SERVICE, Installed, systemctl
 def test_tcp_udp_and_sctp_in_50_namespaces(
     installed: Installed, make_namespace: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """400 servers of each, over IPv6, held by one unprivileged process with one thread; real peers ask all 1,200."""
+    """One unprivileged process with one thread holds 400 servers of each over IPv6, and real peers ask all 1,200."""
     systemctl("start", SERVICE)
     names = [make_namespace() for _ in range(NAMESPACES)]
     found = serve_and_ask(installed.socket_path, installed.pid, installed.client_groups, names, list(TRIPLES))

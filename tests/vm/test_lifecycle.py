@@ -88,7 +88,7 @@ def test_reload_takes_over_new_grants(installed: Installed) -> None:
 
 
 def test_reload_with_a_mistake_keeps_the_grants(installed: Installed) -> None:
-    """What was wrong is in the journal."""
+    """The journal has the reason."""
     systemctl("start", SERVICE)
     GRANTS.write_text("[[grant]]\nnaem = 1\n")
     try:
@@ -101,7 +101,7 @@ def test_reload_with_a_mistake_keeps_the_grants(installed: Installed) -> None:
 
 
 def test_sockets_outlive_the_service(installed: Installed) -> None:
-    """Stopped with its socket, the service leaves no way in; what was handed out goes on; a start brings all back."""
+    """After a stop of service and socket, clients can't connect, sockets go on, and a start brings everything back."""
     systemctl("start", SERVICE)
     phase = Counters(2)
     client = start_as_user(USER, GROUP, talk_without_broker, phase, groups=installed.client_groups)

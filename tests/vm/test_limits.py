@@ -73,7 +73,7 @@ def test_one_thread_of_the_service_is_in_a_group_below_that_of_its_unit(service:
 
 
 def test_socket_goes_where_its_limit_says_and_nowhere_else(service: Installed, name: str) -> None:
-    """What is sent arrives where it may, and is answered; elsewhere EPERM comes at once."""
+    """Allowed packets arrive and are answered. Others get EPERM at once."""
     with (
         plain_socket(name, socket.SOCK_DGRAM, PORT) as datagrams,
         plain_socket(name, socket.SOCK_STREAM, PORT) as listener,
@@ -170,7 +170,7 @@ def test_client_itself_binds_a_low_port_that_its_limit_lists(service: Installed,
 
 
 def test_limit_that_can_not_be_enforced_is_refused(service: Installed) -> None:
-    """With its reason, by the check and by a reload, which changes nothing then."""
+    """Both the check and a reload give the reason, and the reload keeps the old configuration."""
     systemctl("start", SERVICE)
     reason = "sctp sockets can't be limited: what an SCTP socket accepts or peels off is a new socket"
     GRANTS.write_text(LIMITED.replace('"udp"', '"sctp"'))

@@ -1,4 +1,4 @@
-"""What the unit keeps the broker from doing: asked of the kernel, and tried by a program in the same sandbox."""
+"""The unit's sandbox, checked through the kernel, and by a program that tries to break out of the same sandbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROBE_PROGRAM = TESTS / "support" / "programs" / "breakout.py"
 
 
 def test_exposure_is_low(installed: Installed, capsys: pytest.CaptureFixture[str]) -> None:
-    """As `systemd-analyze security` counts it: 0 is a service that can do nothing, 10 one that can do everything."""
+    """`systemd-analyze security` counts it: 0 is a service without any power, and 10 is one with every power."""
     table = command("systemd-analyze", "security", "--no-pager", SERVICE)
     with capsys.disabled():
         print("\n" + "\n".join(line for line in table.splitlines() if not line.startswith("✓")))
@@ -56,7 +56,7 @@ def test_nothing_limits_the_memory_of_sockets(installed: Installed) -> None:
 
 @pytest.fixture(scope="module")
 def tried(installed: Installed) -> Iterator[dict[str, Any]]:
-    """What became of each try of a program that is started as the service is, and is not the broker."""
+    """The results of a program that is started like the service, but is not the broker."""
     program = PROBE_RESULT.with_name("breakout.py")  # no home directory can be seen there
     program.write_bytes(PROBE_PROGRAM.read_bytes())
     OTHERS_FILE.touch(0o600)

@@ -65,7 +65,7 @@ def by_openssh_through_a_relay(namespace: str, key: str, known_hosts: str) -> st
 def test_openssh_connection_comes_from_the_namespace(
     site: ExampleOrg, ssh: SshServer, recipe: Callable[..., str]
 ) -> None:
-    """By a descriptor that nsbroker-get passes on, or by its own pipes; the client has no rights."""
+    """nsbroker-get passes a descriptor on, or uses its own pipes. The client is unprivileged."""
     if not can_start_programs():
         pytest.skip("other users can't run this Python with this package")
     if find_program("ssh") is None:
@@ -114,7 +114,7 @@ def test_websocket_comes_from_the_namespace(site: ExampleOrg, recipe: Callable[.
 
 def by_pymysql(namespace: str, host: str = HOST) -> str:
     blue = nsbroker.Namespace(namespace)
-    # The host is the one whose certificate is verified.
+    # TLS verifies the certificate of this host.
     with pymysql.connect(
         host=host, user=mysql_server.USER, ssl=ssl.create_default_context(), defer_connect=True
     ) as connection:

@@ -1,4 +1,4 @@
-"""Recipes for servers that take a listening socket: each function is the recipe, with what ends it after a request."""
+"""Recipes for servers that take a listening socket. Each function is the recipe, and ends after a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deploy/quickstart does what it says, and leaves nothing behind."""
+"""deploy/quickstart does the things that it prints, and removes everything afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def temporary(open_directory: Path, make_namespace: Callable[..., str]) -> Path:
-    """An empty directory that everyone can enter; a test that uses it may make namespaces."""
+    """An empty directory that every user can enter. A test that uses it can make namespaces."""
     return open_directory
 
 

@@ -1,4 +1,4 @@
-"""What bash, zsh and fish offer for nsbroker-get: the parsers' verbs and options, and the broker's namespaces."""
+"""bash, zsh and fish offer the verbs and options of nsbroker-get's parsers, and the broker's namespaces."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def options(shell: Shell, line: str) -> set[str]:
-    """The options that are offered, but for what asks for help, and the end of options.
+    """Return the offered options without the option for help and the end of options.
 
     "-" is, for zsh, the name of a command.
     """

@@ -60,7 +60,7 @@ class Outside:
         ip("-n", name, "address", "add", f"{ADDRESS}/32", "dev", "lo")
 
     def start(self, environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Child:
-        """Start a function. Packets that were sent here meanwhile make its result a LeakError, whatever else happened."""
+        """Start a function. Packets that were sent here make its result a LeakError, whatever else happened."""
         return start_as_user(0, 0, self._call, environment, function, args)
 
     def _call(self, environment: dict[str, str], function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

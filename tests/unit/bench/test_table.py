@@ -39,7 +39,7 @@ def test_none_is_always_the_first(turns: ModuleType) -> None:
 
 
 def test_the_ratio_is_taken_round_by_round(turns: ModuleType) -> None:
-    """What slows both down in one round does not show."""
+    """A pause that slows both down in one round does not show."""
     row = turns.compare("x", "ms", {"ours": [1, 20, 3], "bare": [2, 40, 6]}, "bare", turns.at_most(0.5), scale=1e3)
     assert row.ratio == (0.5, 0.5, 0.5)
     assert (row.ours.median, row.theirs.median) == (3000, 6000)

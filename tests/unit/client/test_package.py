@@ -1,4 +1,4 @@
-"""The package as a whole: what it promises, what it loads, and what a Namespace passes on."""
+"""The package as a whole: its public names, the modules that it loads, and the names that a Namespace passes on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAVY = {
     "trio",
     "dns",
 }
-"""What would be felt by somebody who starts nsbroker-get for one socket."""
+"""These would slow down the start of nsbroker-get for one socket."""
 
 
 def loaded_by(code: str) -> set[str]:
@@ -50,7 +50,7 @@ def test_everything_that_is_promised_is_there() -> None:
 
 
 def test_package_is_lazy() -> None:
-    """Importing it, or the wire layer alone, loads nothing else of it."""
+    """An import of the package, or of only the wire layer, loads no other part."""
     assert {name for name in loaded_by("import nsbroker") if name.startswith("nsbroker")} == {"nsbroker"}
     wire = {name for name in loaded_by("import nsbroker.wire") if name.startswith("nsbroker")}
     assert {name for name in wire if not name.startswith("nsbroker.wire")} == {"nsbroker"}
@@ -67,7 +67,7 @@ def test_client_and_tool_load_nothing_heavy() -> None:
 
 
 def test_client_and_tool_load_nothing_that_they_do_not_need() -> None:
-    """Neither the daemon nor what it is made of."""
+    """It needs neither the daemon nor the daemon's libraries."""
     loaded = loaded_by(
         "import nsbroker.module.namespace, nsbroker.module.servers, nsbroker.cli.listing, nsbroker.cli.command"
     )

@@ -1,4 +1,4 @@
-"""The files of deploy/ say what the code does."""
+"""The files of deploy/ agree with the code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_example_is_valid() -> None:
 
 
 def test_what_the_example_shows_as_default_is_the_default() -> None:
-    """Every setting that is commented out, written out, changes nothing; but where the audit goes."""
+    """Each setting that is commented out has the default value, except for the place of the audit."""
     text = EXAMPLE.read_text()
     settings_only = text[: text.index("# Nothing is allowed by default")]
     written_out = re.sub(r"^# (\w+ = )", r"\1", settings_only, flags=re.MULTILINE)
@@ -57,7 +57,7 @@ HARMFUL = {
 
 
 def test_unit_has_nothing_that_would_reach_handed_out_sockets() -> None:
-    """They belong to this unit's control group for ever; and a runtime directory would take the socket with it."""
+    """The pins belong to this unit's control group forever, and a runtime directory would remove the socket."""
     assert settings(SERVICE).keys() & HARMFUL == set()
 
 
@@ -73,7 +73,7 @@ def test_unit_keeps_what_the_broker_needs() -> None:
 
 
 def test_unit_lets_the_broker_limit_sockets() -> None:
-    """By bpf(2), with a control group of its own and pins that outlive it; of /sys it can write nothing else."""
+    """It has bpf(2), a control group of its own, and pins that outlive it. It can write no other part of /sys."""
     have = settings(SERVICE)
     assert (have["Delegate"], have["ProtectControlGroups"], have["ProtectKernelTunables"]) == ("yes", "yes", "yes")
     assert "bpf" in have["SystemCallFilter"].split()
@@ -87,7 +87,7 @@ def test_unit_lets_the_broker_limit_sockets() -> None:
 
 
 def test_unit_is_started_again_whatever_happens() -> None:
-    """A start limit would end its socket unit as well, and nobody could connect until somebody comes."""
+    """A start limit would end its socket unit as well, and clients could not connect until an administrator acts."""
     assert (settings(SERVICE)["Restart"], settings(SERVICE)["StartLimitIntervalSec"]) == ("on-failure", "0")
 
 

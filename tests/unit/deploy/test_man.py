@@ -22,7 +22,7 @@ PAGES = sorted(page.name for page in MAN.iterdir())
 
 
 def sections(page: str) -> dict[str, str]:
-    """The parts of a page by their headings; what is before the first subsection of DESCRIPTION is under that."""
+    """Return the parts of a page by their headings. The text before the first subsection belongs to DESCRIPTION."""
     parts = re.split(r"^\.S[hs] (.*)$", (MAN / page).read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

@@ -1,4 +1,4 @@
-"""Descriptors that are no network namespace, or that nobody asked for: they are closed, and nobody waits for it."""
+"""The broker closes descriptors that are no network namespace or that no request uses, and keeps no client waiting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def vanished() -> int:
-    """A sysctl of a network namespace that is gone: the kernel does not even tell its inode number."""
+    """A sysctl of a deleted network namespace. The kernel does not even return its inode number."""
     ours, childs = socket.socketpair()
     with ours, childs:
         if os.fork() == 0:
@@ -73,7 +73,7 @@ def broker(shared_broker: BrokerProcess) -> BrokerProcess:
 
 @pytest.fixture
 def clean(broker: BrokerProcess, make_namespace: Callable[..., str]) -> Iterator[RawClient]:
-    """Another client, that is served at the end as before; and the broker has then what it had before."""
+    """Another client. At the end it is served as before, and the broker has the same descriptors as before."""
     with RawClient(broker) as witness, open(path_of(make_namespace("any"))) as namespace:
         assert isinstance(witness.ask(tcp(0), [namespace.fileno()]), OpenReply)  # from here on it watches the mounts
         witness.close_fds()
@@ -102,7 +102,7 @@ def test_what_is_no_network_namespace_is_no_such_namespace(
 def test_descriptors_that_nobody_asked_for_end_the_connection(
     broker: BrokerProcess, clean: RawClient, named: int, sent: int
 ) -> None:
-    """It is told why; nothing of it is carried out."""
+    """The refusal has the reason, and the broker carries out no part of the request."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     with RawClient(broker) as client:
         reply = client.refusal(tcp(*range(named)) if named else tcp("@host"), [home] * sent)
@@ -132,7 +132,7 @@ def test_descriptors_with_what_is_no_request_are_dropped(broker: BrokerProcess, 
 def test_network_namespace_is_taken(
     broker: BrokerProcess, clean: RawClient, make_namespace: Callable[..., str]
 ) -> None:
-    """Sixteen of them, each used twice: the tests above would pass if none was."""
+    """Sixteen of them, each used twice. Without this, the tests above would also pass if the broker used none."""
     names = [make_namespace() for _ in range(16)]
     fds = [os.open(path_of(name), os.O_RDONLY) for name in names]
     with RawClient(broker) as client:
@@ -147,7 +147,7 @@ def test_network_namespace_is_taken(
 def test_client_that_sends_its_own_end_and_dies_is_forgotten(
     broker: BrokerProcess, clean: RawClient, request_for: str | int
 ) -> None:
-    """Nothing hangs up: the connection itself is in the queue that nobody else reads."""
+    """The connection stays open, because it is in a queue of its own."""
     with RawClient(broker) as client:
         client.send(tcp(request_for), [client.sock.fileno()])
 
@@ -160,7 +160,7 @@ REFUSED_WITH = {
     "never read": None,
     "never read, as the replies": None,
 }
-"""Where a descriptor can be when the broker drops it, and what its client is told."""
+"""Where a descriptor can be when the broker drops it, and the code of the refusal."""
 
 
 @pytest.mark.parametrize("place", REFUSED_WITH)
@@ -184,7 +184,7 @@ def test_last_close_of_a_socket_that_lingers_holds_up_nobody(
 
 
 def lingering() -> tuple[socket.socket, socket.socket]:
-    """A socket whose last close waits for ten hours, since it has sent more than its other end ever reads."""
+    """A socket whose last close waits for ten hours, because its other end never reads everything."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         sock = socket.create_connection(server.getsockname())
         other, _ = server.accept()
@@ -221,7 +221,7 @@ def _leave_to(broker: BrokerProcess, sock: socket.socket, place: str) -> None:
 
 @pytest.mark.skipif(fuse_server.why_not() is not None, reason=str(fuse_server.why_not()))
 def test_file_whose_close_never_returns_holds_up_its_user_alone(broker: BrokerProcess, clean: RawClient) -> None:
-    """A bounded number of them is held, only until the file system is gone; who sent them gets no more of them in."""
+    """The broker holds a bounded number of them until the file system ends, and takes no more from the same sender."""
     directory = broker.directory / "fuse"
     directory.mkdir()
     before = idle_descriptors(broker.pid)

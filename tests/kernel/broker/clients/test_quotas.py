@@ -1,4 +1,4 @@
-"""Limits: who takes too much is refused or dropped, the others go on, and everything is given back."""
+"""Quotas: a client that takes too much is refused or dropped, the others go on, and the broker frees everything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.users import GROUP, USER, as_unprivileged, start_as_user
 from support.waiting import Counters, wait_until
 
 IN_FLIGHT = 64
-"""Sockets in replies of one that nobody has read, at most: a quarter of the send buffer, 256 bytes for each."""
+"""The most sockets in one unread reply: a quarter of the send buffer, 256 bytes for each."""
 
 SILENT = 1000
 RESIDENT_FOR_CLIENT_KIB = 4
@@ -46,7 +46,7 @@ def is_admitted(broker: BrokerProcess | str) -> bool:
 def test_client_beyond_the_limit_is_turned_away(
     start_broker: Callable[..., BrokerProcess], setting: str, for_nobody: bool
 ) -> None:
-    """It is told so. Those who are in stay; another user is let in, unless the limit is that of all."""
+    """The client gets the reason. Connected clients stay, and another user gets in unless the quota is that of all."""
     broker = start_broker(EVERYTHING, limits(**{setting: 3}))
     with ExitStack() as stack:
         inside = [stack.enter_context(RawClient(broker)) for _ in range(3)]
@@ -59,7 +59,7 @@ def test_client_beyond_the_limit_is_turned_away(
 
 
 def test_user_with_too_many_requests_in_a_second_is_refused(start_broker: Callable[..., BrokerProcess]) -> None:
-    """Over all its connections; by the request's id; another user is not, and neither is the same one later."""
+    """The quota covers all its connections. Another user is not affected, and neither is the same user later."""
     broker = start_broker(EVERYTHING, limits(requests_per_second=2))
     with RawClient(broker) as first, RawClient(broker) as second:
         with stopped(broker.pid):
@@ -124,7 +124,7 @@ def test_client_that_never_reads_is_bounded_and_dropped(
 
 
 def _fill(client: RawClient, packet: bytes) -> None:
-    """Send until nothing is taken for a while any more, or a few thousand times."""
+    """Send until the broker takes no more for a while, or a few thousand times."""
     client.sock.setblocking(False)
     writable = select.poll()
     writable.register(client.sock, select.POLLOUT)
@@ -137,7 +137,7 @@ def _fill(client: RawClient, packet: bytes) -> None:
 
 
 def test_silent_clients_cost_little_and_hold_up_nobody(start_broker: Callable[..., BrokerProcess]) -> None:
-    """Two thousand of two users; they are killed in the end."""
+    """Two users have two thousand clients. The clients are killed at the end."""
     broker = start_broker(EVERYTHING)
     with RawClient(broker) as witness:
         assert witness.works()
@@ -168,7 +168,7 @@ def _connect(path: str, connected: Counters, index: int) -> None:
 
 
 def test_clients_that_die_with_requests_under_way_leave_nothing(broker: BrokerProcess) -> None:
-    """Killed at different moments; each had asked for thousands of sockets."""
+    """They are killed at different moments, after requests for thousands of sockets."""
     with RawClient(broker) as witness:
         assert witness.works()
         before = idle_descriptors(broker.pid)

@@ -1,4 +1,4 @@
-"""The command `nsbrokerd`: what it says about configurations, good and broken."""
+"""`nsbrokerd check` and `explain`: their answers about good and broken configurations."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def without_cgroups() -> None:
 def test_host_without_cgroups_refuses_limits_and_nothing_else(
     configured: BrokerProcess, command: Command, verb: str
 ) -> None:
-    """With the reason; `check` says it before there are any."""
+    """The broker gives the reason. `check` says it before the first limit."""
     configured.configure(LIMITED)
     done = command(verb, before=without_cgroups)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
@@ -189,7 +189,7 @@ def test_host_without_cgroups_refuses_limits_and_nothing_else(
 
 
 def test_unprivileged_check_and_explain_take_limits_for_granted(configured: BrokerProcess) -> None:
-    """To try them takes root; to lint a configuration does not."""
+    """Only root can try limits. Every user can check a configuration."""
     configured.configure(LIMITED)
     path = configured.config_path
     assert (

@@ -1,4 +1,4 @@
-"""`nsbrokerd revoke` takes sockets back: nothing goes in or out of them any more, and connections end."""
+"""`nsbrokerd revoke` takes sockets back: no packet goes in or out of them any more, and connections end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def name(make_namespace: Callable[..., str]) -> str:
 
 
 def revoke(broker: BrokerProcess, *arguments: str) -> str:
-    """What the command says when something was revoked."""
+    """The output of the command after it revoked sockets."""
     done = command(broker, "revoke", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -182,7 +182,7 @@ def test_connection_is_ended_alone_or_goes_with_its_listener(broker: BrokerProce
 def test_connection_in_a_namespace_that_can_not_be_reached_is_cut(
     broker: BrokerProcess, make_namespace: Callable[..., str]
 ) -> None:
-    """It has no name any more and no process is in it: so the kernel can't be asked to end it; nothing passes."""
+    """The namespace has no name and no process, so the kernel can't end the connection. Still, no packet passes."""
     name = make_namespace("gone")
     with (
         plain_socket(name, socket.SOCK_STREAM, 5000) as plain,

@@ -1,4 +1,4 @@
-"""`nsbrokerd sockets` lists the live sockets of grants with limits: all of them, and nothing else."""
+"""`nsbrokerd sockets` lists exactly the live sockets of grants with limits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def name(make_namespace: Callable[..., str]) -> str:
 
 
 def test_socket_is_listed_from_the_hand_over_until_it_is_closed(broker: BrokerProcess, name: str) -> None:
-    """Unbound, bound and connected; with who has it, by which grant, where, and since when."""
+    """Unbound, bound and connected sockets, each with user, grant, namespace and age."""
     assert listed(broker) == []
     with open_limited(broker, name) as udp:
         [row] = listed(broker)
@@ -80,7 +80,7 @@ def test_accepted_connection_is_listed_with_the_listener_that_it_came_by(broker:
 
 
 def test_socket_of_a_grant_without_limits_is_not_listed(broker: BrokerProcess, name: str) -> None:
-    """It is not sealed, so nothing is known of it."""
+    """It is not sealed, so the list does not know it."""
     with open_limited(broker, name, family=socket.AF_UNIX):
         assert listed(broker) == []
 
@@ -127,7 +127,7 @@ def command_line(broker: BrokerProcess) -> list[str]:
 
 
 def test_only_root_is_told(broker: BrokerProcess) -> None:
-    """And where no broker has limited anything, nobody has such a socket."""
+    """Without a broker that has limits, the list is empty."""
     with pytest.raises(PermissionError):
         as_unprivileged(live_sockets, broker.seal_path)
     assert live_sockets(broker.seal_path.with_name("nowhere")) == []
@@ -139,7 +139,7 @@ def test_only_root_is_told(broker: BrokerProcess) -> None:
 
 
 def say(arguments: str) -> tuple[int, str]:
-    """Be nsbrokerd; its status, and what it says on standard error."""
+    """Act as nsbrokerd, and return the status and standard error."""
     sys.argv = ["nsbrokerd", *arguments.split()]
     with redirect_stderr(io.StringIO()) as said:
         return main(), said.getvalue()

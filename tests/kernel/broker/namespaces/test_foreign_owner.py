@@ -1,4 +1,4 @@
-"""A namespace whose user namespace root made, as for a container: its owner has all rights there, a client none."""
+"""A namespace whose user namespace root made, as for a container: the owner has all rights there, a client none."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def container() -> Iterator[str]:
 def test_client_gets_what_it_could_do_itself(
     start_broker: Callable[..., BrokerProcess], container: str, port: int, options: tuple[Option, ...], number: int
 ) -> None:
-    """A grant that lists no low port, and no priority, helps with none."""
+    """A grant helps with low ports and priorities only if it lists them."""
     spec = SocketSpec(container, *TCP, bind=("127.0.0.1", port), options=options)
     with connect_as(USER, start_broker(NO_BIND)) as client:
         reply = client.ask(OpenRequest(1, (spec,)))

@@ -39,7 +39,7 @@ def broker() -> Iterator[BrokerProcess]:
 
 @pytest.fixture
 def entry() -> Iterator[Path]:
-    """A path in the directory of namespaces; what a test puts there goes away with it."""
+    """A path in the directory of namespaces. The file that a test makes there is removed afterwards."""
     path = Path(path_of(f"{PREFIX}entry"))
     yield path
     subprocess.run(["umount", "-q", "-l", str(path)], check=False)

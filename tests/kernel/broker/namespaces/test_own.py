@@ -1,4 +1,4 @@
-"""@own: a namespace without a name, whose user namespace the client owns, and that it sends by descriptor."""
+"""@own: an unnamed namespace that the client sends by descriptor, and whose user namespace it owns."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _cookie(fd: int) -> int:
 
 @pytest.mark.parametrize("uid", [USER, 0])
 def test_own_namespace_is_accepted(broker: BrokerProcess, uid: int) -> None:
-    """Root's as well, when it made a user namespace for it; the socket is in that very namespace."""
+    """This holds for root too, if it made a user namespace. The socket is in that very namespace."""
     with made_by(uid) as namespace, connect_as(uid, broker) as client:
         reply = client.ask(tcp(0), [namespace])
         assert isinstance(reply, OpenReply), reply
@@ -85,7 +85,7 @@ def test_namespace_of_another_user_is_denied(broker: BrokerProcess, maker: int, 
 
 
 def test_namespace_of_the_user_without_an_id_is_denied(broker: BrokerProcess) -> None:
-    """The overflow uid stands for everybody who has no id here."""
+    """The overflow uid stands for all users without an id here."""
     with open("/proc/sys/kernel/overflowuid") as file:
         uid = int(file.read())
     with made_by(uid) as namespace, connect_as(uid, broker) as client:

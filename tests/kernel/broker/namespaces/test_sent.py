@@ -49,7 +49,7 @@ def alias() -> Iterator[Path]:
 
 
 def _ask(broker: BrokerProcess, *namespace: str | int) -> list[int]:
-    """Ask for a socket in each of the namespaces; gives the cookies of where they are."""
+    """Ask for a socket in each namespace, and return the cookies of the sockets' namespaces."""
     with nsbroker.Client(str(broker.socket_path)) as client:
         sockets = client.open([SocketSpec(one, *TCP) for one in namespace])
         cookies = [netns_cookie(sock) for sock in sockets]
@@ -78,7 +78,7 @@ def test_namespace_of_an_allowed_name_is_allowed(
 
 
 def test_namespace_of_a_process_is_known_by_its_name(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
-    """/proc/PID/ns/net of a process is what the process's namespace is called."""
+    """/proc/PID/ns/net stands for the name of the process's namespace."""
     name = make_namespace("allowed")
     with resident(USER, GROUP, path_of(name)) as pid:
         assert as_unprivileged(_ask, broker, f"/proc/{pid}/ns/net") == [cookie_inside(name)]
@@ -86,7 +86,7 @@ def test_namespace_of_a_process_is_known_by_its_name(make_namespace: Callable[..
 
 
 def test_symlink_is_a_name(make_namespace: Callable[..., str], broker: BrokerProcess, alias: Path) -> None:
-    """A namespace whose own name is not allowed is allowed by a symbolic link that is."""
+    """If no grant covers a namespace's own name, a granted symbolic link to it suffices."""
     name = make_namespace("other")
     alias.symlink_to(path_of(name))
     assert as_unprivileged(_ask_by_descriptor, broker, path_of(name)) == [cookie_inside(name)]
@@ -107,7 +107,7 @@ def test_bind_mount_is_a_name(make_namespace: Callable[..., str], broker: Broker
 
 
 def test_namespace_without_an_allowed_name_is_denied(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
-    """One that has no name at all, and one whose name is in no grant: both, from root too."""
+    """An unnamed namespace, and one whose name no grant covers. Both are refused to root too."""
     name = make_namespace("other")
     with resident(USER, GROUP, None) as pid:
         for uid in (USER, 0):
@@ -145,14 +145,14 @@ def test_descriptors_and_names_go_into_one_batch(make_namespace: Callable[..., s
 
 
 def _make_own(connection: socket.socket) -> int:
-    """Make a namespace, and send its descriptor; gives its cookie."""
+    """Make a namespace, send its descriptor, and return its cookie."""
     move_into_new(CLONE_NEWUSER | CLONE_NEWNET)
     fdpass.lend_packet(connection, b"x", [os.open("/proc/self/ns/net", os.O_RDONLY)])
     return cookie_here()
 
 
 def test_own_namespace_is_its_owners_alone(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
-    """@own is a namespace that the user made; root has no right to it, and none of its own by that name."""
+    """@own is a namespace that the user made. Root gets no socket there, and has no namespace of that name itself."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         cookie = as_user(USER, GROUP, _make_own, theirs)

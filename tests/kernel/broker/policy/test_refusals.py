@@ -1,4 +1,4 @@
-"""What the policy does not grant is denied: with a reason that says what was missing, and a line in the audit."""
+"""A request outside the policy is denied, with a reason that names the missing right, and with a line in the audit."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ DENIALS: dict[str, tuple[int, SocketSpec, str]] = {
 def test_what_is_not_granted_is_denied_with_a_reason_and_audited(
     broker: BrokerProcess, uid: int, spec: SocketSpec, reason: str
 ) -> None:
-    """Also when the rest of the request is granted: nothing of it is made."""
+    """One denied socket stops the whole request: the broker makes none of its sockets."""
     granted = SocketSpec(NAME, *UDP)
     specs = (granted, spec) if uid == USER else (spec,)
     reply = ask(broker, uid, *specs)
@@ -106,7 +106,7 @@ def test_what_is_not_granted_is_denied_with_a_reason_and_audited(
 
 
 def test_grant_is_for_its_group(broker: BrokerProcess, name: str) -> None:
-    """A supplementary group counts, and nothing else of who is asking."""
+    """A supplementary group suffices, whatever the user and the primary group are."""
     spec = SocketSpec(NAME, *ICMP)
     ip("netns", "exec", NAME, "sh", "-c", "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")
     assert isinstance(ask(broker, OTHER_USER, spec, groups=(PINGERS,)), OpenReply)
@@ -117,7 +117,7 @@ def test_grant_is_for_its_group(broker: BrokerProcess, name: str) -> None:
 
 
 def test_what_is_granted_is_given(broker: BrokerProcess, name: str) -> None:
-    """Each part of the grant; else the refusals above would show nothing."""
+    """Each part of the grant works. Otherwise the refusals above would prove little."""
     reply = ask(
         broker,
         USER,
@@ -141,7 +141,7 @@ NEVER_SET = {
 
 
 def test_options_that_no_grant_can_name_are_never_set(start_broker: Callable[..., BrokerProcess]) -> None:
-    """For nobody: the broker has root's power, and some of them would be done with it."""
+    """No user gets them, because the broker would carry out some of them with root's power."""
     broker = start_broker(
         '[[grant]]\nname = "all"\nusers = ["*"]\nnamespaces = ["@host"]\nsockets = ["tcp"]\n'
         'options = ["transparent", "mark=1", "bind_device=*"]\n'
@@ -155,7 +155,7 @@ def test_options_that_no_grant_can_name_are_never_set(start_broker: Callable[...
 
 
 def test_port_that_its_namespace_made_privileged_is_refused_unless_listed(broker: BrokerProcess, name: str) -> None:
-    """It is the kernel that says so: the broker binds what is not listed without any capability."""
+    """The kernel refuses: the broker binds unlisted addresses without any capability."""
     ip("netns", "exec", NAME, "sh", "-c", "echo 9000 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
     reply = ask(broker, USER, SocketSpec(NAME, *TCP, bind=("127.0.0.1", 8080)))
     assert isinstance(reply, ErrorReply)

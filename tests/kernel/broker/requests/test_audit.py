@@ -1,4 +1,4 @@
-"""The audit: one record for each request, namespace and grant, written before the reply; without it, no socket."""
+"""The audit has a record for each request, namespace and grant before the reply. Without it, there is no socket."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ sockets = ["udp"]
 
 
 def _open(broker: BrokerProcess, specs: list[SocketSpec]) -> tuple[int, list[int]]:
-    """Open sockets, and close them; gives the pid and their cookies."""
+    """Open sockets, close them, and return the pid and their cookies."""
     with nsbroker.Client(str(broker.socket_path)) as client:
         return os.getpid(), [_take_cookie(sock) for sock in client.open(specs)]
 
@@ -76,7 +76,7 @@ def test_record_is_written_before_the_reply(make_namespace: Callable[..., str], 
 def test_record_says_who_got_what_where_and_by_which_grant(
     make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
 ) -> None:
-    """Uid, gid and pid; grant; namespace and its cookie; each socket with its cookie, and where it is bound."""
+    """The record has uid, gid, pid, grant, namespace with cookie, and each socket with its cookie and address."""
     name = make_namespace("a")
     broker = start_broker(TWO_GRANTS)
     spec = SocketSpec(name, *TCP, 0, ("127.0.0.1", 80), 5, ((socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),))

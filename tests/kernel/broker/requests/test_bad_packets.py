@@ -1,4 +1,4 @@
-"""Packets that do not follow the protocol: each gets its answer, and the others are served as if nothing was."""
+"""A packet that does not follow the protocol gets its answer, and the other packets are served as usual."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_empty_packet_ends_the_connection(broker: BrokerProcess, witness: RawCli
 
 
 def test_requests_before_a_bad_packet_are_answered(broker: BrokerProcess) -> None:
-    """Nothing that was asked for properly is lost; what comes after is."""
+    """Correct requests before it are answered. Requests after it are not."""
     before = len(broker.audit())
     with RawClient(broker) as client:
         with stopped(broker.pid):

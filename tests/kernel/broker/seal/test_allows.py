@@ -1,4 +1,4 @@
-"""What a limit allows works as without one; what it does not list can't be bound."""
+"""Allowed uses work as without a limit, and unlisted addresses can't be bound."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def exchange(one: socket.socket, other: socket.socket) -> None:
 def test_accepted_connections_work_and_lead_nowhere_else(
     place: Place, way: Way, listener: tuple[int, int], client: tuple[int, int]
 ) -> None:
-    """From an address that the listener itself could not connect to; a plain one of an MPTCP listener, too."""
+    """The client can have an address that the listener could not connect to, and plain TCP at an MPTCP listener."""
     with open_as(place, LIMITED, (way.family, *listener)) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((way.near, PORT))
@@ -162,7 +162,7 @@ def send_from(sock: socket.socket, bound: tuple[str, int] | None, source: str, a
 
 @pytest.mark.parametrize("way", [WAYS["IPv4"], WAYS["IPv6"]], ids=["IPv4", "IPv6"])
 def test_source_address_is_one_to_bind(place: Place, way: Way) -> None:
-    """By IP_PKTINFO or IPV6_PKTINFO: with a port that is listed, or none."""
+    """IP_PKTINFO or IPV6_PKTINFO chooses the source, with a listed port or without a port."""
     spec, target = (way.family, *UDP), (way.allowed, PORT)
     zeros = "::" if way.family == INET6 else "0.0.0.0"
     check_allowed(place, way.allowed, spec, send_from, (zeros, PORT), way.near, target)
@@ -173,7 +173,7 @@ def test_source_address_is_one_to_bind(place: Place, way: Way) -> None:
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="a virtual address needs the command nft (nftables)")
 def test_virtual_address_is_the_one_that_counts(place: Place) -> None:
-    """It is listed; that a firewall sends the packets to another one, which is not, is the firewall's matter."""
+    """The address is listed. A firewall can redirect the packets to an unlisted one."""
     nat = f"type nat hook output priority -100; ip daddr 10.9.0.200 dnat to {FORBIDDEN_4};"
     namespaces.ip("netns", "exec", place.wire.near, "nft", f"table ip t {{ chain c {{ {nat} }} ; }}")
     try:

@@ -142,7 +142,7 @@ def test_portless_ipv4_goes_nowhere_else(place: Place, kind: tuple[int, int, int
 
 @pytest.mark.parametrize("kind", [(INET6, int(socket.SOCK_DGRAM), ICMPV6), (INET6, RAW, ICMPV6)])
 def test_portless_ipv6_goes_nowhere_else(place: Place, kind: tuple[int, int, int]) -> None:
-    """Of a ping that it drops, the kernel says nothing."""
+    """The kernel drops a denied ping without an error."""
     error = "EPERM" if kind[1] == RAW else None
     check_way_out(place, FORBIDDEN_6, kind, send_to, ECHO_6, FORBIDDEN_6, 0, error=error)
     check_allowed(place, ALLOWED_6, kind, send_to, ECHO_6, ALLOWED_6, 0)

@@ -47,7 +47,7 @@ def send(sock: socket.socket, address: str) -> int:
 
 
 def check_limits(place: Place, sock: socket.socket) -> None:
-    """What is allowed arrives, and nothing else."""
+    """Exactly the allowed packets arrive."""
     place.wire.destinations()
     assert (send(sock, ALLOWED_4), send(sock, FORBIDDEN_4)) == (0, errno.EPERM)
     found = place.wire.destinations()
@@ -91,7 +91,7 @@ def test_each_broker_has_limits_of_its_own(place: Place) -> None:
 
 
 def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
-    """And the broker is no more: nobody can say what was allowed."""
+    """The broker has ended too, so the limits are unknown, and every packet is denied."""
     with open_as(place, LIMITED, UDP) as sock:
         place.broker.kill()
         shutil.rmtree(place.broker.seal_path)
@@ -102,7 +102,7 @@ def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
 
 
 def test_broker_ends_when_its_thread_was_moved_to_another_group(place: Place) -> None:
-    """Its sockets would have no limit: none is handed out."""
+    """Its sockets would have no limit, so the broker hands out no socket."""
     group = own_cgroup() / place.broker.seal_path.name / "sealed"
     (group.parent / "cgroup.threads").write_text((group / "cgroup.threads").read_text())
     with connect_as(LIMITED, place.broker) as client:
@@ -114,7 +114,7 @@ def test_broker_ends_when_its_thread_was_moved_to_another_group(place: Place) ->
 
 
 def test_without_memory_for_limits_there_is_no_socket(place: Place) -> None:
-    """Neither from the broker nor from a listener; who owns the namespace can take the memory away."""
+    """Neither the broker nor a listener gives one. The owner of the namespace can take the memory away."""
     listener = open_as(place, LIMITED, TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((NEAR_4, PORT))
@@ -139,7 +139,7 @@ def test_without_memory_for_limits_there_is_no_socket(place: Place) -> None:
 
 
 def test_list_has_every_socket(place: Place, make_namespace: Callable[..., str]) -> None:
-    """Unbound ones too, of every namespace and kind; and none that has no limits."""
+    """The list has unbound sockets too, of every namespace and kind, and no unlimited ones."""
     assert live_sockets(place.broker.seal_path) == []
     other = make_namespace("other")
     with (

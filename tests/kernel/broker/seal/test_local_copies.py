@@ -1,4 +1,4 @@
-"""What a limited socket may not send does not reach its own namespace either, as a copy that the kernel makes."""
+"""A packet that a limited socket may not send does not reach its own namespace either, as a copy of the kernel's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP, BROADCAST, EVERYBODY = "239.1.2.3", "10.9.0.255", "255.255.255.255"
 HEADER_BYTES = 20
 
 ECHO = struct.pack("!BBHHH", 8, 0, 0xF7FE, 0, 1)
-"""With a right checksum, as long as nothing follows."""
+"""The checksum is right if no data follows."""
 DATAGRAM = struct.pack("!HHHH", 4000, 4000, 8, 0)
 
 
@@ -41,7 +41,7 @@ class Tap:
         self._packet = (ECHO if protocol == ICMP else DATAGRAM) + b"marker"
 
     def destinations(self) -> list[str]:
-        """Where what arrived since the last call was sent; a marker comes after it."""
+        """Return the destinations of the packets since the last call, which a marker ends."""
         self.sock.sendto(self._packet, ("127.0.0.1", 0))
         found = []
         while not (packet := self.sock.recv(65536)).endswith(b"marker"):

@@ -1,4 +1,4 @@
-"""Who joins a multicast group makes the kernel send its address: a limited socket joins those that it may send to."""
+"""A join makes the kernel send to the group, so a limited socket can join only the groups that it may send to."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_group_is_joined_only_where_it_may_be_sent_to(place: Place, allowed: str
 
 
 def test_group_can_not_be_hidden(place: Place) -> None:
-    """Not in what a program of 32 bits would write, and not in a value that the kernel would read a second time."""
+    """Neither the form of a 32-bit program gets through, nor a value that the kernel would read twice."""
     hidden = struct.pack("=IHH", 0, INET, 0) + packed(ALLOWED_4)
     long = socket.inet_aton(ALLOWED_4) + socket.inet_aton(NEAR_4) + bytes(5000)
     for name, value in ((MCAST_JOIN_GROUP, hidden), (IP_ADD_MEMBERSHIP, long), (IP_ADD_MEMBERSHIP, b"xy")):

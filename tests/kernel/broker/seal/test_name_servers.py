@@ -25,7 +25,7 @@ ADDRESSES = {"near.example.": "127.0.0.9", "far.example.": "127.0.0.10"}
 
 @pytest.fixture
 def name(make_namespace: Callable[..., str]) -> Iterator[str]:
-    """A namespace whose names are looked up by a server on its loopback."""
+    """A namespace with a name server on its loopback."""
     name = make_namespace()
     make_files(name)
     use_server(name, SERVER)
@@ -78,7 +78,7 @@ def _visit(path: str, name: str) -> tuple[object, object]:
 def test_names_are_looked_up_and_what_they_stand_for_is_limited(
     start_broker: Callable[..., BrokerProcess], name: str
 ) -> None:
-    """By an unprivileged client, whose grant lists one address and no name server."""
+    """The grant of this unprivileged client lists one address and no name server."""
     broker = start_broker(grant(connect=["127.0.0.9:443"]))
     with closing(socket_inside(name, int(socket.AF_INET), int(socket.SOCK_STREAM))) as listener:
         listener.bind(("0.0.0.0", 443))
@@ -105,7 +105,7 @@ def _limits(path: str) -> dict[str, tuple[object, object]]:
 
 @pytest.mark.usefixtures("name")
 def test_user_sees_the_limits_that_hold(start_broker: Callable[..., BrokerProcess]) -> None:
-    """As the policy has them, and with the name servers; nowhere is not the same as anywhere."""
+    """The limits of the policy and the name servers. An empty list is not the same as no limit."""
     rules = ["127.0.0.0/30:80-90", "[fd00::/8]:443"]
     grants = grant("some", connect=rules), grant("none", bind=[]), grant("free")
     broker = start_broker("".join(grants))

@@ -29,7 +29,7 @@ def test_program_binds_the_low_port_that_is_listed_and_no_other(
 def test_program_connects_where_it_may_and_nowhere_else(
     start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str]
 ) -> None:
-    """Where it may, nobody listens."""
+    """The allowed port is closed."""
     code = "import socket, sys; print(*[socket.socket().connect_ex(('127.0.0.1', int(port))) for port in sys.argv[1:]])"
     with run_tool(start_broker(grant(connect=["127.0.0.1:5000"]))) as run:
         done = run(make_namespace(), "run", "--", python(), "-c", code, "5000", "5001")

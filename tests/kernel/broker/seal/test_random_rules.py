@@ -29,7 +29,7 @@ ETH_P_ALL = 3
 
 
 class Ask(NamedTuple):
-    """One way of asking the kernel: a socket, what is called, and what the policy says to it."""
+    """One way to ask the kernel: a socket, a call, and the policy's answer."""
 
     family: int
     type: int
@@ -53,7 +53,7 @@ HOOKED = [
 
 
 def policy(chance: Chance, count: int, kinds: str, *, with_bind: bool) -> str:
-    """Each grant for one user; those that limit nothing have a limit that allows everything."""
+    """Each grant is for one user. An unlimited grant has a limit that allows everything."""
     text = ""
     for number in range(count):
         limits = {"connect": chance.rules(), "bind": chance.rules() if with_bind else None}
@@ -88,7 +88,7 @@ def opened(broker: BrokerProcess, name: str, asks: list[Ask]) -> Iterator[tuple[
 
 @pytest.fixture
 def chance(long: bool) -> Chance:
-    """The same every time, so that a failure is about the change at hand; the long run looks for new ones."""
+    """They are the same every time, so that a failure is about the change at hand. The long run looks for new ones."""
     seed = random.SystemRandom().getrandbits(32) if long else 5
     print("seed", seed)
     return Chance(seed)
@@ -101,7 +101,7 @@ def test_kernel_decides_as_the_policy_does(
     long: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where the kernel has hooks: TCP and UDP, to connect, send and bind. Denied is EPERM, and nothing else is."""
+    """TCP and UDP have hooks for connect, send and bind. A denial is EPERM, and no other error is a denial."""
     broker = start_broker(policy(chance, LONG_GRANTS if long else GRANTS, '["tcp", "udp", "udplite"]', with_bind=True))
     counts = {True: 0, False: 0}
     for limit, sockets in opened(broker, make_namespace(), HOOKED):
@@ -142,7 +142,7 @@ WATCHED = [
     )
 ]
 SILENT = WATCHED[3]
-"""The kernel does not tell whoever pings by IPv6 what became of the packet."""
+"""The kernel returns no error for a denied IPv6 ping."""
 _ECHO = {1: b"\x08\0\0\0\0\0\0\0", 58: b"\x80\0\0\0\0\0\0\0", UDPLITE: b"x"}
 
 
@@ -152,7 +152,7 @@ def test_kernel_lets_packets_out_as_the_policy_does(
     chance: Chance,
     long: bool,
 ) -> None:
-    """Where it has none, and packets are looked at: what is denied fails, and is on no interface."""
+    """Without a hook, the seal looks at packets. A denied packet fails, and is on no interface."""
     name = make_namespace()
     watch = socket_inside(name, int(socket.AF_PACKET), DGRAM, socket.htons(ETH_P_ALL))
     ip("-n", name, "link", "add", "d0", "arp", "off", "type", "veth", "peer", "name", "d1")

@@ -88,7 +88,7 @@ def test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was(start_bro
 
 
 def test_limits_change_all_at_once(start_broker: START, name: str, long: bool) -> None:
-    """What the old limits and the new ones allow is never denied in between, what both deny never allowed."""
+    """In between, a call that both limits allow is never denied, and a call that both deny is never allowed."""
     one, other = (grant(connect=["*:5000", f"*:{port}"]) for port in (5001, 5002))
     broker = start_broker(one)
     with open_limited(broker, name) as udp:
@@ -115,7 +115,7 @@ def _send_for_ever(udp: socket.socket, counts: Counters) -> None:
 
 
 def test_whoever_holds_the_socket_is_held_to_the_new_limits(start_broker: START, name: str) -> None:
-    """An unprivileged client, connected: it goes on; elsewhere it can't."""
+    """A connected unprivileged client goes on, and can't connect elsewhere."""
     broker = start_broker(grant(connect=["127.0.0.1:5000", "127.0.0.1:5001"]))
     with (
         plain_socket(name, socket.SOCK_STREAM, 5001) as listener,
@@ -158,7 +158,7 @@ def test_what_is_connected_stays_so_and_goes_nowhere_else(start_broker: START, n
 
 
 def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> None:
-    """Its sockets can do what no limit lets through, also when it gets limits later: then new ones are sealed."""
+    """Its sockets stay unlimited if the grant gets limits later. New sockets are sealed then."""
     broker = start_broker(grant())
     with open_limited(broker, name, uid=USER) as free:
         use(broker, grant(connect=[]))
@@ -168,7 +168,7 @@ def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> N
 
 
 def test_without_limits_there_is_nothing_of_the_seal(start_broker: START) -> None:
-    """No thread, no pin and no control group; with the first limit there is one thread more."""
+    """Without limits there is no thread, no pin and no control group. The first limit starts one thread."""
     broker = start_broker(grant())
     group = own_cgroup() / broker.seal_path.name
     threads = len(os.listdir(f"/proc/{broker.pid}/task"))

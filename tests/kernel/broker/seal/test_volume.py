@@ -1,4 +1,4 @@
-"""Sealed sockets leave nothing behind: not in the kernel's maps, and not in the broker."""
+"""Sealed sockets leave no trace, neither in the kernel's maps nor in the broker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def name(make_namespace: Callable[..., str]) -> str:
 
 
 def sizes(broker: BrokerProcess) -> list[object]:
-    """What the kernel says of each map: how many grants have a name, and how much memory it takes up."""
+    """The number of named grants, and the memory of each map."""
     maps = open_maps(broker.seal_path)
     try:
         memory = [_memory(fd) for fd in (maps.sockets, maps.limits, maps.names, *maps.programs.values())]
@@ -45,7 +45,7 @@ def _memory(map_fd: int) -> str:
 
 
 def test_names_of_former_grants_make_room(start_broker: Callable[..., BrokerProcess], name: str) -> None:
-    """But for those that have a live socket: the list still knows whose it is."""
+    """Grants that have a live socket stay, because the list shows the socket's grant."""
     broker = start_broker(grant("former", connect=[]))
     with open_limited(broker, name):
         fill_names(broker)
@@ -73,7 +73,7 @@ def fill_names(broker: BrokerProcess) -> None:
 def test_ten_thousand_sealed_sockets_leave_nothing_behind(
     start_broker: Callable[..., BrokerProcess], name: str
 ) -> None:
-    """Each is in the map while it is open, and no more when it is closed; the broker is as large as before."""
+    """Each socket is in the map while it is open, and the broker is as large as before."""
     broker = start_broker(grant(connect=["*:443"]))
     batch = tcp(*[name] * MAX_SOCKETS)
     with connect_as(USER, broker) as client:

@@ -22,7 +22,7 @@ MSG_FASTOPEN, TCP_FASTOPEN_CONNECT = 0x20000000, 30
 
 
 def connect(sock: socket.socket, *addresses: tuple[str, int] | None) -> None:
-    """Connect to the one after the other: all but the last may fail, None undoes it."""
+    """Connect to one address after another. All but the last can fail, and None disconnects."""
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
             if address is None:
@@ -161,7 +161,7 @@ def test_mptcp_connects_nowhere_else(place: Place, way: Way) -> None:
 
 @pytest.mark.parametrize("kind", [UDP, UDPLITE], ids=["udp", "udplite"])
 def test_datagrams_go_nowhere_else(place: Place, way: Way, kind: tuple[int, int]) -> None:
-    """By sendto and sendmsg, connected or not; by connect and send."""
+    """The ways are sendto and sendmsg, connected or not, and connect with send."""
     spec, allowed, forbidden = (way.family, *kind), (way.allowed, PORT), (way.forbidden, PORT)
     check_way_out(place, way.forbidden, spec, send_to, None, forbidden)
     check_way_out(place, way.forbidden, spec, send_to, allowed, forbidden)

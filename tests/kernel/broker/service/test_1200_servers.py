@@ -11,7 +11,7 @@ from support.brokers.production import NAMESPACES, SERVERS, TRIPLES, kernel_has,
 def test_one_thread_answers_for_all(
     make_namespace: Callable[..., str], start_broker: Callable[..., BrokerProcess]
 ) -> None:
-    """A peer inside each namespace asks each of its servers; tests/vm has the same with SCTP, on the service."""
+    """A peer inside each namespace asks each of its servers. tests/vm has the same with SCTP, on the service."""
     kinds = [kind for kind in TRIPLES if kernel_has(kind)]
     names = [make_namespace() for _ in range(NAMESPACES)]
     broker = start_broker()

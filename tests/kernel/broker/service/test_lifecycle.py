@@ -153,7 +153,7 @@ def test_what_is_no_socket_stays_where_it_is(broker: BrokerProcess, another: Bro
 
 
 def test_requests_in_flight_are_answered_before_the_end(broker: BrokerProcess) -> None:
-    """Those that were sent before SIGTERM are carried out; those that wait are told to try again."""
+    """The broker answers requests from before SIGTERM. It tells waiting clients to try again."""
     with RawClient(broker) as client, RawClient(broker) as waiting:
         waiting.send(tcp(f"{PREFIX}never", wait_s=60))
         assert waiting.works()
@@ -183,7 +183,7 @@ def test_reload_changes_the_policy_of_those_who_are_connected(broker: BrokerProc
 
 @pytest.mark.parametrize(("grants", "settings"), [(BROKEN, ""), (NOTHING, "[log]\nlevel = 1\n"), ("[[", "")])
 def test_broken_reload_keeps_everything_as_it_was(broker: BrokerProcess, grants: str, settings: str) -> None:
-    """Whole or not at all; the log says file, key and reason."""
+    """The broker takes over the whole configuration or no part of it. The log has file, key and reason."""
     broker.configure(grants, settings)
     broker.reload()
     assert works(broker)
@@ -214,7 +214,7 @@ def test_audit_goes_on_in_a_new_file_after_a_reload(broker: BrokerProcess) -> No
 
 
 class Unheard(BrokerProcess):
-    """A broker whose log can't be written."""
+    """A broker that can't write its log."""
 
     def command(self) -> list[str]:
         return ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *super().command()]

@@ -32,7 +32,7 @@ def test_clients_carry_on_over_kill_9(
     long: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """No call fails, no request is answered twice, no socket is wrong, and none is left behind."""
+    """No call fails, no request is answered twice, no socket is wrong, and no socket is left behind."""
     cookies = {name: cookie_inside(name) for name in [make_namespace() for _ in range(5)]}
     chance = random.Random(processes)
     kills = 60 if long else 6

@@ -1,4 +1,4 @@
-"""The broker is after any number of requests what it was before: its descriptors, its namespace, its rights."""
+"""After any number of requests, the broker has the same descriptors, namespace and rights as before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ bind = ["127.0.0.1:1-1023"]
 """
 NAMESPACES = 5
 RESIDENT_GROWTH_KIB = 1024
-"""Of 9,000 requests or 100,000: less than what one leaked object for each of them would take."""
+"""The bound for 9,000 or 100,000 requests: less than one leaked object for each of them."""
 
 LIMIT_S = 600
 
@@ -43,7 +43,7 @@ def test_requests_leave_nothing_behind(
     long: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Descriptors, namespaces, ids, capabilities, threads and memory stay; a third of the requests fail."""
+    """Descriptors, namespaces, ids, capabilities, threads and memory stay, while a third of the requests fail."""
     names = [make_namespace() for _ in range(NAMESPACES)]
     forbidden = make_namespace("forbidden")
     cookies = {name: cookie_inside(name) for name in names}
@@ -53,7 +53,7 @@ def test_requests_leave_nothing_behind(
     (state,) = before = thread_states(broker.pid)
     assert state[:3] == thread_state()[:3]  # its capabilities are fewer
 
-    # What is made when it is needed first is made now, and memory finds its size.
+    # Objects of the first use are made now, and memory reaches its size.
     _run_load(broker, cookies, forbidden, 3_000)
     wait_until(lambda: not _connections(broker))
     descriptors, threads, resident = broker.descriptors(), thread_count(broker.pid), resident_kib(broker.pid)
@@ -85,7 +85,7 @@ def _run_load(broker: BrokerProcess, cookies: dict[str, int], forbidden: str, re
 
 
 def _load(path: str, cookies: dict[str, int], forbidden: str, requests: int) -> int:
-    """Make requests of which each third fails; gives how many did. Whatever is unexpected is raised."""
+    """Make requests of which each third fails, and return the number of failures. Other errors are raised."""
     chance = random.Random(requests)
     names = list(cookies)
     fds = {name: os.open(path_of(name), os.O_RDONLY) for name in names}

@@ -49,7 +49,7 @@ class Sight(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one client saw; `wrong` should be empty."""
+    """The observations of one client. `wrong` should be empty."""
 
     sockets: int
     missing: int
@@ -95,7 +95,7 @@ def test_no_socket_is_ever_in_the_wrong_namespace(
 
 
 def _churn(living: dict[str, int], clients: list[Child], progress: Counters, quota: int) -> list[Generation]:
-    """Delete and make namespaces until every client has its quota; tell the clients when that was often enough."""
+    """Delete and make namespaces until every client has its quota, and signal when that was often enough."""
     begins = dict.fromkeys(living, 0.0)
     ended: list[Generation] = []
     deadline = time.monotonic() + LIMIT_S
@@ -129,7 +129,7 @@ def _client(path: str, number: int, quota: int, names: list[str], stable: dict[s
                 progress[number] = report.sockets
         return report
     finally:
-        progress[number] = max(quota, report.sockets)  # nobody waits for a client that failed
+        progress[number] = max(quota, report.sockets)  # the others do not wait for a client that failed
 
 
 def _ask(client: nsbroker.Client, number: int, names: list[str], stable: dict[str, int], report: Report) -> Report:

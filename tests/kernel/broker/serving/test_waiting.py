@@ -38,7 +38,7 @@ def netns_of(reply: object) -> list[int]:
 
 
 def test_request_waits_until_its_namespaces_exist(broker: BrokerProcess, make_namespace: Callable[..., str]) -> None:
-    """All of them; and meanwhile others on the same connection are answered."""
+    """All of them are answered, and meanwhile other requests on the same connection too."""
     there = make_namespace("there")
     with RawClient(broker) as client:
         client.send(tcp(there, LATE, f"{LATE}2", wait_s=WAIT_S))
@@ -67,7 +67,7 @@ def test_half_made_namespace_is_waited_for(
 def test_link_to_a_namespace_is_waited_for(
     broker: BrokerProcess, make_namespace: Callable[..., str], late: Path
 ) -> None:
-    """Nothing is mounted then."""
+    """A symbolic link comes without a mount."""
     other = make_namespace("other")
     with RawClient(broker) as client:
         client.send(tcp(LATE, wait_s=WAIT_S))
@@ -114,7 +114,7 @@ def _code(broker: str, wait_s: float) -> str:
 
 
 def test_client_that_dies_waits_no_longer(broker: BrokerProcess) -> None:
-    """What it held is free again: for its user, and in the broker."""
+    """Its place is free again, for its user and in the broker."""
     with RawClient(broker) as witness:
         assert witness.works()
         before = idle_descriptors(broker.pid)

@@ -1,4 +1,4 @@
-"""A broker that is started by hand gives up what it does not need; and it needs all that it keeps."""
+"""A broker that you start by hand gives up all capabilities but those that it needs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ bind = ["*:80"]
 
 
 class LesserBroker(BrokerProcess):
-    """A broker whose starter does not have one of the capabilities either."""
+    """A broker whose starter lacks one of the capabilities."""
 
     def __init__(self, missing: str) -> None:
         super().__init__(GRANTS)
@@ -51,7 +51,7 @@ def status(pid: int, thread: str) -> dict[str, str]:
 
 
 def test_broker_keeps_what_it_needs_alone(start_broker: Callable[..., BrokerProcess]) -> None:
-    """Started by hand, by root: in all threads, what can be used and what could ever be gained."""
+    """Root started it by hand. The usable and the gainable capabilities of all threads are the kept ones."""
     pid = start_broker().pid
     for thread in os.listdir(f"/proc/{pid}/task"):
         found = status(pid, thread)
@@ -80,7 +80,7 @@ HELPED_BY = [
 def test_broker_needs_what_it_keeps(
     capability: str, spec: SocketSpec, error: type[OSError], make_namespace: Callable[..., str]
 ) -> None:
-    """With all but one of its capabilities, something is refused; nothing is done with another one instead.
+    """Without one of its capabilities, a request is refused, and no other capability replaces it.
 
     CAP_NET_ADMIN is not here: newer kernels let CAP_NET_RAW set SO_MARK.
     """

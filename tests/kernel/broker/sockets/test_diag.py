@@ -30,7 +30,7 @@ def connect(listener: socket.socket) -> Connection:
 
 
 def error_of(sock: socket.socket) -> str | None:
-    """What a read from the socket says; None when there is nothing to read."""
+    """Return the result of a read from the socket, or None if it has no data."""
     try:
         sock.recv(1, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -120,7 +120,7 @@ def _live_apart(cookie: Counters) -> None:
 
 @pytest.mark.parametrize("has_ids", [True, False])
 def test_namespace_without_a_name_is_found_by_its_process(monkeypatch: pytest.MonkeyPatch, has_ids: bool) -> None:
-    """Also where the kernel can't tell a namespace's number, and a socket in it must be asked."""
+    """This works too if the kernel can't return a namespace's number, and a socket in it must be asked."""
     if not has_ids:
         monkeypatch.setattr(reachable, "namespace_id", lambda _fd: None)
     if why_not():

@@ -67,7 +67,7 @@ def open_as(uid: int, broker: BrokerProcess, spec: SocketSpec) -> socket.socket:
 def test_port_is_shared_by_the_sockets_of_one_user_alone(
     broker: BrokerProcess, name: str, kind: tuple[int, int], backlog: int | None, port: int
 ) -> None:
-    """With SO_REUSEPORT, and whether the broker binds it with its own rights or without: nobody steals it."""
+    """SO_REUSEPORT does not help another user, whether the broker binds the port with its own rights or without."""
     request = OpenRequest(1, (SocketSpec(name, *kind, 0, ("127.0.0.1", port), backlog, (SO_REUSEPORT,)),))
     with connect_as(USER, broker) as first, connect_as(USER, broker) as again, connect_as(OTHER_USER, broker) as other:
         assert isinstance(first.ask(request), OpenReply)
@@ -88,7 +88,7 @@ def test_socket_is_its_clients_for_the_kernel(broker: BrokerProcess, name: str) 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="what a firewall sees needs the command nft (nftables)")
 def test_firewall_sees_the_client(broker: BrokerProcess, name: str) -> None:
-    """A rule on skuid, which reads who opened the socket: no later fchown would do."""
+    """The rule is on skuid, the user that opened the socket. A later fchown would not suffice."""
     ip("netns", "exec", name, "nft", NFT_RULES)
     with open_as(USER, broker, SocketSpec(name, *UDP)) as mine, open_as(0, broker, SocketSpec(name, *UDP)) as roots:
         mine.sendto(b"x", ("127.0.0.1", 9))
@@ -100,7 +100,7 @@ def test_firewall_sees_the_client(broker: BrokerProcess, name: str) -> None:
 
 
 def test_peers_of_an_abstract_unix_listener_see_the_client(broker: BrokerProcess, name: str) -> None:
-    """It was bound by the broker, but its client listens: that is whom SO_PEERCRED tells."""
+    """The broker binds the socket, but the client listens, so SO_PEERCRED names the client."""
     listening = Counters(1)
     child = start_as_user(USER, GROUP, _accept_one, str(broker.socket_path), name, listening)
     wait_until(lambda: listening[0] == 1)

@@ -1,4 +1,4 @@
-"""What the kernel refuses: its own errno, the index of the socket, and nothing of the request is kept."""
+"""If the kernel refuses a socket, the reply has its errno and the index, and the whole request is undone."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_address_in_use(broker: BrokerProcess, listens: bool) -> None:
 
 
 def test_protocol_that_this_kernel_lacks_has_the_kernels_errno(broker: BrokerProcess) -> None:
-    """The same as socket(2) gives, for each kind of socket that there is."""
+    """It is the errno of socket(2), for each kind of socket."""
     with RawClient(broker) as client:
         for triple, kind in KIND_OF_TRIPLE.items():
             if kind not in GRANTS:

@@ -94,7 +94,7 @@ def set_link(index: int, flags: int) -> bytes:
 
 
 def write_through(program: Path, message: bytes, sock: socket.socket) -> int:
-    """Have the program write the message to the socket; gives the errno that the kernel answers with."""
+    """Have the program write the message to the socket, and return the errno of the kernel's answer."""
     sock.settimeout(60)
     subprocess.run([program], input=message, stdout=sock.fileno(), check=True)
     answer = sock.recv(4096)
@@ -129,7 +129,7 @@ def _through_roots(program: Path, message: bytes, path: str) -> int:
 def test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket(
     broker: BrokerProcess, setuid_cat: Path, name: str
 ) -> None:
-    """By one that root opened itself it can: else this would show nothing."""
+    """Through a socket that root opened, the program can. Otherwise this test would prove little."""
     was_up = is_up(name)
     message = set_link(LOOPBACK, 0 if was_up else IFF_UP)
     for uid in (USER, 0):

@@ -1,4 +1,4 @@
-"""SCTP through the broker: one-to-one, one-to-many, multi-homed, and in event loops. Skipped where there is none."""
+"""SCTP through the broker: one-to-one, one-to-many, multi-homed, and in event loops. Kernels without SCTP skip it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def shared_broker() -> Iterator[BrokerProcess]:
 
 @pytest.fixture
 def broker(shared_broker: BrokerProcess) -> Iterator[BrokerProcess]:
-    """The broker, whose grants are as they were after each test."""
+    """The broker, with the same grants at the start of each test."""
     yield shared_broker
     shared_broker.configure(EVERYTHING)
     shared_broker.reload()
@@ -121,7 +121,7 @@ def ask_when_it_listens(kind: int, address: Any) -> bytes:
 
 @needs_sctp
 def test_client_connects_from_its_socket(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
-    """What the client gets unbound, it connects by itself: one-to-one with connect, one-to-many with sendto."""
+    """The client connects an unbound socket by itself: one-to-one with connect, one-to-many with sendto."""
     name = make_namespace()
     assert as_unprivileged(talk_to_myself, str(broker.socket_path), name) == (b"to-one", b"to-many")
 
@@ -171,7 +171,7 @@ HOMES = {
 def test_multi_homed_listener_has_all_its_addresses(
     family: int, make_namespace: Callable[..., str], broker: BrokerProcess
 ) -> None:
-    """Those that were asked for, and no other; it is asked at each of them, and the audit has them."""
+    """It has exactly the requested addresses, answers at each of them, and the audit has them."""
     name = make_namespace()
     homes = HOMES[family]
     for host, *_ in homes:

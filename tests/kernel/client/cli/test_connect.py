@@ -1,4 +1,4 @@
-"""`nsbroker-get NS connect HOST PORT`: whom it reaches, from where, by which name, and what it says when it can't."""
+"""`nsbroker-get NS connect HOST PORT`: the server that it reaches, its source, the names, and its messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RECORDS = [
 
 @pytest.fixture(scope="module")
 def name() -> Iterator[str]:
-    """A namespace with names of its own, in which some addresses swallow what is sent to them."""
+    """A namespace with names of its own, in which some addresses swallow all packets."""
     if reason := namespaces.why_not() or dnsmasq.why_not():
         pytest.skip(reason)
     name = f"{namespaces.PREFIX}connect"
@@ -73,7 +73,7 @@ def server(name: str) -> Iterator[socket.socket]:
 
 
 def reached(process: Piped, server: socket.socket) -> str:
-    """Where the server was reached; the connection is used, and ended by both."""
+    """Return the address that reached the server. Both sides use the connection and end it."""
     peer, _ = server.accept()
     with peer:
         address = peer.getsockname()[0].removeprefix("::ffff:")
@@ -155,7 +155,7 @@ def test_datagrams_go_and_come(connect: Callable[..., Piped], name: str, host: s
 def test_connection_is_passed_over_standard_output(
     run: RunTool, name: str, server: socket.socket, args: list[str]
 ) -> None:
-    """As ssh wants it: one byte, one descriptor, connected and blocking; and then an end without errors."""
+    """OpenSSH wants one byte with one descriptor, connected and blocking, and then an end without errors."""
     ours, theirs = socket.socketpair()
     with ours, theirs, piped_tool(run) as start:
         ours.settimeout(LIMIT_S)

@@ -1,4 +1,4 @@
-"""`nsbroker-get NS connect`: every byte both ways, each direction with an end of its own, and nothing spins."""
+"""`nsbroker-get NS connect` passes every byte both ways, ends each direction by itself, and never spins."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_end_of_the_peer_reaches_the_output_and_the_input_is_still_sent(
 def test_full_output_holds_up_neither_the_input_nor_the_processor(
     connect: Callable[..., Piped], server: socket.socket, ends: str
 ) -> None:
-    """Nobody reads, and the peer is at its end already: nothing is lost, and nothing spins."""
+    """The output is unread, and the peer has ended already: no byte is lost, and the tool does not spin."""
     process = connect(ends=ends)
     with accept(server) as peer:
         sender = process.in_background(lambda: (peer.sendall(BLOCK * 4), peer.shutdown(socket.SHUT_WR)))
@@ -173,7 +173,7 @@ def wait_unread(name: str, ready: int) -> None:
 
 @pytest.mark.parametrize("ends", ALL_ENDS)
 def test_killed_peer_ends_it_with_a_failure(connect: Callable[..., Piped], name: str, ends: str) -> None:
-    """In the middle of what it was sent; standard input stays open."""
+    """The peer ends in the middle of the data, and standard input stays open."""
     reader, writer = os.pipe()
     child = start_as_user(0, 0, wait_unread, name, writer)
     try:
@@ -194,7 +194,7 @@ def test_killed_peer_ends_it_with_a_failure(connect: Callable[..., Piped], name:
 
 @pytest.mark.parametrize("ends", ALL_ENDS)
 def test_killed_neighbour_ends_it(connect: Callable[..., Piped], server: socket.socket, ends: str) -> None:
-    """Whoever had both of its ends is gone: what was written is sent; the silent peer is not waited for."""
+    """The process at both of its ends is gone. It sends the written data, and does not wait for a silent peer."""
     process = connect(ends=ends)
     with accept(server) as peer:
         process.write(b"last words")
@@ -236,7 +236,7 @@ def test_killed_itself_it_leaves_both_sides_with_an_end(
 def test_input_that_a_reset_cut_off_is_a_failure(
     connect: Callable[..., Piped], server: socket.socket, late: bytes, ends: str
 ) -> None:
-    """No SIGPIPE, and the peer's last words arrive all the same; whether there is input at the moment, or not."""
+    """There is no SIGPIPE, and the peer's last words arrive, with or without input at that moment."""
     process = connect(ends=ends)
     with accept(server) as peer:
         peer.sendall(b"go away")
@@ -253,7 +253,7 @@ def test_input_that_a_reset_cut_off_is_a_failure(
 def test_terminal_and_file_are_read_and_written(
     connect: Callable[..., Piped], server: socket.socket, tmp_path: os.PathLike[str]
 ) -> None:
-    """They are no ends of a splice(2); a file in append mode least of all."""
+    """splice(2) does not work with them, least of all with a file in append mode."""
     ours, theirs = pty.openpty()
     attributes = termios.tcgetattr(theirs)
     attributes[3] &= ~termios.ECHO

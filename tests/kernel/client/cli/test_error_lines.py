@@ -1,4 +1,4 @@
-"""What can't be done is said by every verb of nsbroker-get in one line, and what to do. As an unprivileged user."""
+"""Every verb of nsbroker-get prints one line for a failure, with the remedy. As an unprivileged user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS = {
     "socket": ["{ns}", "socket", "--type", "udp", "--fd", "3", "--", "true"],
 }
 OF_GRANTS = [verb for verb in COMMANDS if verb != "list"]
-"""`list` says by itself that there is nothing."""
+"""`list` has a message of its own for an empty list."""
 
 SHOWN_BY_LIST = "nsbroker-get list shows what you may use"
 
@@ -54,7 +54,7 @@ def test_every_verb_is_here() -> None:
 
 
 def test_no_broker(broker: BrokerProcess) -> None:
-    """None was ever there, or it ended without taking its socket with it."""
+    """The broker never ran, or it ended and left its socket behind."""
     path = broker.socket_path
     broker.stop()
     with run_tool(broker) as run:
@@ -182,7 +182,7 @@ def test_run_needs_a_kernel_that_can_do_it(
 def test_socket_that_is_not_granted_is_said_while_the_program_runs(
     start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str]
 ) -> None:
-    """The program has its EACCES; the line has the reason."""
+    """The program gets EACCES, and the line has the reason."""
     name = make_namespace("tcp")
     grant = f'[[grant]]\nname = "only tcp"\nusers = [{USER}]\nnamespaces = ["{name}"]\nsockets = ["tcp"]\n'
     code = "import socket\ntry: socket.socket(2, 2)\nexcept OSError as error: print(error.strerror)"

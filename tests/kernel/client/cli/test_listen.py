@@ -43,7 +43,7 @@ def run(shared_broker: BrokerProcess) -> Iterator[RunTool]:
 
 
 def show(run: RunTool, *args: str, fds: list[int]) -> dict[str, Any]:
-    """What a program sees; our caller is made to look like one that got sockets itself."""
+    """Return the program's view. The caller pretends that it got sockets itself."""
 
     def be_activated() -> None:
         stale = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "9", "LISTEN_FDNAMES": "x", "LISTEN_PIDFDID": "1"}
@@ -57,7 +57,7 @@ def show(run: RunTool, *args: str, fds: list[int]) -> dict[str, Any]:
 
 
 def test_sockets_of_all_kinds_are_in_the_namespace(run: RunTool, name: str) -> None:
-    """IPv4 and IPv6 on the same low port, TCP and UDP, and abstract Unix names; each is named."""
+    """IPv4 and IPv6 on the same low port, TCP and UDP, and abstract Unix names. Each has a name."""
     endpoints = ["-l", "80", "-l", "[::]:80", "-l", "127.0.0.1:53/udp", "-l", "[::1]:53/udp", "-l", "@nsbt"]
     names = ["--fdname=web", "--fdname=web6", "--fdname=dns", "--fdname=dns6", "--fdname=local"]
     shown = show(run, name, "listen", *endpoints, *names, fds=[3, 4, 5, 6, 7])
@@ -81,7 +81,7 @@ def test_datagrams_for_all(run: RunTool, name: str) -> None:
 
 
 def test_inetd_has_the_listener_as_standard_input_and_output(run: RunTool, name: str) -> None:
-    """And nothing else: standard error is kept, and no variable speaks of sockets, not even our caller's."""
+    """It gets only these: standard error is kept, and no variable mentions other sockets, not even the caller's."""
     shown = show(run, name, "listen", "--inetd", "-l", "80", fds=[0, 1])
     assert shown["socks"] == ["2 1 ('0.0.0.0', 80) 1"] * 2
     assert shown["netns"] == [cookie_inside(name)]
@@ -96,7 +96,7 @@ def test_nginx_variable_and_listeners_that_never_block(run: RunTool, name: str) 
 
 
 def test_abstract_socket_is_the_users_own_and_of_the_namespace(run: RunTool, name: str) -> None:
-    """Who connects sees the user as its peer, not root; and outside the name is not there."""
+    """A peer sees the user, not root. Outside the namespace, the name does not exist."""
     server = run.start(name, "listen", "-l", "@nsbt", "--", python(), "-c", "import time; time.sleep(1000)")
     wait_until(lambda: call_inside(name, _peer_uid) is not None)
     assert call_inside(name, _peer_uid) == USER
@@ -130,7 +130,7 @@ def test_namespace_that_comes_later_is_waited_for(
 
 
 def _has_a_waiting_request(broker: BrokerProcess) -> bool:
-    # It notices namespaces by their mounts; see MountChanges.
+    # It notices namespaces by their mounts: see MountChanges.
     directory = f"/proc/{broker.pid}/fd"
     try:
         return any(os.readlink(f"{directory}/{fd}").endswith("/mountinfo") for fd in os.listdir(directory))

@@ -20,15 +20,15 @@ from support.waiting import LIMIT_S, wait_until
 
 WEB, MAIL = 80, 25
 GREET = ["--", "sh", "-c", "echo $LISTEN_FDNAMES >&3; exec cat <&3 >&3"]
-"""Says by which listener it was reached, then sends back what it gets."""
+"""Sends the name of the listener that was reached, then echoes its input."""
 GREET_AS_INETD = ["--inetd", "--", "sh", "-c", "echo hello; exec cat"]
 NO_MORE_FILES = 3
-"""A limit under which no file can be opened; poll(2) wants it to be at least the number of those it waits for."""
+"""A limit that lets no file be opened. poll(2) needs at least the number of its own descriptors."""
 PORTS = [f"-l127.0.0.1:{WEB}", f"-l127.0.0.1:{MAIL}", "--fdname=web", "--fdname=mail"]
 
 
 class Guest:
-    """A connection; `greeting` waits for the first line of its command."""
+    """A connection. `greeting` waits for the first line of its command."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(LIMIT_S)
@@ -39,7 +39,7 @@ class Guest:
         return self._reader.readline().rstrip()
 
     def leave(self) -> bytes:
-        """End it as a client does that has said all; gives what is still sent."""
+        """End the sending side, and return the rest of the answer."""
         self.sock.sendall(b"bye")
         self.sock.shutdown(socket.SHUT_WR)
         return self.rest()
@@ -50,14 +50,14 @@ class Guest:
 
 
 class Site:
-    """A namespace with its own nsbroker-get, and who connects to it there."""
+    """A namespace with its own nsbroker-get, and clients there."""
 
     def __init__(self, run: RunTool, broker: BrokerProcess, name: str) -> None:
         self._run, self._name = run, name
         self._blue = nsbroker.Namespace(name, path=str(broker.socket_path))
 
     def serve(self, *args: str, before: Callable[[], object] = lambda: None) -> Running:
-        """Start `listen --accept`, and wait for its listener; not by a connection, which would have a command."""
+        """Start `listen --accept`, and wait for its listener without a connection, which would start a command."""
         server = self._run.start(self._name, "listen", "--accept", *args, before=before)
         wait_until(lambda: state(server.pid) == "Z" or not self.is_closed())
         return server
@@ -66,7 +66,7 @@ class Site:
         return self._run(self._name, "listen", *args)
 
     def guest(self, port: int = WEB) -> Guest:
-        """Connect; whether it is accepted is another matter."""
+        """Connect. The connection need not be accepted yet."""
         return Guest(self._blue.create_connection(("127.0.0.1", port)))
 
     def is_closed(self) -> bool:
@@ -87,7 +87,7 @@ def site(shared_broker: BrokerProcess, make_namespace: Callable[..., str]) -> It
 
 
 def idle_children(server: Running) -> set[int]:
-    """The commands that run, as soon as nothing is left to do."""
+    """Return the running commands, once the tool is idle."""
     wait_until(lambda: state(server.pid) == "S")
     return children(server.pid)
 
@@ -98,7 +98,7 @@ def end(server: Running, number: int = signal.SIGTERM, status: int = 0) -> None:
 
 
 def test_each_connection_has_its_command_in_parallel(site: Site) -> None:
-    """None waits for another one, and none leaves a zombie."""
+    """No command waits for another one, and none leaves a zombie."""
     server = site.serve(*PORTS, *GREET)
     guests = [site.guest(port) for port in (WEB, MAIL) * 10]
     assert [guest.greeting() for guest in guests] == [b"web", b"mail"] * 10
@@ -110,7 +110,7 @@ def test_each_connection_has_its_command_in_parallel(site: Site) -> None:
 
 
 def test_command_is_told_who_connects(site: Site) -> None:
-    """As by systemd; the descriptor is the connection, of the namespace, and blocking."""
+    """The command is started as systemd would. Its descriptor is the connection of the namespace, and blocks."""
     code = "env | grep -e LISTEN -e REMOTE | sort; echo pid=$$; exec cat /proc/$$/fdinfo/3"
     server = site.serve(f"-l{WEB}", "--", "sh", "-c", f"exec >&3; {code}")
     guest = site.guest()
@@ -154,7 +154,7 @@ def test_no_more_commands_run_than_allowed(site: Site, most: int) -> None:
 
 
 def test_short_commands_in_quick_succession_are_all_run(site: Site, long: bool) -> None:
-    """None is lost, whatever comes at the same moment: connections, ends of commands, and at last a signal."""
+    """No connection is lost if connections, ends of commands and a signal come at the same moment."""
     server = site.serve(*PORTS, "--max", "1", "--", "sh", "-c", "echo hello >&3")
     for _ in range(200 if long else 5):
         guests = [site.guest(port) for port in (WEB, MAIL) * 5]
@@ -207,7 +207,7 @@ def test_listeners_take_turns(site: Site) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_end_loses_no_connection(site: Site, number: int, status: int) -> None:
-    """Nobody new is let in, and everybody who was connected is served: those that had to wait, too."""
+    """New clients do not get in, and all connected clients are served, even those that had to wait."""
     server = site.serve(f"-l127.0.0.1:{WEB}", "--max", "2", *GREET_AS_INETD)
     guests = [site.guest() for _ in range(6)]
     assert [guest.greeting() for guest in guests[:2]] == [b"hello"] * 2
@@ -241,7 +241,7 @@ def test_signal_without_connections_ends_it(site: Site) -> None:
 
 
 def test_command_has_its_signals_as_they_were(site: Site) -> None:
-    """Blocked and ignored is what our caller has so; and an ignored SIGINT is ignored by us."""
+    """The command has the blocked and ignored signals of the caller. The tool ignores SIGINT if the caller does."""
 
     def ignore() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
@@ -265,7 +265,7 @@ def test_command_has_its_signals_as_they_were(site: Site) -> None:
     ],
 )
 def test_connection_waits_while_the_system_has_no_room(site: Site, limit: int, at_most: int, says: str) -> None:
-    """It is served as soon as there is; meanwhile one line says what is missing."""
+    """The connection is served as soon as there is room. Meanwhile, one line names the missing resource."""
     server = site.serve(f"-l{WEB}", *GREET_AS_INETD)
     before = as_unprivileged(resource.prlimit, server.pid, limit)
     as_unprivileged(resource.prlimit, server.pid, limit, (at_most, before[1]))
@@ -281,7 +281,7 @@ def test_connection_waits_while_the_system_has_no_room(site: Site, limit: int, a
 
 
 def test_nobody_to_complain_to_is_no_reason_to_end(site: Site) -> None:
-    """What it was started from, and its log, may be gone long since."""
+    """Its program file and its log can be gone."""
 
     def close_errors() -> None:
         reader, writer = os.pipe()
@@ -311,7 +311,7 @@ def test_command_that_is_not_there_is_said_before_anything_is_opened(site: Site,
 
 
 def test_connections_leave_nothing_open(site: Site) -> None:
-    """No descriptor of theirs, and none to the broker."""
+    """A command has no descriptor of another connection, and no connection to the broker."""
     server = site.serve(f"-l{WEB}", *GREET_AS_INETD)
     site.guest().leave()
     wait_until(lambda: children(server.pid) == set())

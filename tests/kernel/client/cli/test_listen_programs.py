@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def get_page(family: int, address: tuple[str, int]) -> str:
-    """Ask for the page of a web server, as soon as it answers; gives the body."""
+    """Fetch the page of a web server as soon as it answers, and return the body."""
     with socket.socket(family) as sock:
         sock.settimeout(LIMIT_S)
         wait_until(lambda: sock.connect_ex(address) == 0)
@@ -125,7 +125,7 @@ def wsgi(environ, start_response):
 
 
 def python_module(module: str) -> list[str]:
-    """A command for a module of this Python's, which itself may lie where nobody can't run it."""
+    """Return a command for a module of this Python, even if the user can't run this Python itself."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         pytest.skip(f"there is no {module}")
@@ -159,7 +159,7 @@ def test_gunicorn_with_workers(run: RunTool, name: str, application: Path) -> No
 
 
 def test_git_daemon_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
-    """A whole session for each connection; it reads REMOTE_ADDR, and says it."""
+    """Each connection is a whole session. The server reads REMOTE_ADDR, and prints it."""
     git, repository = program("git"), place / "source"
     who = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
     for args in (
@@ -180,7 +180,7 @@ def test_git_daemon_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
 
 
 def test_sshd_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
-    """It proves that it has its key; to log in as another user it would have to be root."""
+    """The server proves that it has its key. Only root could log a user in."""
     subprocess.run([program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
     os.chown(place / "host", USER, GROUP)
     (place / "config").write_text(f"HostKey {place}/host\nUsePAM no\n")
@@ -193,7 +193,7 @@ def test_sshd_as_from_inetd(run: RunTool, name: str, place: Path) -> None:
 
 
 def _output_at_last(command: list[str]) -> str:
-    """What a client prints as soon as there is a server for it."""
+    """Return the output of a client once a server answers it."""
     shown = ""
 
     def has_shown() -> bool:

@@ -1,4 +1,4 @@
-"""`nsbroker-get NS resolve HOST`: what the namespace's name servers and hosts say. As an unprivileged user."""
+"""`nsbroker-get NS resolve HOST`: the answers of the namespace's name servers and hosts, for an unprivileged user."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_hosts_file_and_numbers_count(run: RunTool, name: str) -> None:
 
 
 def test_link_local_address_comes_with_its_interface(run: RunTool, name: str) -> None:
-    """Whose name is that of the namespace: this one has another index here, or none."""
+    """The name is that of the namespace. Here, the interface has another index or does not exist."""
     index = call_inside(name, socket.if_nametoindex, "net0")
     assert run(name, "resolve", f"fe80::7%{index}") == (0, "fe80::7%net0\n", "")
 

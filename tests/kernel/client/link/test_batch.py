@@ -23,11 +23,11 @@ PORTS = range(1000, 1024)
 """Privileged ones, 24 in each namespace."""
 
 SAMPLE = 60
-"""So many listeners are made the other ways; the time of all is estimated by it."""
+"""The other ways make so many listeners. Their time for all is estimated from this sample."""
 
 
 class Opened(NamedTuple):
-    """What the client tells of its batch: for each namespace the cookies, ports and owners of its sockets."""
+    """The client's view of its batch: for each namespace the cookies, ports and owners of its sockets."""
 
     seconds: float
     threads: int
@@ -50,7 +50,7 @@ def test_one_thread_listens_1200_times_in_50_namespaces(
             broker_threads = thread_count(broker.pid)
             answers = {name: call_inside(name, _ask_all) for name in names}
         finally:
-            ours.shutdown(socket.SHUT_RDWR)  # this is what the client serves until
+            ours.shutdown(socket.SHUT_RDWR)  # the client serves until this closes
             opened = child.result()
     assert opened.seen == [(cookies[name], port, USER) for name, port in wanted]
     assert answers == {name: [f"{name} {port}" for port in PORTS] for name in names}
@@ -59,7 +59,7 @@ def test_one_thread_listens_1200_times_in_50_namespaces(
 
 
 def _serve(path: str, wanted: list[tuple[str, int]], until: socket.socket) -> Opened:
-    """Open the listeners, say so, and answer who connects to one by its name, until the other end hangs up."""
+    """Open the listeners, report it, and answer each connection by name until the other end hangs up."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with nsbroker.Client(path) as client:
@@ -84,7 +84,7 @@ def _serve(path: str, wanted: list[tuple[str, int]], until: socket.socket) -> Op
 
 
 def _ask_all() -> list[str]:
-    """Connect to each port of this namespace; gives the answers."""
+    """Connect to each port of this namespace, and return the answers."""
     answers = []
     for port in PORTS:
         with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
@@ -93,7 +93,7 @@ def _ask_all() -> list[str]:
 
 
 def _compare(seconds: float, wanted: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]) -> None:
-    """Print what the batch took beside what forking takes for it, as estimated by a sample."""
+    """Print the time of the batch beside the estimated time of forking."""
     sample = wanted[:: len(wanted) // SAMPLE]
     lines = [f"{len(wanted)} listeners in {NAMESPACES} namespaces: {1000 * seconds:.0f} ms by the broker, as nobody"]
     for way, listen in (("ip netns exec", listen_by_ip_netns_exec), ("fork and setns", listen_by_fork)):

@@ -1,4 +1,4 @@
-"""A program that gives up root does not go on with what the broker takes for root's connection."""
+"""A program that gives up root does not keep using root's connection to the broker."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _look_around(path: str, name: str) -> dict[str, object]:
 
 
 def test_unprivileged_program_finds_names_as_the_namespace_has_them(blue: str, broker: BrokerProcess) -> None:
-    """By /etc/netns/NAME, as `ip netns exec` does; the program need not be able to read them."""
+    """The files are those of /etc/netns/NAME, as for `ip netns exec`. The program need not be able to read them."""
     (ETC / blue).chmod(0o700)
     assert as_user(USER, GROUP, _look_around, str(broker.socket_path), blue) == {
         "files": f"/etc/netns/{blue}/resolv.conf",

@@ -1,4 +1,4 @@
-"""Names are looked up in the namespace, by sockets of the broker, and mean there what they mean to glibc."""
+"""Names are looked up in the namespace, by sockets of the broker, with the same results as glibc's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nsbroker.patch`: a program's whole socket module in a namespace; each program in a fresh interpreter."""
+"""`nsbroker.patch` moves a program's whole socket module into a namespace. Each program has a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ assert id(module.socket) == original
 
 @pytest.fixture
 def run(make_namespace: Callable[..., str], broker: BrokerProcess) -> Callable[[str], str]:
-    """Runs a program with the name of a namespace, which has 10.77.0.1, as its argument; gives what it prints."""
+    """Run a program with the name of a namespace that has 10.77.0.1, and return its output."""
     name = make_namespace("patched")
     ip("-n", name, "link", "add", "onlyhere0", "type", "veth", "peer", "name", "onlyhere1")
     ip("-n", name, "address", "add", "10.77.0.1/32", "dev", "lo")

@@ -34,7 +34,7 @@ def create(*args):
         return error.errno
 print(json.dumps([create(*args) for args in json.loads(sys.argv[1])]))
 """
-"""Makes sockets; gives what each is, and its namespace's cookie, or an errno."""
+"""Makes sockets, and prints the type of each with its namespace's cookie, or an errno."""
 
 INET, INET6, UNIX, NETLINK, PACKET, ALG = 2, 10, 1, 16, 17, 38
 STREAM, DGRAM, RAW = 1, 2, 3
@@ -247,7 +247,7 @@ def test_namespace_is_waited_for(run: RunTool, make_namespace: Callable[..., str
 
 
 def test_low_port_is_for_listen(run: RunTool, name: str) -> None:
-    """The broker binds low ports; a program under `run` binds by itself, as the namespace allows everybody."""
+    """The broker binds low ports. A program under `run` binds by itself, with the rights of every user there."""
     code = "import socket\ntry: print(socket.create_server(('', 80)) and 80)\nexcept PermissionError: print('denied')"
     assert run(name, "run", "--", python(), "-c", code) == (0, "denied\n", "")
     call_inside(name, Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text, "80")
@@ -258,7 +258,7 @@ def test_low_port_is_for_listen(run: RunTool, name: str) -> None:
 def test_any_kind_of_grant_is_enough_to_wait_for_a_namespace(
     start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str], kind: str
 ) -> None:
-    """Before it is there nobody can say what will be asked for in it; a path is the same."""
+    """Before the namespace exists, the kinds of later requests are unknown. The same holds for a path."""
     name = f"{namespaces.PREFIX}late"
     grant = f'[[grant]]\nname = "one kind"\nusers = [{USER}]\nnamespaces = ["{name}"]\nsockets = ["{kind}"]\n'
     with run_tool(start_broker(grant)) as run:

@@ -54,7 +54,7 @@ def service(path: str) -> Iterator[socket.socket]:
 
 
 def test_files_of_the_namespace_are_in_place_and_the_user_is_the_same(run: RunTool, name: str, files: Path) -> None:
-    """And nobody else sees them."""
+    """Other processes do not see them."""
     (files / "hosts").write_text("192.0.2.33 only-there.example\n")
     (files / "resolv.conf").write_text("nameserver 192.0.2.53\n")
     done = run(name, "run", "--", "sh", "-c", "getent hosts only-there.example; cat /etc/resolv.conf; id -u; id -g")
@@ -64,7 +64,7 @@ def test_files_of_the_namespace_are_in_place_and_the_user_is_the_same(run: RunTo
 
 
 def test_names_are_asked_of_the_namespaces_own_name_server(run: RunTool, name: str, files: Path) -> None:
-    """By the C library, and by programs that do it themselves; a name that only this server knows."""
+    """Both the C library and programs with resolvers of their own find a name that only this server knows."""
     if reason := dnsmasq.why_not():
         pytest.skip(reason)
     dnsmasq.add_network(name)

@@ -1,4 +1,4 @@
-"""`nsbroker-get NS run`: processes, threads, signals and jobs, and supervisors that outlast what they must."""
+"""`nsbroker-get NS run`: processes, threads, signals and jobs, and supervisors that live as long as needed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ print(cookie())
 
 
 def test_program_that_outlives_its_parent_is_served_until_the_last_is_gone(run: RunTool, name: str) -> None:
-    """Its parent's end is the end of the command: who reads standard error gets its end of file."""
+    """The command ends with its parent, so that a reader of standard error gets the end of file."""
     code = """
 if os.fork(): print("parent ends", flush=True); os._exit(0)
 os.setsid()
@@ -80,7 +80,7 @@ open(sys.argv[1], "w").write(str(cookie()))
 
 
 def test_full_descriptor_table_is_emfile(run: RunTool, name: str) -> None:
-    """As the kernel says it by itself; and when there is room again, there are sockets again."""
+    """The error is the kernel's own. Once there is room again, there are sockets again."""
     code = """
 socks = []
 try:
@@ -248,7 +248,7 @@ except OSError as error: print(error.errno)
 
 
 def test_supervisor_keeps_nothing_that_others_miss(run: RunTool, name: str) -> None:
-    """No terminal, no directory, no descriptor but its own; and signals that end programs don't end it."""
+    """It has no terminal, no directory and only its own descriptors, and survives the signals that end programs."""
     before = children()
     reader, writer = os.pipe()
     running = run.start(name, *script("print(cookie(), flush=True); sys.stdin.read(); print(cookie())"), stdin=reader)
@@ -261,7 +261,7 @@ def test_supervisor_keeps_nothing_that_others_miss(run: RunTool, name: str) -> N
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         os.kill(supervisor, number)
     opened = [os.readlink(f"/proc/{supervisor}/fd/{fd}") for fd in os.listdir(f"/proc/{supervisor}/fd")]
-    # Standard error; the listener and the program's pidfd; the connection to the broker.
+    # Standard error, the listener, the program's pidfd, and the connection to the broker.
     expected = ["/dev/null", "/dev/null", "anon_inode", "anon_inode", "pipe", "socket"]
     assert sorted(link.partition(":")[0] for link in opened) == expected
     os.close(writer)
@@ -269,7 +269,7 @@ def test_supervisor_keeps_nothing_that_others_miss(run: RunTool, name: str) -> N
 
 
 def test_caller_that_moved_to_another_network_namespace_is_left_alone(run: RunTool, name: str) -> None:
-    """As a sandbox does it inside of `run`, with and without an exec after it; its parent stays."""
+    """A sandbox does this inside of `run`, with and without a later exec. Its parent stays."""
     code = f"""
 import ctypes
 own = cookie()
@@ -296,7 +296,7 @@ def test_io_uring_is_absent(run: RunTool, name: str) -> None:
 
 
 def test_process_that_can_not_be_traced_is_served(run: RunTool, name: str) -> None:
-    """What ptrace(2) may look at is not needed: one that is not dumpable has a /proc that only root reads."""
+    """The supervisor does not need ptrace(2): only root can read /proc of a process that is not dumpable."""
     code = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print(cookie())"
     assert run(name, *script(code)) == (0, f"{cookie_inside(name)}\n", "")
 
@@ -329,7 +329,7 @@ while True: signal.pause()
 
 
 def test_program_is_stopped_and_goes_on(run: RunTool, name: str) -> None:
-    """SIGSTOP and SIGCONT from outside; SIGTERM ends it, as its own handler wants."""
+    """SIGSTOP and SIGCONT come from outside. SIGTERM ends the program, by its own handler."""
     code = """
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(cookie() == int(sys.argv[1]) and 7))
 print("ready", flush=True)

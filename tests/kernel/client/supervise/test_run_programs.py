@@ -44,7 +44,7 @@ def place(open_directory: Path) -> Path:
 
 @contextmanager
 def web_server(run: RunTool, name: str, directory: str) -> Iterator[str]:
-    """Python's own, on a port of the kernel's choice; gives its URL."""
+    """Start Python's own server on a port of the kernel's choice, and return its URL."""
     server = run.start(
         name, "run", "--", python(), "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory
     )
@@ -65,7 +65,7 @@ def test_ip_shows_the_interfaces_of_the_namespace(run: RunTool, name: str) -> No
 
 
 def test_ip_may_look_and_not_change(run: RunTool, name: str) -> None:
-    """A netlink socket of the broker's has the rights of who uses it."""
+    """A netlink socket from the broker has the rights of its user."""
     done = run(name, "run", "--", program("ip"), "link", "set", "lo", "down")
     assert done.status == 2
     assert "Operation not permitted" in done.err
@@ -126,7 +126,7 @@ def test_200_parallel_connections_of_threads(run: RunTool, name: str) -> None:
 
 
 def test_static_program(run: RunTool, name: str, place: Path) -> None:
-    """Without a dynamic loader there is nothing to preload into; and its other ways to make sockets are closed."""
+    """A static program has no dynamic loader for a preload, and its other ways to make sockets are closed."""
     binary = place / "static"
     source = SOURCES / "static.c"
     built = subprocess.run(
@@ -140,7 +140,7 @@ def test_static_program(run: RunTool, name: str, place: Path) -> None:
     assert shown.pop("cookie") == cookie_inside(name)
     assert shown.pop("io_uring_setup") == 38
     if platform.machine() == "x86_64":
-        # On kernels without one of the two, all of its calls fail; on this one's others, those alone.
+        # If a kernel lacks one of the two, all of its calls fail. Otherwise only these calls fail.
         assert shown.pop("x32 socket") == 38
         assert shown.pop("int80 socket") == 38
         assert shown.pop("int80 socketcall") == 38

@@ -1,4 +1,4 @@
-"""The hub goes on when it can't have what it needs for another client."""
+"""The hub goes on when it lacks a resource for another client."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: 
                 await hub.run()
 
         trio.run(serve)
-        assert first.send(b"x")  # who was in, still is
+        assert first.send(b"x")  # connected clients stay
         hub.finish()
 
 

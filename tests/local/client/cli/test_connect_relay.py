@@ -66,7 +66,7 @@ def port_of(server: socket.socket) -> list[str]:
 
 
 def test_ten_megabytes_each_way_at_once(connect: Callable[..., subprocess.Popen[bytes]], server: socket.socket) -> None:
-    """Nothing is lost, nothing waits for the other direction."""
+    """No byte is lost, and no direction waits for the other."""
     process = connect(*port_of(server))
     peer, _ = server.accept()
     received: list[bytes] = []
@@ -103,7 +103,7 @@ def test_end_of_input_half_closes(connect: Callable[..., subprocess.Popen[bytes]
 def test_end_of_the_peer_ends_output_and_input_goes_on(
     connect: Callable[..., subprocess.Popen[bytes]], server: socket.socket
 ) -> None:
-    """Whoever reads the output sees its end at once; what is still to be sent is sent."""
+    """The reader of the output sees its end at once, and the pending input is still sent."""
     process = connect(*port_of(server))
     peer, _ = server.accept()
     peer.sendall(b"all I have to say")
@@ -124,7 +124,7 @@ def test_end_of_the_peer_ends_output_and_input_goes_on(
 def test_slow_reader_of_the_output_does_not_hold_up_the_input(
     connect: Callable[..., subprocess.Popen[bytes]], server: socket.socket
 ) -> None:
-    """Output nobody reads yet fills its pipe and buffers; the other direction goes on."""
+    """Unread output fills its pipe and buffers, and the other direction goes on."""
     process = connect(*port_of(server))
     peer, _ = server.accept()
     sender = in_thread(lambda: (peer.sendall(MUCH), peer.shutdown(socket.SHUT_WR)))
@@ -155,7 +155,7 @@ def test_reset_is_a_failure(connect: Callable[..., subprocess.Popen[bytes]], ser
 def test_input_that_the_peer_did_not_take_is_a_failure(
     connect: Callable[..., subprocess.Popen[bytes]], server: socket.socket
 ) -> None:
-    """The peer says its word and goes; its word arrives, and the status tells that ours did not."""
+    """The peer sends its data and leaves. Its data arrives, and the status says that ours did not."""
     process = connect(*port_of(server))
     peer, _ = server.accept()
     peer.sendall(b"go away")
@@ -212,7 +212,7 @@ def test_source_address_is_the_one_that_was_asked_for(
 
 
 def test_silence_ends_it_when_asked(connect: Callable[..., subprocess.Popen[bytes]], server: socket.socket) -> None:
-    """-w limits how long nothing may happen; as with nc that is no failure."""
+    """-w limits the time without data. As with nc, reaching it is no failure."""
     process = connect("-w", "0.05", *port_of(server))
     peer, _ = server.accept()
     assert process.wait(60) == 0
@@ -220,7 +220,7 @@ def test_silence_ends_it_when_asked(connect: Callable[..., subprocess.Popen[byte
 
 
 def test_connecting_is_limited_as_well(connect: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """A listener whose backlog is full does not answer."""
+    """A listener with a full backlog does not answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
         first.connect(full.getsockname())
         process = connect("-w", "0.2", *port_of(full))
@@ -230,7 +230,7 @@ def test_connecting_is_limited_as_well(connect: Callable[..., subprocess.Popen[b
 
 
 def test_datagrams_keep_their_boundaries(connect: Callable[..., subprocess.Popen[bytes]]) -> None:
-    """Each read is one datagram, and so is each answer; nor an empty one nor the end of input ends it."""
+    """Each read is one datagram, and so is each answer. Neither an empty datagram nor the end of input ends it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(60)
@@ -260,7 +260,7 @@ def test_ipv6_is_seen_by_its_colon(connect: Callable[..., subprocess.Popen[bytes
 
 
 def test_address_loads_nothing_that_names_need(broker: FakeBroker, server: socket.socket) -> None:
-    """Nor what is heavy: it would take longer than all the rest."""
+    """It loads no heavy module, which would take longer than all the rest."""
     environment = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry), "NSBROKER_SOCKET": broker.path}
     code = f"from nsbroker.cli import main; main({['blue', 'connect', *port_of(server)]})"
     command = [sys.executable, "-S", "-X", "importtime", "-c", code]

@@ -1,4 +1,4 @@
-"""nsbroker-get as a program: what it runs, what it says, and how it ends."""
+"""nsbroker-get as a program: the commands that it runs, its messages, and its end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def only_line(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def test_listen_passes_sockets_as_systemd_does(get: Tool) -> None:
-    """From descriptor 3 on, blocking, listening, named, and nothing else is open; LISTEN_PID is the command's own."""
+    """They are open from descriptor 3 on, block, listen and have names, and LISTEN_PID is the command's pid."""
     process = get.start("blue", "listen", "-l", "127.0.0.1:0", "-l", "[::1]:0", "-l0", "--", sys.executable, "-c", SHOW)
     out, err = process.communicate(timeout=60)
     assert err == b""
@@ -79,7 +79,7 @@ def test_listen_passes_sockets_as_systemd_does(get: Tool) -> None:
 
 
 def test_listen_with_more_sockets_than_descriptors_are_in_order(get: Tool) -> None:
-    """The places of some are where others came in: none is lost, none is mixed up."""
+    """Some arrive at the places of others. No descriptor is lost or mixed up."""
     hosts = [f"127.0.0.{number}" for number in range(1, 31)]
     args = [arg for host in hosts for arg in ("-l", f"{host}:0")]
     done = get("blue", "listen", *args, "--", sys.executable, "-c", SHOW)
@@ -111,7 +111,7 @@ def test_command_keeps_its_options_without_a_double_dash(get: Tool) -> None:
 
 
 def test_exit_status_and_signals_are_the_commands_own(get: Tool) -> None:
-    """Those too that Python ignores: what it starts must not."""
+    """This holds also for signals that Python ignores, because the command must not ignore them."""
     assert get("blue", "listen", "-l0", "--", "sh", "-c", "exit 42").returncode == 42
     ignored = int(get("blue", "listen", "-l0", "--", "grep", "SigIgn", "/proc/self/status").stdout.split()[1], 16)
     assert [number for number in (signal.SIGPIPE, signal.SIGXFSZ) if ignored & (1 << (number - 1))] == []
@@ -356,7 +356,7 @@ def test_help_and_version_need_no_broker() -> None:
 
 
 def test_closed_standard_descriptors_are_not_mistaken_for_sockets(get: Tool) -> None:
-    """Started with none of 0, 1 and 2: the first sockets would else get these numbers."""
+    """It starts without descriptors 0, 1 and 2, and the first sockets must not get these numbers."""
     output = f"/tmp/nsbroker-test-{os.getpid()}-{time.monotonic_ns()}"
     script = f"ls -l /proc/self/fd > {output}"
     command = shlex.join([*get.command, "blue", "listen", "-l0", "--", "sh", "-c", script])

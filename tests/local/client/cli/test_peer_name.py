@@ -1,4 +1,4 @@
-"""What `listen --accept` tells a command about who connected to a Unix socket."""
+"""`listen --accept` gives a command the name of the peer of a Unix socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients for event loops: they never block the loop, and leave nothing behind when they are cancelled."""
+"""The clients for event loops never block the loop, and clean up when they are cancelled."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_stopped_broker_never_blocks_the_loop(loop: Loop, broker: FakeBroker) ->
 
 @on(*LOOPS)
 def test_full_backlog_never_blocks_the_loop(loop: Loop) -> None:
-    """EAGAIN from connect(2) is tried again until the timeout; event loops' own connect would report success."""
+    """EAGAIN from connect(2) is tried again until the timeout. An event loop's own connect would report success."""
 
     async def ask() -> None:
         client = loop.client(broker.path, timeout=WAIT_S)
@@ -168,7 +168,7 @@ def test_cancelled_call_leaves_nothing_open(loop: Loop, broker: FakeBroker) -> N
 
 
 def test_steps_that_are_dropped_at_any_wait_leave_nothing_open(broker: FakeBroker) -> None:
-    """Each wait of a batch of three packets, one after the other: what was received is closed."""
+    """Each wait of a batch of three packets is cancelled in turn, and the received descriptors are closed."""
     reach = nsbroker.link.retry.Reach(broker.path, 5)
     before = descriptors()
     for waits in range(100):
@@ -213,7 +213,7 @@ def test_tasks_get_their_own_answers(loop: Loop, broker: FakeBroker) -> None:
 
 @on(*LOOPS)
 def test_restarted_broker_is_asked_again(loop: Loop, broker: FakeBroker) -> None:
-    """In one loop after another, by the connection that the first one left: nobody notices."""
+    """It works in one loop after another, with the connection that the first one left."""
     client = loop.client(broker.path)
 
     async def ask() -> None:

@@ -1,4 +1,4 @@
-"""`Client.open` against a broker that answers, and against one that answers what it must not."""
+"""`Client.open` with a broker that answers well, and with one that answers badly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_nothing_asked_for_is_nothing_asked(broker: FakeBroker) -> None:
 
 
 def test_batch_is_cut_into_packets_of_253(broker: FakeBroker) -> None:
-    """600 sockets take three requests; each socket stands where its spec did."""
+    """600 sockets take three requests, and each socket is at the place of its spec."""
     specs = [UDP if number % 7 == 0 else TCP for number in range(600)]
     with Client(broker.path) as client:
         sockets = client.open(specs)
@@ -59,7 +59,7 @@ def test_batch_is_cut_into_packets_of_253(broker: FakeBroker) -> None:
 
 
 def test_error_in_a_batch_names_the_spec_and_leaves_nothing_open(broker: FakeBroker) -> None:
-    """The index is that of the whole batch, the errno the kernel's; the packets answered before are closed."""
+    """The index is that of the whole batch, the errno is the kernel's, and the sockets of earlier replies are closed."""
 
     def refuse_third(visit: Visit) -> None:
         if visit.number == 3:
@@ -303,7 +303,7 @@ def test_no_room_for_descriptors_is_said_as_the_kernel_does(broker: FakeBroker) 
 
 
 def test_timeout_state_matches_the_flag_and_the_default(broker: FakeBroker) -> None:
-    """SOCK_NONBLOCK makes a socket of timeout 0; else the program's default timeout holds, as for its own sockets."""
+    """SOCK_NONBLOCK makes a socket of timeout 0. Otherwise the program's default timeout holds."""
     with Client(broker.path) as client:
         quick, plain = client.open([TCP._replace(type=TCP.type | socket.SOCK_NONBLOCK), TCP])
         assert (quick.gettimeout(), os.get_blocking(quick.fileno())) == (0.0, False)
@@ -328,7 +328,7 @@ def test_default_timeout_does_not_change_how_the_broker_is_waited_for(broker: Fa
 
 
 def test_descriptor_of_a_namespace_is_lent_and_kept(broker: FakeBroker) -> None:
-    """One copy for each namespace, however many sockets; the caller's own stays open."""
+    """There is one copy for each namespace, however many sockets. The caller's own stays open."""
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     other = os.dup(own)
     with Client(broker.path) as client:
@@ -358,7 +358,7 @@ def test_path_is_opened_by_the_client_and_closed_again(broker: FakeBroker) -> No
 
 
 def test_path_that_is_not_there_is_no_namespace(broker: FakeBroker) -> None:
-    """It is found out here: the broker is not even asked, and what was opened before is closed."""
+    """The client finds it out, does not ask the broker, and closes the earlier sockets."""
     before = descriptors()
     with pytest.raises(NamespaceNotFoundError, match="/nowhere/net") as caught:
         Client(broker.path).open([TCP._replace(namespace="/proc/self/ns/net"), TCP._replace(namespace="/nowhere/net")])

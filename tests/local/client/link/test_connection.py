@@ -35,7 +35,7 @@ def open_and_close(client: Client) -> None:
 
 def fork() -> int:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads is what these tests are about
+        warnings.simplefilter("ignore", DeprecationWarning)  # these tests are about fork with threads
         return os.fork()
 
 
@@ -81,7 +81,7 @@ def test_ticking_timer_does_not_put_off_the_timeout(broker: FakeBroker) -> None:
 
 
 def test_late_reply_is_never_taken_for_a_later_one() -> None:
-    """The answer to what timed out comes after all, before the next question: it goes with its connection."""
+    """The answer to a request that timed out comes later, before the next question. It goes with its connection."""
     late: list[Visit] = []
 
     def hold_first(visit: Visit) -> None:
@@ -157,7 +157,7 @@ def test_signal_handler_may_ask_while_it_interrupts_a_question() -> None:
 
 
 def test_restarted_broker_is_found_again(broker: FakeBroker) -> None:
-    """Between two calls: the idle connection is dead, and nobody notices."""
+    """Between two calls, the idle connection died, and the caller does not notice."""
     with Client(broker.path) as client:
         open_and_close(client)
         broker.kill()
@@ -167,7 +167,7 @@ def test_restarted_broker_is_found_again(broker: FakeBroker) -> None:
 
 
 def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By kill -9, before the answer; the listener stays, as under socket activation."""
+    """SIGKILL ends the broker before the answer. The listener stays, as under socket activation."""
     broker.kill()
     broker.script = die
     broker.start()
@@ -296,7 +296,7 @@ def test_restart_without_a_listener_is_waited_for(broker: FakeBroker, monkeypatc
 
 
 def test_broker_that_stays_away_is_waited_for_once(broker: FakeBroker) -> None:
-    """The first call takes the timeout, since it could be a restart; the next ones fail at once."""
+    """The first call takes the whole timeout, because it could be a restart. The next calls fail at once."""
     client = Client(broker.path, timeout=0.05)
     open_and_close(client)
     broker.kill()

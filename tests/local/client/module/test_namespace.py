@@ -1,4 +1,4 @@
-"""`Namespace` and `create_servers` against a broker that makes real sockets: what the socket module does, it does."""
+"""`Namespace` and `create_servers` with a broker that makes real sockets do the same as the socket module."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ def test_pickling_is_refused_as_for_any_socket(blue: Namespace) -> None:
 
 @pytest.mark.parametrize("host", ["web.example", b"web.example", "WEB.example"])
 def test_every_call_finds_a_name_as_it_is_looked_up_in_the_namespace(blue: Namespace, host: str | bytes) -> None:
-    """The socket module itself sees numeric addresses alone, so that it has nothing to look up."""
+    """The socket module itself sees only numeric addresses, so that it has nothing to look up."""
     seen: list[object] = []
     recording = True
-    # An audit hook can't be removed; it goes quiet instead.
+    # An audit hook can't be removed, so it goes quiet instead.
     sys.addaudithook(lambda event, args: seen.append((event, args[1:])) if recording and event in WATCHED else None)
     with blue.create_server(("web.example", 0)) as server, blue.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
         port = server.getsockname()[1]
@@ -135,7 +135,7 @@ def test_every_call_finds_a_name_as_it_is_looked_up_in_the_namespace(blue: Names
     recording = False
     assert len(seen) >= 9
     assert {event for event, _ in seen} <= WATCHED - {"socket.getaddrinfo", "socket.gethostbyname"}
-    # What is a string is the broker's own path.
+    # A string is the broker's own path.
     assert {address[0] for _, (address,) in seen if not isinstance(address, str)} <= {"127.0.0.1", "::1"}
 
 
@@ -172,7 +172,7 @@ def test_numeric_addresses_connect(blue: Namespace, server: socket.socket, host:
 
 
 def test_scope_is_looked_up_in_the_sockets_namespace(blue: Namespace) -> None:
-    """By the socket itself; here that is our own namespace, where lo is number 1."""
+    """The socket itself answers, here for our own namespace, in which lo is number 1."""
     with blue.socket(socket.AF_INET6) as sock:
         sock.bind(("::1%lo", 0))
         assert sock.getsockname()[0] == "::1"
@@ -212,7 +212,7 @@ def test_other_families_pass_their_addresses(blue: Namespace, tmp_path: object) 
 
 
 def test_create_server_is_the_socket_modules(blue: Namespace) -> None:
-    """The options that a caller can see are the same; the class is ours."""
+    """The visible options are the same, and only the class differs."""
     with blue.create_server(("127.0.0.1", 0), backlog=7, reuse_port=True) as ours:
         with socket.create_server(("127.0.0.1", 0), backlog=7, reuse_port=True) as theirs:
             for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT, socket.SO_ACCEPTCONN):
@@ -257,7 +257,7 @@ def test_create_connection_honours_the_default_timeout(blue: Namespace, server: 
 
 
 def test_create_connection_reports_failures_as_the_socket_module_does(blue: Namespace) -> None:
-    """The last error, or all of them; and no socket is left open."""
+    """It raises the last error or all errors, and leaves no socket open."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = port_of(unused)
@@ -273,7 +273,7 @@ def test_create_connection_reports_failures_as_the_socket_module_does(blue: Name
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may bind any port")
 def test_low_port_says_who_can_bind_it(blue: Namespace) -> None:
-    """The errno is the kernel's; the message names the way that works."""
+    """The errno is the kernel's, and the message names the way that works."""
     with blue.socket() as sock, pytest.raises(PermissionError, match="use create_server") as caught:
         sock.bind(("127.0.0.1", 1))
     assert caught.value.errno == errno.EACCES
@@ -287,7 +287,7 @@ def test_low_port_says_who_can_bind_it_to_an_unprivileged_user(blue: Namespace) 
     answers: list[str] = []
 
     def in_thread() -> None:
-        # The capabilities of a thread are its own; the process keeps them.
+        # A thread has its own capabilities, so the process keeps them.
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)

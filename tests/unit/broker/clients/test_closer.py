@@ -1,4 +1,4 @@
-"""What can't be closed at once is closed elsewhere, and bounded for each user."""
+"""Descriptors that can't be closed at once are closed in other threads, a bounded number for each user."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_connections_are_counted_until_they_are_closed() -> None:
 
 
 def test_thread_that_can_not_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit of threads is reached: nothing is closed meanwhile, and nothing breaks."""
+    """At the limit of threads, descriptors stay open for a while, and the closer keeps working."""
     closed: SimpleQueue[int] = SimpleQueue()
     closer = Closer(closed.put)
 

@@ -1,4 +1,4 @@
-"""What one user may take up: connections, and requests in a second."""
+"""The quotas of one user: connections, and requests per second."""
 
 from __future__ import annotations
 

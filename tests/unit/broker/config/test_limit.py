@@ -1,4 +1,4 @@
-"""Limits of grants: what is read, and that what can't be enforced is refused with its reason."""
+"""Limits of grants are read completely, and an unenforceable limit is refused with the reason."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_absent_direction_is_anywhere_and_empty_one_nowhere() -> None:
 
 
 def test_name_servers_of_the_namespaces_are_added_where_something_is_reachable() -> None:
-    """Each once, and none that a rule covers already; nowhere stays nowhere."""
+    """Each server is there once, unless a rule covers it already. An empty list stays empty."""
     host = FakeHost(servers=("192.0.2.1", "10.1.1.1", "fd00::1", "::ffff:192.0.2.1", "192.0.2.1"))
     limit = limit_of('limit = { connect = ["10.0.0.0/8:*"], bind = [] }', host)
     assert limit is not None

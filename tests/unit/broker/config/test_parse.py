@@ -1,4 +1,4 @@
-"""The configuration: what is read, and that every problem of it is named at once."""
+"""The configuration is read completely, and all its problems are named at once."""
 
 from __future__ import annotations
 

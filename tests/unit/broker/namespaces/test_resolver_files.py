@@ -56,7 +56,7 @@ def test_huge_file_is_refused_and_a_pipe_never_waited_for(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_text_is_refused_and_leaves_nothing_open(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """A directory, as container engines make for a file that they miss; a pipe that somebody has yet to write to."""
+    """A directory, as container engines make it for a missing file, and a pipe without a writer."""
     make(tmp_path / "resolv.conf")
     kept = os.open(tmp_path / "resolv.conf", os.O_RDWR if make is os.mkfifo else os.O_RDONLY)
     try:

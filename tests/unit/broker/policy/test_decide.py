@@ -1,4 +1,4 @@
-"""The decision of the policy: allowed by which grant, or what was missing."""
+"""The decision of the policy: the grant that allows the socket, or the missing right."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_low_port_needs_to_be_listed_and_a_high_one_does_not() -> None:
 
 
 def test_every_address_of_a_multi_homed_socket_must_be_listed() -> None:
-    """On a low port by one grant; on a high one an address that is not listed takes the broker's rights away."""
+    """One grant lists the low port. On a high port, an unlisted address takes the broker's rights away."""
     policy = Policy(
         (grant(kinds=["sctp"], bind=["10.0.0.0/8:*"]), grant("other", kinds=["sctp"], bind=["11.0.0.0/8:*"]))
     )
@@ -133,7 +133,7 @@ def test_what_was_decided_once_is_decided_the_same_again() -> None:
 
 
 def names() -> Iterator[tuple[Subject, str]]:
-    """One user that goes through names: those that nobody granted, and those that it may have."""
+    """One user tries many names, granted and others."""
     for number in range(20_000):
         yield BOB, f"{number}".rjust(250, "\1")
         yield ALICE, f"{number}".rjust(250, "\1")

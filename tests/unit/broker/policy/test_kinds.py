@@ -1,4 +1,4 @@
-"""The kinds of the policy and what they are for socket(2)."""
+"""The kinds of the policy, and their arguments of socket(2)."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_grant_without_limit_wins_wherever_it_stands() -> None:
 
 
 def test_grant_without_limit_wins_also_where_a_limited_one_lists_the_address() -> None:
-    """Where both would do; a low port is bound by the grant that has it."""
+    """The broker prefers this grant if both allow the socket. A low port needs the grant that lists it."""
     free, limited = grant("free"), grant("limited", WEB, bind="*:80 *:8080")
     assert decide(limited, free, port=8080) == Allow(free)
     assert decide(limited, free, port=80) == Allow(limited, binds_as_root=True)
@@ -132,7 +132,7 @@ def test_among_limited_grants_the_first_that_allows_the_address_wins() -> None:
 
 
 def test_the_broker_binds_nothing_outside_the_limit() -> None:
-    """The list of what it binds is help, the limit a wall."""
+    """The list of bindable addresses adds rights, and the limit removes them."""
     refused = decide(grant("walled", WEB, bind="*:*"), port=443)
     assert refused == Deny("port 443 of 10.0.0.1 is not in limit.bind of grant 'walled'")
     assert isinstance(decide(grant("nowhere", Limit(bind=())), port=8080), Deny)
@@ -141,7 +141,7 @@ def test_the_broker_binds_nothing_outside_the_limit() -> None:
 
 
 def test_low_port_of_the_limit_is_bound_without_any_rights() -> None:
-    """As the client could bind it by itself; an absent limit opens no low port."""
+    """The client could bind it by itself. A missing limit opens no low port."""
     limited = grant("web", WEB)
     assert decide(limited, port=80) == Allow(limited)
     assert isinstance(decide(grant("no list", Limit(connect=())), port=80), Deny)

@@ -1,4 +1,4 @@
-"""Address and option rules: what they cover, and what is refused when they are read."""
+"""Address and option rules: the values that they cover, and the texts that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the audit writes: JSON that any reader takes, whatever the names are; lines to read on a terminal."""
+"""The audit writes JSON that every reader accepts, whatever the names are, or lines for a terminal."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ TCP = SocketSpec("blue", int(socket.AF_INET), int(socket.SOCK_STREAM))
 
 
 def planner(*users: int) -> Planner:
-    """One whose policy grants these users TCP in blue; nobody sends it descriptors."""
+    """A planner whose policy grants these users TCP in blue, without sent descriptors."""
     grant = Grant("g", frozenset(users), frozenset(), NamespaceRule.parse(["blue"]), frozenset({"tcp"}))
     return Planner(Policy((grant,)), SentNamespaces(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)))
 
@@ -33,7 +33,7 @@ def test_one_user_gets_nothing_by_what_another_was_granted() -> None:
 
 
 def test_who_is_granted_the_same_shares_the_plans() -> None:
-    """So that who can choose among many groups fills no memory with them."""
+    """A user that can choose among many groups can't fill the memory with plans."""
     plans = planner(ANN.uid)
     for group in range(20_000):
         assert not isinstance(plans.plan(Subject(ANN.uid, frozenset({group})), OpenRequest(1, (TCP,)), ()), Refusal)

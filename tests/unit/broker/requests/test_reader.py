@@ -20,7 +20,7 @@ ID_AT = len(b"\x84\xa1v\x01\xa2id")
 
 
 def outcome(read: Callable[[bytes], object], packet: bytes) -> object:
-    """What reading gives: the request, or what is answered instead."""
+    """The result of reading: the request, or the refusal."""
     try:
         return read(packet)
     except wire.ProtocolError as error:

@@ -1,4 +1,4 @@
-"""The assembler writes what the kernel's instruction set says."""
+"""The assembler writes the instructions of the kernel's instruction set."""
 
 from __future__ import annotations
 

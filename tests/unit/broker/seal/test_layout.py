@@ -1,4 +1,4 @@
-"""What is written into the seal's maps, and what is read of the kernel's types."""
+"""The entries of the seal's maps, and the layout of the kernel's types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_rule_is_a_network_a_mask_and_ports(
 
 
 def test_limit_says_how_many_rules_there_are() -> None:
-    """None is anywhere, an empty list is nowhere."""
+    """None means any address, and an empty list means no address."""
     rules = tuple(AddressRule.parse(f"*:{port}") for port in (1, 2, 3))
     for limit, counts in (
         (Limit(rules, ()), (3, 0)),
@@ -55,7 +55,7 @@ def test_grant_has_the_same_number_for_ever() -> None:
 
 
 def test_own_types_are_read_as_the_kernels_are() -> None:
-    """The notes on an entry give its fields where the programs look for them."""
+    """The notes on an entry have its fields at the places where the programs look for them."""
     types = KernelTypes(describe_entry("sealed_socket", layout.ENTRY_MEMBERS))
     offsets = types.offsets("sealed_socket", tuple(name for name, _ in layout.ENTRY_MEMBERS))
     assert offsets == {
@@ -76,7 +76,7 @@ def test_own_types_are_read_as_the_kernels_are() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_program_is_whole(program: object) -> None:
-    """Every jump has its place; the stub denies when there is no program to go on to."""
+    """Every jump has its place. The stub denies if there is no next program."""
     [one] = [each for each in PROGRAMS if each is program]
     assert len(one.assemble(3, 4)) % 8 == 0
     assert list(struct.iter_unpack("=BBhi", one.assemble_stub(5)))[-2:] == [(0xB7, 0, 0, 0), (0x95, 0, 0, 0)]

@@ -40,7 +40,7 @@ def test_error_of_a_job_is_the_callers(thread: SealedThread) -> None:
 
 
 def test_signals_do_not_confuse_it(thread: SealedThread) -> None:
-    """They are for the main thread, which waits on: every caller gets what its own job gave."""
+    """The signals are for the main thread, which keeps waiting. Every caller gets the result of its own job."""
     seen: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda *_: seen.append(threading.get_native_id()))
     signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)

@@ -1,4 +1,4 @@
-"""What is checked before a socket is made."""
+"""The checks before a socket is made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def planned(limit: Limit | None) -> PlannedSocket:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sockets are made as their owner: that needs root")
 def test_limited_socket_is_never_made_where_nothing_enforces_limits() -> None:
-    """Not even when a policy with limits got so far; one without limits is made."""
+    """This holds even if a policy with limits got so far. An unlimited socket is made."""
     gate = Gate()
     opener = Opener(gate, Credentials(), {})
     (free,) = opener.open_sockets([(gate.home_fd, [planned(None)])], 0, 0)

@@ -12,7 +12,7 @@ from nsbrokerd.sockets.support import why_unsupported
 
 
 class Socket:
-    """Remembers what was set."""
+    """Remembers the options that were set."""
 
     def setsockopt(self, *option: object) -> None:
         self.option = option
@@ -32,7 +32,7 @@ def number(value: int, size: int) -> bytes:
 
 
 def test_addresses_of_ipv4_stand_side_by_side() -> None:
-    """Struct sockaddr_in: the family as this machine has it, the port as the network has it; 16 bytes."""
+    """A struct sockaddr_in has the family in host order and the port in network order, in 16 bytes."""
     two = number(2, 2)
     assert packed(socket.AF_INET, ("10.0.0.1", 80), ("10.0.0.2", 80)) == (
         two + b"\0\x50\x0a\0\0\x01" + bytes(8) + two + b"\0\x50\x0a\0\0\x02" + bytes(8)
@@ -40,7 +40,7 @@ def test_addresses_of_ipv4_stand_side_by_side() -> None:
 
 
 def test_addresses_of_ipv6_have_their_scope() -> None:
-    """Struct sockaddr_in6: the scope's index as this machine has it; 28 bytes."""
+    """A struct sockaddr_in6 has the scope's index in host order, in 28 bytes."""
     host = b"\xfe\x80" + bytes(13) + b"\x01"
     expected = number(10, 2) + b"\x1f\x90" + b"\0\0\0\x05" + host + number(3, 4)
     assert packed(socket.AF_INET6, ("fe80::1", 8080, 5, 3)) == expected

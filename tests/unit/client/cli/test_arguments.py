@@ -184,7 +184,7 @@ def test_wrong_command_lines_are_refused(args: list[str]) -> None:
     + [(text, None) for text in ("-1", "+1", "1_0", " 1", "\u0661", "x")],
 )
 def test_whole_number_is_digits_up_to_the_most(text: str, number: int | None) -> None:
-    """However many they are: int() itself gives up at 4,300."""
+    """Any number of digits is refused. int() itself gives up at 4,300."""
     assert whole_number(text, 255) == number
 
 

@@ -68,7 +68,7 @@ def test_text_fits_a_terminal(verb: str | None) -> None:
 
 
 def test_kinds_of_sockets_are_all_there() -> None:
-    """In three lines: the plain ones, what there is after raw:, and after netlink:."""
+    """The help lists them in three lines: plain kinds, raw kinds and netlink kinds."""
     text = help_text("socket")
     plain, raw, netlink = (
         re.search(rf"^ +{start} +(.*)$", text, re.MULTILINE) for start in ("--type KIND", "raw:", "netlink:")

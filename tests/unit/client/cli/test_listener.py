@@ -1,4 +1,4 @@
-"""What `nsbroker-get listen -l` asks the broker for."""
+"""The sockets that `nsbroker-get listen -l` requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ V6ONLY = (int(socket.IPPROTO_IPV6), int(socket.IPV6_V6ONLY), 1)
     ],
 )
 def test_endpoint_says_what_socket_is_wanted(text: str, kind: str, family: int | None, expected: object) -> None:
-    """Datagram sockets never ask for SO_REUSEADDR, which would let another user take what comes."""
+    """Datagram sockets never get SO_REUSEADDR, which would let another user take their packets."""
     assert listener_spec("blue", text, kind, family, 7) == SocketSpec("blue", *expected)  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""A batch is cut into requests that fit, and loses nothing by it."""
+"""A batch is cut into requests that fit, and keeps all its sockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ specs = st.builds(
 
 @given(st.lists(specs, max_size=20), st.integers(1, 40))
 def test_every_chunk_fits_and_together_they_are_the_batch(few: list[SocketSpec], times: int) -> None:
-    """In packets, sockets and descriptors; each namespace is still the one that was asked for."""
+    """The bounds are bytes, sockets and descriptors. Each socket keeps its namespace."""
     batch = few * times
     seen: list[SocketSpec] = []
     for chunk in split(batch):

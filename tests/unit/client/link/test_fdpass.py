@@ -1,4 +1,4 @@
-"""Packets with descriptors: what arrives, who owns it, and that nothing leaks."""
+"""Packets with descriptors arrive whole, each descriptor has one owner, and none leaks."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_connection_goes_on_after_a_refused_packet(pair: Pair, pipes: list[int])
 
 
 def test_several_control_messages_give_all_their_descriptors(pair: Pair, pipes: list[int]) -> None:
-    """A sender may split its descriptors over messages; Linux joins them."""
+    """A sender can split its descriptors over control messages. Linux joins them."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd])) for fd in pipes[:2]]
     pair[0].sendmsg([b"packet"], rights)
     _, fds = fdpass.take_packet(pair[1], 100, 2)
@@ -190,7 +190,7 @@ def test_peek_never_waits(pair: Pair) -> None:
 
 
 def test_discarded_packet_installs_no_descriptor(pair: Pair, pipes: list[int]) -> None:
-    """What is never installed need never be closed."""
+    """A descriptor that is never installed need not be closed."""
     fdpass.lend_packet(pair[0], b"one", pipes[:253])
     fdpass.lend_packet(pair[0], b"two")
     before = open_descriptors()
@@ -234,7 +234,7 @@ def test_copies_are_no_more_than_asked_for(pair: Pair, pipes: list[int]) -> None
 
 @pytest.mark.parametrize("packets", [[b""], [b"x"], [b"", b"x"]])
 def test_hang_up_tells_whether_packets_are_left(pair: Pair, packets: list[bytes]) -> None:
-    """Empty ones too, whether the other end is there or not; and it gets what was sent to it before."""
+    """Empty packets count too, with or without the other end, which still gets earlier packets."""
     fdpass.lend_packet(pair[1], b"reply")
     for packet in packets:
         fdpass.lend_packet(pair[0], packet)
@@ -260,7 +260,7 @@ def test_hang_up_sees_the_packets_of_who_left_replies_unread(pair: Pair) -> None
 
 
 def test_dropped_connection_delivers_its_last_replies(pair: Pair, pipes: list[int]) -> None:
-    """Though it had packets left, for which close(2) alone would tell the other end ECONNRESET."""
+    """It had unread packets, for which close(2) alone would give the other end ECONNRESET."""
     fdpass.lend_packet(pair[1], b"reply")
     fdpass.lend_packet(pair[0], b"", pipes[:2])
     fdpass.lend_packet(pair[0], b"request", pipes[:2])

@@ -1,4 +1,4 @@
-"""getaddrinfo gives what `socket.getaddrinfo` gives, and asks no more than it must."""
+"""getaddrinfo returns the same as `socket.getaddrinfo`, and asks only the necessary questions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_numeric_input_gives_what_the_socket_module_gives(family: int, flags: in
     """The same list in the same order with the same types, or the same error with the same text."""
     resolver = Resolver(socket.socket, _NoFiles)
     for host, port, type_, proto in product(NUMERIC_HOSTS, PORTS, (0, 1, 2, 3, 5, 9), (0, 1, 6, 17, 132)):
-        # What is no number would be looked up.
+        # A text that is no number would be looked up.
         known = host is None or isinstance(host, bytes) or host in ("1.2.3.4", "127.1", "::", "::1", "fe80::1%lo")
         arguments = (host, port, family, type_, proto, flags if known else flags | socket.AI_NUMERICHOST)
         assert outcome(resolver.getaddrinfo, *arguments) == outcome(socket.getaddrinfo, *arguments), arguments
@@ -80,7 +80,7 @@ def test_types_of_the_result_are_the_socket_modules() -> None:
 
 @pytest.mark.parametrize("port", [1 << 70, -(1 << 70)])
 def test_port_that_no_c_long_holds_is_no_service(port: int) -> None:
-    """On each Python as since 3.12; before, the socket module raised OverflowError."""
+    """Each Python behaves as 3.12 does. Before, the socket module raised OverflowError."""
     assert code_of("1.2.3.4", port) == socket.EAI_SERVICE
 
 

@@ -1,4 +1,4 @@
-"""Questions are what servers expect, and no bytes at all are more than one bad answer."""
+"""Questions have the form that servers expect, and any bytes are at most one bad answer."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_empty_answer_of_a_server_that_does_not_recurse_is_lame() -> None:
 
 
 def test_answer_in_other_letters_is_an_answer() -> None:
-    """Some servers give the name back in lower case."""
+    """Some servers return the name in lower case."""
     question = make_question("WWW.Test", A, 0x1234)
     assert read(question, reply_to(WWW, "www.test. A 10.0.0.1")).records == ("10.0.0.1",)
 

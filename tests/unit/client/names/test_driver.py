@@ -1,4 +1,4 @@
-"""The driver for programs that wait keeps to its deadlines and closes what it opened, over real sockets."""
+"""The driver for programs that wait keeps its deadlines and closes its sockets, over real sockets."""
 
 from __future__ import annotations
 

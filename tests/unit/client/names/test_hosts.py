@@ -1,4 +1,4 @@
-"""The hosts file is read as glibc reads it, and nothing in it is an error."""
+"""The hosts file is read as glibc reads it, and no content is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A socket tells of its namespace, here of this process's own."""
+"""A socket answers for its namespace, here for the namespace of this process."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_index_that_no_interface_can_have_has_no_name(sock: socket.socket, index
 
 
 def test_one_socket_finds_the_source_for_each_destination(sock: socket.socket) -> None:
-    """Each anew: a socket that stayed connected would give its first source for all of them."""
+    """Each look-up starts anew: a socket that stayed connected would return its first source for all of them."""
     sock.connect(("127.0.0.9", 9))
     assert source_addresses(sock, [("127.0.0.1", 9), ("127.0.0.2", 9)]) == ["127.0.0.1", "127.0.0.1"]
     assert source_addresses(sock, [("255.255.255.255", 9), ("127.0.0.2", 9)]) == [None, "127.0.0.1"]
 
 
 class Sealed(socket.socket):
-    """A socket whose grant has a limit: it may connect to port 53 alone."""
+    """A socket with a limit, which can connect only to port 53."""
 
     def connect(self, address: Any) -> None:
         if address[1] != 53:

@@ -1,4 +1,4 @@
-"""getnameinfo gives what `socket.getnameinfo` gives."""
+"""getnameinfo returns the same as `socket.getnameinfo`."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_address_of_the_other_family_is_refused() -> None:
 
 @given(st.text(), st.sampled_from([V4, V6]))
 def test_any_text_is_numeric_afterwards_or_refused(host: str, family: int) -> None:
-    """What passes is what inet_pton(3) takes: nothing is left for the socket module to look up."""
+    """Exactly the texts of inet_pton(3) pass, so that the socket module has nothing to look up."""
     try:
         answer = numeric_host(host, family)
     except socket.gaierror:

@@ -1,4 +1,4 @@
-"""Addresses are tried in the order of RFC 6724; the examples are those of its section 10.2."""
+"""Addresses are tried in the order of RFC 6724. The examples are those of its section 10.2."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_unknown_sources_leave_the_rules_that_need_none() -> None:
 
 
 def test_prefix_is_compared_no_further_than_a_network_goes() -> None:
-    """Past 64 bits it would be the interface part, which says nothing."""
+    """Bits past the first 64 are the interface part, which does not count."""
     pairs = [("2001:db8::ffff", "2001:db8::1:0:0:1"), ("2001:db8::1:0:0:2", "2001:db8::1:0:0:1")]
     assert order(*pairs) == [destination for destination, _ in pairs]
 

@@ -85,7 +85,7 @@ def test_first_domain_that_has_the_name_wins() -> None:
 
 
 def test_search_goes_on_after_a_name_without_addresses() -> None:
-    """Glibc goes on after NODATA, as far as the bare name; dnspython would stop."""
+    """Glibc goes on after NODATA, up to the bare name. dnspython would stop."""
     assert find("text", "search test corp\n").addresses == ((AF_INET, "10.0.0.8"),)
     assert find("bare", "search test\n").addresses == ((AF_INET, "10.0.0.5"),)
 

@@ -1,4 +1,4 @@
-"""resolv.conf is read as glibc reads it, and nothing in it is an error."""
+"""resolv.conf is read as glibc reads it, and no content is an error."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_single_request_asks_one_after_the_other_each_by_its_own_socket() -> Non
 
 
 def test_silent_servers_are_asked_in_turn_with_glibcs_timeouts() -> None:
-    """5 seconds for the first; for the others timeout << index / count, in each of the attempts."""
+    """In each attempt, the first server has 5 seconds, and each later one has timeout << index / count."""
     network = Network({f"10.0.0.{n}": Server(error=silent()) for n in (1, 2, 3)})
     assert ask(network).silence == "silent"
     assert [(asked.server, asked.timeout_s) for asked in network.asked if asked.kind == "A"] == [
@@ -214,7 +214,7 @@ def test_trouble_of_our_own_ends_the_look_up(error: OSError) -> None:
 
 
 def test_packets_that_answer_nothing_are_passed_over() -> None:
-    """An attacker that does not see the question must guess its id; each wrong guess changes nothing."""
+    """An attacker that does not see the question must guess its id. A wrong guess is ignored."""
     network = Network({"10.0.0.53": Server(ZONE)})
 
     def with_forgeries(packet: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What would pass a patched socket module by is recognised."""
+"""Libraries that would bypass a patched socket module are recognised."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOME_LIBRARY = next(
     ),
     None,
 )
-"""An extension module of this Python, and something that it calls; None where all are built in."""
+"""Return an extension module of this Python and a function that it calls, or None if all are built in."""
 
 
 @pytest.mark.skipif(SOME_LIBRARY is None, reason="this Python has its extension modules built in")
@@ -62,7 +62,7 @@ def test_other_modules_are_left_to_the_other_finders() -> None:
 
 @pytest.fixture
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if other tests had not imported what is refused: by its name, or since it connects in C."""
+    """Remove imported modules that are refused, by name or because they connect in C."""
     for name in list(sys.modules):
         if name.partition(".")[0] in CONNECT_IN_C:
             monkeypatch.delitem(sys.modules, name)
@@ -70,7 +70,7 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_loaded")
 def test_module_that_took_the_class_before_is_named() -> None:
-    """`from socket import socket` keeps what it got."""
+    """`from socket import socket` keeps the unpatched class."""
 
     class Original:
         pass

@@ -20,14 +20,14 @@ STAGGER_S = 0.25
 
 
 class World:
-    """A clock that stands still but for waits, and attempts that note what happens to them."""
+    """A clock that moves only in waits, and attempts that record their fate."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.events: list[tuple[float, str]] = []
 
     def attempt(self, name: str, seconds: float, result: object = None) -> Steps[Any]:
-        """Wait for a while, then give the result, or raise it."""
+        """Wait for a while, then return the result or raise it."""
         self.events.append((self.now, f"{name} begins"))
         try:
             assert (yield self.now + seconds, ()) == ()
@@ -62,14 +62,14 @@ def refused() -> OSError:
 
 
 def test_first_attempt_alone_if_it_is_quick(world: World) -> None:
-    """Nobody is disturbed who need not be."""
+    """The second server is not disturbed."""
     attempts = [world.attempt("a", 0.2), world.attempt("b", 0.1)]
     assert world.run(race(attempts, STAGGER_S, world.clock)) == "a"
     assert world.events == [(0.0, "a begins")]
 
 
 def test_next_attempt_begins_beside_a_slow_one(world: World) -> None:
-    """The quicker one counts; the other one is closed at once."""
+    """The quicker attempt wins, and the other one is closed at once."""
     attempts = [world.attempt("a", 9), world.attempt("b", 0.1), world.attempt("c", 0)]
     assert world.run(race(attempts, STAGGER_S, world.clock)) == "b"
     assert world.events == [(0.0, "a begins"), (0.25, "b begins"), (0.35, "a is closed")]
@@ -101,7 +101,7 @@ def test_all_failures_are_told(world: World) -> None:
 
 
 def test_refusal_of_the_broker_ends_the_race(world: World) -> None:
-    """It is itself what is raised, and the others are closed."""
+    """That same exception is raised, and the other attempts are closed."""
     refusal = AccessDeniedError(errno.EACCES, "no grant")
     attempts = [world.attempt("a", 9), world.attempt("b", 0.1, refusal), world.attempt("c", 0)]
     with pytest.raises(AccessDeniedError):

@@ -1,4 +1,4 @@
-"""What a call of socket(2) under `nsbroker-get run` asks the broker for, and what the program is told if it fails."""
+"""A call of socket(2) under `nsbroker-get run` becomes a request, and a refusal becomes an errno of the program."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_packet_socket_gets_its_protocol_by_bind() -> None:
         (INET, STREAM, -1, errno.EINVAL),
         (INET6, STREAM, 263, errno.EINVAL),
         (INET, STREAM, 2**31 - 1, errno.EINVAL),
-        (NETLINK, RAW, 9, errno.EPROTONOSUPPORT),  # audit: to say so is what libaudit understands
+        (NETLINK, RAW, 9, errno.EPROTONOSUPPORT),  # audit: libaudit understands this errno
         (NETLINK, RAW, 15, errno.EPROTONOSUPPORT),
         (NETLINK, RAW, -1, errno.EPROTONOSUPPORT),
         (PACKET, RAW, -1, None),

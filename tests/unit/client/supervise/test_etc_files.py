@@ -44,7 +44,7 @@ def test_what_is_no_name_has_no_files(tmp_path: Path, name: str) -> None:
 
 
 def test_services_that_look_up_names_are_hidden_if_they_are_there(tmp_path: Path) -> None:
-    """A directory of the same name without the socket is nothing to hide."""
+    """A directory of the same name without the socket need not be hidden."""
     (tmp_path / "run/dbus").mkdir(parents=True)
     assert make_plan("blue", str(tmp_path)).services == ()
     sockets = (

@@ -1,4 +1,4 @@
-"""The seccomp filter of `nsbroker-get run`, in an interpreter of its own: what is asked, what fails, what is let be."""
+"""The seccomp filter of `nsbroker-get run`, in a BPF interpreter: it asks about, refuses or allows each call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ both = pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys()
 
 
 def interpret(program: bytes, data: bytes) -> int:
-    """What a program gives for the data: the instructions that filters of ours have, as the kernel runs them."""
+    """Return the result of a program for the data. It knows the instructions of our filters."""
     instructions = list(struct.iter_unpack("=HBBI", program))
     loaded = place = 0
     while True:
@@ -51,7 +51,7 @@ def interpret(program: bytes, data: bytes) -> int:
 
 
 def ask(machine: Machine, number: int, first: int = 0, audit: int | None = None) -> int:
-    """What becomes of a system call: `struct seccomp_data`, as seccomp(2) has it, in an array of six arguments."""
+    """Return the action for a system call, given as `struct seccomp_data` of seccomp(2) with six arguments."""
     data = struct.pack("=IIQ6Q", number, machine.audit if audit is None else audit, 0xDEAD, first, *[2] * 5)
     return interpret(assemble_filter(machine), data)
 
@@ -73,7 +73,7 @@ def test_local_families_stay(machine: Machine) -> None:
 
 @both
 def test_every_other_family_is_unknown(machine: Machine) -> None:
-    """AF_SMC, AF_RDS, AF_XDP and the others would be in the caller's own namespace; so would those of later kernels."""
+    """AF_SMC, AF_RDS, AF_XDP, others and those of later kernels would be in the caller's own namespace."""
     known = {int(family) for family in (*BROKERED_FAMILIES, *LOCAL_FAMILIES)}
     for family in [*range(256), 2**31 - 1, 2**32 - 1]:
         if family not in known:
@@ -82,14 +82,14 @@ def test_every_other_family_is_unknown(machine: Machine) -> None:
 
 @both
 def test_family_is_an_int_as_the_kernel_takes_it(machine: Machine) -> None:
-    """What is in the upper half of the register means nothing to socket(2), and so must hide nothing."""
+    """socket(2) ignores the upper half of the register, so it must not hide a call."""
     assert ask(machine, machine.socket, 0xFFFFFFFF00000000 | socket.AF_INET) == NOTIFY
     assert ask(machine, machine.socket, 1 << 32 | socket.AF_UNIX) == ALLOW
 
 
 @both
 def test_no_other_call_is_touched(machine: Machine) -> None:
-    """But for io_uring, whose rings make sockets without a system call."""
+    """io_uring is the exception, because its rings make sockets without a system call."""
     touched = {number for number in EVERY_CALL if ask(machine, number, int(socket.AF_INET)) != ALLOW}
     assert touched == {machine.socket, IO_URING_SETUP}
     assert ask(machine, IO_URING_SETUP) == ABSENT

@@ -1,4 +1,4 @@
-"""What of the wire the test packets can't say: errors that say enough, bounded costs, encoding what can't be."""
+"""Claims about the wire beyond the test packets: helpful errors, bounded costs, values that can't be encoded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def request(**changes) -> bytes:
 
 
 def test_error_names_the_unknown_key() -> None:
-    """Whoever wrote the client can see what to change."""
+    """The author of the client can see the mistake."""
     assert "'limit'" in str(error_of(request(limit=[])))
 
 
@@ -60,7 +60,7 @@ LIES = {
 
 @pytest.mark.parametrize("packet", LIES.values(), ids=LIES)
 def test_lying_sizes_cost_little_memory(packet: bytes) -> None:
-    """What a packet claims to hold is not allocated: 64 KiB of nested claims must not cost 60 MB."""
+    """The decoder does not allocate the sizes that a packet claims: 64 KiB of nested claims must not cost 60 MB."""
     tracemalloc.start()
     try:
         error = error_of(packet)
@@ -98,7 +98,7 @@ def test_number_past_64_bits_is_not_encoded() -> None:
 
 
 def test_packer_is_clean_after_a_failure() -> None:
-    """What could not be encoded leaves nothing behind for the next packet."""
+    """A value that could not be encoded leaves no bytes in the next packet."""
     before = wire.encode_request(wire.OpenRequest(1, (SPEC,)))
     with pytest.raises(wire.ProtocolError):
         wire.encode_request(wire.OpenRequest(1, (SPEC, SPEC._replace(namespace="\ud800"))))

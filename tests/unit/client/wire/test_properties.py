@@ -1,4 +1,4 @@
-"""What holds for every message, and for every sequence of bytes."""
+"""Properties of every message, and of every sequence of bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support import wire_strategies as some
 
 
 def outcome(decode: Callable[[bytes], object], packet: bytes) -> object:
-    """What decoding gives: the message, or the ProtocolError; any other exception is the test's failure."""
+    """Return the decoded message or the ProtocolError. Any other exception fails the test."""
     try:
         return decode(packet)
     except wire.ProtocolError as error:
@@ -28,7 +28,7 @@ def judge_request(packet: bytes) -> wire.Request:
 
 @given(some.requests)
 def test_request_decodes_to_itself(sent: wire.Request) -> None:
-    """What a client encodes is what the broker reads."""
+    """The broker reads the same request that the client encodes."""
     decoded = wire.decode_request(wire.encode_request(sent))
     assert type(decoded) is type(sent)
     assert decoded == sent
@@ -36,7 +36,7 @@ def test_request_decodes_to_itself(sent: wire.Request) -> None:
 
 @given(some.replies)
 def test_reply_decodes_to_itself(sent: wire.Reply) -> None:
-    """What the broker encodes is what a client reads."""
+    """The client reads the same reply that the broker encodes."""
     decoded = wire.decode_reply(wire.encode_reply(sent))
     assert type(decoded) is type(sent)
     assert decoded == sent
@@ -54,7 +54,7 @@ def test_resolver_files_decode_to_themselves(answer: wire.ResolverFiles) -> None
 
 @given(some.hostile(some.requests.map(wire.encode_request)))
 def test_any_bytes_are_a_request_or_a_protocol_error(packet: bytes) -> None:
-    """No bytes make the broker's decoder raise anything else, and an error says what can be answered."""
+    """Any bytes raise only this error in the broker's decoder, and the error has everything for an answer."""
     result = outcome(judge_request, packet)
     if isinstance(result, wire.ProtocolError):
         assert result.code in (wire.BAD_REQUEST, wire.UNSUPPORTED_VERSION)

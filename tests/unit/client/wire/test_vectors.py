@@ -66,7 +66,7 @@ def grant_of(means: dict) -> wire.GrantSummary:
 
 
 def check(vector: dict, decode, encode, message_of) -> None:
-    """A good packet means what it says, in both directions; its bytes are those that are encoded again."""
+    """A good packet decodes to its meaning, and its meaning encodes to the same bytes."""
     packet = bytes.fromhex(vector["packet"])
     message = message_of(from_json(vector["means"]))
     assert decode(packet) == message
@@ -118,7 +118,7 @@ def test_resolver_files(vector: dict) -> None:
 
 
 def test_files_are_what_the_script_writes() -> None:
-    """Nobody changed the cases and forgot the files, or the other way round."""
+    """The cases and the files agree."""
     code = "import generate, json; print(json.dumps(generate.documents()))"
     output = subprocess.run([sys.executable, "-B", "-c", code], cwd=VECTORS, capture_output=True, text=True, check=True)
     assert json.loads(output.stdout) == {path.name: path.read_text() for path in VECTORS.glob("*.json")}
