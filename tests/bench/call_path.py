@@ -152,7 +152,7 @@ def _report(title: str, use: Callable[[], socket.socket], broker: int, path: Pat
     recorder = Recorder()
     with recorder.running():
         sock = use()
-    time.sleep(0.2)  # the broker finishes what follows its reply
+    time.sleep(0.2)  # the broker finishes its work after the reply
     os.kill(broker, signal.SIGUSR2)
     until(lambda: path.stat().st_size > 0, "the broker does not write its calls")
     sock.close()

@@ -1,7 +1,7 @@
-"""Sockets per second: one client, eight and sixty-four, one socket at a time and in batches of 240; and is it fair?
+"""Sockets per second of 1, 8 and 64 clients, one at a time and in batches of 240, and the fairness among the clients.
 
-The clients are processes without rights that use the client library, all on one processor; the broker is on another.
-Beside them the broker in C that checks nothing, with as many clients in C.
+The clients are unprivileged processes that use the client library, all on one processor. The broker is on another.
+Each figure stands beside the broker in C without checks, with as many clients in C.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _case(
 
 
 def _rate(workers: list[Worker], seconds: float, fairness: list[tuple[float, float]]) -> float:
-    """Sockets per second of all together; the slowest's and the fastest's go to `fairness`."""
+    """Return the sockets per second of all clients together. The slowest and the fastest rate go to `fairness`."""
     begin = time.monotonic() + HEAD_START_S
     for worker in workers:
         worker.start(begin, begin + seconds)
@@ -88,7 +88,7 @@ def _client(path: str, name: str, batch: int) -> Callable[[float, float], float]
     client.open(specs)[0].close()
 
     def ask(begin: float, end: float) -> float:
-        """Ask from one moment (of time.monotonic) to another; gives the sockets per second."""
+        """Ask from one moment (of time.monotonic) to another, and return the sockets per second."""
         time.sleep(max(0, begin - time.monotonic()))
         sockets, now = 0, begin
         while now < end:
@@ -104,7 +104,7 @@ def _client(path: str, name: str, batch: int) -> Callable[[float, float], float]
 def _raw_rate(
     path: str, name: str, cpus: set[int], case: tuple[int, int], quick: bool, fairness: list[tuple[float, float]]
 ) -> float:
-    """Sockets per second of clients in C, while all of them were at work; the slowest's and the fastest's likewise."""
+    """Return the same for clients in C, for the time in which all of them worked."""
     count, batch = case
     trips = max(10, RAW_SOCKETS // (10 if quick else 1) // count // batch)
     made = run_raw(path, name, trips, cpus, batch, count)

@@ -1,6 +1,6 @@
 """The data path: a socket that came from the broker, against one that was made inside the namespace.
 
-Both are TCP sockets of one process, connected to the same server in the namespace; they take turns.
+Both are TCP sockets of one process, connected to the same server in the namespace. They take turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUESTION = bytes(63) + b"?"
 
 def measure(quick: bool) -> Iterator[Row]:
     """A stream of data in one direction, and questions with answers."""
-    cpus = {processors()[0]}  # both ends: what the scheduler chooses would change from turn to turn
+    cpus = {processors()[0]}  # both ends, because the scheduler's choice would change from turn to turn
     chunks, questions = (400, 1000) if quick else (4000, 5000)
     with (
         namespaces_made(1) as (name,),
@@ -47,7 +47,7 @@ def _task(client: Worker, *order: object) -> Callable[[], float]:
 
 
 def _server(name: str) -> Callable[[str], int]:
-    """In the namespace: what ends with a question is answered, anything else is dropped."""
+    """In the namespace, answer data that ends with a question, and drop all other data."""
     enter(path_of(name))
     listener = socket.create_server(("127.0.0.1", 0))
 

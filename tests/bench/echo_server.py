@@ -1,8 +1,8 @@
-"""Sockets of many namespaces, served by one event loop in one thread: what comes on them goes back.
+"""Sockets of many namespaces, served by one event loop in one thread, which sends all data back.
 
     python echo_server.py BROKER < PLACES
 
-The first line of its input are the places, in JSON; the first of its output are the seconds that it took to open them.
+The first line of its input has the places, in JSON. The first line of its output has the seconds for opening them.
 It ends with its input.
 """
 
@@ -46,7 +46,7 @@ class EchoServer:
     """All of the sockets, and the connections that they accepted, in one epoll."""
 
     def __init__(self, path: str, places: Sequence[Place]) -> None:
-        """Ask the broker for the sockets; `seconds` says how long that took."""
+        """Ask the broker for the sockets. `seconds` is the time of this."""
         specs = [spec_of(place) for place in places]
         client = nsbroker.Client(path)
         start = time.perf_counter()

@@ -30,7 +30,7 @@ BENCHMARKS = (
     "pyroute",
     "command",
 )
-"""In the order of the table; each is a file with a function `measure`."""
+"""In the order of the table. Each is a file with a function `measure`."""
 
 SOAK_S = 3600
 
@@ -51,7 +51,7 @@ def main() -> int:
         try:
             measured, skipped = collect(importlib.import_module(name).measure, arguments.quick)
         except Exception as error:
-            # The others are measured still; what went wrong is in the output, and in the exit status.
+            # The others are still measured. The failure is in the output and in the exit status.
             traceback.print_exc()
             measured, skipped, failed = [], f"failed: {error!r}", True
         rows += measured
@@ -78,7 +78,7 @@ def _report(rows: list[Row], lacking: dict[str, str], machine: dict[str, str], o
 
 
 def _parse() -> argparse.Namespace:
-    # What they mean is said by tests/bench/run, which answers --help before it installs anything.
+    # tests/bench/run explains them, because it answers --help before it installs anything.
     parser = argparse.ArgumentParser(prog="tests/bench/run", add_help=False)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--row", action="append", choices=BENCHMARKS)

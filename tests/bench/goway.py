@@ -25,7 +25,7 @@ class GoWay:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def open(self, tcp: int, udp: int = 0, sctp: int = 0, how: str = "goroutines") -> float:
-        """Make so many sockets of each kind; gives the seconds that it took.
+        """Make so many sockets of each kind, and return the seconds.
 
         `how` is one of the program's ways: "goroutines", "each", "once".
         """
@@ -39,7 +39,7 @@ class GoWay:
         self._order("close")
 
     def open_and_close(self, tcp: int, how: str) -> float:
-        """Make so many listeners, and close them; gives the seconds of making them."""
+        """Make so many listeners, close them, and return the seconds of making them."""
         seconds = self.open(tcp, how=how)
         self.close_sockets()
         return seconds

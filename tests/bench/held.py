@@ -1,6 +1,6 @@
 """100,000 sockets held by unprivileged processes, as many of them as the limit of descriptors asks for.
 
-The broker keeps nothing of a socket that it handed over: its memory stays, and it is as fast as one that opened none.
+The broker keeps no trace of a socket that it handed over: its memory stays, and it is as fast as a fresh broker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GROWTH_MB = 1
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """Open and hold them, then ask by turns the broker that opened them and a fresh one; a short pass holds a tenth."""
+    """Open and hold them, then ask that broker and a fresh one in turns. A short pass holds a tenth."""
     total = SOCKETS // 10 if quick else SOCKETS
     processes = math.ceil(total / min(raise_descriptor_limit() - SPARE_DESCRIPTORS, total))
     with (
@@ -40,7 +40,7 @@ def measure(quick: bool) -> Iterator[Row]:
     ):
         holders = [stack.enter_context(Worker(_hold_more, str(broker.socket_path), names)) for _ in range(processes)]
         for holder in (*holders, ask_ours):
-            holder(0)  # what is needed first is there
+            holder(0)  # objects of the first use exist
         descriptors, before_mb = idle_descriptors(broker.pid), resident_kib(broker.pid) / 1024
         seconds = _hold(holders, total)
         now, after_mb = idle_descriptors(broker.pid), resident_kib(broker.pid) / 1024
@@ -55,7 +55,7 @@ def measure(quick: bool) -> Iterator[Row]:
 
 
 def _hold(holders: list[Worker], total: int) -> float:
-    """Have all processes together hold so many; gives the seconds."""
+    """Have all processes together hold so many, and return the seconds."""
     start = time.perf_counter()
     for i, holder in enumerate(holders):
         holder(total // len(holders) + (i < total % len(holders)))
@@ -71,7 +71,7 @@ def _hold_more(path: str, names: list[str]) -> Callable[[int], float]:
     specs = [SocketSpec(names[i * len(names) // BATCH], socket.AF_INET, socket.SOCK_DGRAM) for i in range(BATCH)]
 
     def hold(count: int) -> float:
-        """Open so many more; with 0, open one request's, and close them. Gives the seconds of opening."""
+        """Open so many more, or one request's with 0, which it closes. Return the seconds of opening."""
         start = time.perf_counter()
         passing = [] if count else client.open(specs)
         while count > 0:

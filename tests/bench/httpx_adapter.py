@@ -1,4 +1,4 @@
-"""What an httpx request costs through the adapter, against the same request by plain httpx inside the namespace.
+"""The cost of an httpx request through the adapter, against the same request by plain httpx inside the namespace.
 
     PYTHONPATH=tests python tests/bench/httpx_adapter.py          (as root; needs ip and nginx)
 
@@ -59,7 +59,7 @@ def fresh_connections(transport: Callable[[], httpx.HTTPTransport], url: str) ->
 
 @contextmanager
 def kept_connection(transport: Callable[[], httpx.HTTPTransport], url: str) -> Iterator[Ask]:
-    """A client whose connection is made already."""
+    """A client with an open connection."""
     with httpx.Client(transport=transport()) as client:
         client.get(url)
         yield lambda: client.get(url)
@@ -98,7 +98,7 @@ def work_outside(pipe: Connection, name: str, authority: str, path: str) -> None
 
 
 def compare(pipes: dict[str, Connection], make: object, url: str) -> dict[str, float]:
-    """Let both ask by turns; gives the medians in microseconds; of each round's, what ours adds, and the ratio."""
+    """Let both ask in turns, and return the medians in microseconds, our addition to them, and the ratio."""
     medians: dict[str, list[float]] = {who: [] for who in pipes}
     for _ in range(ROUNDS):
         for who, pipe in pipes.items():

@@ -22,7 +22,7 @@ def tool() -> str:
 
 
 def spawn(command: list[str], fds: list[int], environment: dict[str, str], uid: int = USER) -> int:
-    """Start a command as a user, with standard descriptors; gives its pid."""
+    """Start a command as a user, with standard descriptors, and return its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -41,7 +41,7 @@ def spawn(command: list[str], fds: list[int], environment: dict[str, str], uid: 
 
 
 def start(function: Callable[[], object]) -> int:
-    """Run a function in a child; gives its pid. It fails with status 1."""
+    """Run a function in a child, and return its pid. It fails with status 1."""
     pid = os.fork()
     if pid:
         return pid

@@ -1,12 +1,12 @@
-"""1,200 TCP listeners in 50 and in 300 namespaces: without rights by the broker, and as root by the known way in Go.
+"""1,200 TCP listeners in 50 and in 300 namespaces: by the broker without privileges, and by Go as root.
 
-The client is one process without rights and with one thread, and asks by `create_servers`; the Go program switches its
+The client is one unprivileged process with one thread, and uses `create_servers`. The Go program switches its
 own threads. Both make the same listeners (IPv6, all addresses, a backlog) and close them after each turn, untimed.
 
 The known way is a goroutine for each listener, locked to a thread that enters the namespace and leaves it: the goal is
-about that. Two faster ways that Go has, too, are rows of their own: without goroutines, one listener after the other;
-and sorted by namespace first, so that each is entered once. They show what a privileged program saves that need not
-ask anybody. Beside them the oldest way: a process of `ip netns exec` for each listener.
+about that. Two faster ways in Go are rows of their own: without goroutines, one listener after the other,
+and sorted by namespace first, so that each is entered once. They show the savings of a privileged program that need not
+ask a broker. The last row is the oldest way: a process of `ip netns exec` for each listener.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine and the programs of the measurement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def describe() -> dict[str, str]:
-    """Give what one has to know of machine and programs, by name."""
+    """Return the properties of the machine and the programs by name."""
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores{_virtual()}",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",

@@ -25,7 +25,7 @@ GROWTH_MB = 10
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """A fresh broker each time; quartiles are those of several runs."""
+    """Each run has a fresh broker. The quartiles are those of several runs."""
     figures: dict[str, list[float]] = {}
     with namespaces_made(1) as (name,):
         for _ in range(1 if quick else 3):

@@ -1,6 +1,6 @@
 """The production case: 1,200 TCP, UDP and SCTP sockets in 50 namespaces, held and served by one event loop.
 
-One process without rights and with one thread has them all; a real peer in each namespace asks each of them, over
+One unprivileged process with one thread has them all. A real peer in each namespace asks each of them, over
 IPv6, and is answered. Beside it the program in Go that switches its own threads, as root. A third of the sockets are
 SCTP where the kernel has it.
 """
@@ -111,7 +111,7 @@ def _one_turn_of_go(names: Sequence[str], counts: Counts, places: Sequence[Place
 
 
 def ask_all(places: Sequence[Place]) -> tuple[float, int]:
-    """Ask at each place, from inside its namespace; gives the seconds and how many answered."""
+    """Ask at each place, from inside its namespace, and return the seconds and the number of answers."""
     start, answered, here = time.perf_counter(), 0, ""
     for kind, name, port in sorted(places, key=lambda place: place[1]):
         if name != here:

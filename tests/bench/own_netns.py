@@ -1,6 +1,6 @@
 """A /run/netns of one's own: a mount namespace with any number of network namespaces, all gone with its one process.
 
-Nothing of it shows outside, and thousands of mounts there do not slow down the rest of the machine.
+It is invisible outside, and thousands of mounts there do not slow down the rest of the machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a benchmark happens: namespaces of its own, a broker, the programs to compare with; all gone afterwards."""
+"""The place of a benchmark: namespaces of its own, a broker, and the programs to compare with, until it ends."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ bind = ["*:80", "[::]:443"]
 """A policy as the example configuration has it: the second of its grants applies."""
 
 LIMITS = "[limits]\nclients = 65536\nclients_per_user = 65536\nrequests_per_second = 10000000\n"
-"""All limits are checked, and none is met."""
+"""All quotas are checked, and no quota is reached."""
 
 
 @contextmanager
 def namespaces_made(count: int, label: str = "") -> Iterator[list[str]]:
-    """Make namespaces, loopback up; gives their names."""
+    """Make namespaces with their loopback up, and return their names."""
     if reason := namespaces.why_not():
         raise Skipped(reason)
     made: list[str] = []
@@ -75,7 +75,7 @@ def broker_running(cpus: set[int] | None = None, limits: str = LIMITS) -> Iterat
 
 @contextmanager
 def floor_running(cpus: set[int]) -> Iterator[str]:
-    """Run the C broker that checks nothing, pinned; gives its socket."""
+    """Run the C broker without checks, pinned to processors, and yield its socket."""
     program = c_program("floor")
     directory = Path(tempfile.mkdtemp(prefix="nsbroker-floor-"))
     directory.chmod(0o755)
@@ -110,7 +110,7 @@ def _build_directory() -> Path:
 
 @cache
 def c_program(name: str) -> str:
-    """Compile one of the reference programs in C; gives its path.
+    """Compile one of the reference programs in C, and return its path.
 
     Raises:
         Skipped: there is no compiler.
@@ -124,10 +124,10 @@ def c_program(name: str) -> str:
 
 @cache
 def go_program(name: str) -> str:
-    """Compile one of the reference programs in Go; gives its path.
+    """Compile one of the reference programs in Go, and return its path.
 
     Raises:
-        Skipped: there is no Go, or not the package that it uses.
+        Skipped: Go is missing, or the package that it uses.
     """
     if shutil.which("go") is None or not GO_NETNS.exists():
         raise Skipped("the reference program in Go needs golang-go and golang-github-vishvananda-netns-dev")

@@ -34,7 +34,7 @@ def measure(quick: bool) -> Iterator[Row]:
 
 
 def _pyroute2_client(name: str) -> Callable[[int], float]:
-    from pyroute2.netns import create_socket  # here: what it loads is not in the other processes' memory
+    from pyroute2.netns import create_socket  # here, so that its modules are not in the other processes' memory
 
     def seconds_each(count: int) -> float:
         start = time.perf_counter()

@@ -22,7 +22,7 @@ class Trip(NamedTuple):
 def run_raw(
     path: str, name: str, trips: int, cpus: Iterable[int], sockets: int = 1, clients: int = 1
 ) -> list[list[Trip]]:
-    """Run clients without rights, on these processors, all at the same time; gives the trips of each.
+    """Run unprivileged clients on these processors at the same time, and return the trips of each.
 
     Each asks so many times for so many sockets.
     """

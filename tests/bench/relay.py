@@ -3,7 +3,7 @@
     PYTHONPATH=tests:tests/bench python tests/bench/relay.py [MIB]   (as root; needs ip and socat)
 
 By turns each gets as many MiB (1,024) on its standard input as the server in the namespace sends, and every byte is
-compared at both ends. The tool's user has no rights and is outside of the namespace; socat is root, inside.
+compared at both ends. The tool's user is unprivileged and outside of the namespace. socat is root, inside.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENDS = ("pipes", "sockets", "files")
 
 
 def block(seed: bytes) -> bytes:
-    """What one side sends, again and again."""
+    """The bytes that one side repeats."""
     return hashlib.shake_256(seed).digest(BLOCK_BYTES)
 
 
@@ -51,7 +51,7 @@ def write_all(write: Callable[[bytes], int], data: bytes, count: int) -> None:
 
 
 def check_all(read: Callable[[], bytes], data: bytes, count: int) -> None:
-    """Receive `count` bytes, then the end; each must be the right one."""
+    """Receive `count` bytes, then the end. Each byte must be right."""
     twice, offset, got = data + data, 0, 0
     while part := read():
         while part:
@@ -121,7 +121,7 @@ class Round:
         self._children.append(start(run))
 
     def run(self, command: list[str], environment: dict[str, str], uid: int) -> tuple[float, float]:
-        """Run it to its end; gives seconds, and those of the processor that it used."""
+        """Run it to its end, and return the seconds and its processor time."""
         begin = time.perf_counter()
         pid = spawn(command, [self.stdin, self.stdout], environment, uid)
         for fd in self._far + ([self.stdin, self.stdout] if self._far else []):
@@ -140,7 +140,7 @@ class Round:
 
 
 def measure(ends: str, count: int, directory: Path, name: str, path: str) -> dict[str, object]:
-    """Let both run by turns; gives medians, and the median of the rounds' ratios."""
+    """Let both run in turns, and return the medians and the median ratio of a round."""
     socat = ["ip", "netns", "exec", name, "socat", "-t", "600", "-", f"TCP:127.0.0.1:{PORT}"]
     socat[0] = str(shutil.which("ip"))
     programs = {

@@ -1,8 +1,8 @@
-"""One socket, one round trip: this broker against one in C that does the same job and checks nothing.
+"""One socket, one round trip: this broker against one in C that does the same without checks.
 
 The client of both is the same program in C (reference/roundtrip.c): request sent, reply and socket received, socket
-closed. What the client library adds is a row of its own, against the same figure. Policy, limits, audit and proof are
-on; the clients have no rights.
+closed. The share of the client library is a row of its own, against the same figure. Policy, limits, audit and proof
+are on, and the clients are unprivileged.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
 
 
 def _raw_trips(path: str, name: str, cpus: set[int], tails: list[float]) -> float:
-    """Seconds of the median trip of the client in C; the 99th percentile goes to `tails`."""
+    """Return the median trip of the client in C, in seconds. The 99th percentile goes to `tails`."""
     times = sorted(trip.seconds for trip in run_raw(path, name, TRIPS, cpus)[0])
     tails.append(times[len(times) * 99 // 100])
     return statistics.median(times)
 
 
 def library_client(path: str, names: list[str], wait_s: float = 0) -> Callable[[int], float]:
-    """Make what opens and closes so many sockets, one in each namespace after the other, and gives a median time."""
+    """Return a function that opens and closes so many sockets, one in each namespace, and returns a median time."""
     client = nsbroker.Client(path)
     specs = cycle([SocketSpec(name, socket.AF_INET, socket.SOCK_STREAM) for name in names])
 

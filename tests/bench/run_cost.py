@@ -1,12 +1,12 @@
-"""What `nsbroker-get NS run` costs beside the same inside the namespace: each socket(2), and the throughput afterwards.
+"""The cost of `nsbroker-get NS run` against the same inside the namespace: each socket(2), and the later throughput.
 
     PYTHONPATH=tests python tests/bench/run_cost.py          (as root; needs ip, setpriv and iperf3)
 
 The same programs, as an unprivileged user, by turns: under `run`, and by `ip netns exec`. For socket(2) two processes
 live through the whole measurement, and make 200 sockets at a time; all of it, broker and supervisor too, on one
-processor, then on all of them. For iperf3 server and client are both under `run`, or both not, over the loopback of
-the namespace; on a machine that does other things too, the processor time for what was sent says more than how much
-it was.
+processor, then on all of them. For iperf3, server and client are both under `run`, or both not, over the loopback of
+the namespace. On a machine that does other things too, the processor time for the sent data says more than its
+amount.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Become = Callable[[list[int], list[str]], NoReturn]
 
 
 class Program:
-    """A program that was started; it ends when its orders do."""
+    """A started program. It ends with its orders."""
 
     def __init__(self, become: Become, command: list[str]) -> None:
         orders, self._orders = os.pipe()
@@ -62,7 +62,7 @@ class Program:
         return self.output.readline()
 
     def finish(self) -> bytes:
-        """Read what is left, and wait for its end."""
+        """Read the rest, and wait for its end."""
         os.close(self._orders)
         with self.output:
             left = self.output.read()
@@ -87,7 +87,7 @@ def ways(run: RunTool, name: str) -> dict[str, Become]:
 
 
 def measure_sockets(starts: dict[str, Become]) -> dict[str, Any]:
-    """Let both make sockets by turns; gives microseconds."""
+    """Let both make sockets in turns, and return microseconds."""
     makers = {who: Program(become, [python(), "-c", MAKE_SOCKETS]) for who, become in starts.items()}
     rounds: dict[str, list[list[int]]] = {who: [] for who in makers}
     for _ in range(ROUNDS):
@@ -105,7 +105,7 @@ def measure_sockets(starts: dict[str, Become]) -> dict[str, Any]:
 
 
 def transfer(become: Become) -> tuple[float, float]:
-    """Run one iperf3, server and client started in the same way; gives Gbit/s, and Gbit for a second of processor."""
+    """Run one iperf3, server and client, and return Gbit/s, and Gbit for each second of processor time."""
     iperf3 = program("iperf3")
     server = Program(become, [iperf3, "-s", "-1", "--forceflush"])
     while b"listening" not in server.output.readline():
@@ -130,7 +130,7 @@ def measure_throughput(starts: dict[str, Become]) -> list[dict[str, Any]]:
 
 
 def compare(rates: dict[str, list[tuple[float, float]]], column: int) -> dict[str, Any]:
-    """Give the medians, and the median ratio of a round."""
+    """Return the medians, and the median ratio of a round."""
     ratios = [ours[column] / plain[column] for ours, plain in zip(rates["run"], rates["inside"], strict=True)]
     quartiles = statistics.quantiles(ratios, n=4)
     return {who: round(statistics.median(pair[column] for pair in pairs), 2) for who, pairs in rates.items()} | {

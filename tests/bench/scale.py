@@ -21,7 +21,7 @@ TRIPS = 2000
 
 
 def measure(quick: bool) -> Iterator[Row]:
-    """All sizes by turns, on one processor; the short pass leaves the largest one out."""
+    """All sizes take turns on one processor. The short pass leaves the largest one out."""
     sizes = SIZES[:2] if quick else SIZES
     cpus = {processors()[0]}
     with ExitStack() as stack:

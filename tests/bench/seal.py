@@ -1,4 +1,4 @@
-"""What a limit costs: a limited socket beside an unlimited one, by turns. Needs root, and iperf3.
+"""The cost of a limit: a limited socket against an unlimited one, in turns. Needs root, and iperf3.
 
     PYTHONPATH=tests python tests/bench/seal.py [--rounds N]
 

@@ -21,7 +21,7 @@ class Generation(NamedTuple):
 class Sights:
     """When sockets of a namespace that comes and goes were seen, for each name and cookie.
 
-    A socket had at one time, and asked for at another, is right when the namespace existed in between; so of many the
+    A socket had at one time, and asked for at another, is right if the namespace existed in between. So of many, the
     earliest end and the latest begin are enough.
     """
 
@@ -40,13 +40,13 @@ class Sights:
         self.seen.clear()
 
     def take_from(self, file: Path) -> None:
-        """Add what was moved to a file."""
+        """Add the sights that were moved to a file."""
         with file.open() as lines:
             for name, cookie, asked, had in map(str.split, lines):
                 self.add(name, int(cookie), float(asked), float(had))
 
     def wrong(self, known: Mapping[str, Sequence[Generation]]) -> Iterator[str]:
-        """Compare with the namespaces that there were; say what can't be."""
+        """Compare with the namespaces that existed, and return the impossible sights."""
         generations = {(name, one.cookie): one for name, ones in known.items() for one in ones}
         for (name, cookie), (latest_asked, earliest_had) in self.seen.items():
             one = generations.get((name, cookie))

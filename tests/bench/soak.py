@@ -46,7 +46,7 @@ LIMITS = "[limits]\nrequests_per_second = 10000000\n"
 
 
 class Look(NamedTuple):
-    """What processes took at one moment, while the clients paused. `clients` are all of their processes together."""
+    """The resources of the processes at one moment, while the clients paused. `clients` are all of them together."""
 
     broker_mb: float
     broker_fds: int
@@ -55,7 +55,7 @@ class Look(NamedTuple):
 
 
 def soak(seconds: float) -> int:
-    """Run it and print its figures; gives 0 when all was right."""
+    """Run it, print its figures, and return 0 if everything was right."""
     load_client()
     raise_descriptor_limit()
     broker = ActivatedBroker(GRANTS, LIMITS)
@@ -102,7 +102,7 @@ class _Soak:
         ]
 
     def run(self, seconds: float) -> int:
-        """Let the clients work; gives 0 when all was right."""
+        """Let the clients work, and return 0 if everything was right."""
         period = min(PERIOD_S, seconds / 6)
         end = time.monotonic() + seconds
         try:
@@ -132,7 +132,7 @@ class _Soak:
             time.sleep(CHURN_S)
 
     def _look(self) -> None:
-        """Have all clients pause, and see what the processes take."""
+        """Have all clients pause, and measure the resources of the processes."""
         self._told.counters[0] = PAUSES
         workers = range(1, 1 + PROCESSES * THREADS)
         wait_until(lambda: all(self._told.counters[i] for i in workers), LIMIT_S)
@@ -180,7 +180,7 @@ class _Soak:
         return int(not right)
 
     def _flatness(self, what: str, values: Sequence[float]) -> tuple[str, bool]:
-        """Say what a figure was at the beginning and at the end, and whether it grew."""
+        """Print a figure of the beginning and of the end, and return whether it grew."""
         part = max(1, len(values) // 4)
         # The first look is left out where there are others: caches were being filled.
         first, last = statistics.median(values[1 : 1 + part] or values), statistics.median(values[-part:])

@@ -1,4 +1,4 @@
-"""A client of the soak: asks for what it may have and for what it may not, at random, and judges what comes."""
+"""A client of the soak: it makes granted and other requests at random, and judges the replies."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TIMEOUT_S = 60
 _LOOK_AGAIN_S = 0.01
 
 RUNS, PAUSES, ENDS = 0, 1, 2
-"""What the clients are told to do."""
+"""The orders for the clients."""
 
 
 class Tally(NamedTuple):
-    """What clients have seen. `wrong` are sockets or refusals that should not be, `lost` calls that failed."""
+    """The observations of the clients. `wrong` counts wrong sockets and refusals, and `lost` counts failed calls."""
 
     counts: dict[str, int]
     wrong: list[str]
@@ -43,7 +43,7 @@ class Tally(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What the clients share with the soak: orders at 0, then for each client whether it has paused.
+    """The numbers that the clients share with the soak: orders at 0, then for each client whether it has paused.
 
     In the directory each client has a file for the namespaces that it saw.
     """
@@ -95,7 +95,7 @@ class _SoakClient:
         self._rest()
 
     def _rest(self) -> None:
-        """Keep nothing that would grow."""
+        """Drop everything that would grow."""
         self._client.close()
         self._sights.move_to(self._told.directory / str(self._number))
 
@@ -126,7 +126,7 @@ class _SoakClient:
             self.tally.wrong.append(f"{sock} of uid {owner(sock)} came for {spec} of uid {self._uid}")
 
     def _bad(self) -> None:
-        """Ask for good ones and, last, for one that is refused: nothing must come, and the refusal must name it."""
+        """Ask for good sockets and a last one that is refused. No socket must come, and the refusal must name it."""
         name = self._chance.choice(list(self._stable))
         tcp, udp = KINDS[0], KINDS[2]
         bad, number = self._chance.choice(
@@ -152,7 +152,7 @@ class _SoakClient:
             self.tally.wrong.append(f"{bad} was granted")
 
     def _garbage(self) -> None:
-        """Send bytes that are no request; whatever the broker does, no socket must come."""
+        """Send bytes that are no request. Whatever the broker does, no socket must come."""
         try:
             with RawClient(self._path) as raw:
                 raw.send(self._chance.randbytes(self._chance.randrange(1, 200)))
@@ -160,5 +160,5 @@ class _SoakClient:
                 if raw.fds:
                     self.tally.wrong.append("garbage was answered with a socket")
         except OSError:
-            pass  # it was killed meanwhile, which for garbage nobody recovers
+            pass  # it was killed meanwhile, and garbage is not sent again
         self.tally.counts["garbage"] += 1

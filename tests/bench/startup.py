@@ -1,9 +1,9 @@
-"""How long nsbroker-get takes for one socket, as a multiple of the start of the interpreter that it is written for.
+"""The time of nsbroker-get for one socket, as a multiple of the start of its interpreter.
 
     PYTHONPATH=tests:tests/bench python tests/bench/startup.py [ROUNDS]   (as root; needs ip)
 
-By turns, as an unprivileged user: `python -I -c pass`; `listen -- true`, to the end of true; `connect` to an address,
-from the start to the moment when the server gets the connection, and to the end of it all (the server closes at once).
+In turns, as an unprivileged user: `python -I -c pass`, `listen -- true` to the end of true, and `connect` to an
+address, from the start to the moment when the server gets the connection, and to the end of it all (the server closes at once).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRANT = '[[grant]]\nname = "bench"\nusers = ["*"]\nnamespaces = ["{}"]\nsockets 
 
 
 def run(command: list[str], path: str, server: socket.socket | None = None) -> tuple[float, float]:
-    """Run a command to its end; gives milliseconds: until it is connected to the server, and all."""
+    """Run a command to its end, and return the milliseconds until its connection to the server, and to its end."""
     null = os.open(os.devnull, os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1)]
     begin = connected = time.perf_counter()
@@ -43,7 +43,7 @@ def run(command: list[str], path: str, server: socket.socket | None = None) -> t
 
 
 def measure(name: str, path: str, server: socket.socket, rounds: int) -> dict[str, list[float]]:
-    """Run all by turns; gives the milliseconds of each round."""
+    """Run all in turns, and return the milliseconds of each round."""
     times: dict[str, list[float]] = {"python": [], "listen": [], "connect, connected": [], "connect, ended": []}
     listen = [tool(), name, "listen", "-l", "127.0.0.1:0", "--", "/bin/true"]
     connect = [tool(), name, "connect", "127.0.0.1", str(PORT)]

@@ -1,4 +1,4 @@
-"""Rows as text: a table in Markdown, aligned so that it can be read as it is; and as JSON."""
+"""Rows as text, in a Markdown table with aligned columns, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEAD = ("what", "ours", "beside it", "", "ratio", "quartiles", "goal", "")
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Give the table, without a line feed at its end."""
+    """Return the table, without a line feed at its end."""
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -37,7 +37,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def goal_text(goal: Goal | None, unit: str) -> str:
-    """Say what is to be reached, such as "<= 3x"."""
+    """Return the goal as text, for example "<= 3x"."""
     if goal is None:
         return ""
     return f"{goal.sign} {number(goal.limit)}" + ("x" if goal.of == "ratio" else f" {unit}")
@@ -51,7 +51,7 @@ def number(value: float) -> str:
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """Give all of a row."""
+    """Return everything of a row."""
     return {
         "name": row.name,
         "unit": row.unit,

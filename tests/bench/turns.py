@@ -1,7 +1,7 @@
-"""The harness of all benchmarks: things are measured by turns, in one run, and compared as ratios.
+"""The harness of all benchmarks: things take turns in one run, and are compared as ratios.
 
-A machine's speed changes from minute to minute, the ratio of two things that took turns hardly does. A benchmark is a
-file with one function, and can be run by itself or by tests/bench/run:
+A machine's speed changes from minute to minute, but the ratio of two things that took turns hardly does. A benchmark is
+a file with one function, and can be run by itself or by tests/bench/run:
 
     def measure(quick: bool) -> Iterator[Row]:
         figures = by_turns(5 if quick else 30, ours=lambda: seconds_of_ours(), bare=lambda: seconds_of_bare())
@@ -10,7 +10,7 @@ file with one function, and can be run by itself or by tests/bench/run:
     if __name__ == "__main__":
         main(measure)
 
-A measuring function takes nothing, does its thing once or many times, and returns one figure: the median of many, or
+A measuring function takes no argument, does its work once or many times, and returns one figure: the median of many, or
 a rate. `Skipped` says why a row can't be measured here.
 """
 
@@ -27,7 +27,7 @@ Figures = Mapping[str, Sequence[float]]
 
 
 class Skipped(Exception):
-    """A row can't be measured here; says why."""
+    """A row can't be measured here, with the reason."""
 
 
 class Spread(NamedTuple):
@@ -39,7 +39,7 @@ class Spread(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What the median of "ratio" or "ours" has to be: `sign` is "<=" or ">="."""
+    """The goal for the median of "ratio" or "ours". `sign` is "<=" or ">="."""
 
     of: str
     sign: str
@@ -50,7 +50,7 @@ class Goal(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the table. `reference` is what stands beside ours; without one there is no ratio."""
+    """One line of the table. `reference` names the thing beside ours. Without it there is no ratio."""
 
     name: str
     unit: str
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None without a goal."""
+        """Whether the goal is reached, or None without a goal."""
         if self.goal is None:
             return None
         value = self.ratio if self.goal.of == "ratio" else self.ours
@@ -71,7 +71,7 @@ class Row(NamedTuple):
 
 
 Measure = Callable[[bool], Iterator[Row]]
-"""A benchmark: measures, a short pass if its argument is true, and gives its rows."""
+"""A benchmark: it measures, with a short pass if its argument is true, and yields its rows."""
 
 
 def at_most(limit: float, of: str = "ratio") -> Goal:
@@ -83,7 +83,7 @@ def at_least(limit: float, of: str = "ratio") -> Goal:
 
 
 def spread(values: Sequence[float], scale: float = 1) -> Spread:
-    """Give median and quartiles of the values, each multiplied by `scale`."""
+    """Return median and quartiles of the values, each multiplied by `scale`."""
     if len(values) < 2:
         return Spread(*(scale * values[0] for _ in range(3)))
     low, median, high = statistics.quantiles((scale * value for value in values), n=4, method="inclusive")
@@ -91,7 +91,7 @@ def spread(values: Sequence[float], scale: float = 1) -> Spread:
 
 
 def by_turns(rounds: int, **measures: Callable[[], float]) -> dict[str, list[float]]:
-    """Measure one after the other, `rounds` times; each second round backwards, so that none is always the first.
+    """Measure one after the other, `rounds` times, each second round backwards, so that the first place alternates.
 
     A round before them is not counted: it fills caches.
     """
@@ -119,15 +119,15 @@ def compare(
     """Make a row of two of the things measured: `ours` divided by `reference`, round by round.
 
     Args:
-        name: what was measured.
+        name: the name of the measured thing.
         unit: of the figures, times `scale`.
-        figures: what `by_turns` gave.
+        figures: the result of `by_turns`.
         reference: the key of the other thing.
         goal: of the ratio or of ours.
-        beside: what to call the other thing in the table; else its key.
+        beside: the name of the other thing in the table. The default is its key.
         ours: the key of ours.
-        scale: what to multiply figures with, for the unit.
-        note: anything that one has to know.
+        scale: the factor from the figures to the unit.
+        note: anything that a reader must know.
     """
     ratios = [mine / other for mine, other in zip(figures[ours], figures[reference], strict=True)]
     mine, other = spread(figures[ours], scale), spread(figures[reference], scale)
@@ -135,7 +135,7 @@ def compare(
 
 
 def collect(measure: Measure, quick: bool) -> tuple[list[Row], str]:
-    """Run a benchmark; gives its rows, and why there are no more of them."""
+    """Run a benchmark, and return its rows and the reason if some are missing."""
     rows: list[Row] = []
     try:
         for row in measure(quick):

@@ -59,7 +59,7 @@ class Version:
 
 
 def serve(cpu: int) -> None:
-    """Measure what standard input names, with the version on PYTHONPATH."""
+    """Measure the things that standard input names, with the version on PYTHONPATH."""
     import nsbroker
     from place import broker_running, namespaces_made
 

@@ -20,9 +20,9 @@ Task = Callable[..., Any]
 
 
 class Worker:
-    """A process of its own. `make(*args)` is called in it once, and gives the task that `worker(...)` runs each time.
+    """A process of its own. It calls `make(*args)` once, which returns the task that `worker(...)` runs each time.
 
-    Arguments and results are pickled. Exceptions of the process are raised by whatever is called next.
+    Arguments and results are pickled. The next call raises an exception of the process.
     """
 
     def __init__(self, make: Callable[..., Task], *args: Any, uid: int = USER, cpus: Iterable[int] = ()) -> None:
@@ -35,7 +35,7 @@ class Worker:
         theirs.close()
 
     def start(self, *args: Any) -> None:
-        """Have it run its task; `finish` gives the result."""
+        """Have it run its task. `finish` returns the result."""
         try:
             self._pipe.send(args)
         except BrokenPipeError:
@@ -43,7 +43,7 @@ class Worker:
             raise
 
     def finish(self) -> Any:
-        """Wait for the task's end; gives what it returned."""
+        """Wait for the task's end, and return its result."""
         try:
             return self._pipe.recv()
         except EOFError:
@@ -73,7 +73,7 @@ class Worker:
 
 
 def _work(pipe: Any, cpus: set[int], make: Callable[..., Task], args: tuple[Any, ...]) -> None:
-    # What the benchmark itself removes at its end is not this process's to remove, nor its children's.
+    # The benchmark itself removes its things at its end. This process and its children must not.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if cpus:
         os.sched_setaffinity(0, cpus)
@@ -99,7 +99,7 @@ def pin(pid: int, cpus: Iterable[int]) -> None:
 
 
 def raise_descriptor_limit() -> int:
-    """Take as many descriptors as this process may have, and its children after it; gives the number."""
+    """Raise the limit of descriptors of this process and its later children to the maximum, and return it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

@@ -59,7 +59,7 @@ def test_batch_is_cut_into_packets_of_253(broker: FakeBroker) -> None:
 
 
 def test_error_in_a_batch_names_the_spec_and_leaves_nothing_open(broker: FakeBroker) -> None:
-    """The index is that of the whole batch, the errno is the kernel's, and the sockets of earlier replies are closed."""
+    """The index is that of the whole batch, the errno the kernel's, and the sockets of earlier replies are closed."""
 
     def refuse_third(visit: Visit) -> None:
         if visit.number == 3:
