@@ -3,7 +3,7 @@
     PYTHONPATH=tests:tests/bench python tests/bench/startup.py [ROUNDS]   (as root; needs ip)
 
 In turns, as an unprivileged user: `python -I -c pass`, `listen -- true` to the end of true, and `connect` to an
-address, from the start to the moment when the server gets the connection, and to the end of it all (the server closes at once).
+address, from the start to the connection at the server, and to the end of it all (the server closes at once).
 """
 
 from __future__ import annotations
