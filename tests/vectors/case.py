@@ -9,7 +9,7 @@ import msgpack
 
 @dataclass
 class Case:
-    """A packet that means something, or gives an error. See client/PROTOCOL.md, section 8."""
+    """A packet that means something, or gives an error. See client/docs/protocol.md, section 8."""
 
     name: str
     packet: bytes

@@ -1,7 +1,7 @@
 """Writes the *.json of this folder: packets, and what they mean. Run it by hand after a change of the cases.
 
 The packets are built from plain maps here, not by nsbroker.wire, so that they say what the protocol is, not what the
-code does. What the files hold is told in client/PROTOCOL.md, section 8.
+code does. What the files hold is told in client/docs/protocol.md, section 8.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def document(about: str, cases: list[Case]) -> str:
 
 def documents() -> dict[str, str]:
     """Every file of this folder that is generated, by its name."""
-    about = "See client/PROTOCOL.md, section 8."
+    about = "See client/docs/protocol.md, section 8."
     return {
         "requests.json": document(f"Packets from client to broker. {about}", request_cases.CASES),
         "replies.json": document(f"Packets from broker to client. {about}", reply_cases.CASES),

@@ -1,6 +1,6 @@
 """The protocol between client and broker: bytes to messages and back, without any I/O.
 
-Written down for every language in client/PROTOCOL.md; tests/vectors holds packets to test against.
+Written down for every language in client/docs/protocol.md; tests/vectors holds packets to test against.
 """
 
 from .limits import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION

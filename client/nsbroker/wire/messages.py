@@ -1,4 +1,4 @@
-"""The messages of the protocol, as values. What each field means on the wire: client/PROTOCOL.md."""
+"""The messages of the protocol, as values. What each field means on the wire: client/docs/protocol.md."""
 
 from __future__ import annotations
 

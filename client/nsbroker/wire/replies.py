@@ -64,7 +64,7 @@ def decode_reply(packet: bytes) -> Reply:
     """Read a reply.
 
     Raises:
-        ProtocolError: anything that PROTOCOL.md does not allow.
+        ProtocolError: anything that client/docs/protocol.md does not allow.
     """
     message = unpack(packet)
     if "error" in message:
@@ -139,7 +139,7 @@ def decode_namespaces(blob: bytes) -> NamespaceList:
     """Read the blob that answers a `NamespacesRequest`.
 
     Raises:
-        ProtocolError: anything that PROTOCOL.md does not allow.
+        ProtocolError: anything that client/docs/protocol.md does not allow.
     """
     message = unpack(blob, MAX_BLOB_BYTES, max_items=len(blob))
     refuse_unknown_keys(message, _LIST_KEYS, "the answer")
@@ -189,7 +189,7 @@ def decode_resolver_files(blob: bytes) -> ResolverFiles:
     """Read the blob that answers a `ResolverRequest`.
 
     Raises:
-        ProtocolError: anything that PROTOCOL.md does not allow.
+        ProtocolError: anything that client/docs/protocol.md does not allow.
     """
     message = unpack(blob, MAX_BLOB_BYTES)
     refuse_unknown_keys(message, _RESOLVER_KEYS, "the answer")

@@ -2,7 +2,7 @@
  *
  *   gcc -O2 -o floor floor.c && ./floor SOCKET
  *
- * It speaks the packets of client/PROTOCOL.md, so that the same client asks both: requests `open` of names, as the client
+ * It speaks the packets of client/docs/protocol.md, so that the same client asks both: requests `open` of names, as the client
  * library encodes them, without bind, listen and options. The reply has the same bytes, with made-up cookies.
  */
 #define _GNU_SOURCE
