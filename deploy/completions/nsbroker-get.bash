@@ -1,7 +1,7 @@
 # bash completion for nsbroker-get, on top of the package bash-completion, which looks for it as
 # /usr/share/bash-completion/completions/nsbroker-get
 
-# Offers those of the words that fit. Not by compgen -W, which would expand what is in a namespace's name.
+# Offers the words that fit. Not by compgen -W, which would expand the text of a namespace's name.
 _nsbroker_get_offer() {
     local word
     for word; do
@@ -17,10 +17,10 @@ _nsbroker_get_offer_namespaces() {
     done < <(nsbroker-get "${broker[@]}" --timeout 1 list 2>/dev/null)
 }
 
-# Leaves the rest to the completion of another command, which begins at this one of our words.
+# Leaves the rest to the other command's completion. The other command begins at this one of our words.
 _nsbroker_get_command() {
     local count=$1 index=0 i text
-    # Which has words of its own: "=" and ":" are cut off there.
+    # Bash has words of its own: it cuts them at "=" and ":".
     for ((i = 0; i < count; i++)); do
         text=""
         while [[ $text != "${words[i]}" ]] && ((index < COMP_CWORD)); do
@@ -92,11 +92,11 @@ _nsbroker_get() {
         [[ $cur == -* ]] || { _nsbroker_get_offer_namespaces; _nsbroker_get_offer list; }
         ;;
     esac
-    # readline replaces what is behind the last colon alone.
+    # readline replaces only the text behind the last colon.
     __ltrim_colon_completions "$cur"
 }
 
-# Options are offered once a dash says that one is wanted.
+# Offers options once the word begins with a dash.
 _nsbroker_get_offer_options() {
     [[ $cur != -* ]] || _nsbroker_get_offer "$@" --help
 }

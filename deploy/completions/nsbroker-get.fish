@@ -1,6 +1,6 @@
 # fish completion for nsbroker-get. Where fish looks for it: /usr/share/fish/vendor_completions.d/nsbroker-get.fish
 
-# Says what is to be completed: "first", "verb", a verb, or "command" and the number of the word it begins at.
+# Prints which place is completed: "first", "verb", a verb, or "command" and the number of the word it begins at.
 function __nsbroker_get_place
     set -l words (commandline -opc)
     set -l first
@@ -64,7 +64,7 @@ function __nsbroker_get_namespaces
     end
 end
 
-# Leaves the rest to the completion of another command.
+# Leaves the rest to the other command's completion.
 function __nsbroker_get_command
     set -l words (commandline -opc)
     set -l place (string split ' ' (__nsbroker_get_place))
@@ -78,38 +78,38 @@ set -g __nsbroker_get_kinds tcp udp udplite mptcp sctp icmp packet \
 
 complete -c nsbroker-get -f
 complete -c nsbroker-get -n '__nsbroker_get_at first' -a '(__nsbroker_get_namespaces)' -d namespace
-complete -c nsbroker-get -n '__nsbroker_get_at first' -a list -d 'which namespaces you may use, and for what'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -a list -d 'the namespaces and sockets that you may use'
 complete -c nsbroker-get -n '__nsbroker_get_at first' -l broker -r -F -d 'the socket of the broker'
-complete -c nsbroker-get -n '__nsbroker_get_at first' -l timeout -x -d 'how long to wait for the broker'
-complete -c nsbroker-get -n '__nsbroker_get_at first' -l wait -x -d 'how long to wait for a namespace'
-complete -c nsbroker-get -n '__nsbroker_get_at first' -l version -d 'the version'
-complete -c nsbroker-get -n 'not __nsbroker_get_at command' -s h -l help -d 'what there is to know'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l timeout -x -d 'seconds to wait for the broker'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l wait -x -d 'seconds to wait for a namespace'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l version -d 'print the version'
+complete -c nsbroker-get -n 'not __nsbroker_get_at command' -s h -l help -d 'print help'
 
-complete -c nsbroker-get -n '__nsbroker_get_at verb' -a connect -d 'one connection, with a pipe at its other end'
-complete -c nsbroker-get -n '__nsbroker_get_at verb' -a listen -d 'a server program with listening sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a connect -d 'connect standard input and output'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a listen -d 'run a server with listening sockets'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a resolve -d 'the addresses of a host'
-complete -c nsbroker-get -n '__nsbroker_get_at verb' -a run -d 'any program, all of its network sockets'
-complete -c nsbroker-get -n '__nsbroker_get_at verb' -a socket -d 'a program with one socket of any kind'
-complete -c nsbroker-get -n '__nsbroker_get_at verb' -a list -d 'which sockets you may have there'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a run -d 'run a program in the namespace'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a socket -d 'run a program with one socket of any kind'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a list -d 'the sockets that you may have there'
 complete -c nsbroker-get -n '__nsbroker_get_at verb listen run socket' -a -- -d 'a command follows'
 complete -c nsbroker-get -n '__nsbroker_get_at command' -a '(__nsbroker_get_command)'
 
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 4 -d 'only IPv4'
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 6 -d 'only IPv6'
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen' -s u -d UDP
-complete -c nsbroker-get -n '__nsbroker_get_at connect' -s F -d 'pass the connection on'
-complete -c nsbroker-get -n '__nsbroker_get_at connect' -s w -x -d 'limit for connecting, and for silence'
+complete -c nsbroker-get -n '__nsbroker_get_at connect' -s F -d 'pass the connection over standard output'
+complete -c nsbroker-get -n '__nsbroker_get_at connect' -s w -x -d 'seconds to connect, or without data'
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s s -x -d 'the address to connect from'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -s l -x -d 'where to listen'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -l fdname -x -d 'for LISTEN_FDNAMES'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -s l -x -d 'address to listen on'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l fdname -x -d 'name in LISTEN_FDNAMES'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -s p -x -d 'kind of socket' -a 'tcp udp udplite mptcp sctp'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l inetd -d 'as standard input and output'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'by the variable NGINX'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'pass the sockets in NGINX'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l accept -d 'one command for each connection'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'how many commands at most'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'how long to wait for a namespace'
-complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'which kind of socket' -a "$__nsbroker_get_kinds"
-complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'where to bind it'
-complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'which descriptor'
-complete -c nsbroker-get -n '__nsbroker_get_at list' -l json -d 'for programs'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'commands at once'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to wait for a namespace'
+complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'kind of socket' -a "$__nsbroker_get_kinds"
+complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'address to bind'
+complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'number of the descriptor'
+complete -c nsbroker-get -n '__nsbroker_get_at list' -l json -d 'print JSON'
 complete -c nsbroker-get -n 'string match -q list -- (__nsbroker_get_place)' -a '(__nsbroker_get_namespaces)' -d namespace

@@ -1,9 +1,9 @@
-# Finds a Python that the unprivileged user can run too, and makes a virtual environment with it.
-# For `source` in bash; uses nothing but coreutils and util-linux.
+# Finds a Python that the unprivileged user can run, too, and makes a virtual environment with it.
+# For `source` in bash. Uses only coreutils and util-linux.
 
 NOBODY=65534
 
-# as_nobody COMMAND...: runs it as the user without any rights; as ourselves when we are not root.
+# as_nobody COMMAND...: runs it as the user nobody, or as the current user if that is not root.
 as_nobody() {
   if [ "$(id -u)" -eq 0 ]; then
     setpriv --reuid "$NOBODY" --regid "$NOBODY" --clear-groups -- "$@"
@@ -12,15 +12,15 @@ as_nobody() {
   fi
 }
 
-# why_not PYTHON: prints why it can't be used; nothing if it can.
+# why_not PYTHON: prints why it can't be used. If it can, prints no line.
 why_not() {
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "older than 3.11, or does not run"; return; }
-  [ -n "${ANY_PLACE:-}" ] || (cd / && as_nobody "$1" -I -c 'import socket') 2>/dev/null || { echo "in a place that the unprivileged user can't read"; return; }
+  [ -n "${ANY_PLACE:-}" ] || (cd / && as_nobody "$1" -I -c 'import socket') 2>/dev/null || { echo "the unprivileged user can't read it"; return; }
   "$1" -c 'import venv' 2>/dev/null || { echo "has no module venv"; return; }
-  "$1" -c 'import ensurepip' 2>/dev/null || [ -n "$(a_pip)" ] || echo "has no ensurepip (on Debian: apt-get install python3-venv), and no other pip is here"
+  "$1" -c 'import ensurepip' 2>/dev/null || [ -n "$(a_pip)" ] || echo "has no ensurepip, and there is no other pip (Debian: apt-get install python3-venv)"
 }
 
-# a_pip: prints some Python with a pip that can install into other environments.
+# a_pip: prints a Python with a pip that can install into other environments.
 a_pip() {
   local python
   for python in $(candidates); do
@@ -28,7 +28,7 @@ a_pip() {
   done
 }
 
-# candidates: every Python here that might do, the one asked for first.
+# candidates: prints every Python on this machine, PYTHON first.
 candidates() {
   local name directory
   if [ -n "${PYTHON:-}" ]; then command -v "$PYTHON" || echo "$PYTHON"; return; fi
@@ -39,8 +39,8 @@ candidates() {
   done | awk '!seen[$0]++'
 }
 
-# find_python: prints the first one that can be used; says on standard error what is wrong with the others if none can.
-# With ANY_PLACE=1 it need not be one that the unprivileged user can run.
+# find_python: prints the first usable one. If no one is usable, prints the reason for each on standard error.
+# With ANY_PLACE=1, the unprivileged user need not be able to run it.
 find_python() {
   local python reason reasons=""
   for python in $(candidates); do
@@ -48,12 +48,12 @@ find_python() {
     if [ -z "$reason" ]; then echo "$python"; return; fi
     reasons+="  $python: $reason"$'\n'
   done
-  printf 'No Python >= 3.11 can be used here (PYTHON=/path/to/python3 names another one):\n%s' "${reasons:-  there is none on PATH
+  printf 'No Python >= 3.11 can be used here (PYTHON=/path/to/python3 names another one):\n%s' "${reasons:-  no python3 on PATH
 }" >&2
   return 1
 }
 
-# make_venv PYTHON DIRECTORY: makes a virtual environment with pip in it.
+# make_venv PYTHON DIRECTORY: makes a virtual environment with pip.
 make_venv() {
   if "$1" -c 'import ensurepip' 2>/dev/null; then
     "$1" -m venv "$2"

@@ -1,6 +1,6 @@
 """The programs of deploy/quickstart: web servers in three namespaces, in one thread, by a user without any rights.
 
-web.py all PORT NS...     listens in each namespace and answers, asks each from inside it, and is refused something
+web.py all PORT NS...     listens in each namespace and answers, asks each from inside it, and shows a refusal
 web.py answer [COUNT]     answers on the sockets that it inherits (LISTEN_FDS), from `nsbroker-get NS listen`
 """
 
@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def answer(namespace: str) -> bytes:
-    """What the server of a namespace sends to everyone."""
+    """Return the reply of a namespace's server."""
     body = f"this is the server in {namespace}\n"
     return f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
@@ -69,7 +69,7 @@ async def run_all(port: int, namespaces: list[str]) -> None:
 
 
 def expect_refusals(namespace: str) -> None:
-    """Ask for what no grant allows, and for what the kernel does not allow."""
+    """Ask for a port that no grant allows, and for a socket that the kernel does not allow."""
     try:
         nsbroker.Namespace(namespace).create_server(("", 81)).close()
     except nsbroker.AccessDeniedError as error:
@@ -83,13 +83,13 @@ def expect_refusals(namespace: str) -> None:
 
 
 def capabilities() -> str:
-    """The effective capabilities of this process, as the kernel writes them."""
+    """Return the effective capabilities of this process, as the kernel writes them."""
     with open("/proc/self/status") as status:
         return next(line.split()[1] for line in status if line.startswith("CapEff"))
 
 
 def cookie_of(sock: socket.socket) -> int:
-    """SO_NETNS_COOKIE: which namespace a socket is in."""
+    """Return SO_NETNS_COOKIE of a socket, or 0 on a kernel without it: the number of its namespace."""
     try:
         return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, 71, 8), sys.byteorder)
     except OSError as error:
@@ -99,7 +99,7 @@ def cookie_of(sock: socket.socket) -> int:
 
 
 def answer_inherited(count: int) -> None:
-    """Answer so many requests on the first inherited socket, then end."""
+    """Answer `count` requests on the first inherited socket, then return."""
     name = os.environ["LISTEN_FDNAMES"].partition(":")[0]
     with socket.socket(fileno=3) as listener:
         for _ in range(count):
