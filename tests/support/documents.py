@@ -1,0 +1,96 @@
+"""The documents, their examples, and their anchors.
+
+An example is a fenced block. The words after its three backticks say who runs it, for example "sh vm". Every kind of
+example is in RUN_BY, so no example can slip in without a test.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+RUN_BY = {
+    # In tests/adapters/test_readme.py, as a user without rights, at example.org:
+    "python": "as it stands",
+    "python patch": "in an interpreter of its own, where nothing is imported yet",
+    "python server": "the same, until a client has been served",
+    "python own": "beside a process with namespaces of its own, whose id is `pid`",
+    "python sctp": "if this kernel has SCTP",
+    "sh": "line by line",
+    "sh server": "until a client has been served",
+    # In tests/unit/test_documents.py:
+    "toml": "loaded as a configuration",
+    "json audit": "compared with a real record",
+    "json reply": "decoded",
+    "request": "decoded and encoded again",
+    "reply": "decoded and encoded again",
+    "sh podman": "only read by a shell: there is no podman",
+    "sh docker": "only read by a shell: there is no docker",
+    # In tests/vm, on the installed service:
+    "sh vm": "by root",
+    "sh vm last": "by root, after everything else",
+    "sh alice": "by the user alice, after a login",
+    "sh alice server": "by the user alice, and it keeps running",
+    # tests/kernel/test_quickstart.py runs deploy/quickstart, and tests/run is how it gets there.
+    "sh checkout": "in a checkout, by root",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One fenced block.
+
+    Attributes:
+        document: the file, relative to the checkout.
+        line: the number of its first line.
+        kind: a key of RUN_BY.
+        path: for "toml", the file that the reader writes it to, if there is one.
+        text: the block's lines.
+    """
+
+    document: str
+    line: int
+    kind: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def documents() -> list[Path]:
+    """Return every document of the product, README.md first."""
+    files = [ROOT / "README.md", *sorted(ROOT.glob("deploy/**/*.md")), *sorted(ROOT.glob("client/docs/*.md"))]
+    return [*files, *sorted(ROOT.glob("broker/*.md"))]
+
+
+def examples(*kinds: str) -> list[Example]:
+    """Return the examples of these kinds, or all, in the order of the documents."""
+    found = [example for path in documents() for example in _examples_of(path)]
+    return [example for example in found if not kinds or example.kind in kinds]
+
+
+def _examples_of(path: Path) -> list[Example]:
+    text, document = path.read_text(), str(path.relative_to(ROOT))
+    made = []
+    for block in re.finditer(r"^```(\S*)(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
+        language, words = block[1], block[2].strip()
+        file = words if language == "toml" else ""
+        kind = language if file else f"{language} {words}".strip()
+        made.append(Example(document, text.count("\n", 0, block.start()) + 2, kind, file, block[3]))
+    return made
+
+
+def anchors(path: Path) -> list[str]:
+    """Return what links can point to in a document: its headings, as GitHub names them, and its anchors."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = [heading.replace("`", "").lower() for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    return [re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings] + re.findall(r'<a id="([^"]+)">', text)
+
+
+def links(path: Path) -> list[str]:
+    """Return the targets of a document's links and pictures."""
+    return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"\s*\n\s*", " ", path.read_text()))

@@ -1,0 +1,102 @@
+"""The documents: every example has a test, every link leads somewhere, and the pure examples are right."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import msgpack
+import pytest
+from test_deploy import Everybody
+
+from documents import ROOT, RUN_BY, Example, anchors, documents, examples, links
+from nsbroker import wire
+from nsbrokerd.config import parse_config
+
+
+@pytest.mark.parametrize("example", examples(), ids=str)
+def test_every_example_is_of_a_kind_that_some_test_runs(example: Example) -> None:
+    assert example.kind in RUN_BY
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in links(document):
+        if re.match(r"https?:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file).resolve() if file else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_an_anchor_is_in_one_place_only() -> None:
+    """At least those of guarantees, which other files name."""
+    counted = Counter(anchor for path in documents() for anchor in anchors(path) if anchor.startswith("g-"))
+    assert [anchor for anchor, count in counted.items() if count > 1] == []
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("example", examples("toml"), ids=str)
+def test_configuration_can_be_loaded(example: Example) -> None:
+    config = parse_config((str(example), example.text), [], Everybody())
+    assert config.policy.grants or "[[grant]]" not in example.text
+
+
+@pytest.mark.parametrize("example", examples("sh podman", "sh docker", "sh vm", "sh vm last", "sh checkout"), ids=str)
+def test_shell_can_read_it(example: Example) -> None:
+    done = subprocess.run(["bash", "-n"], input=example.text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("example", examples("sh checkout"), ids=str)
+def test_command_is_in_the_checkout(example: Example) -> None:
+    for line in example.text.splitlines():
+        command, *arguments = line.partition("#")[0].split()
+        text = (ROOT / command).read_text()
+        assert (ROOT / command).stat().st_mode & 0o111
+        assert all(argument in text for argument in arguments)
+
+
+def packet(example: Example) -> bytes:
+    """The bytes of a commented dump: the hexadecimal words at the beginning of each line."""
+    words = [re.match(r" *((?:[0-9a-f]+(?: +|$))*)", line) for line in example.text.splitlines()]
+    return bytes.fromhex("".join(match[1] for match in words if match))
+
+
+@pytest.mark.parametrize("example", examples("request"), ids=str)
+def test_dump_of_a_request_is_one(example: Example) -> None:
+    request = wire.decode_request(packet(example))
+    assert wire.encode_request(request) == packet(example)
+    comments = example.text
+    for spec in getattr(request, "sockets", ()):
+        assert f'"ns": "{spec.namespace}"' in comments
+        assert f'"listen": {spec.listen}' in comments
+
+
+@pytest.mark.parametrize("example", examples("reply"), ids=str)
+def test_dump_of_a_reply_is_one(example: Example) -> None:
+    reply = wire.decode_reply(packet(example))
+    assert wire.encode_reply(reply) == packet(example)
+    assert isinstance(reply, wire.OpenReply)
+    for opened in reply.sockets:
+        assert f'"cookie": {opened.cookie}' in example.text
+        assert f'"netns": {opened.netns}' in example.text
+
+
+@pytest.mark.parametrize("example", examples("json reply"), ids=str)
+def test_reply_in_json_is_one(example: Example) -> None:
+    assert isinstance(wire.decode_reply(msgpack.packb(json.loads(example.text))), wire.ErrorReply)
+
+
+def test_there_is_something_to_test() -> None:
+    """The patterns above still fit the documents."""
+    kinds = Counter(example.kind for example in examples())
+    assert kinds.keys() == RUN_BY.keys()
+    assert kinds["toml"] >= 5
