@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from support.checkout import CHECKOUT
 
 RUN_BY = {
     # In tests/adapters/test_readme.py, as a user without rights, at example.org:
@@ -21,7 +21,7 @@ RUN_BY = {
     "python sctp": "if this kernel has SCTP",
     "sh": "line by line",
     "sh server": "until a client has been served",
-    # In tests/unit/test_documents.py:
+    # In tests/unit/deploy/test_documents.py:
     "toml": "loaded as a configuration",
     "json audit": "compared with a real record",
     "json reply": "decoded",
@@ -63,8 +63,12 @@ class Example:
 
 def documents() -> list[Path]:
     """Return every document of the product, README.md first."""
-    files = [ROOT / "README.md", *sorted(ROOT.glob("deploy/**/*.md")), *sorted(ROOT.glob("client/docs/*.md"))]
-    return [*files, *sorted(ROOT.glob("broker/*.md"))]
+    files = [
+        CHECKOUT / "README.md",
+        *sorted(CHECKOUT.glob("deploy/**/*.md")),
+        *sorted(CHECKOUT.glob("client/docs/*.md")),
+    ]
+    return [*files, *sorted(CHECKOUT.glob("broker/*.md"))]
 
 
 def examples(*kinds: str) -> list[Example]:
@@ -74,7 +78,7 @@ def examples(*kinds: str) -> list[Example]:
 
 
 def _examples_of(path: Path) -> list[Example]:
-    text, document = path.read_text(), str(path.relative_to(ROOT))
+    text, document = path.read_text(), str(path.relative_to(CHECKOUT))
     made = []
     for block in re.finditer(r"^```(\S*)(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
         language, words = block[1], block[2].strip()
@@ -88,7 +92,9 @@ def anchors(path: Path) -> list[str]:
     """Return what links can point to in a document: its headings, as GitHub names them, and its anchors."""
     text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     headings = [heading.replace("`", "").lower() for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
-    return [re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings] + re.findall(r'<a id="([^"]+)">', text)
+    return [re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings] + re.findall(
+        r'<a id="([^"]+)">', text
+    )
 
 
 def links(path: Path) -> list[str]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from test_deploy import Everybody
 
-from documents import ROOT, RUN_BY, Example, anchors, documents, examples, links
 from nsbroker import wire
 from nsbrokerd.config import parse_config
+from support.checkout import CHECKOUT
+from support.documents import RUN_BY, Example, anchors, documents, examples, links
+from support.everybody import Everybody
 
 
 @pytest.mark.parametrize("example", examples(), ids=str)
@@ -22,7 +23,7 @@ def test_every_example_is_of_a_kind_that_some_test_runs(example: Example) -> Non
     assert example.kind in RUN_BY
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
     for link in links(document):
         if re.match(r"https?:", link):
@@ -40,7 +41,7 @@ def test_an_anchor_is_in_one_place_only() -> None:
 
 
 def test_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((CHECKOUT / "README.md").read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize("example", examples("toml"), ids=str)
@@ -59,8 +60,8 @@ def test_shell_can_read_it(example: Example) -> None:
 def test_command_is_in_the_checkout(example: Example) -> None:
     for line in example.text.splitlines():
         command, *arguments = line.partition("#")[0].split()
-        text = (ROOT / command).read_text()
-        assert (ROOT / command).stat().st_mode & 0o111
+        text = (CHECKOUT / command).read_text()
+        assert (CHECKOUT / command).stat().st_mode & 0o111
         assert all(argument in text for argument in arguments)
 
 
