@@ -29,6 +29,7 @@ from support.documents import Example, examples
 from support.inside import call_inside
 from support.namespaces import PREFIX
 from support.sctp import why_not as why_no_sctp
+from support.sockets_inside import open_inside
 from support.users import NOBODY, as_user, can_start_programs
 from support.waiting import wait_until
 
@@ -36,6 +37,7 @@ NAMESPACES = {"alpha": f"{PREFIX}alpha", "beta": f"{PREFIX}beta"}
 """The names in the examples beside "blue", which is the clients' namespace of example.org."""
 
 WEBSOCKET_PORT = 8001
+LOG_PORT = 514
 
 FIXTURES = {
     "www.example.org": "web",
@@ -44,6 +46,7 @@ FIXTURES = {
     "ftp.example.org": "ftp",
     "pymysql": "mysql",
     f":{WEBSOCKET_PORT}": "websockets_at_example_org",
+    f" {LOG_PORT} ": "log_at_example_org",
     "alice": "ssh",
 }
 """Fixtures that an example needs, by a text in it."""
@@ -63,6 +66,13 @@ def serve_websockets() -> None:
 
     with websockets.sync.server.serve(greet, "0.0.0.0", WEBSOCKET_PORT) as server:
         server.serve_forever()
+
+
+@pytest.fixture(scope="session")
+def log_at_example_org(site: ExampleOrg) -> Iterator[None]:
+    """A socket that takes datagrams in, on LOG_PORT."""
+    with open_inside(site.server, socket.SOCK_DGRAM, LOG_PORT):
+        yield
 
 
 @pytest.fixture
@@ -259,6 +269,8 @@ def commands(open_directory: Path) -> str:
     }.items():
         (open_directory / name).write_text(f"#!/bin/sh\n{line}\n")
         (open_directory / name).chmod(0o755)
+    # Without a terminal, curl draws its progress there.
+    (open_directory / ".curlrc").write_text("silent\nshow-error\n")
     return f"{open_directory}:{os.environ['PATH']}"
 
 
@@ -268,9 +280,8 @@ def with_programs(line: str) -> str:
 
 
 def run_line(_namespace: str, line: str, path: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        ["sh", "-ec", line], env=environment() | {"PATH": path}, capture_output=True, text=True, check=False
-    )
+    reader = {"PATH": path, "CURL_HOME": path.partition(":")[0]}
+    done = subprocess.run(["sh", "-ec", line], env=environment() | reader, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
