@@ -17,7 +17,7 @@ def _only_in_the_machine() -> None:
 
 @pytest.fixture(scope="session")
 def installed(_only_in_the_machine: None) -> Installed:
-    """The broker that systemd starts. The README's commands have enabled its socket."""
+    """The broker that systemd starts; the commands of deploy/docs/install.md have enabled its socket."""
     return Installed()
 
 

@@ -1,4 +1,4 @@
-"""From the README's commands to the first socket. It runs before any other use of the service."""
+"""From the commands of deploy/docs/install.md to the first socket. Runs first: nothing has used the service before."""
 
 from __future__ import annotations
 
