@@ -101,3 +101,11 @@ def test_there_is_something_to_test() -> None:
     kinds = Counter(example.kind for example in examples())
     assert kinds.keys() == RUN_BY.keys()
     assert kinds["toml"] >= 5
+
+
+def test_architecture_names_files_that_exist() -> None:
+    text = (CHECKOUT / "broker" / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:[\w-]+/)+(?:[\w.-]+\.\w+)?)`", text)) - {"client/nsbroker/adapters/LIBRARY.py"}
+    roots = (CHECKOUT, CHECKOUT / "broker" / "nsbrokerd", CHECKOUT / "client" / "nsbroker")
+    assert [name for name in sorted(named) if not any((root / name).exists() for root in roots)] == []
+    assert len(named) > 40
