@@ -30,7 +30,7 @@ from support.inside import call_inside
 from support.namespaces import PREFIX
 from support.sctp import why_not as why_no_sctp
 from support.sockets_inside import open_inside
-from support.users import NOBODY, as_user, can_start_programs
+from support.users import GROUP, USER, as_user, can_start_programs
 from support.waiting import wait_until
 
 NAMESPACES = {"alpha": f"{PREFIX}alpha", "beta": f"{PREFIX}beta"}
@@ -230,23 +230,12 @@ def run_beside_own(socket_path: str, code: str) -> None:
             server.kill()
 
 
-OWN_USER = 12345
-"""Not the user nobody: in a user namespace, that can be every user."""
-
-
 @pytest.mark.usefixtures("_programs_can_be_started")
 @pytest.mark.parametrize("example", examples("python own"), ids=str)
 def test_example_with_an_own_namespace_runs(start_broker: Callable[[str], BrokerProcess], example: Example) -> None:
     grants = next(other.text for other in examples("toml") if other.document == example.document)
     broker = start_broker(re.sub("^groups.*", 'users = ["*"]', grants, flags=re.MULTILINE))
-    as_user(
-        OWN_USER,
-        OWN_USER,
-        run_beside_own,
-        str(broker.socket_path),
-        example.text,
-        groups=broker.client_groups or [NOBODY],
-    )
+    as_user(USER, GROUP, run_beside_own, str(broker.socket_path), example.text)
 
 
 @pytest.fixture
