@@ -84,7 +84,8 @@ def decode_request(packet: bytes) -> Request:
     """Read a request.
 
     Raises:
-        ProtocolError: anything that client/docs/protocol.md does not allow. Its request_id is None when the id can't be read.
+        ProtocolError: client/docs/protocol.md does not allow the packet. Its request_id is None if the id can't be
+            read.
     """
     message = unpack(packet)
     request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")
