@@ -42,8 +42,8 @@ class HTTPSHandler(InNamespace, urllib.request.HTTPSHandler):
 
     Args:
         namespace: the namespace of the connections and of the look-ups.
-        args: as for `urllib.request.HTTPSHandler`: debuglevel, context.
-        kwargs: the same by name.
+        debuglevel: 1 prints the requests and replies.
+        context: the context for TLS (`None`: the default one). To skip the check of the host's name, set it there.
 
     Example:
         >>> opener = urllib.request.OpenerDirector()
@@ -53,6 +53,10 @@ class HTTPSHandler(InNamespace, urllib.request.HTTPSHandler):
     """
 
     _context: ssl.SSLContext | None
+
+    def __init__(self, namespace: NamespaceLike, debuglevel: int = 0, context: ssl.SSLContext | None = None) -> None:
+        # Without check_hostname, which Python 3.12 removed from the connections.
+        super().__init__(namespace, debuglevel, context)
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
         """Open a new connection for a request."""
