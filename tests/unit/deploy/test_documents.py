@@ -23,7 +23,10 @@ def test_every_example_is_of_a_kind_that_some_test_runs(example: Example) -> Non
     assert example.kind in RUN_BY
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(CHECKOUT)))
+EVERY_TEXT = [*documents(), *sorted(CHECKOUT.glob("tests/**/*.md")), *sorted(CHECKOUT.glob(".github/*.md"))]
+
+
+@pytest.mark.parametrize("document", EVERY_TEXT, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
     for link in links(document):
         if re.match(r"https?:", link):
