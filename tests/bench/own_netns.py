@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from place import GRANTS, LIMITS
+from place import GRANTS, QUOTAS
 from support.brokers.process import BrokerProcess
 from support.inside import enter
 from support.resident import CLONE_NEWNET, move_into_new
@@ -29,7 +29,7 @@ class BrokerElsewhere(BrokerProcess):
 
     def __init__(self, mounts_of: int) -> None:
         self._mounts_of = mounts_of
-        super().__init__(GRANTS, LIMITS)
+        super().__init__(GRANTS, QUOTAS)
 
     def command(self) -> list[str]:
         return ["nsenter", f"--mount=/proc/{self._mounts_of}/ns/mnt", "--", *super().command()]

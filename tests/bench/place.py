@@ -38,7 +38,7 @@ bind = ["*:80", "[::]:443"]
 """
 """A policy as the example configuration has it: the second of its grants applies."""
 
-LIMITS = "[limits]\nclients = 65536\nclients_per_user = 65536\nrequests_per_second = 10000000\n"
+QUOTAS = "[quotas]\nclients = 65536\nclients_per_user = 65536\nrequests_per_second = 10000000\n"
 """All quotas are checked, and no quota is reached."""
 
 
@@ -60,10 +60,10 @@ def namespaces_made(count: int, label: str = "") -> Iterator[list[str]]:
 
 
 @contextmanager
-def broker_running(cpus: set[int] | None = None, limits: str = LIMITS) -> Iterator[BrokerProcess]:
+def broker_running(cpus: set[int] | None = None, quotas: str = QUOTAS) -> Iterator[BrokerProcess]:
     """Run a broker with the policy above, all of it pinned to `cpus`."""
     raise_descriptor_limit()
-    broker = BrokerProcess(GRANTS, limits)
+    broker = BrokerProcess(GRANTS, quotas)
     try:
         broker.start()
         if cpus:

@@ -42,7 +42,7 @@ users = ["*"]
 namespaces = ["{namespaces.PREFIX}*", "!{FORBIDDEN}"]
 sockets = ["tcp", "udp"]
 """
-LIMITS = "[limits]\nrequests_per_second = 10000000\n"
+QUOTAS = "[quotas]\nrequests_per_second = 10000000\n"
 
 
 class Look(NamedTuple):
@@ -58,7 +58,7 @@ def soak(seconds: float) -> int:
     """Run it, print its figures, and return 0 if everything was right."""
     load_client()
     raise_descriptor_limit()
-    broker = ActivatedBroker(GRANTS, LIMITS)
+    broker = ActivatedBroker(GRANTS, QUOTAS)
     try:
         with (
             namespaces_made(STABLE) as stable,

@@ -18,9 +18,9 @@ PURE = (
     "nsbroker.supervise.bpf",
     "nsbroker.supervise.calls",
     "nsbroker.supervise.filter",
+    "nsbrokerd.clients.quotas",
     "nsbrokerd.policy",
     *(f"nsbrokerd.config.{name}" for name in ("grants", "parse", "table")),
-    "nsbrokerd.requests.reader",
     *(f"nsbrokerd.seal.{name}" for name in ("btf", "layout", "programs")),
 )
 """Values in, values out: no clock, no file, no socket."""

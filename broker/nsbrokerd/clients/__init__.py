@@ -1,1 +1,1 @@
-"""The connected clients: who they are, what they take up, and how their connections and descriptors are closed."""
+"""The connected clients: identities, quotas, admission, and the closing of connections. Imports policy."""

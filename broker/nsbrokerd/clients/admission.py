@@ -1,4 +1,4 @@
-"""Lets clients in: each is someone that the kernel knows, and there is room for one more."""
+"""Admits clients: the kernel must know their user, and the quotas must have room for one more."""
 
 from __future__ import annotations
 
@@ -12,34 +12,77 @@ import structlog
 from nsbroker.link import fdpass
 from nsbroker.wire import OVERLOADED, ErrorReply, encode_reply
 
-from ..serving.intake import Intake
-from .client import Client
+from .client import BURST_S, Client, User
+from .closer import Closer
 from .peer import UnknownPeerError, read_peer
-from .users import Users
+from .quotas import Quotas
 
 _ACCEPTS_AT_ONCE = 64
 
 DESCRIPTORS_BESIDE_CLIENTS = 1024
-"""For the sockets and namespaces of the requests that are being served."""
+"""Descriptors for the sockets and namespaces of the requests that are being served."""
 
 _HANGING_SHARE = 4
-"""Of all descriptors, what connections that could not be closed at once may have: one in four. Past them, no more are
-accepted for a while, of nobody. So it is many: what hangs has a descriptor in flight, and each user can have few."""
+"""Connections that could not be closed at once may hold one in four of all descriptors. Beyond that, the broker accepts
+no client at all for a while. The share is large: a connection hangs only with a descriptor in flight, and the kernel
+allows each user only few of these."""
 
-_NOBODY = -1
-"""In place of the uid of a peer that is not known."""
+_UNKNOWN_UID = -1
+"""Stands for the uid of a peer that the kernel does not know."""
 
 _LISTENER_GONE = (errno.EAGAIN, errno.ECONNABORTED, errno.EINTR)
 
 log = structlog.get_logger()
 
 
+class Users:
+    """All users that have connections, or had one a moment ago: a user can't refill its allowance by reconnecting.
+
+    Attributes:
+        quotas: the bounds that hold now.
+        clients: the number of connections of all users.
+        connected: the number of users that have a connection.
+    """
+
+    def __init__(self, quotas: Quotas) -> None:
+        self.quotas = quotas
+        self.clients = 0
+        self.connected = 0
+        self._by_uid: dict[int, User] = {}
+
+    def admit(self, uid: int, now: float) -> User | None:
+        """Count one more connection of a user; None if the user has too many."""
+        user = self._by_uid.get(uid)
+        if user is None:
+            user = self._by_uid[uid] = User(uid, now, self.quotas.requests_per_second)
+        if user.clients >= self.quotas.clients_per_user:
+            return None
+        self.connected += user.clients == 0
+        user.clients += 1
+        self.clients += 1
+        return user
+
+    def leave(self, user: User) -> None:
+        """Count one connection less."""
+        user.clients -= 1
+        self.clients -= 1
+        self.connected -= user.clients == 0
+
+    def forget_idle(self, now: float) -> None:
+        """Forget users without connections once their allowance would be full again."""
+        idle = [uid for uid, user in self._by_uid.items() if not user.clients and now - user.refilled_at > 2 * BURST_S]
+        for uid in idle:
+            del self._by_uid[uid]
+
+
 class Admission:
     """Accepts connections of the broker's socket."""
 
-    def __init__(self, listener: socket.SocketType, intake: Intake, users: Users, untrusted_uid: int | None) -> None:
+    def __init__(
+        self, listener: socket.SocketType, users: Users, closer: Closer, untrusted_uid: int | None = None
+    ) -> None:
         self._listener = listener
-        self._intake = intake
+        self._closer = closer
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most_hanging = descriptors // _HANGING_SHARE
         self._most_held = max(2, descriptors - DESCRIPTORS_BESIDE_CLIENTS)
@@ -48,7 +91,11 @@ class Admission:
         listener.setblocking(False)
 
     def accept(self, now: float) -> tuple[list[Client], OSError | None]:
-        """Accept those who wait, some at once: (the new clients, why it is of no use to go on right now)."""
+        """Accept some of the clients that wait.
+
+        Returns:
+            The new clients, and the error because of which accepting must pause.
+        """
         admitted: list[Client] = []
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
@@ -59,12 +106,12 @@ class Admission:
             try:
                 client = self._admit(connection, now)
             except OSError as error:
-                self._intake.hang_up(_NOBODY, connection)
+                self._closer.hang_up(_UNKNOWN_UID, connection)
                 log.debug("client lost while connecting", reason=str(error))
             else:
                 admitted += [client] if client else []
-            if self._intake.hanging >= self._most_hanging:
-                return admitted, OSError("too many connections bring what can't be closed at once")
+            if self._closer.connections >= self._most_hanging:
+                return admitted, OSError("too many closed connections hold descriptors that take long to close")
         return admitted, None
 
     def _admit(self, connection: socket.SocketType, now: float) -> Client | None:
@@ -73,14 +120,14 @@ class Admission:
             peer = read_peer(connection, self._untrusted_uid)
         except UnknownPeerError as error:
             log.warning("client refused", reason=str(error))
-            self._intake.hang_up(_NOBODY, connection)
+            self._closer.hang_up(_UNKNOWN_UID, connection)
             return None
         uid, users = peer.subject.uid, self._users
-        # A connection takes a descriptor, and so does each user's place in the hub: one of each may come on top now.
-        has_room = users.clients < users.limits.clients and users.clients + users.connected + 2 <= self._most_held
+        # Each connection takes a descriptor, and so does each user's epoll in the hub: this client may add one of each.
+        has_room = users.clients < users.quotas.clients and users.clients + users.connected + 2 <= self._most_held
         user = users.admit(uid, now) if has_room else None
         if user is None:
-            log.warning("too many clients", uid=uid, clients=users.clients)
+            log.warning("client refused: too many clients", uid=uid, clients=users.clients)
             self._turn_away(uid, connection)
             return None
         try:
@@ -93,4 +140,4 @@ class Admission:
         with contextlib.suppress(OSError):
             refusal = ErrorReply(None, OVERLOADED, "too many clients are connected; try again later")
             fdpass.lend_packet(connection, encode_reply(refusal), (), int(socket.MSG_DONTWAIT))
-        self._intake.hang_up(uid, connection)
+        self._closer.hang_up(uid, connection)

@@ -1,11 +1,11 @@
-"""Closes what clients sent and what is no namespace: elsewhere, since the last close of a file can take for ever.
+"""Closes connections and the descriptors that clients sent, in threads: closing a client's file can take forever.
 
-close(2) calls flush, and on a file of the client's own FUSE file system this is answered when the client likes to. The
-last close of a socket waits as long as its SO_LINGER says, or 16 ms for a packet socket; and it is the last close, too,
-when a packet is dropped that carried the socket, or a connection that has such a packet in its queue.
+close(2) calls flush, and on a client's own FUSE file system the client decides when to answer. The last close of a
+socket waits as long as its SO_LINGER says, or 16 ms for a packet socket. It is also the last close if a packet that
+carried the socket is dropped, or a connection with such a packet in its queue.
 
-Each user has threads of its own, while there is something to close: whoever hangs one, hangs it for itself. It has more
-of them for connections, when many hang: what each is waited for (a grace period of RCU) is over for all at once.
+Each user has its own threads while something of it must be closed, so a user can delay only its own closes. A user has
+several threads for connections: each close waits for a grace period of RCU, and one period can serve many closes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -23,23 +24,23 @@ from typing import NamedTuple
 from nsbroker.link import fdpass
 
 MAX_PENDING_FOR_USER = 16
-"""From here on, descriptors of that user are dropped without being received."""
+"""Above this, the broker drops descriptors of that user without receiving them."""
 
 MAX_CONNECTION_LANES = 32
 """Threads for the connections of one user."""
 
 MAX_LANES = 64
-"""For descriptors, of all users. From here on, nobody's are received who has none that wait: one person can have many
-user ids."""
+"""Threads for descriptors, of all users. Above this, descriptors are accepted only from users that already have a
+closing thread: one person can have many user ids."""
 
 INTERRUPT = signal.SIGURG
-"""Ends the waiting of SO_LINGER. The process must have a handler for it: what is ignored interrupts nothing."""
+"""Ends the wait of SO_LINGER. The process must have a handler for it: an ignored signal interrupts no system call."""
 
 _IMPATIENT_AFTER_S = 0.1
 
 
 class _LaneName(NamedTuple):
-    """One user's descriptors, or its connections: the former may hang past every signal, the latter do not."""
+    """A user's descriptors or its connections. The former may hang despite every signal, the latter do not."""
 
     uid: int
     has_connections: bool
@@ -54,7 +55,7 @@ class _Lane:
 
 
 class Closer:
-    """Threads that close, and do nothing else. Owns every descriptor that it takes."""
+    """Threads that only close. Owns every descriptor that it takes."""
 
     def __init__(
         self, close: Callable[[int], None] = os.close, drop: Callable[[int], None] = fdpass.drop_connection
@@ -65,7 +66,7 @@ class Closer:
         self._lock = threading.Lock()
 
     def is_full(self, uid: int) -> bool:
-        """Tell whether too many descriptors wait to be closed already: of this user, or of all."""
+        """Return whether too many descriptors wait to be closed already: of this user, or of all users."""
         if not self._lanes:
             return False
         with self._lock:
@@ -76,19 +77,26 @@ class Closer:
 
     @property
     def connections(self) -> int:
-        """Count the connections that are not closed yet."""
+        """The number of connections that are not closed yet."""
         if not self._lanes:
             return 0
         with self._lock:
             return sum(len(lane.fds) for name, lane in self._lanes.items() if name.has_connections)
 
     def take_fds(self, uid: int, fds: Iterable[int]) -> None:
-        """Close them, sooner or later."""
+        """Take over descriptors that a client sent, and close them at some time."""
         for fd in fds:
             self._put(_LaneName(uid, False), fd)
 
+    def hang_up(self, uid: int, connection: socket.SocketType) -> None:
+        """Take over a connection and end it: at once, or in a thread if it has unread packets with descriptors."""
+        if fdpass.hang_up(connection):
+            self.take_connection(uid, connection.detach())
+        else:
+            connection.close()
+
     def take_connection(self, uid: int, fd: int) -> None:
-        """Drop what is left on a connection, and close it, sooner or later."""
+        """Take over a connection, and at some time drop its packets and close it."""
         names = (_LaneName(uid, True, number) for number in range(MAX_CONNECTION_LANES))
         self._put(next(filter(self._has_room, names), _LaneName(uid, True, fd % MAX_CONNECTION_LANES)), fd)
 
@@ -97,7 +105,7 @@ class Closer:
         return lane is None or len(lane.fds) < MAX_PENDING_FOR_USER
 
     def interrupt(self) -> None:
-        """Hurry the closes that take long, where it can be done; for now and then."""
+        """Interrupt the closes that take long, where signals help. The hub calls this each second."""
         before = time.monotonic() - _IMPATIENT_AFTER_S
         with self._lock:
             for lane in self._lanes.values():
@@ -111,9 +119,7 @@ class Closer:
             lane = self._lanes.get(name)
             if lane is None:
                 thread = threading.Thread(target=self._run, args=(name,), name="closer", daemon=True)
-                lane = self._lanes[name] = _Lane(thread)
-                lane.began_at = time.monotonic()
-                lane.fds.append(fd)
+                lane = self._lanes[name] = _Lane(thread, deque([fd]), time.monotonic())
                 _try_start(lane)
                 return
             lane.fds.append(fd)
@@ -128,26 +134,26 @@ class Closer:
                     del self._lanes[name]
                     return
                 fd, lane.began_at = lane.fds[0], time.monotonic()
-                # Whose connections hang by the dozen, does not get the courtesy to read its last replies: to drop
+                # A client can still read its last replies, unless dozens of its user's connections hang: dropping
                 # packet by packet takes an interrupt for each.
                 is_polite = name.has_connections and len(lane.fds) < MAX_PENDING_FOR_USER
                 close = self._drop if is_polite else self._close
             try:
                 close(fd)
             except OSError:
-                pass  # what flush reports is the client's own affair
+                pass  # an error of flush concerns only the client
             finally:
                 with self._lock:
                     lane.fds.popleft()
 
 
 def _try_start(lane: _Lane) -> None:
-    """Start the thread of a lane; when the process can have no more threads, `interrupt` tries again."""
+    """Start the thread of a lane. If the process can't have more threads, `interrupt` tries again."""
     with contextlib.suppress(RuntimeError):
         lane.thread.start()
 
 
 def _interrupt(lane: _Lane) -> None:
-    """Interrupt the thread of a lane; the lock is held, so it is alive, if it could be started."""
+    """Interrupt the thread of a lane. The caller holds the lock, so a thread that was started is alive."""
     if lane.thread.ident is not None:
         signal.pthread_kill(lane.thread.ident, INTERRUPT)

@@ -1,4 +1,4 @@
-"""Who is on the other end of a connection, as the kernel knows it."""
+"""The identity of the process on the other end of a connection, as the kernel knows it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SO_PEERCRED = 17
 _SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h
 _CREDENTIALS = struct.Struct("=iII")
 _MAX_GROUPS = 256
-"""Python's getsockopt takes a buffer of 1024 bytes at most."""
+"""Python's getsockopt takes a buffer of at most 1024 bytes."""
 
 
 class UnknownPeerError(Exception):
-    """The kernel can't tell who this is, in a way that this process could trust."""
+    """The kernel reports no identity that this process could trust."""
 
 
 class Peer(NamedTuple):
-    """A client's process when it connected. The pid is for the audit alone."""
+    """A client's process at the time it connected. The pid is only for the audit."""
 
     subject: Subject
     gid: int
@@ -31,14 +31,14 @@ class Peer(NamedTuple):
 
 
 def read_peer(connection: socket.SocketType, untrusted_uid: int | None) -> Peer:
-    """Read who connected. Whoever holds the connection later speaks for it.
+    """Read the identity of the process that connected. A process that gets the connection later acts as that process.
 
     Args:
         connection: a connected Unix socket.
-        untrusted_uid: the id that stands for all users that this process's user namespace has no id for.
+        untrusted_uid: the uid that stands for all users without a uid in this process's user namespace.
 
     Raises:
-        UnknownPeerError: such a user, or one in more groups than can be read.
+        UnknownPeerError: the uid is the untrusted one, or the process is in more groups than Python can read.
     """
     pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size))
     if uid == untrusted_uid:
@@ -57,7 +57,7 @@ def _read_groups(connection: socket.SocketType) -> frozenset[int]:
 
 
 def untrusted_uid(proc: Path = Path("/proc")) -> int | None:
-    """Give the overflow uid if it can hide other users; None when every user has an id of its own here."""
+    """Return the overflow uid if it can hide other users, or None if every user has its own uid here."""
     uid_map = (proc / "self/uid_map").read_text().split()
     if uid_map == ["0", "0", str(2**32 - 1)]:
         return None

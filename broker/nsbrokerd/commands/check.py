@@ -12,7 +12,7 @@ from ..config.load import load_config
 from ..policy import Policy
 from ..policy.kinds import KIND_OF_TRIPLE
 from ..seal import why_unavailable
-from ..sockets.support import probe_kinds
+from ..sockets.kernel_support import probe_kinds
 from .common import add_config
 
 

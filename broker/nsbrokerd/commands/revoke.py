@@ -17,7 +17,7 @@ from .. import seal
 from ..namespaces.finding import cookie_of, find_namespaces
 from ..namespaces.netns import HOST, Gate, NamespaceNotFoundError, check_name, open_namespace
 from ..seal import LiveSocket, Selection
-from ..sockets.diag import end_tcp, open_diag
+from ..sockets.sock_diag import end_tcp, open_diag
 from .common import CommandError, add_seal, report
 
 _TCP_CLOSE = 7  # include/net/tcp_states.h

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..service.broker import serve
+from ..service.lifecycle import serve
 from .common import add_config
 
 

@@ -1,6 +1,6 @@
 """Turns the files of /etc/nsbroker into settings and a policy. Imports clients, seal, namespaces and policy."""
 
-from .parse import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH, Config, ConfigError, Limits, parse_config
+from .parse import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH, Config, ConfigError, parse_config
 from .table import Problem
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "DEFAULT_SEAL_PATH",
     "Config",
     "ConfigError",
-    "Limits",
     "Problem",
     "parse_config",
 ]

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nsbroker.wire import MAX_PACKET_BYTES
+
+from ..clients.quotas import Quotas
 from ..policy import Policy
 from .grants import Host, read_grants, refuse_double_names
 from .table import Problem, Table
 
 DEFAULT_CONFIG_PATH = "/etc/nsbroker/nsbrokerd.toml"
 DEFAULT_SEAL_PATH = "/sys/fs/bpf/nsbrokerd"
-MAX_PACKET_BYTES = 65536
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -29,21 +31,6 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client, one user and all together can take up.
-
-    `packet_bytes` bounds a request; `reply_timeout_s` is how long a client may leave its replies unread;
-    `requests_per_second` is for each user, over all of its connections.
-    """
-
-    clients: int = 4096
-    clients_per_user: int = 1024
-    requests_per_second: int = 20000
-    packet_bytes: int = MAX_PACKET_BYTES
-    reply_timeout_s: int = 10
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """All settings, and the policy.
 
@@ -53,7 +40,7 @@ class Config:
     policy: Policy
     socket_path: str = "/run/nsbroker/nsbroker.sock"
     socket_gid: int = 0
-    limits: Limits = field(default_factory=Limits)
+    quotas: Quotas = field(default_factory=Quotas)
     audit_path: str | None = None
     log_level: str = "info"
     seal_path: str = DEFAULT_SEAL_PATH
@@ -89,18 +76,18 @@ def _parse_toml(name: str, text: str, problems: list[Problem]) -> dict[str, Any]
 
 
 def _read_settings(main: Table, host: Host) -> dict[str, Any]:
-    broker, limits, audit, log = (main.take_table(key) for key in ("broker", "limits", "audit", "log"))
+    broker, quotas, audit, log = (main.take_table(key) for key in ("broker", "quotas", "audit", "log"))
     settings: dict[str, Any] = {
         "socket_path": _take_path(broker, "socket", "/run/nsbroker/nsbroker.sock"),
         "socket_gid": _take_group(broker, host),
-        "limits": _read_limits(limits),
+        "quotas": _read_quotas(quotas),
         "audit_path": _take_path(audit, "path", "") or None,
         "log_level": log.take("level", str, "info"),
         "seal_path": _take_path(broker, "seal", DEFAULT_SEAL_PATH),
     }
     if settings["log_level"] not in LOG_LEVELS:
         log.complain("level", f"must be one of {', '.join(LOG_LEVELS)}, not {settings['log_level']!r}")
-    for table in (broker, limits, audit, log):
+    for table in (broker, quotas, audit, log):
         table.refuse_the_rest()
     return settings
 
@@ -120,7 +107,7 @@ def _take_group(broker: Table, host: Host) -> int:
     return gid or 0
 
 
-_LIMIT_RANGES = {
+_QUOTA_RANGES = {
     "clients": (1, 1_000_000),
     "clients_per_user": (1, 1_000_000),
     "requests_per_second": (1, 10_000_000),
@@ -129,6 +116,6 @@ _LIMIT_RANGES = {
 }
 
 
-def _read_limits(table: Table) -> Limits:
-    defaults = asdict(Limits())
-    return Limits(**{key: table.take_number(key, *_LIMIT_RANGES[key], default) for key, default in defaults.items()})
+def _read_quotas(table: Table) -> Quotas:
+    defaults = asdict(Quotas())
+    return Quotas(**{key: table.take_number(key, *_QUOTA_RANGES[key], default) for key, default in defaults.items()})

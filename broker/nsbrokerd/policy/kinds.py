@@ -1,13 +1,14 @@
-"""Kinds of sockets: the words of the policy for families, types and protocols of socket(2).
+"""Kinds of sockets: the policy's words for families, types and protocols of socket(2).
 
-Only what stands here ever reaches socket(2): for an unknown protocol the kernel looks for a module to load, which
-takes hundreds of milliseconds and runs a program of the host as root.
+The broker calls socket(2) only with a triple of this table. For an unknown protocol, the kernel would look for a module
+to load, which takes hundreds of milliseconds and runs a program of the host as root.
 """
 
 from __future__ import annotations
 
 import socket
 
+from nsbroker.wire import SocketSpec
 from nsbroker.wire.kind_names import NETLINK_PROTOCOLS, RAW_PROTOCOLS
 
 Triple = tuple[int, int, int]
@@ -17,6 +18,7 @@ _STREAM = int(socket.SOCK_STREAM)
 _DGRAM = int(socket.SOCK_DGRAM)
 _RAW = int(socket.SOCK_RAW)
 _SEQPACKET = int(socket.SOCK_SEQPACKET)
+_SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 _INET = int(socket.AF_INET)
 _INET6 = int(socket.AF_INET6)
 _IPPROTO_ICMPV6 = 58
@@ -24,14 +26,14 @@ _IPPROTO_UDPLITE = 136
 _IPPROTO_MPTCP = 262
 
 PORT_KINDS = frozenset({"tcp", "udp", "udplite", "mptcp", "sctp"})
-"""Kinds whose addresses have ports, of which the low ones are privileged."""
+"""Kinds whose addresses have ports. Low ports are privileged."""
 
 
 def _table() -> dict[Triple, str]:
     kinds: dict[Triple, str] = {
         (_INET, _DGRAM, int(socket.IPPROTO_ICMP)): "icmp",
         (_INET6, _DGRAM, _IPPROTO_ICMPV6): "icmp",
-        # Protocol 0 until bound: one with a protocol takes in every packet of the namespace from its first moment.
+        # Protocol 0 until bound: with another one, the socket would receive every packet of the namespace at once.
         (int(socket.AF_PACKET), _RAW, 0): "packet",
         (int(socket.AF_PACKET), _DGRAM, 0): "packet",
     }
@@ -58,11 +60,16 @@ KIND_OF_TRIPLE = _table()
 KINDS = tuple(dict.fromkeys(sorted(KIND_OF_TRIPLE.values())))
 
 
+def triple_of(spec: SocketSpec) -> Triple:
+    """Return the triple of a requested socket."""
+    return spec.family, spec.type & ~_SOCK_NONBLOCK, spec.proto
+
+
 def triples_of(kind: str) -> list[Triple]:
-    """List what socket(2) is called with for a kind."""
+    """List the triples of a kind."""
     return [triple for triple, name in KIND_OF_TRIPLE.items() if name == kind]
 
 
 def is_inet(kind: str) -> bool:
-    """Tell whether sockets of this kind speak IP."""
+    """Return whether sockets of this kind speak IP."""
     return kind in PORT_KINDS or kind == "icmp" or kind.startswith("raw:")

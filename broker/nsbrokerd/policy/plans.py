@@ -1,35 +1,25 @@
-"""One request, from its bytes to a plan or a refusal. Pure.
+"""Plans the sockets of one request by a policy, or refuses it. Pure.
 
-The plan groups the sockets by namespace, so that a batch enters each namespace once.
+A plan groups the sockets by namespace, so that the broker enters each namespace once.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from nsbroker.wire import (
-    BAD_REQUEST,
-    DENIED,
-    NamespaceRef,
-    OpenRequest,
-    ProtocolError,
-    Request,
-    SocketSpec,
-    decode_request,
-    named_descriptors,
-)
+from nsbroker.wire import BAD_REQUEST, DENIED, NamespaceRef, SocketSpec
 
 from . import Deny, Grant, Policy, Subject
-from .kinds import KIND_OF_TRIPLE
-
-_SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
-_MAX_COMMON_OPTIONS = 4
+from .kinds import KIND_OF_TRIPLE, triple_of
 
 
 class Refusal(NamedTuple):
-    """Why a request gets no socket; `errno` comes with the code os-error alone."""
+    """The reason why a request gets nothing.
+
+    `errno` comes only with the code os-error. `spec_index` is the position of the socket that failed. `namespace` and
+    `grant` are only for the audit.
+    """
 
     code: str
     message: str
@@ -40,7 +30,11 @@ class Refusal(NamedTuple):
 
 
 class PlannedSocket(NamedTuple):
-    """A socket that the policy allows. `position` is its place in the request, `label` its group's."""
+    """A socket that the policy allows.
+
+    `position` is its place in the request, `label` the name of its namespace for the audit. A plain one is not bound,
+    does not listen and has no options.
+    """
 
     position: int
     label: str
@@ -48,10 +42,11 @@ class PlannedSocket(NamedTuple):
     kind: str
     grant: Grant
     binds_as_root: bool
+    is_plain: bool = False
 
 
 class PlannedGroup(NamedTuple):
-    """The sockets of one namespace; `label` is how the audit names it."""
+    """The sockets of one namespace; the audit names it by `label`."""
 
     namespace: NamespaceRef
     label: str
@@ -61,41 +56,20 @@ class PlannedGroup(NamedTuple):
 Plan = list[PlannedGroup]
 
 
-def read_request(packet: bytes) -> tuple[Request, int]:
-    """Decode a request; gives also the number of descriptors that it says it brings.
-
-    Raises:
-        ProtocolError: it does not follow the protocol.
-    """
-    request = decode_request(packet)
-    return request, named_descriptors(request)
-
-
-def is_common(sockets: Sequence[SocketSpec]) -> bool:
-    """Tell whether this is what is asked for again and again: one socket, bound to nothing, with few options.
-
-    It is also small: up to 3 KB are kept of it where it is remembered, and of most 1 KB.
-    """
-    return len(sockets) == 1 and sockets[0].bind is None and len(sockets[0].options) <= _MAX_COMMON_OPTIONS
-
-
-def refuse(error: ProtocolError) -> Refusal:
-    """Say to the peer what was wrong with its packet."""
-    return Refusal(error.code, str(error), spec_index=error.index)
-
-
-def plan(request: OpenRequest, policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]) -> Plan | Refusal:
-    """Decide about each socket of a request: all are allowed, or the first refused one is named.
+def plan(
+    specs: Sequence[SocketSpec], policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]
+) -> Plan | Refusal:
+    """Decide about each socket of a request: all are allowed, or the refusal names the first that is not.
 
     Args:
-        request: what is asked for.
-        policy: what is granted.
-        subject: who asks.
-        sent: for each descriptor of the request the names that its namespace goes by: maybe none.
+        specs: the requested sockets.
+        policy: the grants.
+        subject: the identity of the client.
+        sent: for each descriptor of the request, all names of its namespace (maybe an empty list).
     """
     groups: dict[NamespaceRef, PlannedGroup] = {}
     packets = 0
-    for position, spec in enumerate(request.sockets):
+    for position, spec in enumerate(specs):
         namespace = spec.namespace
         group = groups.get(namespace)
         if group is None:
@@ -106,9 +80,8 @@ def plan(request: OpenRequest, policy: Policy, subject: Subject, sent: Mapping[i
         packets += planned.kind == "packet"
         group.sockets.append(planned)
     if packets > 1:
-        return Refusal(
-            BAD_REQUEST, f"{packets} packet sockets in one request; at most one, since each is slow to close"
-        )
+        told = f"{packets} packet sockets in one request; request one at a time, since each is slow to close"
+        return Refusal(BAD_REQUEST, told)
     return list(groups.values())
 
 
@@ -121,18 +94,19 @@ def _label(namespace: NamespaceRef, sent: Mapping[int, Sequence[str]]) -> str:
 def _plan_socket(
     position: int, label: str, spec: SocketSpec, policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]
 ) -> PlannedSocket | Refusal:
-    kind = KIND_OF_TRIPLE.get((spec.family, spec.type & ~_SOCK_NONBLOCK, spec.proto))
+    triple = triple_of(spec)
+    kind = KIND_OF_TRIPLE.get(triple)
     if kind is None:
-        return Refusal(
-            DENIED,
-            f"family {spec.family}, type {spec.type & ~_SOCK_NONBLOCK}, protocol {spec.proto} "
-            "is no kind of socket that a grant can name",
-        )
+        family, socket_type, proto = triple
+        told = f"family {family}, type {socket_type}, protocol {proto} is no kind of socket that a grant can name"
+        return Refusal(DENIED, told)
     if kind == "unix" and spec.listen is not None:
-        return Refusal(BAD_REQUEST, "a Unix socket must listen by itself, else its peers take root for its owner")
+        told = "the broker can't listen() on a Unix socket, because its peers would see root; call listen() yourself"
+        return Refusal(BAD_REQUEST, told)
     namespace = spec.namespace
     names = (namespace,) if isinstance(namespace, str) else sent[namespace]
     decision = policy.decide(subject, names, kind, spec)
     if isinstance(decision, Deny):
         return Refusal(DENIED, decision.reason)
-    return PlannedSocket(position, label, spec, kind, decision.grant, decision.binds_as_root)
+    is_plain = spec.bind is None and spec.listen is None and not spec.options and not spec.also
+    return PlannedSocket(position, label, spec, kind, decision.grant, decision.binds_as_root, is_plain)

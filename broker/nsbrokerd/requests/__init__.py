@@ -1,1 +1,1 @@
-"""One request: decide, make, write the audit, answer. Imports sockets, clients, namespaces and policy."""
+"""One request: its operation, its audit record and its reply. Imports sockets, clients, namespaces and policy."""

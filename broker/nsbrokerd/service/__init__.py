@@ -1,1 +1,1 @@
-"""One broker from start to end: start, reload, listener, log, service manager. Imports every room but commands."""
+"""One broker from start to end: start, reload, stop, listener, log, service manager. Imports all rooms but commands."""

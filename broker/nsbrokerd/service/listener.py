@@ -1,4 +1,4 @@
-"""The broker's Unix socket: handed over by the service manager, or its own; never one that another broker serves."""
+"""The Unix socket of a broker that no service manager started. It never takes the socket of another broker."""
 
 from __future__ import annotations
 
@@ -8,48 +8,25 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Mapping
-
-_LISTEN_FDS_START = 3
-"""Source: sd_listen_fds(3)."""
 
 _BACKLOG = 4096
 _PROBE_TIMEOUT_S = 5.0
 
 
 class ListenError(Exception):
-    """The socket can't be listened on; the message says what to do."""
-
-
-def take_activated(environment: Mapping[str, str]) -> socket.socket | None:
-    """Take over the socket of a service manager, as sd_listen_fds(3) passes it; None when there is none.
-
-    Raises:
-        ListenError: it is not the one socket that this broker needs.
-    """
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    count = environment.get("LISTEN_FDS", "0")
-    if count != "1":
-        raise ListenError(f"the service manager passed {count} sockets; this needs one, of ListenSequentialPacket=")
-    listener = socket.socket(fileno=_LISTEN_FDS_START)
-    listener.set_inheritable(False)
-    kind = listener.family, listener.type, listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if kind != (socket.AF_UNIX, socket.SOCK_SEQPACKET, 1):
-        raise ListenError("the service manager passed something else than a socket of ListenSequentialPacket=")
-    return listener
+    """The broker can't listen on its socket. The message names the remedy."""
 
 
 class OwnListener:
-    """A socket that this broker makes, and removes at its end."""
+    """A socket that this broker makes and removes."""
 
     def __init__(self, path: str, gid: int) -> None:
         """Listen on `path`, for root and the group `gid`.
 
-        A lock beside the socket says that a broker serves it, so that two that start at once can't both take it.
+        A broker locks a file beside the socket, so that two brokers that start at once can't both take it.
 
         Raises:
-            ListenError: another broker serves it, or something else is there.
+            ListenError: another broker serves the socket, or another file is in its place.
         """
         self._path = path
         self._lock_fd = _lock(path)
@@ -64,8 +41,9 @@ class OwnListener:
         self._identity = _identify(path)
 
     def close(self) -> None:
-        """Remove the socket, if it is still this broker's, and end the lock."""
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # another user's directory; without CAP_DAC_*
+        """Remove the socket if it is still this broker's, and release the lock."""
+        # PermissionError: the directory may be another user's, and CAP_DAC_OVERRIDE is dropped.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             if _identify(self._path) == self._identity:
                 os.unlink(self._path)
         self.sock.close()
@@ -91,10 +69,10 @@ def _lock(path: str) -> int:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more.
+    """Remove a socket that no process listens on any more.
 
     Raises:
-        ListenError: somebody does, or it is no socket.
+        ListenError: a process listens on it, or it is no socket.
     """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -116,7 +94,7 @@ def _remove_stale(path: str) -> None:
 
 def _listen(path: str, gid: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    umask = os.umask(0o777)  # nobody may connect until owner and mode are right
+    umask = os.umask(0o777)  # no client can connect until owner and mode are right
     try:
         listener.bind(path)
         os.chown(path, -1, gid, follow_symlinks=False)

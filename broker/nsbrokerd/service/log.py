@@ -1,4 +1,4 @@
-"""The log: everything but the audit. Readable on a terminal, JSON lines elsewhere; to standard error."""
+"""The log, on standard error: readable lines on a terminal, otherwise JSON lines. The audit is separate."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STDERR = 2
 
 
 class _StandardError:
-    """Goes on when nobody takes what it says: the disk is full, or the journal gone. Clients can make it speak."""
+    """Standard error. A line that can't be written is lost: a full disk or a lost journal must not end the broker."""
 
     def msg(self, line: str) -> None:
-        """Write a line, if that can be done."""
+        """Write a line if possible."""
         with contextlib.suppress(OSError):
             os.write(_STDERR, line.encode(errors="backslashreplace") + b"\n")
 
@@ -24,13 +24,13 @@ class _StandardError:
 
 
 def set_up_log(level: str) -> None:
-    """Log from this level on."""
-    to_read = sys.stderr.isatty()
+    """Log messages of this level and of those above it."""
+    is_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if to_read else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: _StandardError(),

@@ -1,1 +1,4 @@
-"""Which client is next, and when: the event loop's side of a request. Imports requests, clients and the rooms below."""
+"""Decides which client is next, takes its packet, and runs the tasks of requests that take long.
+
+Imports requests, clients, namespaces and policy.
+"""

@@ -1,8 +1,8 @@
-"""The hub: one task serves all clients, from an epoll of its own that trio awaits as one descriptor.
+"""The hub: one task serves all clients, from an epoll that trio awaits as one descriptor.
 
-A task for each client would cost more for each request, and twice the memory at ten thousand clients. Users take turns,
-one request each, and so do the connections of a user: who has a thousand of them is served as often as who has one. A
-request that has to wait gets a task of its own.
+A task for each client would cost more for each request, and twice the memory for ten thousand clients. Users take turns
+of one request each, and so do the connections of a user: a user with a thousand connections is served as often as a
+user with one. A request that has to wait gets its own task.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import time
 import structlog
 import trio
 
-from ..clients.admission import Admission
-from ..clients.client import Client
-from ..clients.users import User, Users
-from ..config import Limits
+from ..clients.admission import Admission, Users
+from ..clients.client import Client, User
+from ..clients.closer import Closer
+from ..clients.quotas import Quotas
 from .intake import Intake
 
 _CHECKPOINT_S = 0.005
-"""How long requests are served before those that have tasks of their own have a turn."""
+"""While some requests have tasks: how long the hub serves others before the tasks run."""
 
 _PATIENCE_S = 0.05
-"""The same when there are none, and how long the hub then waits for the next request itself: trio's way to wait, and
-back, costs half as much as a request. Only signals and the sweep wait for it."""
+"""Otherwise: how long the hub serves, and then waits for the next request, before trio runs. Waiting by trio costs half
+as much as a request. Only signals and the sweep have to wait for it."""
 
 _SWEEP_S = 1.0
 _STOP_S = 2.0
-"""How long the requests that are in flight may take when the broker stops."""
+"""How long the broker serves requests that were sent before it stopped."""
 
 _ACCEPT_PAUSE_S = 0.1
 
@@ -37,13 +37,21 @@ log = structlog.get_logger()
 
 
 class Hub:
-    """Accepts clients, and hands their packets on, fairly."""
+    """Accepts clients, and gives each user and each connection its turns."""
 
-    def __init__(self, listener: socket.SocketType, intake: Intake, limits: Limits, untrusted_uid: int | None) -> None:
+    def __init__(
+        self,
+        listener: socket.SocketType,
+        intake: Intake,
+        closer: Closer,
+        quotas: Quotas,
+        untrusted_uid: int | None = None,
+    ) -> None:
         self._listener = listener
         self._intake = intake
-        self._users = Users(limits)
-        self._admission = Admission(listener, intake, self._users, untrusted_uid)
+        self._closer = closer
+        self._users = Users(quotas)
+        self._admission = Admission(listener, self._users, closer, untrusted_uid)
         self._clients: dict[int, Client] = {}
         self._turns: dict[int, select.epoll] = {}
         self._turn_of: dict[User, select.epoll] = {}
@@ -52,24 +60,24 @@ class Hub:
         self._accepts_again_at: float | None = None
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
 
-    def use_limits(self, limits: Limits) -> None:
-        """Apply new limits; those who are connected stay so."""
-        self._users.limits = limits
+    def use(self, quotas: Quotas) -> None:
+        """Apply new quotas; clients that are connected stay connected."""
+        self._users.quotas = quotas
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._intake.wait_in(nursery)
             nursery.start_soon(self._sweep)
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 await self._serve_ready()
 
     async def _serve_ready(self) -> None:
-        """Serve until nobody is ready for a while, with a checkpoint now and then.
+        """Serve until no client has been ready for a while, with a checkpoint now and then.
 
-        One at a time, the one that has waited longest: the kernel goes round (epoll_wait(2)). Of several at once, the
-        last one would have no time to ask again before the next round, and would miss every second one.
+        The kernel goes round the ready ones (epoll_wait(2)), so the hub asks for one at a time: the one that has waited
+        longest. If it took several at once, the last of them could not ask again before the next round, and would miss
+        every second round.
         """
         others_ran_at = time.monotonic()
         while ready := self._epoll.poll(0 if self._intake.is_busy else _PATIENCE_S, 1):
@@ -80,16 +88,16 @@ class Hub:
             self._give_turn(ready[0][0], now)
 
     def _give_turn(self, fd: int, now: float) -> None:
-        """Serve a client of the user whose epoll this is, or accept."""
+        """Serve a client of the user that owns this epoll, or accept clients."""
         turn = self._turns.get(fd)
         if turn is not None:
             for client_fd, event in turn.poll(0, 1):
                 self._serve(self._clients[client_fd], event, now)
-        elif fd == self._listener.fileno():  # else it is that of a user who was dropped meanwhile
+        elif fd == self._listener.fileno():  # otherwise the epoll's user was dropped meanwhile
             self._accept(now)
 
     def _serve(self, client: Client, event: int, now: float) -> None:
-        """Serve one request of a client that is ready, or drop it when it is gone."""
+        """Serve one request of a client that is ready, or drop a client that is gone."""
         if event & (select.EPOLLHUP | select.EPOLLERR):
             self._drop(client)
         elif not client.reads_its_replies():
@@ -98,7 +106,7 @@ class Hub:
             if client.blocked_since is not None:
                 self._unblock(client)
             try:
-                keep = self._intake.serve_one(client, now, self._users.limits)
+                keep = self._intake.serve_one(client, now, self._users.quotas)
             except OSError as error:
                 keep = False
                 log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
@@ -128,7 +136,7 @@ class Hub:
         if client.user.clients == 0 and (turn := self._turn_of.pop(client.user, None)) is not None:
             del self._turns[turn.fileno()]
             turn.close()
-        self._intake.hang_up(client.user.uid, client.sock)
+        self._closer.hang_up(client.user.uid, client.sock)
 
     def _accept(self, now: float) -> None:
         clients, trouble = self._admission.accept(now)
@@ -136,21 +144,21 @@ class Hub:
             self._clients[client.fd] = client
             try:
                 self._turn(client.user).register(client.fd, select.EPOLLIN)
-            except OSError as error:  # root's watches are used up (epoll(7)), or the kernel's memory
+            except OSError as error:  # root has no epoll watch left (epoll(7)), or the kernel no memory
                 trouble = error
                 self._forget(client)
         if trouble is not None:
-            # No descriptor is left, most likely: those who are connected go on, the others wait in the backlog.
-            log.error("can't accept clients", reason=str(trouble))
-            # Not unregistered: what it then takes to go on, others could have by then.
+            # Most likely no descriptor is left. Connected clients are served, others wait in the socket's backlog.
+            log.error("can't accept clients; trying again soon", reason=str(trouble))
+            # The listener stays registered: another process might take the watch that registering it again needs.
             self._epoll.modify(self._listener.fileno(), 0)
             self._accepts_again_at = now + _ACCEPT_PAUSE_S
 
     def _turn(self, user: User) -> select.epoll:
-        """Give the epoll by which a user takes turns with the others, as long as it has connections.
+        """Return the epoll by which a user takes turns with other users. It exists while the user has connections.
 
         Raises:
-            OSError: no descriptor is left, or no watch.
+            OSError: no descriptor or no watch is left.
         """
         turn = self._turn_of.get(user)
         if turn is None:
@@ -164,23 +172,22 @@ class Hub:
         return turn
 
     async def _sweep(self) -> None:
-        """Drop who does not read, accept again after a pause, and forget users that are gone."""
+        """Drop clients that do not read their replies, accept again after a pause, and forget users that are gone."""
         while True:
             await trio.sleep(_SWEEP_S if self._accepts_again_at is None else _ACCEPT_PAUSE_S)
             now = time.monotonic()
             if self._accepts_again_at is not None and now >= self._accepts_again_at:
                 self._accepts_again_at = None
                 self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
-            deadline = now - self._users.limits.reply_timeout_s
+            deadline = now - self._users.quotas.reply_timeout_s
             for client in [one for one in self._blocked if (one.blocked_since or now) < deadline]:
                 log.warning("client dropped: it does not read its replies", uid=client.user.uid, pid=client.peer.pid)
                 self._drop(client)
             self._users.forget_idle(now)
-            self._intake.interrupt()
+            self._closer.interrupt()
 
     def finish(self) -> None:
-        """Serve what clients have sent already, for a while; then drop them all."""
-        self._intake.wait_in(None)
+        """Serve for a while the requests that clients have already sent, then drop all clients."""
         self._epoll.unregister(self._listener.fileno())
         end = time.monotonic() + _STOP_S
         while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:

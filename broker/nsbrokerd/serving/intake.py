@@ -1,186 +1,149 @@
-"""Takes one packet off a connection, and sees that it is answered. Nothing here trusts the packet.
+"""Takes one packet off a connection, and has it answered. Nothing here trusts the packet.
 
-A packet is looked at before it is taken, so that only as many descriptors are received as its request names. Those
-that nobody asked for stay in the queue, which another thread drops with the whole connection: that can take long.
+The intake looks at a packet before it takes it, so that it receives only as many descriptors as the request names. Any
+others stay in the queue. They are dropped with the whole connection, in another thread, since this can take long.
 """
 
 from __future__ import annotations
-
-import os
-import socket
-
-import trio
 
 from nsbroker.link import fdpass
 from nsbroker.wire import (
     BAD_REQUEST,
     NO_SUCH_NAMESPACE,
     OVERLOADED,
-    BlobReply,
-    ErrorReply,
-    NamespacesRequest,
     ProtocolError,
     Request,
-    ResolverRequest,
+    decode_request,
+    named_descriptors,
 )
 
 from ..clients.client import Client
 from ..clients.closer import Closer
-from ..config import Limits
+from ..clients.quotas import Quotas
 from ..namespaces.netns import close_namespaces
-from ..policy.plans import Refusal, refuse
-from ..requests.delivery import Delivery
-from ..requests.handler import Handler
-from ..requests.reader import RequestReader
-from .tasks import SlowRequests
+from ..namespaces.sent import SentNamespaces
+from ..policy.plans import Refusal
+from ..requests.dispatch import Dispatcher
+from ..requests.operation import Received
+from .tasks import Tasks
 
 
 class Intake:
-    """From a connection that has a packet to its reply."""
+    """From a connection that has a packet to the request's reply or its task."""
 
-    def __init__(self, handler: Handler, closer: Closer) -> None:
-        self._handler = handler
+    def __init__(self, dispatcher: Dispatcher, tasks: Tasks, closer: Closer, sent: SentNamespaces) -> None:
+        self._dispatcher = dispatcher
+        self._opening = dispatcher.opening
+        self._tasks = tasks
         self._closer = closer
-        self._reader = RequestReader()
-        self._delivery = Delivery(handler)
-        self._slow = SlowRequests(handler, self._delivery)
-
-    def wait_in(self, nursery: trio.Nursery | None) -> None:
-        """Use this nursery for the requests that can't be answered at once; None refuses them."""
-        self._slow.run_in(nursery)
-
-    def hang_up(self, uid: int, connection: socket.SocketType) -> None:
-        """Close a connection; takes it over. Packets that were not read may bring descriptors: not here, then."""
-        if fdpass.hang_up(connection):
-            self._closer.take_connection(uid, connection.detach())
-        else:
-            connection.close()
+        self._sent = sent
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether there are requests that are served by tasks of their own."""
-        return self._slow.running > 0
+        """Whether some requests are served by tasks of their own."""
+        return self._tasks.running > 0
 
-    @property
-    def hanging(self) -> int:
-        """Count the connections that could not be closed at once."""
-        return self._closer.connections
+    def serve_one(self, client: Client, now: float, quotas: Quotas) -> bool:
+        """Serve one packet of a client.
 
-    def interrupt(self) -> None:
-        """Hurry what takes long to close, now and then."""
-        self._closer.interrupt()
-
-    def serve_one(self, client: Client, now: float, limits: Limits) -> bool:
-        """Serve one packet of a client; False when it is gone, or can't be followed any further.
+        Returns:
+            Whether the connection can go on. It can't if the client is gone, or sent a packet that can't be skipped.
 
         Raises:
             OSError: the reply can't be delivered.
         """
         try:
-            packet, is_too_long, brings_fds = fdpass.peek_packet(client.sock, limits.packet_bytes)
+            packet, is_too_long, brings_fds = fdpass.peek_packet(client.sock, quotas.packet_bytes)
         except BlockingIOError:
             return True
         if not packet and not brings_fds:
             return False
-        is_within_rate = client.user.take_request(now, limits.requests_per_second)
+        is_within_rate = client.user.take_request(now, quotas.requests_per_second)
+        if is_within_rate and not (is_too_long or brings_fds):
+            known = self._opening.recall(client.peer.subject, packet)
+            if known is not None:
+                fdpass.discard_packet(client.sock)
+                self._dispatcher.reply(client, known[0], self._opening.open_planned(client.peer, *known))
+                return True
         try:
             if is_too_long:
-                raise ProtocolError(f"packet of more than {limits.packet_bytes} bytes")
-            request, named = self._reader.read(packet)
+                raise ProtocolError(f"packet of more than {quotas.packet_bytes} bytes")
+            request = decode_request(packet)
+            named = named_descriptors(request)
         except ProtocolError as error:
+            refusal = Refusal(error.code, str(error), spec_index=error.index)
             if is_within_rate:
-                return self._answer_unread(client, error.request_id, refuse(error), brings_fds)
-            return self._answer_excess(client, error.request_id, now, limits, brings_fds)
+                return self._refuse_unread(client, error.request_id, refusal, brings_fds)
+            return self._refuse_excess(client, error.request_id, now, quotas, brings_fds)
         if not is_within_rate:
-            return self._answer_excess(client, request.request_id, now, limits, brings_fds)
-        if not (brings_fds or named):
-            fdpass.discard_packet(client.sock)
-            self._answer(client, request, [])
-            return True
-        return self._serve_with_fds(client, request, named, brings_fds)
+            return self._refuse_excess(client, request.request_id, now, quotas, brings_fds)
+        if brings_fds or named:
+            return self._serve_with_fds(client, request, packet, named, brings_fds)
+        fdpass.discard_packet(client.sock)
+        self._serve(client, Received(client.peer, request, [], packet))
+        return True
 
-    def _answer_unread(
-        self, client: Client, request_id: int | None, refusal: Refusal, brings_fds: bool, is_recorded: bool = True
+    def _refuse_unread(
+        self, client: Client, request_id: int | None, refusal: Refusal, brings_fds: bool, *, is_recorded: bool = True
     ) -> bool:
-        """Refuse a packet unseen. Without an id, or when it brings descriptors, the client can't be followed."""
+        """Refuse a packet. If its id is unknown or it brings descriptors, it can't be skipped."""
         if brings_fds:
             request_id = None
         else:
             fdpass.discard_packet(client.sock)
-        if is_recorded:
-            reply = self._handler.refuse(client.peer, request_id, "unread", refusal)
-        else:
-            reply = ErrorReply(request_id, refusal.code, refusal.message)
-        client.reply(reply)
+        self._dispatcher.refuse(client, request_id, refusal, is_recorded=is_recorded)
         return request_id is not None
 
-    def _answer_excess(
-        self, client: Client, request_id: int | None, now: float, limits: Limits, brings_fds: bool
+    def _refuse_excess(
+        self, client: Client, request_id: int | None, now: float, quotas: Quotas, brings_fds: bool
     ) -> bool:
-        """Refuse what is past the rate. The audit has one of these for each user and second: all would fill it."""
-        text = f"more than {limits.requests_per_second} requests in a second; try again later"
+        """Refuse a request beyond the rate. The audit has one such record per user and second: more would fill it."""
+        text = f"more than {quotas.requests_per_second} requests in a second; try again later"
         unrecorded = client.user.count_excess(now)
         if unrecorded:
             text += f" (and {unrecorded} more, which have no record)"
-        return self._answer_unread(
-            client, request_id, Refusal(OVERLOADED, text), brings_fds, is_recorded=unrecorded is not None
-        )
+        refusal = Refusal(OVERLOADED, text)
+        return self._refuse_unread(client, request_id, refusal, brings_fds, is_recorded=unrecorded is not None)
 
-    def _serve_with_fds(self, client: Client, request: Request, named: int, brings_fds: bool) -> bool:
+    def _serve_with_fds(self, client: Client, request: Request, packet: bytes, named: int, brings_fds: bool) -> bool:
         if not named or not brings_fds:
-            told = f"the request names {named} descriptors, and brings {'some' if brings_fds else 'none'}"
-            return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
+            told = f"the request names {named} descriptors, but brings {'some' if brings_fds else 'none'}"
+            return self._refuse_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
         uid = client.user.uid
         if self._closer.is_full(uid):
-            told = "too many descriptors that were sent can't be closed: their file systems do not answer"
-            return self._answer_unread(client, request.request_id, Refusal(OVERLOADED, told), brings_fds)
+            told = "too many descriptors that were sent can't be closed, because their file systems do not answer"
+            return self._refuse_unread(client, request.request_id, Refusal(OVERLOADED, told), brings_fds)
         fds, more_came = fdpass.copy_fds(client.sock, named)
         if more_came:
             self._closer.take_fds(uid, fds)
             told = f"more descriptors came than the {named} that the request names"
-            return self._answer_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
+            return self._refuse_unread(client, request.request_id, Refusal(BAD_REQUEST, told), brings_fds)
         try:
-            fdpass.discard_packet(client.sock)  # that closes nothing, since everything in it is open here as well
+            fdpass.discard_packet(client.sock)  # this closes no file, since all of them are open here as well
         except OSError:  # the client hung up in between, with replies unread
             self._closer.take_fds(uid, fds)
             raise
         refusal = self._refuse_foreign(fds, named)
         if refusal is None:
-            self._answer(client, request, fds)
+            self._serve(client, Received(client.peer, request, fds, packet))
         else:
             self._closer.take_fds(uid, fds)
-            client.reply(self._handler.refuse(client.peer, request.request_id, "unread", refusal))
+            self._dispatcher.refuse(client, request.request_id, refusal)
         return True
 
     def _refuse_foreign(self, fds: list[int], named: int) -> Refusal | None:
-        if not all(map(self._handler.is_namespace, fds)):
+        if not all(map(self._sent.is_namespace, fds)):
             return Refusal(NO_SUCH_NAMESPACE, "a descriptor that was sent is no network namespace")
         if len(fds) != named:
-            return Refusal(BAD_REQUEST, f"{len(fds)} descriptors came; the request names {named}")
+            return Refusal(BAD_REQUEST, f"{len(fds)} descriptors came, but the request names {named}")
         return None
 
-    def _answer(self, client: Client, request: Request, fds: list[int]) -> None:
-        """Answer, at once or in a task; takes over `fds`, which are namespaces."""
-        if isinstance(request, NamespacesRequest):
-            self._slow.start(client, request, [])
-            return
-        if isinstance(request, ResolverRequest):
-            self._answer_resolver(client, request, fds)
-            return
-        outcome = self._handler.try_open(client.peer, request, fds)
-        if request.wait_s and isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE:
-            self._slow.start(client, request, fds)
-            return
-        close_namespaces(fds)
-        self._delivery.deliver(client, request, outcome)
-
-    def _answer_resolver(self, client: Client, request: ResolverRequest, fds: list[int]) -> None:
-        answer = self._handler.resolver_files(client.peer, request, fds)
-        close_namespaces(fds)
-        if isinstance(answer, Refusal):
-            client.reply(self._handler.refuse(client.peer, request.request_id, "resolver", answer))
-            return
-        try:
-            client.reply(BlobReply(request.request_id, os.fstat(answer).st_size), [answer])
-        finally:
-            os.close(answer)
+    def _serve(self, client: Client, received: Received[Request]) -> None:
+        """Serve a request at once or in a task; takes over its descriptors, which are namespaces."""
+        outcome = self._dispatcher.operation_of(received.request).serve(received)
+        if outcome is None:
+            outcome = self._tasks.start(client, received)
+            if outcome is None:
+                return
+        close_namespaces(received.fds)
+        self._dispatcher.reply(client, received.request, outcome)

@@ -1,1 +1,1 @@
-"""Makes sockets, with the rights of the peer. Imports seal, namespaces and policy."""
+"""Makes sockets with the rights of their client, sets them up, and ends them. Imports seal, namespaces and policy."""

@@ -1,4 +1,4 @@
-"""The capabilities of this process: those that its work needs, and no others. Source: capabilities(7), prctl(2)."""
+"""Drops all capabilities of this process that its work does not need. Source: capabilities(7), prctl(2)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEPT = {
     "CAP_NET_RAW": 13,
     "CAP_SYS_ADMIN": 21,
 }
-"""What each is for is said in deploy/nsbrokerd.service."""
+"""deploy/nsbrokerd.service gives the reason for each."""
 
 DAC_OVERRIDE = 1
-"""Kept as well where control groups can't be made without it."""
+"""Kept as well on hosts where control groups can't be made without it."""
 
 _HIGHEST = 63
 _VERSION_3 = 0x20080522
@@ -36,7 +36,7 @@ _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
 class Header(ctypes.Structure):
-    """Whose capabilities: pid 0 is the calling thread."""
+    """Selects a thread; pid 0 is the calling thread."""
 
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
@@ -52,7 +52,7 @@ class Sets(ctypes.Structure):
 
 
 def own_header() -> Header:
-    """Give the header that means the calling thread."""
+    """Return the header that selects the calling thread."""
     return Header(_VERSION_3, 0)
 
 
@@ -69,10 +69,10 @@ def read_own() -> Sets:
 
 
 def drop_others(*also: int) -> None:
-    """Give up all capabilities but KEPT and these, for ever, in this thread and those that it starts.
+    """Drop all capabilities except KEPT and `also` forever, in this thread and in threads that it starts.
 
     Raises:
-        OSError: it can't be done.
+        OSError: the kernel refused it.
     """
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise _last_error("PR_SET_NO_NEW_PRIVS")
@@ -92,11 +92,12 @@ def drop_others(*also: int) -> None:
 def _drop_bound(number: int) -> None:
     if _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
         return
-    # A container's root may lack CAP_SETPCAP. The bound says only what exec may gain: without new privileges, nothing.
+    # A container's root may lack CAP_SETPCAP. The bounding set only matters for exec, which gains nothing anyway here:
+    # PR_SET_NO_NEW_PRIVS is set.
     if ctypes.get_errno() != errno.EPERM:
         raise _last_error("PR_CAPBSET_DROP")
 
 
-def _last_error(what: str) -> OSError:
+def _last_error(call: str) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, f"{what}: {os.strerror(number)}")
+    return OSError(number, f"{call}: {os.strerror(number)}")

@@ -1,7 +1,7 @@
-"""Who this thread is, for the length of a few system calls: fsuid, fsgid and effective capabilities.
+"""The rights of this thread for the length of a few system calls: fsuid, fsgid and effective capabilities.
 
-A socket belongs to the fsuid that made it, and lends the capabilities that its maker had; so the broker makes it as
-the peer. All of these are per thread. Source: setfsuid(2), capset(2), credentials(7).
+A socket belongs to the fsuid that made it, and keeps the capabilities of its maker. So the broker makes it with the
+client's rights. All of these belong to one thread. Source: setfsuid(2), capset(2), credentials(7).
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ EXIT_STATUS = 70
 
 
 class Credentials:
-    """What this process may do by itself, read once, to go back to."""
+    """The process's own rights, read once, and the ways to drop them and to return to them."""
 
     def __init__(self) -> None:
-        """Read them.
+        """Read the rights.
 
         Raises:
             OSError: capget(2) failed.
@@ -62,11 +62,11 @@ class Credentials:
         self._setresuid = _SYS_SETRESUID.get(os.uname().machine)
 
     def as_owner(self, uid: int, gid: int, function: Callable[[], T]) -> T:
-        """Call `function` with this fsuid and fsgid. No await may be in it.
+        """Call `function` with this fsuid and fsgid. It must not await.
 
-        Ends the process when the ids did not take effect or can't be set back: a socket would have a wrong owner.
+        If the ids did not take effect or can't be set back, the process ends: a socket would have the wrong owner.
         """
-        # Each call returns the id that was in force before it, and that is how a failure shows: neither has an errno.
+        # Each call returns the id that was in force before it. This is the only sign of a failure: there is no errno.
         came_from: tuple[int, int] | None = None
         try:
             came_from = _setfsgid(gid), _setfsuid(uid)
@@ -76,13 +76,13 @@ class Credentials:
                 was = _setfsuid(self.uid), _setfsgid(self.gid)
                 if came_from != (self.gid, self.uid) or was != (uid, gid):
                     os._exit(EXIT_STATUS)
-            except BaseException:  # an interrupt in between: one of the ids is still the peer's, or unproven
+            except BaseException:  # an interrupt in between: one of the ids is still the client's, or unproven
                 os._exit(EXIT_STATUS)
 
     def without_capabilities(self, function: Callable[[], T]) -> T:
-        """Call `function` without any effective capability. No await may be in it.
+        """Call `function` without any effective capability. It must not await.
 
-        Ends the process when they can't be dropped or set back.
+        If the capabilities can't be dropped or set back, the process ends.
         """
         try:
             if self._capset(self._header_at, self._none_at) != 0:
@@ -93,16 +93,16 @@ class Credentials:
                 os._exit(EXIT_STATUS)
 
     def without_power(self, uid: int, function: Callable[[], T]) -> T:
-        """Call `function` with this fsuid, and without power over any user namespace. No await may be in it.
+        """Call `function` with this fsuid, and without power over any user namespace. It must not await.
 
-        To drop the capabilities is not enough: an euid has all of them over the user namespaces that belong to it,
-        and to root belong those of the containers that root started. So the euid is one that nobody has, not even
-        the peer, who could tamper with a thread of its own euid.
+        Dropping the capabilities is not enough: an euid has all of them over the user namespaces that it owns, and root
+        owns those of the containers that root started. So the euid becomes one that no user has. It can't be the
+        client's: a client could tamper with a thread of its own euid.
 
-        Ends the process when something of this can't be done or undone.
+        If a step of this can't be done or undone, the process ends.
 
         Raises:
-            OSError: this machine's number for setresuid(2) is not known; or what `function` raises.
+            OSError: the number of setresuid(2) is unknown on this machine; or an error of `function`.
         """
         number = self._setresuid
         if number is None:
@@ -113,11 +113,11 @@ class Credentials:
         finally:
             try:
                 self._become(number, self.uid, uid)
-            except BaseException:  # an interrupt before it began: the euid is still nobody's
+            except BaseException:  # an interrupt before it began: the euid is still the unused one
                 os._exit(EXIT_STATUS)
 
     def _become(self, setresuid: int, euid: int, fsuid: int) -> None:
-        """Change the euid, with all capabilities (which that takes away), and the fsuid (which follows the euid)."""
+        """Change the euid, restore the capabilities that this takes away, and set the fsuid, which follows the euid."""
         done = False
         try:
             done = (
@@ -131,7 +131,7 @@ class Credentials:
 
 
 def _last_uid() -> int:
-    """Give the highest id that this process's user namespace has: no user, anywhere, is given that one."""
+    """Return the highest uid of this process's user namespace. Systems give it to no user."""
     with open("/proc/self/uid_map") as file:
         first, _, length = file.read().splitlines()[-1].split()
     return int(first) + int(length) - 1

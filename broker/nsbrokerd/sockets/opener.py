@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from nsbroker.wire import Address, SocketSpec
+from nsbroker.wire import Address
 
 from ..namespaces.netns import Gate, NamespaceNotFoundError
-from ..policy.kinds import Triple
+from ..policy.kinds import Triple, triple_of
 from ..policy.plans import PlannedSocket
 from ..seal import Seal, UnsealedError
 from .credentials import Credentials
-from .setup import bind_as_root_and_listen, bound_name, do_unprivileged, set_privileged_options
-from .support import why_unsupported, with_advice
+from .kernel_support import why_unsupported, with_advice
+from .set_up import bind_as_root_and_listen, bound_address, do_unprivileged, set_privileged_options
 
 _AF_NETLINK = int(socket.AF_NETLINK)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
@@ -24,163 +24,175 @@ _COOKIE_BYTES = 8
 
 
 class Opened(NamedTuple):
-    """A socket that was made. The receiver owns `sock`; `name` is where the broker bound it."""
+    """A socket that was made. The receiver owns `sock`.
+
+    `cookie` is its SO_COOKIE, `netns` its SO_NETNS_COOKIE. `address` is None unless the broker bound it.
+    """
 
     planned: PlannedSocket
     sock: socket.SocketType
     cookie: int
     netns: int
-    name: Address | None
+    address: Address | None
 
 
 class OpenError(Exception):
-    """The kernel refused one socket of a request; none was kept. `__cause__` is the OSError."""
+    """The kernel refused one socket of a request, so none was kept."""
 
     def __init__(self, position: int, error: OSError) -> None:
         super().__init__(str(error))
         self.position = position
-        self.errno = error.errno or 0
-        self.message = error.strerror or str(error)
+        self.error = error
 
 
-_Made = list[tuple[PlannedSocket, socket.SocketType]]
-_Groups = Sequence[tuple[int, Sequence[PlannedSocket]]]
+class OpenGroup(NamedTuple):
+    """The sockets to make in one namespace, whose descriptor is only lent."""
 
-
-def _limited(groups: _Groups) -> _Groups:
-    return [(fd, kept) for fd, group in groups if (kept := [one for one in group if one.grant.limit is not None])]
-
-
-def _unlimited(groups: _Groups) -> _Groups:
-    return [(fd, kept) for fd, group in groups if (kept := [one for one in group if one.grant.limit is None])]
+    namespace_fd: int
+    sockets: Sequence[PlannedSocket]
 
 
 class Opener:
-    """Makes sockets in other namespaces, as their peers. For the broker's main thread alone.
+    """Makes sockets in other namespaces, as their clients. Only for the broker's main thread.
 
-    Limited ones are made in the seal's thread, while the main thread waits.
+    The seal's thread makes the sockets of grants with a limit, while the main thread waits.
     """
 
-    def __init__(self, gate: Gate, credentials: Credentials, unsupported: Mapping[Triple, int]) -> None:
-        """`unsupported` are the errnos of what this kernel does not have: it is not asked again.
+    def __init__(
+        self, gate: Gate, credentials: Credentials, unsupported: Mapping[Triple, int], seal: Seal | None = None
+    ) -> None:
+        """Take what all sockets need.
 
-        `seal` is what enforces limits; None as long as no grant has any.
+        Args:
+            gate: the main thread's way into namespaces.
+            credentials: the broker's own.
+            unsupported: the errno for each triple that this kernel can't make. The kernel is not asked for it again.
+            seal: enforces limits; None if no grant has any.
         """
         self._gate = gate
         self._credentials = credentials
-        self.unsupported = unsupported
-        self.seal: Seal | None = None
+        self._unsupported = unsupported
+        self._seal = seal
 
-    def open_sockets(self, groups: _Groups, uid: int, gid: int) -> list[Opened]:
+    def open_sockets(self, groups: Sequence[OpenGroup], uid: int, gid: int) -> list[Opened]:
         """Make all sockets, in the order of the request.
 
         Args:
-            groups: for each namespace its descriptor and its sockets.
-            uid: who shall own the sockets, as the kernel sees it in namespaces and firewalls.
+            groups: one for each namespace.
+            uid: the owner of the sockets, for namespaces and firewalls.
             gid: likewise.
 
         Raises:
-            OpenError: the kernel refused one; none was kept.
-            NamespaceNotFoundError: a descriptor is no network namespace; no socket was kept.
+            OpenError: the kernel refused a socket, so none was kept.
+            NamespaceNotFoundError: a descriptor is no network namespace, so no socket was kept.
+            UnsealedError: a grant has a limit and there is no seal: our own invariant is broken.
         """
-        made: _Made = []
-        namespaces: dict[int, int] = {}
-        cookies: list[int] = []
+        batch = _Batch(self._credentials, self._unsupported, uid, gid)
         try:
-            if limited := _limited(groups):
-                cookies = self._make_sealed(limited, uid, gid, made, namespaces)
-                groups = _unlimited(groups)
+            if limited := _select(groups, is_limited=True):
+                batch.make_sealed(self._seal, limited)
+                groups = _select(groups, is_limited=False)
             if groups:
-                self._make_as_owner(self._gate, groups, uid, gid, made, namespaces)
-            self._prepare(made)
-            # Those of the sealed ones, which come first, were needed before.
-            cookies += [_cookie(sock) for _, sock in made[len(cookies) :]]
-            opened = [
-                _describe(*one, cookie, namespaces[one[0].position]) for one, cookie in zip(made, cookies, strict=True)
-            ]
+                batch.make(self._gate, groups)
+            batch.set_up()
+            return batch.describe()
         except BaseException:
-            for _, sock in made:
-                sock.close()
+            batch.close()
             raise
-        opened.sort(key=_by_index)
-        return opened
 
-    def _make_sealed(self, groups: _Groups, uid: int, gid: int, made: _Made, namespaces: dict[int, int]) -> list[int]:
-        """Make these in the thread whose sockets can do nothing until they have the name of their grant.
 
-        Gives their cookies.
+def _select(groups: Sequence[OpenGroup], *, is_limited: bool) -> list[OpenGroup]:
+    return [
+        OpenGroup(group.namespace_fd, kept)
+        for group in groups
+        if (kept := [one for one in group.sockets if (one.grant.limit is not None) is is_limited])
+    ]
 
-        Raises:
-            UnsealedError: nothing enforces limits: our own invariant is broken.
-        """
-        seal = self.seal
+
+_Made = tuple[PlannedSocket, socket.SocketType]
+
+
+class _Batch:
+    """The sockets of one request while they are made. It owns them until `describe` returns them."""
+
+    __slots__ = ("_cookies", "_credentials", "_gid", "_made", "_netns", "_uid", "_unsupported")
+
+    def __init__(self, credentials: Credentials, unsupported: Mapping[Triple, int], uid: int, gid: int) -> None:
+        self._credentials = credentials
+        self._unsupported = unsupported
+        self._uid = uid
+        self._gid = gid
+        self._made: list[_Made] = []
+        # For each socket that was made, its namespace's cookie. Sealed sockets come first, and have cookies already.
+        self._netns: list[int] = []
+        self._cookies: list[int] = []
+
+    def make(self, gate: Gate, groups: Sequence[OpenGroup]) -> None:
+        """Make sockets, and prove the namespace of each group by its first socket: one visit makes the whole group."""
+        self._credentials.as_owner(self._uid, self._gid, partial(self._visit_all, gate, groups))
+        for namespace_fd, sockets in groups:
+            netns = gate.verify(namespace_fd, self._made[len(self._netns)][1])
+            self._netns += [netns] * len(sockets)
+
+    def make_sealed(self, seal: Seal | None, groups: Sequence[OpenGroup]) -> None:
+        """Make sockets in the seal's thread. They can do nothing until the seal knows the names of their grants."""
         if seal is None:
-            raise UnsealedError("a grant has limits, and nothing was installed that enforces them")
-        seal.call(lambda gate: self._make_as_owner(gate, groups, uid, gid, made, namespaces))
-        cookies = [_cookie(sock) for _, sock in made]
-        named = zip(made, cookies, strict=True)
-        seal.put_on([(sock, one.grant.name, namespaces[one.position], cookie) for (one, sock), cookie in named], uid)
-        return cookies
+            raise UnsealedError("a grant has a limit, but no seal was installed to enforce it")
+        seal.call(lambda gate: self.make(gate, groups))
+        self._cookies = [_cookie(sock) for _, sock in self._made]
+        named = zip(self._made, self._netns, self._cookies, strict=True)
+        seal.put_on([(sock, planned.grant.name, netns, cookie) for (planned, sock), netns, cookie in named], self._uid)
 
-    def _make_as_owner(
-        self, gate: Gate, groups: _Groups, uid: int, gid: int, made: _Made, namespaces: dict[int, int]
-    ) -> None:
-        """Make these, and prove each group's namespace by its first socket: all of it was made in one visit."""
-        first = len(made)
-        self._credentials.as_owner(uid, gid, partial(self._make_all, gate, groups, uid, made))
-        for namespace_fd, group in groups:
-            netns = gate.verify(namespace_fd, made[first][1])
-            for planned in group:
-                namespaces[planned.position] = netns
-            first += len(group)
-
-    def _make_all(self, gate: Gate, groups: _Groups, uid: int, made: _Made) -> None:
-        for namespace_fd, planned in groups:
+    def _visit_all(self, gate: Gate, groups: Sequence[OpenGroup]) -> None:
+        for namespace_fd, sockets in groups:
             try:
-                gate.call_inside(namespace_fd, partial(self._make, planned, uid, made))
+                gate.call_inside(namespace_fd, partial(self._make_all, sockets))
             except NamespaceNotFoundError as error:
-                error.position = planned[0].position
+                error.position = sockets[0].position
                 raise
 
-    def _make(self, group: Sequence[PlannedSocket], uid: int, made: _Made) -> None:
-        for planned in group:
-            if self.unsupported and (number := self.unsupported.get(_triple(planned.spec))):
+    def _make_all(self, sockets: Sequence[PlannedSocket]) -> None:
+        for planned in sockets:
+            spec = planned.spec
+            if self._unsupported and (number := self._unsupported.get(triple_of(spec))):
                 raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
-            _, family, kind, proto, *_ = planned.spec
             try:
-                if family == _AF_NETLINK:
+                if spec.family == _AF_NETLINK:
                     # A netlink socket lends its opener's power to each later message, whoever sends it.
-                    sock = self._credentials.without_power(uid, partial(socket.SocketType, family, kind, proto))
+                    make = partial(socket.SocketType, spec.family, spec.type, spec.proto)
+                    sock = self._credentials.without_power(self._uid, make)
                 else:
-                    sock = socket.SocketType(family, kind, proto)
+                    sock = socket.SocketType(spec.family, spec.type, spec.proto)
             except OSError as error:
                 raise OpenError(planned.position, with_advice(planned.kind, error)) from error
-            made.append((planned, sock))
+            self._made.append((planned, sock))
 
-    def _prepare(self, made: _Made) -> None:
-        """Set options, bind and listen: with the broker's rights for what a grant names, without any for the rest."""
-        wanting = [(planned, sock) for planned, sock in made if planned.spec[4:] != NOTHING_WANTED]
-        if not wanting:
-            return
-        _each(wanting, set_privileged_options)
-        # Nor those of who made the namespace's user namespace: that of a container is root's, and so are we.
-        self._credentials.without_power(self._credentials.uid, partial(_each, wanting, do_unprivileged))
-        _each(wanting, bind_as_root_and_listen)
+    def set_up(self) -> None:
+        """Set options, bind and listen: with the broker's rights where a grant names it, otherwise without any."""
+        made = [one for one in self._made if not one[0].is_plain]
+        if made:
+            _each(made, set_privileged_options)
+            # Without power over user namespaces, too: root owns those of containers, and the broker is root.
+            self._credentials.without_power(self._credentials.uid, partial(_each, made, do_unprivileged))
+            _each(made, bind_as_root_and_listen)
+
+    def describe(self) -> list[Opened]:
+        """Return the sockets in the order of the request."""
+        cookies = self._cookies + [_cookie(sock) for _, sock in self._made[len(self._cookies) :]]
+        opened = [
+            Opened(planned, sock, cookie, netns, None if planned.is_plain else bound_address(planned, sock))
+            for (planned, sock), netns, cookie in zip(self._made, self._netns, cookies, strict=True)
+        ]
+        opened.sort(key=_by_position)
+        return opened
+
+    def close(self) -> None:
+        """Close all sockets that were made."""
+        for _, sock in self._made:
+            sock.close()
 
 
-NOTHING_WANTED = (None, None, (), ())
-_SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
-
-
-def _triple(spec: SocketSpec) -> Triple:
-    return spec.family, spec.type & ~_SOCK_NONBLOCK, spec.proto
-
-
-def _by_index(opened: Opened) -> int:
-    return opened.planned.position
-
-
-def _each(made: Iterable[tuple[PlannedSocket, socket.SocketType]], step: Callable[..., None]) -> None:
+def _each(made: Sequence[_Made], step: Callable[[PlannedSocket, socket.SocketType], None]) -> None:
     for planned, sock in made:
         try:
             step(planned, sock)
@@ -188,8 +200,8 @@ def _each(made: Iterable[tuple[PlannedSocket, socket.SocketType]], step: Callabl
             raise OpenError(planned.position, error) from error
 
 
-def _describe(planned: PlannedSocket, sock: socket.SocketType, cookie: int, netns: int) -> Opened:
-    return Opened(planned, sock, cookie, netns, None if planned.spec.bind is None else bound_name(planned, sock))
+def _by_position(opened: Opened) -> int:
+    return opened.planned.position
 
 
 def _cookie(sock: socket.SocketType) -> int:

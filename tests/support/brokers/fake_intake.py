@@ -7,24 +7,27 @@ import socket
 import trio
 
 from nsbrokerd.clients.client import Client
-from nsbrokerd.config import Limits
+from nsbrokerd.clients.quotas import Quotas
 
 
 class FakeIntake:
     """Ends the hub that it serves, by its scope, when a client has sent something."""
 
     is_busy = False
-    hanging = 0
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
 
-    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         client.sock.recv(1)
         self.scope.cancel()
         return True
 
-    def wait_in(self, _nursery: trio.Nursery | None) -> None: ...
+
+class FakeCloser:
+    """Closes each connection at once."""
+
+    connections = 0
 
     def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
         connection.close()

@@ -23,7 +23,7 @@ from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opener, OpenError
+from nsbrokerd.sockets.opener import Opener, OpenError, OpenGroup
 from support.process_state import ThreadState, thread_state
 from support.waiting import LIMIT_S, Counters
 
@@ -41,10 +41,12 @@ class Harness:
     def __init__(self, namespaces: Sequence[str], counters: Counters) -> None:
         self._opener = Opener(Gate(), Credentials(), {})
         self._groups = [
-            (os.open(namespace, os.O_RDONLY), _plan(first, namespace))
+            OpenGroup(os.open(namespace, os.O_RDONLY), _plan(first, namespace))
             for first, namespace in zip(range(0, 100, 10), namespaces, strict=False)
         ]
-        self._failing = [*self._groups[:-1], (self._groups[-1][0], [*self._groups[-1][1], _unbindable(namespaces[-1])])]
+        last = self._groups[-1]
+        failing = last._replace(sockets=[*last.sockets, _unbindable(namespaces[-1])])
+        self._failing = [*self._groups[:-1], failing]
         self._counters = counters
         self._home = thread_state()
 
@@ -54,7 +56,7 @@ class Harness:
         try:
             opened = self._opener.open_sockets(self._failing if number % 3 == 0 else self._groups, PEER, PEER)
         except OpenError as error:
-            if error.errno != errno.EADDRNOTAVAIL:
+            if error.error.errno != errno.EADDRNOTAVAIL:
                 raise
         else:
             for one in opened:

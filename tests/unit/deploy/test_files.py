@@ -35,7 +35,7 @@ def test_what_the_example_shows_as_default_is_the_default() -> None:
     default, written = parse(settings_only), parse(written_out)
     assert written.audit_path == "/var/log/nsbroker/audit.json"
     assert default.audit_path is None
-    for field in ("socket_path", "socket_gid", "seal_path", "limits", "log_level"):
+    for field in ("socket_path", "socket_gid", "seal_path", "quotas", "log_level"):
         assert getattr(written, field) == getattr(default, field)
 
 
@@ -69,7 +69,7 @@ def test_unit_keeps_what_the_broker_needs() -> None:
     have = settings(SERVICE)
     assert set(have["CapabilityBoundingSet"].split()) == set(KEPT)
     assert have["RestrictNamespaces"] == "net"
-    assert int(have["LimitNOFILE"]) >= parse('[broker]\nsocket_group = "x"').limits.clients * 2
+    assert int(have["LimitNOFILE"]) >= parse('[broker]\nsocket_group = "x"').quotas.clients * 2
 
 
 def test_unit_lets_the_broker_limit_sockets() -> None:

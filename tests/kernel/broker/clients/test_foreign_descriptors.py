@@ -168,7 +168,7 @@ def test_last_close_of_a_socket_that_lingers_holds_up_nobody(
     start_broker: Callable[..., BrokerProcess], place: str
 ) -> None:
     """Wherever the broker drops it: it could wait for ten hours, and the next client is served at once."""
-    broker = start_broker(EVERYTHING, "[limits]\nclients_per_user = 2\n")
+    broker = start_broker(EVERYTHING, "[quotas]\nclients_per_user = 2\n")
     with ExitStack() as stack:
         witness, second = (stack.enter_context(RawClient(broker)) for _ in range(2))
         assert witness.works()

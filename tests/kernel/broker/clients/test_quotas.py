@@ -25,8 +25,8 @@ SILENT = 1000
 RESIDENT_FOR_CLIENT_KIB = 4
 
 
-def limits(**settings: int) -> str:
-    return "[limits]\n" + "\n".join(f"{key} = {value}" for key, value in settings.items()) + "\n"
+def quotas(**settings: int) -> str:
+    return "[quotas]\n" + "\n".join(f"{key} = {value}" for key, value in settings.items()) + "\n"
 
 
 def is_turned_away(client: RawClient) -> bool:
@@ -47,7 +47,7 @@ def test_client_beyond_the_limit_is_turned_away(
     start_broker: Callable[..., BrokerProcess], setting: str, for_nobody: bool
 ) -> None:
     """The client gets the reason. Connected clients stay, and another user gets in unless the quota is that of all."""
-    broker = start_broker(EVERYTHING, limits(**{setting: 3}))
+    broker = start_broker(EVERYTHING, quotas(**{setting: 3}))
     with ExitStack() as stack:
         inside = [stack.enter_context(RawClient(broker)) for _ in range(3)]
         assert all(client.works() for client in inside)
@@ -60,7 +60,7 @@ def test_client_beyond_the_limit_is_turned_away(
 
 def test_user_with_too_many_requests_in_a_second_is_refused(start_broker: Callable[..., BrokerProcess]) -> None:
     """The quota covers all its connections. Another user is not affected, and neither is the same user later."""
-    broker = start_broker(EVERYTHING, limits(requests_per_second=2))
+    broker = start_broker(EVERYTHING, quotas(requests_per_second=2))
     with RawClient(broker) as first, RawClient(broker) as second:
         with stopped(broker.pid):
             for number in range(20):
@@ -79,7 +79,7 @@ def test_requests_past_the_rate_do_not_fill_the_audit(
     start_broker: Callable[..., BrokerProcess], packet: bytes
 ) -> None:
     """Neither do bad ones: they count as well. There is one record each second, and every client is answered."""
-    broker = start_broker(EVERYTHING, limits(requests_per_second=2))
+    broker = start_broker(EVERYTHING, quotas(requests_per_second=2))
     with RawClient(broker) as client:
         with stopped(broker.pid):
             for _ in range(40):
@@ -92,7 +92,7 @@ def test_requests_past_the_rate_do_not_fill_the_audit(
 
 
 def test_packet_beyond_the_limit_is_a_bad_request(start_broker: Callable[..., BrokerProcess]) -> None:
-    broker = start_broker(EVERYTHING, limits(packet_bytes=256))
+    broker = start_broker(EVERYTHING, quotas(packet_bytes=256))
     with RawClient(broker) as client:
         assert client.works()
         long = tcp(*["@host"] * 20)
@@ -107,7 +107,7 @@ def test_client_that_never_reads_is_bounded_and_dropped(
     start_broker: Callable[..., BrokerProcess], sockets: int, in_flight: int
 ) -> None:
     """It sends requests as fast as they are taken: few sockets wait for it, and after a second it is dropped."""
-    broker = start_broker(EVERYTHING, limits(reply_timeout_s=1))
+    broker = start_broker(EVERYTHING, quotas(reply_timeout_s=1))
     with RawClient(broker) as witness, RawClient(broker) as client:
         assert witness.works()
         before = idle_descriptors(broker.pid)

@@ -30,7 +30,7 @@ bind = ["*:80", "10.0.0.0/8:443"]
 options = ["mark=0x10"]
 """
 PROBLEMS = {
-    "an unknown key": ("[limits]\nclient = 3\n", GRANT, ["limits.client: unknown key"]),
+    "an unknown key": ("[quotas]\nclient = 3\n", GRANT, ["quotas.client: unknown key"]),
     "an unknown section": ("[limit]\nclients = 3\n", GRANT, ["limit: unknown key"]),
     "a bad network": ("", GRANT.replace("10.0.0.0/8", "10.0.0.1/8"), ["grant[0].bind: '10.0.0.1/8': 10.0.0.1/8 has"]),
     "a limit that nothing could hold": (

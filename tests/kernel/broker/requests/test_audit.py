@@ -14,7 +14,7 @@ import pytest
 
 import nsbroker
 from nsbroker import SocketSpec
-from nsbroker.wire import NamespacesRequest
+from nsbroker.wire import OVERLOADED, NamespacesRequest, Request, ResolverRequest
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient
 from support.inside import cookie_inside, socket_cookie
@@ -94,7 +94,7 @@ def test_record_says_who_got_what_where_and_by_which_grant(
         "netns": cookie_inside(name),
     }
     assert (audited["kind"], audited["family"], [audited["cookie"]]) == ("tcp", socket.AF_INET, cookies)
-    assert (audited["name"], audited["listen"]) == (["127.0.0.1", 80], 5)
+    assert (audited["address"], audited["listen"]) == (["127.0.0.1", 80], 5)
     assert audited["options"] == [[socket.SOL_SOCKET, socket.SO_REUSEADDR, 1]]
 
 
@@ -166,14 +166,16 @@ def test_nothing_is_handed_out_that_can_not_be_audited(
     assert _cookies(broker.audit()) == cookies
 
 
-def test_list_that_can_not_be_audited_ends_the_connection(broker: BrokerProcess) -> None:
-    """It is made in a task of its own, and its client does not wait for it in vain."""
+@pytest.mark.parametrize("request_", [NamespacesRequest(1), ResolverRequest(1, "@host")])
+def test_answer_that_can_not_be_audited_is_refused(broker: BrokerProcess, request_: Request) -> None:
+    """Also if a task has made it, as for the list of namespaces."""
     broker.audit_path.unlink()
     broker.audit_path.symlink_to("/dev/full")
     broker.reload()
     with RawClient(broker) as client:
-        client.send(NamespacesRequest(1))
-        assert client.has_hung_up()
+        refusal = client.refusal(request_)
+        assert (refusal.code, refusal.request_id) == (OVERLOADED, 1)
+        assert "the audit can't be written: No space left on device" in refusal.message
 
 
 @pytest.fixture

@@ -65,8 +65,8 @@ def test_socket_of_a_service_manager_is_served_and_left_there() -> None:
     ("family", "kind", "count", "reason"),
     [
         (socket.AF_UNIX, socket.SOCK_SEQPACKET, 2, "passed 2 sockets"),
-        (socket.AF_UNIX, socket.SOCK_STREAM, 1, "something else than a socket of ListenSequentialPacket="),
-        (socket.AF_INET, socket.SOCK_STREAM, 1, "something else than a socket of ListenSequentialPacket="),
+        (socket.AF_UNIX, socket.SOCK_STREAM, 1, "configure it by ListenSequentialPacket="),
+        (socket.AF_INET, socket.SOCK_STREAM, 1, "configure it by ListenSequentialPacket="),
     ],
 )
 def test_other_sockets_of_a_service_manager_are_refused(
@@ -224,7 +224,7 @@ def test_broker_whose_log_cant_be_written_goes_on() -> None:
     """It starts, reloads, turns clients away and stops, as if somebody listened."""
     if reason := why_not():
         pytest.skip(reason)
-    broker = Unheard(EVERYTHING, "[limits]\nclients = 1\n")
+    broker = Unheard(EVERYTHING, "[quotas]\nclients = 1\n")
     try:
         broker.start()
         broker.reload()

@@ -18,7 +18,7 @@ MOST_CALLS_BETWEEN = 60
 
 @pytest.fixture
 def activated() -> Iterator[ActivatedBroker]:
-    broker = ActivatedBroker(EVERYTHING, "[limits]\nrequests_per_second = 10000000\n")
+    broker = ActivatedBroker(EVERYTHING, "[quotas]\nrequests_per_second = 10000000\n")
     yield broker
     broker.close()
 

@@ -48,7 +48,7 @@ def test_requests_leave_nothing_behind(
     forbidden = make_namespace("forbidden")
     cookies = {name: cookie_inside(name) for name in names}
     grants = GRANTS.format(prefix=names[0][:-1], forbidden=forbidden)
-    broker = start_broker(grants, "[limits]\nrequests_per_second = 10000000\n")
+    broker = start_broker(grants, "[quotas]\nrequests_per_second = 10000000\n")
     requests = 99_999 if long else 9_000
     (state,) = before = thread_states(broker.pid)
     assert state[:3] == thread_state()[:3]  # its capabilities are fewer

@@ -26,7 +26,7 @@ CLIENTS = 8
 BATCH_SIZES = (1, 1, 1, 2, 5, 20)
 KINDS = ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_DGRAM))
 LEAST_GENERATIONS = 3 * VOLATILE
-UNLIMITED = "[limits]\nrequests_per_second = 10000000\n"
+UNLIMITED = "[quotas]\nrequests_per_second = 10000000\n"
 LIMIT_S = 600
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from nsbroker import Client
 from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED, OpenReply
-from nsbrokerd.clients.users import MAX_WAITING_FOR_USER
+from nsbrokerd.requests.open import MAX_WAITING_FOR_USER
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient, tcp
 from support.inside import cookie_inside, path_of

@@ -13,7 +13,7 @@ import pytest
 from nsbrokerd.namespaces import finding as reachable
 from nsbrokerd.namespaces.finding import find_namespaces
 from nsbrokerd.namespaces.netns import HOST, Gate
-from nsbrokerd.sockets.diag import end_tcp, open_diag
+from nsbrokerd.sockets.sock_diag import end_tcp, open_diag
 from support.inside import call_inside, cookie_here, cookie_inside, socket_cookie
 from support.namespaces import why_not
 from support.resident import CLONE_NEWNET, move_into_new

@@ -85,7 +85,7 @@ def test_broker_under_load_ends_cleanly_by_interrupt(
     cookies = {name: cookie_inside(name) for name in [make_namespace() for _ in range(5)]}
     chance = random.Random(0)
     interrupts = 100 if long else 8
-    broker = start_broker(EVERYTHING, "[limits]\nrequests_per_second = 10000000\n")
+    broker = start_broker(EVERYTHING, "[quotas]\nrequests_per_second = 10000000\n")
     with Load(broker, cookies, processes=2, threads=2) as load:
         for _ in range(interrupts):
             goal = load.calls() + chance.randint(1, MOST_CALLS_BETWEEN)

@@ -203,7 +203,7 @@ for line in sys.stdin: print(cookie(), flush=True)
 
 def test_broker_with_too_much_to_do_is_waited_for(start_broker: Callable[..., BrokerProcess], name: str) -> None:
     """A program that makes more sockets a second than its user may is slowed down, and not refused."""
-    broker = start_broker(settings="[limits]\nrequests_per_second = 20")
+    broker = start_broker(settings="[quotas]\nrequests_per_second = 20")
     with run_tool(broker) as run:
         assert run(name, *script("for _ in range(40): cookie()\nprint('done')")) == (0, "done\n", "")
 

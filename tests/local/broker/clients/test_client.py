@@ -8,9 +8,8 @@ import socket
 import pytest
 
 from nsbroker.wire import ErrorReply
-from nsbrokerd.clients.client import Client
+from nsbrokerd.clients.client import Client, User
 from nsbrokerd.clients.peer import Peer
-from nsbrokerd.clients.users import User
 from nsbrokerd.policy import Subject
 
 

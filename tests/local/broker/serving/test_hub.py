@@ -10,9 +10,9 @@ from pathlib import Path
 import trio
 
 from nsbrokerd.clients.client import Client
-from nsbrokerd.config import Limits
+from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
-from support.brokers.fake_intake import FakeIntake
+from support.brokers.fake_intake import FakeCloser, FakeIntake
 
 CLIENTS = 5
 TURNS = 20
@@ -26,7 +26,7 @@ class SlowlyAsked(FakeIntake):
         self.served: list[bytes] = []
         self._clients = clients
 
-    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         if self.served:
             # By now, the one before has had time to read its reply.
             self._clients[self.served[-1]].send(self.served[-1])
@@ -50,7 +50,7 @@ def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> 
             clients[b"%d" % i] = client
             client.send(b"%d" % i)
         intake = SlowlyAsked(clients)
-        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+        hub = Hub(listener, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # a fake
 
         async def serve() -> None:
             with intake.scope, trio.fail_after(60):

@@ -9,20 +9,25 @@ from pathlib import Path
 import trio
 
 from nsbrokerd.clients.client import Client
-from nsbrokerd.config import Limits
+from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
-from support.brokers.fake_intake import FakeIntake
+from support.brokers.fake_intake import FakeCloser, FakeIntake
 
 
-class Hung(FakeIntake):
-    """Hundreds of connections hang, and whoever is served ends the test."""
+class HangingCloser(FakeCloser):
+    """Hundreds of connections hang."""
 
-    hanging = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 - 1
+    connections = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 - 1
+
+
+class RecordingIntake(FakeIntake):
+    """The first client that is served ends the test."""
+
     served = False
 
-    def serve_one(self, client: Client, now: float, limits: Limits) -> bool:
+    def serve_one(self, client: Client, now: float, quotas: Quotas) -> bool:
         self.served = True
-        return super().serve_one(client, now, limits)
+        return super().serve_one(client, now, quotas)
 
 
 def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -> None:
@@ -30,8 +35,8 @@ def test_client_is_accepted_while_hundreds_of_connections_hang(tmp_path: Path) -
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
         listener.listen()
-        intake = Hung()
-        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+        intake = RecordingIntake()
+        hub = Hub(listener, intake, HangingCloser(), Quotas())  # type: ignore[arg-type]  # a fake
         clients = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         for client in clients:
             client.connect(path)

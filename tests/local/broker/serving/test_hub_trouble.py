@@ -14,11 +14,10 @@ import pytest
 import trio
 
 import nsbrokerd.clients.admission
-from nsbrokerd.clients.admission import Admission
-from nsbrokerd.clients.users import Users
-from nsbrokerd.config import Limits
+from nsbrokerd.clients.admission import Admission, Users
+from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
-from support.brokers.fake_intake import FakeIntake
+from support.brokers.fake_intake import FakeCloser, FakeIntake
 
 
 class NoMoreWatches:
@@ -32,15 +31,14 @@ class NoMoreWatches:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class Recovering(FakeIntake):
-    """Many connections hang, until one of them was counted."""
+class RecoveringCloser(FakeCloser):
+    """Many connections hang, until they were counted once."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._counts = iter((2**31,))
 
     @property
-    def hanging(self) -> int:  # type: ignore[override]  # it changes by itself here
+    def connections(self) -> int:  # type: ignore[override]  # it changes by itself here
         return next(self._counts, 0)
 
 
@@ -60,8 +58,8 @@ def connect(listener: socket.socket) -> socket.socket:
 
 def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: socket.socket) -> None:
     """It keeps the one of its listener."""
-    intake = Recovering()
-    hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+    intake = FakeIntake()
+    hub = Hub(listener, intake, RecoveringCloser(), Quotas())  # type: ignore[arg-type]  # a fake
     with connect(listener) as first, connect(listener) as second:
         hub._accept(0)
         assert hub._accepts_again_at is not None
@@ -78,7 +76,7 @@ def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: 
 
 
 def test_client_that_can_not_be_watched_leaves_no_descriptor(listener: socket.socket) -> None:
-    hub = Hub(listener, Recovering(), Limits(), None)  # type: ignore[arg-type]  # a fake
+    hub = Hub(listener, FakeIntake(), RecoveringCloser(), Quotas())  # type: ignore[arg-type]  # a fake
     hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
     gc.disable()
     try:
@@ -99,8 +97,8 @@ def test_client_that_is_lost_while_it_connects_is_not_counted(
     def lose(*_: object) -> None:
         raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
-    users = Users(Limits())
-    admission = Admission(listener, Recovering(), users, None)  # type: ignore[arg-type]  # a fake
+    users = Users(Quotas())
+    admission = Admission(listener, users, RecoveringCloser())  # type: ignore[arg-type]  # a fake
     monkeypatch.setattr(nsbrokerd.clients.admission, "Client", lose)
     with connect(listener) as client:
         assert admission.accept(0)[0] == []
@@ -114,8 +112,8 @@ def test_places_of_users_are_counted_where_descriptors_are_few(
     """Each connection takes a descriptor, and each user another: of four that are left, one stays for a new user."""
     room = nsbrokerd.clients.admission.DESCRIPTORS_BESIDE_CLIENTS + 4
     monkeypatch.setattr(nsbrokerd.clients.admission.resource, "getrlimit", lambda _: (room, room))
-    users = Users(Limits())
-    admission = Admission(listener, FakeIntake(), users, None)  # type: ignore[arg-type]  # a fake
+    users = Users(Quotas())
+    admission = Admission(listener, users, FakeCloser())  # type: ignore[arg-type]  # a fake
     clients = [connect(listener) for _ in range(5)]
     admitted, trouble = admission.accept(0)
     assert trouble is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nsbrokerd.config import Config, ConfigError, Limits, parse_config
+from nsbrokerd.clients.quotas import Quotas
+from nsbrokerd.config import Config, ConfigError, parse_config
 from nsbrokerd.policy import NamespaceRule
 
 
@@ -40,7 +41,7 @@ def problems(main: str, *more: str) -> list[str]:
 def test_an_empty_file_grants_nothing_and_has_the_defaults() -> None:
     config = parse("")
     assert config.policy.grants == ()
-    assert config.limits == Limits()
+    assert config.quotas == Quotas()
     assert (config.socket_path, config.socket_gid) == ("/run/nsbroker/nsbroker.sock", 990)
     assert config.audit_path is None
     assert config.seal_path == "/sys/fs/bpf/nsbrokerd"
@@ -49,10 +50,10 @@ def test_an_empty_file_grants_nothing_and_has_the_defaults() -> None:
 def test_every_setting_is_read() -> None:
     config = parse(
         '[broker]\nsocket = "/run/x.sock"\nsocket_group = "web"\nseal = "/sys/fs/bpf/x"\n'
-        "[limits]\nclients = 7\nclients_per_user = 3\nrequests_per_second = 11\npacket_bytes = 1024\n"
+        "[quotas]\nclients = 7\nclients_per_user = 3\nrequests_per_second = 11\npacket_bytes = 1024\n"
         'reply_timeout_s = 2\n[audit]\npath = "/var/log/audit"\n[log]\nlevel = "debug"\n'
     )
-    assert config.limits == Limits(7, 3, 11, 1024, 2)
+    assert config.quotas == Quotas(7, 3, 11, 1024, 2)
     assert (config.socket_path, config.socket_gid) == ("/run/x.sock", 50)
     assert config.seal_path == "/sys/fs/bpf/x"
     assert (config.audit_path, config.log_level) == ("/var/log/audit", "debug")
@@ -80,9 +81,9 @@ def test_grants_of_all_files_count_in_their_order() -> None:
     [
         ("x = 1", "main.toml: x: unknown key"),
         ("[broker]\nsockets = 1", "main.toml: broker.sockets: unknown key"),
-        ("[limits]\nclients = 0", "main.toml: limits.clients: must be 1..1000000, not 0"),
-        ("[limits]\nclients = true", "main.toml: limits.clients: must be a number, not True"),
-        ("[limits]\npacket_bytes = 65537", "limits.packet_bytes: must be 256..65536"),
+        ("[quotas]\nclients = 0", "main.toml: quotas.clients: must be 1..1000000, not 0"),
+        ("[quotas]\nclients = true", "main.toml: quotas.clients: must be a number, not True"),
+        ("[quotas]\npacket_bytes = 65537", "quotas.packet_bytes: must be 256..65536"),
         ('[broker]\nsocket = "relative"', "broker.socket: must be an absolute path"),
         ('[broker]\nsocket_group = "nope"', "broker.socket_group: there is no group 'nope'"),
         ('[log]\nlevel = "loud"', "log.level: must be one of debug, info, warning, error"),
@@ -111,7 +112,7 @@ def test_a_problem_names_file_key_and_reason(text: str, told: str) -> None:
 
 
 def test_all_problems_of_all_files_are_told_at_once() -> None:
-    told = problems("[limits]\nclients = -1\nx = 2\n", GRANT.replace("tcp", "tpc"), "[broker]\n")
+    told = problems("[quotas]\nclients = -1\nx = 2\n", GRANT.replace("tcp", "tpc"), "[broker]\n")
     assert len(told) == 4
     assert {problem.split(":")[0] for problem in told} == {"main.toml", "0.toml", "1.toml"}
 
@@ -125,8 +126,8 @@ def test_only_the_main_file_has_settings() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[limits]\nclients = " + 5000 * "9",
-        "[limits]\nclients = " + 20000 * "[",
+        "[quotas]\nclients = " + 5000 * "9",
+        "[quotas]\nclients = " + 20000 * "[",
         '[broker]\nsocket = "/run/a\\u0000b"\n',
         '[audit]\npath = "/a\\u0000b"\n',
         GRANT.replace("alice", "a\\u0000b"),

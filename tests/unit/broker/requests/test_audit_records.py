@@ -12,7 +12,7 @@ from nsbroker.wire import SocketSpec
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Grant, NamespaceRule, Subject
 from nsbrokerd.policy.plans import PlannedSocket, Refusal
-from nsbrokerd.requests.audit import Audit
+from nsbrokerd.requests.audit import Audit, describe_opened
 from nsbrokerd.sockets.opener import Opened
 
 PEER = Peer(Subject(1000, frozenset({100})), 100, 4711)
@@ -28,7 +28,7 @@ def _opened(spec: SocketSpec, cookie: int, netns: int = 7, *, label: str = "blue
 
 def _records(tmp_path: Path, *opened: Opened) -> list[dict[str, Any]]:
     path = tmp_path / "audit"
-    Audit(str(path)).allowed(PEER, 5, opened)
+    Audit(str(path)).allowed(PEER, 5, "open", describe_opened(opened))
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -55,7 +55,7 @@ def test_wishes_of_a_socket_are_told_and_no_others(tmp_path: Path) -> None:
             "kind": "tcp",
             "family": 2,
             "cookie": 1,
-            "name": ["10.0.0.1", 80],
+            "address": ["10.0.0.1", 80],
             "listen": 5,
             "options": [[1, 25, "eth0"], [1, 2, 1]],
         },
@@ -73,7 +73,7 @@ def test_refusal_without_an_id_is_a_record_too(tmp_path: Path) -> None:
 def test_terminal_gets_lines_to_read() -> None:
     near, far = os.openpty()
     try:
-        Audit(os.ttyname(far)).allowed(PEER, 5, [_opened(SocketSpec("blue", *TCP), 1)])
+        Audit(os.ttyname(far)).allowed(PEER, 5, "open", describe_opened([_opened(SocketSpec("blue", *TCP), 1)]))
         line = os.read(near, 4096).decode()
     finally:
         os.close(near)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from nsbroker.wire import NamespacesRequest, OpenRequest, SocketSpec, encode_request
+from nsbroker.wire import NamespacesRequest, OpenRequest, SocketSpec, named_descriptors
 from nsbrokerd.policy import Grant, NamespaceRule, Policy, Subject
-from nsbrokerd.policy.plans import Plan, Refusal, plan, read_request
+from nsbrokerd.policy.plans import Plan, Refusal, plan
 
 WHO = Subject(1000, frozenset())
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
@@ -24,13 +24,12 @@ EVERYTHING = Policy(
 
 
 def ask(*specs: SocketSpec, policy: Policy = EVERYTHING, sent: dict[int, list[str]] | None = None) -> Plan | Refusal:
-    return plan(OpenRequest(1, specs), policy, WHO, sent or {})
+    return plan(specs, policy, WHO, sent or {})
 
 
 def test_a_request_tells_how_many_descriptors_it_brings() -> None:
-    assert read_request(encode_request(NamespacesRequest(3))) == (NamespacesRequest(3), 0)
-    request = OpenRequest(1, (SocketSpec(1, *TCP), SocketSpec("blue", *TCP), SocketSpec(0, *TCP)))
-    assert read_request(encode_request(request)) == (request, 2)
+    assert named_descriptors(NamespacesRequest(3)) == 0
+    assert named_descriptors(OpenRequest(1, (SocketSpec(1, *TCP), SocketSpec("blue", *TCP), SocketSpec(0, *TCP)))) == 2
 
 
 def test_sockets_are_grouped_by_namespace_and_keep_their_places() -> None:

@@ -1,51 +1,54 @@
-"""A request that came before is read as if it had not, whatever its id."""
+"""A packet is recalled only if decoding it would return the same request, whatever its id."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 
 import msgpack
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nsbroker import wire
-from nsbroker.wire import OpenRequest, SocketSpec, encode_request
-from nsbrokerd.policy.plans import read_request
-from nsbrokerd.requests.reader import RequestReader
+from nsbroker.wire import OpenRequest, ProtocolError, Request, SocketSpec, decode_request, encode_request
+from nsbrokerd.policy import Policy, Subject
+from nsbrokerd.policy.plans import Plan
+from nsbrokerd.requests.open import PlanMemory
 from support import wire_strategies as some
 
+ANN = Subject(1000, frozenset({1000}))
 TCP = SocketSpec("blue", int(socket.AF_INET), int(socket.SOCK_STREAM))
+PACKET = encode_request(OpenRequest(0, (TCP,)))
 ID_AT = len(b"\x84\xa1v\x01\xa2id")
+PLAN: Plan = []
 
 
-def outcome(read: Callable[[bytes], object], packet: bytes) -> object:
-    """The result of reading: the request, or the refusal."""
+def remembering(*packets: bytes) -> PlanMemory:
+    """A memory of those of the packets that are correct requests for sockets."""
+    memory = PlanMemory(Policy(()))
+    for packet in packets:
+        request = decoded(packet)
+        if isinstance(request, OpenRequest):
+            memory.remember(ANN, packet, request, PLAN)
+    return memory
+
+
+def decoded(packet: bytes) -> Request | None:
     try:
-        return read(packet)
-    except wire.ProtocolError as error:
-        return str(error), error.code, error.request_id, error.index
+        return decode_request(packet)
+    except ProtocolError:
+        return None
 
 
 def with_id(encoded_id: bytes) -> bytes:
-    return (
-        encode_request(OpenRequest(0, (TCP,)))[:ID_AT]
-        + encoded_id
-        + encode_request(OpenRequest(0, (TCP,)))[ID_AT + 1 :]
-    )
+    return PACKET[:ID_AT] + encoded_id + PACKET[ID_AT + 1 :]
 
 
 @given(some.ids)
 @example(0x7F)
 @example(0x80)
 @example(2**63 - 1)
-def test_only_the_id_is_read_from_a_packet_that_came_before(request_id: int) -> None:
-    reader = RequestReader()
-    (first, _), (second, named) = reader.read(with_id(b"\x05")), reader.read(with_id(msgpack.packb(request_id)))
-    assert isinstance(first, OpenRequest)
-    assert isinstance(second, OpenRequest)
-    assert (second, named) == (OpenRequest(request_id, (TCP,)), 0)
-    assert second.sockets is first.sockets  # it was not decoded anew
+def test_packet_that_came_before_is_recalled_with_another_id(request_id: int) -> None:
+    memory = remembering(with_id(b"\x05"))
+    assert memory.recall(ANN, with_id(msgpack.packb(request_id))) == (OpenRequest(request_id, (TCP,)), PLAN)
 
 
 @given(st.one_of(st.binary(max_size=10), st.integers(-(2**63), 2**64 - 1).map(msgpack.packb)))
@@ -55,24 +58,17 @@ def test_only_the_id_is_read_from_a_packet_that_came_before(request_id: int) -> 
 @example(b"\xcf" + b"\xff" * 8)
 @example(b"\xcf")
 @example(b"\xd3" + bytes(7) + b"\x05")
-def test_an_id_that_is_none_is_refused_as_ever(encoded_id: bytes) -> None:
-    """Also one that is not in its shortest encoding."""
-    reader = RequestReader()
-    reader.read(with_id(b"\x05"))
-    assert outcome(reader.read, with_id(encoded_id)) == outcome(read_request, with_id(encoded_id))
+def test_packet_with_a_wrong_id_is_never_recalled(encoded_id: bytes) -> None:
+    """Also if the id is not in its shortest encoding."""
+    recalled = remembering(with_id(b"\x05")).recall(ANN, with_id(encoded_id))
+    assert (recalled and recalled[0]) == decoded(with_id(encoded_id))
 
 
 @given(
     st.lists(st.one_of(some.hostile(some.requests.map(encode_request)), some.requests.map(encode_request)), max_size=6)
 )
-def test_what_came_before_changes_nothing(packets: list[bytes]) -> None:
-    reader = RequestReader()
-    for packet in [*packets, *packets]:
-        assert outcome(reader.read, packet) == outcome(read_request, packet)
-
-
-def test_what_is_kept_is_bounded() -> None:
-    reader = RequestReader()
-    for number in range(20_000):
-        reader.read(encode_request(OpenRequest(1, (TCP._replace(namespace=f"blue{number}"),))))
-    assert len(reader._known) <= 16_384
+def test_recalled_request_is_the_decoded_one(packets: list[bytes]) -> None:
+    memory = remembering(*packets)
+    for packet in packets:
+        recalled = memory.recall(ANN, packet)
+        assert recalled is None or recalled[0] == decoded(packet)

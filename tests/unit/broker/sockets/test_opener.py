@@ -13,7 +13,7 @@ from nsbrokerd.policy import Grant, Limit, NamespaceRule
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.seal import UnsealedError
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opener
+from nsbrokerd.sockets.opener import Opener, OpenGroup
 
 
 def planned(limit: Limit | None) -> PlannedSocket:
@@ -26,10 +26,10 @@ def test_limited_socket_is_never_made_where_nothing_enforces_limits() -> None:
     """This holds even if a policy with limits got so far. An unlimited socket is made."""
     gate = Gate()
     opener = Opener(gate, Credentials(), {})
-    (free,) = opener.open_sockets([(gate.home_fd, [planned(None)])], 0, 0)
+    (free,) = opener.open_sockets([OpenGroup(gate.home_fd, [planned(None)])], 0, 0)
     free.sock.close()
     before = os.listdir("/proc/self/fd")
     with pytest.raises(UnsealedError):
-        opener.open_sockets([(gate.home_fd, [planned(Limit(connect=()))])], 0, 0)
+        opener.open_sockets([OpenGroup(gate.home_fd, [planned(Limit(connect=()))])], 0, 0)
     assert os.listdir("/proc/self/fd") == before
     os.close(gate.home_fd)

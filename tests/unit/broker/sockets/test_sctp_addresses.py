@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from nsbrokerd.sockets.sctp import bind_also
-from nsbrokerd.sockets.support import why_unsupported
+from nsbrokerd.sockets.kernel_support import why_unsupported
+from nsbrokerd.sockets.set_up import bind_also
 
 
 class Socket:

@@ -1,4 +1,4 @@
-"""The broker as a service: start, signals, reload, stop."""
+"""The broker from start to end: start, signals, reload, stop."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ import trio
 from ..clients.admission import DESCRIPTORS_BESIDE_CLIENTS
 from ..clients.closer import INTERRUPT, Closer
 from ..clients.peer import untrusted_uid
-from ..config import Config, ConfigError, Limits
+from ..clients.quotas import Quotas
+from ..config import Config, ConfigError
 from ..config.load import load_config
 from ..namespaces.netns import Gate
 from ..namespaces.sent import SentNamespaces
 from ..requests.audit import Audit
-from ..requests.handler import Handler
-from ..seal import SealError, install, is_installed, is_writable_by_owner
+from ..requests.dispatch import Dispatcher
+from ..requests.operation import InForce
+from ..seal import Seal, SealError, install, is_installed, is_writable_by_owner
 from ..serving.hub import Hub
 from ..serving.intake import Intake
+from ..serving.tasks import Tasks
 from ..sockets.capabilities import DAC_OVERRIDE, drop_others
 from ..sockets.credentials import Credentials
+from ..sockets.kernel_support import probe_kinds
 from ..sockets.opener import Opener
-from ..sockets.support import probe_kinds
-from .listener import ListenError, OwnListener, take_activated
+from .listener import ListenError, OwnListener
 from .log import set_up_log
-from .notify import ServiceManager
+from .service_manager import ServiceManager, take_activated
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -47,7 +50,7 @@ class Service:
 
         Raises:
             ConfigError: with every problem of the configuration.
-            ListenError: the socket can't be had.
+            ListenError: the broker can't listen on its socket.
             SealError: limits can't be enforced.
             OSError: the audit can't be opened, /proc is not mounted, or capabilities can't be dropped.
         """
@@ -55,25 +58,31 @@ class Service:
         self._manager = ServiceManager(environment)
         self._config = load_config(config_path)
         set_up_log(self._config.log_level)
-        self._audit = Audit(self._config.audit_path)
+        audit = Audit(self._config.audit_path)
         self._own: OwnListener | None = None
         listener = take_activated(environment)
         if listener is None:
             self._own = OwnListener(self._config.socket_path, self._config.socket_gid)
             listener = self._own.sock
-        # From here on, only what all requests need: the socket may have needed CAP_CHOWN.
+        self._listener = listener
+        # From here on, only the capabilities that all requests need: the listener may have needed CAP_CHOWN.
         drop_others(*(() if is_writable_by_owner() else (DAC_OVERRIDE,)))
-        gate = Gate()
-        self._opener = Opener(gate, Credentials(), probe_kinds(self._config.policy))
+        self._gate = Gate()
+        self._credentials = Credentials()
+        self._sent = SentNamespaces(self._gate.home_fd)
+        self._seal: Seal | None = None
         self._load_limits(self._config)
-        self._handler = Handler(self._config.policy, self._audit, gate, self._opener, SentNamespaces(gate.home_fd))
+        self._in_force = InForce(self._config.policy, self._new_opener(self._config), audit)
+        self._quotas = _fit_to_descriptors(self._config.quotas)
         signal.signal(INTERRUPT, lambda _number, _frame: None)
-        limits = _raise_descriptor_limit(self._config.limits)
-        self._hub = Hub(listener, Intake(self._handler, Closer()), limits, untrusted_uid())
+
+    def _new_opener(self, config: Config) -> Opener:
+        return Opener(self._gate, self._credentials, probe_kinds(config.policy), self._seal)
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then finish what is in flight."""
-        # What comes while it stops goes back to the handlers of before, and shall not cut it short: so they are none.
+        """Serve until SIGTERM or SIGINT, then finish the requests in progress."""
+        # After trio's receiver has ended, a signal goes to the handler that was set before. It must not end the
+        # broker while it stops, so that handler ignores it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
@@ -81,22 +90,28 @@ class Service:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._hub.run)
+                    hub = self._new_hub(nursery)
+                    nursery.start_soon(hub.run)
                     log.info("serving", socket=self._socket_name(), grants=len(self._config.policy.grants))
                     self._manager.ready(self._status())
                     async for number in signals:
                         if number != signal.SIGHUP:
                             break
-                        self._reload()
+                        self._reload(hub)
                     self._manager.stopping()
                     nursery.cancel_scope.cancel()
-                self._hub.finish()
+                hub.finish()
             finally:
                 if self._own is not None:
                     self._own.close()
-                if self._opener.seal is not None:
-                    self._opener.seal.close()
+                if self._seal is not None:
+                    self._seal.close()
         log.info("stopped")
+
+    def _new_hub(self, nursery: trio.Nursery) -> Hub:
+        closer, dispatcher = Closer(), Dispatcher(self._in_force, self._gate, self._sent)
+        intake = Intake(dispatcher, Tasks(dispatcher, nursery), closer, self._sent)
+        return Hub(self._listener, intake, closer, self._quotas, untrusted_uid())
 
     def _socket_name(self) -> str:
         return self._config.socket_path if self._own is not None else "of the service manager"
@@ -104,17 +119,17 @@ class Service:
     def _status(self) -> str:
         return f"serving (grants: {len(self._config.policy.grants)})"
 
-    def _reload(self) -> None:
-        """Load the configuration anew, whole or not at all."""
+    def _reload(self, hub: Hub) -> None:
+        """Load the configuration again: as a whole, or not at all."""
         self._manager.reloading()
         file, key = str(self._config_path), ""
         try:
-            config = load_config(self._config_path, can_seal=self._opener.seal is not None)
+            config = load_config(self._config_path, can_seal=self._seal is not None)
             with ExitStack() as undo:
                 file, key = str(config.audit_path), "audit.path"
                 audit = Audit(config.audit_path)
                 undo.callback(audit.close)
-                # Last of what can fail: the limits hold at once, and can't be taken back.
+                # The last step that can fail: the kernel enforces new limits at once, and they can't be taken back.
                 file, key = str(self._config_path), "limit"
                 self._load_limits(config)
                 undo.pop_all()
@@ -124,53 +139,59 @@ class Service:
         except (OSError, SealError) as error:
             log.error("reload failed", file=file, key=key, reason=str(error))
         else:
-            self._use(config, audit)
+            self._use(config, audit, hub)
             log.info("reloaded", grants=len(config.policy.grants))
         self._manager.ready(self._status())
 
     def _load_limits(self, config: Config) -> None:
-        """Have the kernel hold sockets to the limits of this configuration: also those that a former broker gave."""
+        """Make the kernel enforce the limits of this configuration, also for sockets that an earlier broker made."""
         directory, needed = Path(config.seal_path), any(grant.limit is not None for grant in config.policy.grants)
         try:
-            if self._opener.seal is None and (needed or is_installed(directory)):
-                self._opener.seal = install(directory)
-            if self._opener.seal is not None:
-                self._opener.seal.load_limits(config.policy)
+            if self._seal is None and (needed or is_installed(directory)):
+                self._seal = install(directory)
+            if self._seal is not None:
+                self._seal.load_limits(config.policy)
         except SealError as error:
             if needed:
                 raise
-            log.error("sockets that were limited before keep those limits", reason=str(error))
+            log.error("the new limits can't be loaded; existing sockets keep their limits", reason=str(error))
 
-    def _use(self, config: Config, audit: Audit) -> None:
+    def _use(self, config: Config, audit: Audit, hub: Hub) -> None:
         if (config.socket_path, config.socket_gid) != (self._config.socket_path, self._config.socket_gid):
-            log.warning("another socket is used from the next start on only", key="broker.socket, broker.socket_group")
+            log.warning(
+                "broker.socket or broker.socket_group changed; restart the broker to apply it",
+                key="broker.socket, broker.socket_group",
+            )
         if config.seal_path != self._config.seal_path:
-            log.warning("another place for limits is used from the next start on only", key="broker.seal")
+            log.warning("broker.seal changed; restart the broker to apply it", key="broker.seal")
         set_up_log(config.log_level)
         self._config = config
-        self._handler.use(config.policy, audit)
-        self._audit.close()
-        self._audit = audit
-        self._opener.unsupported = probe_kinds(config.policy)
-        self._hub.use_limits(_raise_descriptor_limit(config.limits))
+        former_audit = self._in_force.audit
+        self._in_force.replace(config.policy, self._new_opener(config), audit)
+        former_audit.close()
+        hub.use(_fit_to_descriptors(config.quotas))
 
 
-def _raise_descriptor_limit(limits: Limits) -> Limits:
-    """Use all descriptors that this process may have, and admit no more clients than they suffice for."""
+def _fit_to_descriptors(quotas: Quotas) -> Quotas:
+    """Raise this process's limit of descriptors, and return quotas that admit no more clients than it allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    room = limits.clients
+    room = quotas.clients
     if hard != resource.RLIM_INFINITY:
         room = max(1, hard - DESCRIPTORS_BESIDE_CLIENTS)
-    if room < limits.clients:
-        log.warning("fewer clients than configured: raise LimitNOFILE", clients=room, configured=limits.clients)
-    return replace(limits, clients=min(limits.clients, room))
+    if room < quotas.clients:
+        log.warning(
+            "the descriptors suffice for fewer clients than configured; raise LimitNOFILE",
+            clients=room,
+            configured=quotas.clients,
+        )
+    return replace(quotas, clients=min(quotas.clients, room))
 
 
 def serve(config_path: Path) -> int:
-    """Run the broker; gives the exit status."""
+    """Run the broker, and return its exit status."""
     if os.geteuid() != 0:
-        print("nsbrokerd: it must be started as root: it enters the namespaces for those who can't", file=sys.stderr)
+        print("nsbrokerd: only root can enter network namespaces; start nsbrokerd as root", file=sys.stderr)
         return 1
     try:
         service = Service(config_path, os.environ)
@@ -178,6 +199,6 @@ def serve(config_path: Path) -> int:
         for line in str(error).splitlines():
             print(f"nsbrokerd: {line}", file=sys.stderr)
         return 1
-    # An interrupt must never come between entering a namespace and the way back: only checkpoints see one.
+    # An interrupt between entering a namespace and the way back would be fatal, so only checkpoints raise it.
     trio.run(service.run, restrict_keyboard_interrupt_to_checkpoints=True)
     return 0

@@ -1,7 +1,7 @@
-"""Ends TCP connections and listeners of a namespace by their cookies, over a sock_diag socket that was born in it.
+"""Ends TCP connections and listeners of a namespace by their cookies, over a sock_diag socket of that namespace.
 
-By hand, not by pyroute2: its diag socket enters namespaces by itself, in a process that it forks, and takes no socket
-that exists; and what is needed of its messages are these few lines. Source: sock_diag(7), linux/inet_diag.h.
+pyroute2 does not fit: its diag socket enters namespaces by itself, in a forked process, and can't use an existing
+socket. The few messages that are needed are below. Source: sock_diag(7), linux/inet_diag.h.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _SOCKID_AT = 4
 
 _SOCKID_BYTES = 48
 _COOKIE_AT = 40
-"""In inet_diag_sockid: the last 8 bytes of it, as two halves, the low one first."""
+"""In inet_diag_sockid: its last 8 bytes, as two halves, the low one first."""
 
 
 def open_diag() -> socket.socket:
-    """Make a socket that asks about, and ends, sockets of the namespace that the thread is in; the caller owns it."""
+    """Make a socket that lists and ends sockets of the namespace that the thread is in; the caller owns it."""
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
 
 
 def end_tcp(diag: socket.socket, cookies: Collection[int]) -> int:
-    """End the TCP sockets with these cookies: peers get a reset, holders ECONNABORTED. Gives how many there were.
+    """End the TCP sockets with these cookies, and return their number. Peers get a reset, holders ECONNABORTED.
 
     Raises:
-        OSError: the kernel can't (EOPNOTSUPP without CONFIG_INET_DIAG_DESTROY), or no right to (EPERM).
+        OSError: the kernel lacks CONFIG_INET_DIAG_DESTROY (EOPNOTSUPP), or the caller the right to do it (EPERM).
     """
     ended = 0
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -65,7 +65,7 @@ def _end(diag: socket.socket, family: int, sockid: bytes) -> bool:
     try:
         list(_answers(diag))
     except OSError as error:
-        if error.errno != errno.ENOENT:  # it was closed meanwhile
+        if error.errno != errno.ENOENT:  # its holder closed it meanwhile
             raise
         return False
     return True
@@ -78,7 +78,7 @@ def _send(diag: socket.socket, kind: int, flags: int, family: int, sockid: bytes
 
 
 def _answers(diag: socket.socket) -> Iterator[bytes]:
-    """Give the bodies of an answer's messages, to its end.
+    """Yield the bodies of the messages of one answer.
 
     Raises:
         OSError: the kernel answered with an error.

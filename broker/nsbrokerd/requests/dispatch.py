@@ -1,0 +1,88 @@
+"""The table of operations, and the one path of their outcomes to clients: audit first, then the reply."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from nsbroker.wire import (
+    OVERLOADED,
+    ErrorReply,
+    NamespacesRequest,
+    OpenRequest,
+    Request,
+    ResolverRequest,
+    SocketSpec,
+)
+
+from ..clients.client import Client
+from ..namespaces.netns import Gate
+from ..namespaces.sent import SentNamespaces
+from ..policy.plans import Refusal
+from .audit import AuditError
+from .namespaces import ListNamespaces
+from .open import OpenSockets
+from .operation import InForce, Operation, Outcome
+from .resolver import ReadResolverFiles
+
+UNREAD = "unread"
+"""The operation of a request that was refused before it was decoded or before it was served, for the audit."""
+
+
+class Dispatcher:
+    """Finds the operation of a request, and sends its outcome. All of this runs in the main thread."""
+
+    def __init__(self, in_force: InForce, gate: Gate, sent: SentNamespaces) -> None:
+        self._in_force = in_force
+        self.opening = OpenSockets(in_force, gate, sent)
+        # Each operation serves the type of its key, and the packets' decoder knows no other types.
+        self._operations: dict[type[Request], Operation[Any]] = {
+            OpenRequest: self.opening,
+            NamespacesRequest: ListNamespaces(in_force, sent),
+            ResolverRequest: ReadResolverFiles(in_force, sent),
+        }
+
+    def operation_of(self, request: Request) -> Operation[Any]:
+        """Return the operation that serves a request."""
+        return self._operations[type(request)]
+
+    def reply(self, client: Client, request: Request, outcome: Outcome) -> None:
+        """Record the outcome of a request in the audit, and send it to the client; takes over an answer.
+
+        Raises:
+            OSError: the reply can't be delivered.
+        """
+        operation = self._operations[type(request)]
+        if isinstance(outcome, Refusal):
+            refusal = outcome
+        else:
+            try:
+                self._in_force.audit.allowed(client.peer, request.request_id, operation.name, outcome.details)
+                client.reply(outcome.reply, [file.fileno() for file in outcome.files])
+                return
+            except AuditError as error:
+                refusal = Refusal(OVERLOADED, f"nothing is handed out, because the audit can't be written: {error}")
+            finally:
+                outcome.close()
+        self.refuse(client, request.request_id, refusal, operation.name, operation.specs_of(request))
+
+    def refuse(
+        self,
+        client: Client,
+        request_id: int | None,
+        refusal: Refusal,
+        operation: str = UNREAD,
+        specs: Sequence[SocketSpec] = (),
+        *,
+        is_recorded: bool = True,
+    ) -> None:
+        """Record a refusal in the audit, and send it to the client.
+
+        Raises:
+            OSError: the reply can't be delivered.
+        """
+        if is_recorded:
+            with contextlib.suppress(AuditError):  # the client gets nothing in any case
+                self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)
+        client.reply(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))
