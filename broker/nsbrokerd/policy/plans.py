@@ -11,7 +11,7 @@ from typing import NamedTuple
 from nsbroker.wire import BAD_REQUEST, DENIED, NamespaceRef, SocketSpec
 
 from . import Deny, Grant, Policy, Subject
-from .kinds import KIND_OF_TRIPLE, triple_of
+from .kinds import KIND_OF_TRIPLE, Triple, triple_of
 
 
 class Refusal(NamedTuple):
@@ -39,6 +39,7 @@ class PlannedSocket(NamedTuple):
     position: int
     label: str
     spec: SocketSpec
+    triple: Triple
     kind: str
     grant: Grant
     binds_as_root: bool
@@ -109,4 +110,4 @@ def _plan_socket(
     if isinstance(decision, Deny):
         return Refusal(DENIED, decision.reason)
     is_plain = spec.bind is None and spec.listen is None and not spec.options and not spec.also
-    return PlannedSocket(position, label, spec, kind, decision.grant, decision.binds_as_root, is_plain)
+    return PlannedSocket(position, label, spec, triple, kind, decision.grant, decision.binds_as_root, is_plain)

@@ -48,7 +48,7 @@ class Dispatcher:
         return self._operations[type(request)]
 
     def reply(self, client: Client, request: Request, outcome: Outcome) -> None:
-        """Record the outcome of a request in the audit, and send it to the client; takes over an answer.
+        """Record the outcome of a request in the audit, and send it to the client; closes its files.
 
         Raises:
             OSError: the reply can't be delivered.
@@ -64,7 +64,8 @@ class Dispatcher:
             except AuditError as error:
                 refusal = Refusal(OVERLOADED, f"nothing is handed out, because the audit can't be written: {error}")
             finally:
-                outcome.close()
+                for file in outcome.files:
+                    file.close()
         self.refuse(client, request.request_id, refusal, operation.name, operation.specs_of(request))
 
     def refuse(

@@ -102,13 +102,9 @@ class OpenSockets(Operation[OpenRequest]):
         planned = plan(specs, policy, peer.subject, names)
         if isinstance(planned, Refusal):
             return planned
-        self._memory_of(policy).remember(peer.subject, packet, request, planned)
+        if self._memory.policy is policy:
+            self._memory.remember(peer.subject, packet, request, planned)
         return self.open_planned(peer, request, planned, fds)
-
-    def _memory_of(self, policy: Policy) -> PlanMemory:
-        if self._memory.policy is not policy:
-            self._memory = PlanMemory(policy)
-        return self._memory
 
     def open_planned(self, peer: Peer, request: OpenRequest, planned: Plan, fds: Sequence[int] = ()) -> Outcome:
         """Make the sockets of a plan by the policy that is in force."""
@@ -140,7 +136,9 @@ class OpenSockets(Operation[OpenRequest]):
 
     def recall(self, subject: Subject, packet: bytes) -> tuple[OpenRequest, Plan] | None:
         """Return request and plan of a packet that differs from an earlier one of this subject at most in its id."""
-        return self._memory_of(self._in_force.policy).recall(subject, packet)
+        if self._memory.policy is not self._in_force.policy:
+            self._memory = PlanMemory(self._in_force.policy)
+        return self._memory.recall(subject, packet)
 
 
 def _is_namespace_missing(outcome: Outcome) -> bool:

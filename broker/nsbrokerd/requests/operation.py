@@ -62,19 +62,15 @@ class OpenFile(Protocol):
 
 
 class Answer(NamedTuple):
-    """The answer to a request that is allowed. The owner of an answer must close it.
+    """The answer to a request that is allowed.
 
-    `files` go along with the reply. For each of the `details`, the audit gets a record.
+    `files` go along with the reply; the owner of the answer must close them. For each of the `details`, the audit gets
+    a record.
     """
 
     reply: OpenReply | BlobReply
     files: Sequence[OpenFile]
     details: Sequence[str]
-
-    def close(self) -> None:
-        """Close this process's copies of the files."""
-        for file in self.files:
-            file.close()
 
 
 Outcome = Answer | Refusal

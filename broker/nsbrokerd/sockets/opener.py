@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nsbroker.wire import Address
 
 from ..namespaces.netns import Gate, NamespaceNotFoundError
-from ..policy.kinds import Triple, triple_of
+from ..policy.kinds import Triple
 from ..policy.plans import PlannedSocket
 from ..seal import Seal, UnsealedError
 from .credentials import Credentials
@@ -154,7 +154,7 @@ class _Batch:
     def _make_all(self, sockets: Sequence[PlannedSocket]) -> None:
         for planned in sockets:
             spec = planned.spec
-            if self._unsupported and (number := self._unsupported.get(triple_of(spec))):
+            if self._unsupported and (number := self._unsupported.get(planned.triple)):
                 raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
             try:
                 if spec.family == _AF_NETLINK:

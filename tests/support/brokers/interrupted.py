@@ -21,6 +21,7 @@ import trio
 from nsbroker import SocketSpec
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
+from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.sockets.credentials import Credentials
 from nsbrokerd.sockets.opener import Opener, OpenError, OpenGroup
@@ -92,7 +93,7 @@ def _unbindable(namespace: str) -> PlannedSocket:
 def _planned(position: int, spec: SocketSpec) -> PlannedSocket:
     kind = "netlink:route" if spec.family == socket.AF_NETLINK else "tcp"
     grant = Grant("test", None, frozenset(), NamespaceRule.parse(["*"]), frozenset({kind}))
-    return PlannedSocket(position, "blue", spec, kind, grant, binds_as_root=False)
+    return PlannedSocket(position, "blue", spec, triple_of(spec), kind, grant, binds_as_root=False)
 
 
 def _names(frame: FrameType | None) -> set[str]:

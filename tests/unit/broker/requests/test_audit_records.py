@@ -11,6 +11,7 @@ from typing import Any
 from nsbroker.wire import SocketSpec
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Grant, NamespaceRule, Subject
+from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket, Refusal
 from nsbrokerd.requests.audit import Audit, describe_opened
 from nsbrokerd.sockets.opener import Opened
@@ -22,7 +23,7 @@ TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
 def _opened(spec: SocketSpec, cookie: int, netns: int = 7, *, label: str = "blue", grant: str = "web") -> Opened:
     rule = Grant(grant, None, frozenset(), NamespaceRule.parse(["*"]), frozenset({"tcp"}))
     name = ("10.0.0.1", 80) if spec.bind else None
-    planned = PlannedSocket(0, label, spec, "tcp", rule, binds_as_root=False)
+    planned = PlannedSocket(0, label, spec, triple_of(spec), "tcp", rule, binds_as_root=False)
     return Opened(planned, socket.SocketType.__new__(socket.SocketType), cookie, netns, name)
 
 

@@ -10,6 +10,7 @@ import pytest
 from nsbroker.wire import SocketSpec
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, Limit, NamespaceRule
+from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.seal import UnsealedError
 from nsbrokerd.sockets.credentials import Credentials
@@ -18,7 +19,8 @@ from nsbrokerd.sockets.opener import Opener, OpenGroup
 
 def planned(limit: Limit | None) -> PlannedSocket:
     grant = Grant("some", None, frozenset(), NamespaceRule.parse(["@host"]), frozenset({"tcp"}), limit=limit)
-    return PlannedSocket(0, "@host", SocketSpec("@host", socket.AF_INET, socket.SOCK_STREAM), "tcp", grant, False)
+    spec = SocketSpec("@host", socket.AF_INET, socket.SOCK_STREAM)
+    return PlannedSocket(0, "@host", spec, triple_of(spec), "tcp", grant, False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sockets are made as their owner: that needs root")
