@@ -1,4 +1,4 @@
-"""Reads the configuration's files, and the host's users and groups."""
+"""Loads the configuration's files, and resolves its names of users and groups on this host."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ import stat
 from functools import cache
 from pathlib import Path
 
-from ..namespaces.nameservers import NameServers
+from ..namespaces.resolver_files import NameServers
 from ..policy import NamespaceRule
 from ..seal import why_unavailable
 from . import Config, ConfigError, Problem, parse_config
 
 
 class ThisHost:
-    """Users and groups as the host's name service has them; what the kernel can enforce."""
+    """This host's users and groups, its name servers, and whether its kernel can enforce limits."""
 
     def __init__(self, *, can_seal: bool = False) -> None:
-        # Asked once, however many grants have limits.
+        # Each is found out once, however many grants have limits.
         self._name_servers = cache(NameServers)
         self._why_no_seal = cache(lambda: None if can_seal else why_unavailable())
 
     def uid(self, name: str) -> int | None:
-        """Give the id of a user, or None."""
+        """Return the uid of a user, or None."""
         try:
             return pwd.getpwnam(name).pw_uid
         except KeyError:
             return None
 
     def gid(self, name: str) -> int | None:
-        """Give the id of a group, or None."""
+        """Return the gid of a group, or None."""
         try:
             return grp.getgrnam(name).gr_gid
         except KeyError:
             return None
 
     def why_no_seal(self) -> str | None:
-        """Say why limits can't be enforced here, or None."""
+        """Return the reason why this host can't enforce limits, or None."""
         return self._why_no_seal()
 
     def name_servers(self, namespaces: NamespaceRule) -> list[str]:
-        """List the addresses that look up names in these namespaces, as the files say now."""
+        """List the addresses of the name servers that the files name now for these namespaces."""
         return self._name_servers().for_namespaces(namespaces.covers)
 
 
 def load_config(path: Path, *, can_seal: bool = False) -> Config:
-    """Load the file and the *.toml of the directory grants.d beside it, in order of their names.
+    """Load the main file, and the files grants.d/*.toml beside it in the order of their names.
 
     Args:
-        path: of the main file.
-        can_seal: take it for granted that limits can be enforced here; to try it takes some hundred milliseconds.
+        path: the main file.
+        can_seal: assume that this host can enforce limits. Trying it takes some hundred milliseconds.
 
     Raises:
-        ConfigError: with every problem: also a file that can't be read, or that others than root can write.
+        ConfigError: with every problem. A file that can't be read, or that other users than root can write, is one.
     """
     problems: list[Problem] = []
     main = (str(path), _read(path, problems))
@@ -82,10 +82,10 @@ def _read(path: Path, problems: list[Problem]) -> str:
 
 
 def _refuse_foreign_writers(path: Path, problems: list[Problem]) -> None:
-    """Whoever can write the policy has every socket of this host: so only root, or who runs this."""
+    """A user that can write the policy can have every socket of this host: so only root, or the user that runs this."""
     try:
         status = path.stat()
     except OSError:
-        return  # reading it says what is wrong
+        return  # reading it reports the problem
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        problems.append(Problem(str(path), "", "others than root can write it: chown root, chmod go-w"))
+        problems.append(Problem(str(path), "", "users other than root can write it; run chown root and chmod go-w"))

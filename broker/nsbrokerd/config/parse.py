@@ -103,7 +103,7 @@ def _take_group(broker: Table, host: Host) -> int:
     name = broker.take("socket_group", str, "nsbroker")
     gid = host.gid(name)
     if gid is None:
-        broker.complain("socket_group", f"there is no group {name!r}: create it, or name the group that may connect")
+        broker.complain("socket_group", f"there is no group {name!r}; create it, or name another one")
     return gid or 0
 
 

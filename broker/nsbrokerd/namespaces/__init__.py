@@ -1,1 +1,4 @@
-"""Finds and enters network namespaces. Imports no other room."""
+"""Finds network namespaces, by name or by descriptor, and enters them. `netns` is the one file with setns(2).
+
+Imports nothing of the broker.
+"""

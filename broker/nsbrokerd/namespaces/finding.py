@@ -1,4 +1,4 @@
-"""The namespaces that can be reached at the moment: the own one, those with a name, those of running processes."""
+"""Finds namespaces on the running system: the broker's own one, those with a name, and those of processes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .netns import (
 
 
 def reachable_namespaces(gate: Gate) -> Iterator[tuple[str | None, int]]:
-    """Give the name, None for one without, and a descriptor of each, which is lent until the next one is asked for.
+    """Yield the name (maybe None) and a descriptor of each namespace. The descriptor is lent until the next step.
 
-    One with several names comes by each of them. What goes away meanwhile is left out.
+    A namespace with several names comes once for each. One that goes away meanwhile is left out.
     """
     yield HOST, gate.home_fd
     seen = {_identity(gate.home_fd)}
@@ -37,7 +37,7 @@ def reachable_namespaces(gate: Gate) -> Iterator[tuple[str | None, int]]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # it has ended; a zombie has no namespace
+        except OSError:  # the process has ended; a zombie has no namespace
             continue
         if (identity := _identity(fd)) in seen:
             os.close(fd)
@@ -47,14 +47,14 @@ def reachable_namespaces(gate: Gate) -> Iterator[tuple[str | None, int]]:
 
 
 def find_namespaces(gate: Gate, cookies: Collection[int]) -> Iterator[tuple[int, str | None, int]]:
-    """Give cookie, name and descriptor of each reachable namespace that has one of these cookies, each cookie once."""
+    """Yield cookie, name and descriptor of each namespace with one of these cookies, each cookie once."""
     missing = set(cookies)
     for name, fd in reachable_namespaces(gate):
         if not missing:
             return
         try:
             cookie = cookie_of(gate, fd)
-        except NamespaceNotFoundError:  # an entry that is not mounted
+        except NamespaceNotFoundError:  # an entry without a mount
             continue
         if cookie in missing:
             missing.remove(cookie)
@@ -62,7 +62,7 @@ def find_namespaces(gate: Gate, cookies: Collection[int]) -> Iterator[tuple[int,
 
 
 def cookie_of(gate: Gate, fd: int) -> int:
-    """Give the number of a namespace, which its sockets have as SO_NETNS_COOKIE.
+    """Return the number of a namespace, which is SO_NETNS_COOKIE of its sockets.
 
     Raises:
         NamespaceNotFoundError: the descriptor is no network namespace.

@@ -1,4 +1,4 @@
-"""Notices mounts: a named namespace exists from the moment that it is mounted, and no sooner."""
+"""Notices mounts: a named namespace exists from the moment that it is mounted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import select
 
 
 class MountChanges:
-    """Tells whether something was mounted since it was asked last, in this process's mount namespace.
+    """Watches for mounts in this process's mount namespace.
 
-    `fd` can be waited for: it is readable when there was. Source: proc_pid_mountinfo(5).
+    `fd` becomes readable when a mount happens. Source: proc_pid_mountinfo(5).
     """
 
     def __init__(self) -> None:
-        """Begin to watch.
+        """Begin the watch.
 
         Raises:
             OSError: /proc is not mounted, or no descriptor is left.
@@ -29,7 +29,7 @@ class MountChanges:
         self.happened()
 
     def happened(self) -> bool:
-        """Tell, and begin anew."""
+        """Return whether a mount happened since the last call."""
         return bool(self._epoll.poll(0))
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Network namespaces: opened by name, entered for the length of one function. The one file that calls setns(2).
+"""Opens network namespaces by name, and enters them for the length of one function. The one file with setns(2).
 
-Entering is synchronous and short, in a thread that does nothing else meanwhile, and fails closed: a thread whose way
-back failed never runs another line. Never in a pooled thread: its next job would run in the wrong namespace.
+Entering is synchronous, short, and fails closed: a thread whose way back fails never runs another line. A pooled thread
+must not enter: its next job could run in the wrong namespace.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ NETNS_DIRECTORY = "/run/netns"
 HOST = "@host"
 DESCRIPTORS_USED_UP = (errno.EMFILE, errno.ENFILE)
 EXIT_STATUS = 71
-"""EX_OSERR of sysexits.h: the way back to the own namespace failed."""
+"""EX_OSERR of sysexits.h: the way back to the broker's own namespace failed."""
 
-# With flags 0, setns fails under systemd's RestrictNamespaces=net; and it would take other kinds of namespaces.
+# With flags 0, setns(2) fails under systemd's RestrictNamespaces=net, and takes other types of namespaces.
 _CLONE_NEWNET = 0x40000000
 
-# Source: include/uapi/linux/nsfs.h and sockios.h. NS_GET_ID is there since Linux 6.18.
+# Source: include/uapi/linux/nsfs.h and sockios.h. NS_GET_ID exists since Linux 6.18.
 _NS_GET_ID = 0x8008B70D
 _SIOCGSKNS = 0x894C
 _SOL_SOCKET = 1
@@ -42,21 +42,21 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 
 class NamespaceNotFoundError(Exception):
-    """There is no such network namespace now. `position` is that of the first socket that was asked for in it."""
+    """There is no such network namespace now. `position` is that of the first socket that needs it, if known."""
 
     position: int | None = None
 
 
 class WrongNamespaceError(Exception):
-    """A socket is in another namespace than the one that was entered: our own invariant is broken."""
+    """A socket is not in the namespace that was entered: our own invariant is broken."""
 
 
 @lru_cache(1024)
 def check_name(name: str) -> NamespaceName:
-    """Check that the name can be one entry of NETNS_DIRECTORY.
+    """Check that a name can be an entry of NETNS_DIRECTORY.
 
     Raises:
-        NamespaceNotFoundError: it can't, and so there is no such namespace.
+        NamespaceNotFoundError: it can't, so there is no such namespace.
     """
     if name in ("", ".", "..") or name[0] == "@" or "/" in name or "\0" in name or len(name.encode()) > 255:
         raise NamespaceNotFoundError("this can't be the name of a namespace")
@@ -67,10 +67,10 @@ def open_namespace(name: NamespaceName) -> int:
     """Open a namespace by name, as it is now; the caller owns the returned descriptor.
 
     Raises:
-        NamespaceNotFoundError: no such entry, or one that can't be opened yet.
+        NamespaceNotFoundError: there is no such entry, or it can't be opened yet.
         OSError: no descriptor is left (EMFILE, ENFILE).
 
-    Source: setns(2); entries are pinned by ip-netns(8), which creates the file first, with mode 0, and mounts after.
+    Source: setns(2). ip-netns(8) pins entries: it first creates the file, with mode 0, and then mounts the namespace.
     """
     try:
         return os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -81,7 +81,7 @@ def open_namespace(name: NamespaceName) -> int:
 
 
 def close_namespaces(fds: list[int]) -> None:
-    """Close descriptors that are namespaces, which never blocks; the list is empty afterwards."""
+    """Close descriptors of namespaces, which never blocks, and empty the list."""
     while fds:
         os.close(fds.pop())
 
@@ -102,7 +102,7 @@ def _enter(namespace_fd: int) -> None:
 
 
 class Gate:
-    """The way into other namespaces and back, for the thread that makes it."""
+    """The way into other namespaces and back, for the thread that creates the gate."""
 
     def __init__(self) -> None:
         """Remember the thread's own namespace.
@@ -110,22 +110,22 @@ class Gate:
         Raises:
             OSError: /proc is not mounted.
         """
-        # Not /proc/self: that is the main thread's.
+        # /proc/self would be the main thread.
         self.home_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._verify = self._verify_by_id if namespace_id(self.home_fd) is not None else _verify_by_descriptor
 
     def call_inside(self, namespace_fd: int, make: Callable[[], T]) -> T:
-        """Call `make` in the namespace, and come back. No await may be in it.
+        """Call `make` in the namespace, and come back. It must not await.
 
-        Ends the process when the way back fails.
+        If the way back fails, the process ends.
 
         Raises:
-            NamespaceNotFoundError: the descriptor is no network namespace; `make` was not called.
-            OSError: setns(2) refused, or what `make` raises.
+            NamespaceNotFoundError: the descriptor is no network namespace, so `make` was not called.
+            OSError: setns(2) failed, or an error of `make`.
         """
         if namespace_fd == self.home_fd:
             return make()
-        # One `try` around both, and the way back spelt out here: an interrupt may come after each call.
+        # One `try` around both, and the way back without a function of ours: an interrupt may come after each call.
         try:
             _enter(namespace_fd)
             return make()
@@ -136,10 +136,10 @@ class Gate:
                 os._exit(EXIT_STATUS)
 
     def verify(self, namespace_fd: int, sock: socket.SocketType) -> int:
-        """Prove that a socket is in the namespace of the descriptor; gives its SO_NETNS_COOKIE.
+        """Prove that a socket is in the namespace of the descriptor; return its SO_NETNS_COOKIE.
 
         Raises:
-            WrongNamespaceError: it is not.
+            WrongNamespaceError: it is in another one.
         """
         cookie = sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
         self._verify(namespace_fd, sock, cookie)
@@ -151,12 +151,12 @@ class Gate:
 
 
 def namespace_cookie(sock: socket.SocketType) -> int:
-    """Give the number of the namespace that a socket is in, SO_NETNS_COOKIE, which is never used again."""
+    """Return SO_NETNS_COOKIE: the number of the socket's namespace, which is never used again."""
     return int.from_bytes(sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES), byteorder)
 
 
 def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: bytes) -> None:
-    """Compare by SIOCGSKNS, on kernels that can't tell a namespace's id. Costs about 9 us."""
+    """Compare by SIOCGSKNS, for kernels without NS_GET_ID. Takes about 9 us."""
     found_fd = fcntl.ioctl(sock.fileno(), _SIOCGSKNS)
     try:
         if not os.path.samestat(os.fstat(found_fd), os.fstat(namespace_fd)):
@@ -166,7 +166,7 @@ def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: b
 
 
 def namespace_id(namespace_fd: int) -> bytes | None:
-    """Give the namespace's id, which its sockets have as SO_NETNS_COOKIE; None where the kernel can't tell."""
+    """Return the namespace's id, which is SO_NETNS_COOKIE of its sockets; None on a kernel without NS_GET_ID."""
     try:
         return fcntl.ioctl(namespace_fd, _NS_GET_ID, bytes(_COOKIE_BYTES))
     except OSError:
@@ -174,12 +174,12 @@ def namespace_id(namespace_fd: int) -> bytes | None:
 
 
 def _path(name: str) -> bytes:
-    # As bytes: names are UTF-8 here, whatever the locale says.
+    # As bytes: names are UTF-8 here in every locale.
     return f"{NETNS_DIRECTORY}/{name}".encode()
 
 
 def list_names(directory: str = NETNS_DIRECTORY) -> list[str]:
-    """List the entries of a directory; none when it does not exist (yet). What is no UTF-8 can't be named."""
+    """List the entries of a directory; empty if it does not exist (yet). Entries that are no UTF-8 are left out."""
     try:
         entries = os.listdir(directory.encode())
     except FileNotFoundError:
@@ -189,7 +189,7 @@ def list_names(directory: str = NETNS_DIRECTORY) -> list[str]:
 
 
 def identity(name: str) -> tuple[int, int] | None:
-    """Give the device and inode of a named entry, which identify its namespace as long as that exists."""
+    """Return device and inode of a named entry. They identify its namespace while it exists."""
     try:
         status = os.stat(_path(name))
     except OSError:

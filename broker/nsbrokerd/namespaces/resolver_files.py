@@ -1,32 +1,45 @@
-"""The files by which names are looked up in a namespace: those of /etc/netns/NAME first, as `ip netns exec` has it.
+"""The files by which host names are looked up in a namespace, and the name servers that they name.
 
-The client may not be able to read them, or has others at these paths (in a container). The broker hands out the
-texts, and looks up nothing itself. Source: ip-netns(8), resolv.conf(5), hosts(5).
+The files of /etc/netns/NAME come first, as for `ip netns exec`. A client may not be able to read them, or has others at
+these paths, in a container. The broker only hands out their texts: it looks up no name itself. Source: ip-netns(8),
+resolv.conf(5), hosts(5).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterable
+import re
+import socket
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from nsbroker.wire import ResolverFiles
 
+from .netns import list_names
+
 MAX_FILE_BYTES = 2**20
-"""A larger file is refused: it is read while everybody waits."""
+"""A larger file is refused, because all clients wait while the broker reads."""
+
+_MAX_SERVERS = 3
+"""MAXNS of glibc, and of the client library: they ask no further server."""
+
+_DEFAULT_SERVER = "127.0.0.1"
+"""The server if a file names none. Source: resolv.conf(5)."""
 
 
 def read_resolver_files(names: Iterable[str], etc: str = "/etc") -> ResolverFiles:
-    """Read resolv.conf and hosts for the first of the names that has them, each by itself; else the system's.
+    """Read resolv.conf and hosts: each for the first of the names that has this file, otherwise the system's.
 
-    A file that does not exist is empty: look-ups then use the name server of the namespace's own loopback.
+    A file that does not exist is empty. The client then asks the name server on the namespace's own loopback.
 
     Args:
-        names: checked names of the namespace; special ones such as "@host" have no files of their own.
-        etc: where to look.
+        names: checked names of the namespace; special ones such as "@host" have no files.
+        etc: the directory of the files.
 
     Raises:
-        OSError: one is there and can't be read, or is larger than MAX_FILE_BYTES (EFBIG).
+        OSError: a file can't be read, or is larger than MAX_FILE_BYTES (EFBIG).
     """
     directories = [f"{etc}/netns/{name}" for name in names if not name.startswith("@")] + [etc]
     resolv_conf, origin = _read_first([f"{directory}/resolv.conf" for directory in directories])
@@ -37,7 +50,7 @@ def read_resolver_files(names: Iterable[str], etc: str = "/etc") -> ResolverFile
 def _read_first(paths: list[str]) -> tuple[str, str]:
     for path in paths:
         try:
-            # As bytes: names are UTF-8 here, whatever the locale says.
+            # As bytes: names are UTF-8 here in every locale.
             fd = os.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -52,12 +65,54 @@ def _read_first(paths: list[str]) -> tuple[str, str]:
 
 
 def _read(fd: int) -> bytes:
-    """Read what there is, and a byte past MAX_FILE_BYTES at most.
+    """Read a file, up to one byte more than MAX_FILE_BYTES.
 
     Raises:
-        OSError: it is a directory (EISDIR), or a pipe whose writer has not written yet (EAGAIN).
+        OSError: it is a directory (EISDIR), or a pipe that is empty (EAGAIN).
     """
     data = b""
     while len(data) <= MAX_FILE_BYTES and (part := os.read(fd, MAX_FILE_BYTES + 1 - len(data))):
         data += part
     return data
+
+
+class NameServers:
+    """The servers that the files name now. Each file is read once, however many grants need it."""
+
+    def __init__(self, etc: str = "/etc") -> None:
+        self._etc = etc
+        self._servers_for = cache(self._read)
+        self._names: list[str] = []
+        with contextlib.suppress(OSError):
+            self._names = sorted(list_names(f"{etc}/netns"))
+
+    def for_namespaces(self, covers: Callable[[str], bool]) -> list[str]:
+        """List the servers of the system's file and of the files of covered namespaces, each server once."""
+        names = ["", *filter(covers, self._names)]
+        return list(dict.fromkeys(server for name in names for server in self._servers_for(name)))
+
+    def _read(self, name: str) -> list[str]:
+        """List the servers of one namespace; "" is one without files. A file that can't be read names no server."""
+        try:
+            return _servers_of(read_resolver_files([name] if name else [], self._etc).resolv_conf)
+        except OSError:
+            return []
+
+
+def _servers_of(resolv_conf: str) -> list[str]:
+    servers = []
+    for line in resolv_conf.split("\n"):
+        keyword, _, rest = line.replace("\t", " ").partition(" ")
+        if keyword == "nameserver" and (server := _numeric(re.split(r"[;#%\s]", rest.strip(), maxsplit=1)[0])):
+            servers.append(server)
+    return servers[:_MAX_SERVERS] or [_DEFAULT_SERVER]
+
+
+def _numeric(text: str) -> str | None:
+    """Return the address in the kernel's form, without a scope; IPv4 may have any form that inet_aton(3) reads."""
+    try:
+        if ":" in text:
+            return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text))
+        return socket.inet_ntoa(socket.inet_aton(text))
+    except OSError:
+        return None

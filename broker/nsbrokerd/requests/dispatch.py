@@ -18,7 +18,7 @@ from nsbroker.wire import (
 
 from ..clients.client import Client
 from ..namespaces.netns import Gate
-from ..namespaces.sent import SentNamespaces
+from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy.plans import Refusal
 from .audit import AuditError
 from .namespaces import ListNamespaces

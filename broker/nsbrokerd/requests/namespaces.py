@@ -9,7 +9,7 @@ import trio
 from nsbroker.wire import GrantSummary, LimitSummary, NamespaceList, NamespacesRequest, encode_namespaces
 
 from ..namespaces.netns import identity, list_names
-from ..namespaces.sent import SentNamespaces
+from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import AddressRule, Grant, Limit, OptionRule
 from ..policy.grant import SPECIAL_NAMESPACES
 from .audit import end_record

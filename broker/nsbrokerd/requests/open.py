@@ -16,7 +16,7 @@ from nsbroker.wire import MAX_REQUEST_ID, NO_SUCH_NAMESPACE, OpenedSocket, OpenR
 from ..clients.peer import Peer
 from ..namespaces.mounts import MountChanges
 from ..namespaces.netns import HOST, Gate, NamespaceName, NamespaceNotFoundError, check_name, open_namespace
-from ..namespaces.sent import SentNamespaces
+from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import Policy, Subject
 from ..policy.plans import Plan, Refusal, plan
 from ..sockets.opener import OpenError, OpenGroup

@@ -6,7 +6,7 @@ from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, ResolverRequest, encode_res
 
 from ..namespaces.netns import HOST, NamespaceNotFoundError, check_name, identity
 from ..namespaces.resolver_files import read_resolver_files
-from ..namespaces.sent import SentNamespaces
+from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import Deny
 from ..policy.plans import Refusal
 from .audit import end_record

@@ -21,7 +21,7 @@ from ..clients.quotas import Quotas
 from ..config import Config, ConfigError
 from ..config.load import load_config
 from ..namespaces.netns import Gate
-from ..namespaces.sent import SentNamespaces
+from ..namespaces.sent_descriptors import SentNamespaces
 from ..requests.audit import Audit
 from ..requests.dispatch import Dispatcher
 from ..requests.operation import InForce

@@ -21,7 +21,7 @@ from ..clients.client import Client
 from ..clients.closer import Closer
 from ..clients.quotas import Quotas
 from ..namespaces.netns import close_namespaces
-from ..namespaces.sent import SentNamespaces
+from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy.plans import Refusal
 from ..requests.dispatch import Dispatcher
 from ..requests.operation import Received

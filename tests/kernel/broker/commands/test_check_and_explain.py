@@ -99,7 +99,7 @@ def test_problems_of_all_files_are_said(configured: BrokerProcess, command: Comm
     (directory / "d.toml").symlink_to("missing")
     done = command(verb)
     assert done.returncode == 1
-    for file, reason in [("a", "nam: unknown key"), ("b", "can't be read"), ("c", "others than root"), ("d", "read")]:
+    for file, reason in [("a", "nam: unknown key"), ("b", "can't be read"), ("c", "other than root"), ("d", "read")]:
         assert any(f"{file}.toml" in line and reason in line for line in done.stderr.splitlines()), done.stderr
 
 
@@ -112,7 +112,7 @@ def test_configuration_that_others_can_write_is_refused(
     configured.config_path.chmod(mode)
     os.chown(configured.config_path, uid, -1)
     done = command(verb)
-    assert (done.returncode, "others than root can write it" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "users other than root can write it" in done.stderr) == (1, True), done.stderr
 
 
 def test_sound_configuration_is_said_to_be_sound(configured: BrokerProcess, command: Command) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbrokerd.namespaces.nameservers import NameServers
+from nsbrokerd.namespaces.resolver_files import NameServers
 from nsbrokerd.policy import NamespaceRule
 
 

@@ -10,7 +10,7 @@ import pytest
 from nsbroker.wire import NO_SUCH_NAMESPACE, OpenRequest, SocketSpec, encode_request
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.namespaces.netns import Gate
-from nsbrokerd.namespaces.sent import SentNamespaces
+from nsbrokerd.namespaces.sent_descriptors import SentNamespaces
 from nsbrokerd.policy import Policy, Subject
 from nsbrokerd.policy.plans import Plan, Refusal
 from nsbrokerd.requests.open import OpenSockets, PlanMemory

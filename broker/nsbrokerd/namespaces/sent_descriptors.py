@@ -1,6 +1,6 @@
-"""Descriptors that a client sent as namespaces: what are they, and by which names does the policy know them?
+"""Descriptors that a client sent as namespaces: whether they are, and the names that the policy has for them.
 
-Nothing here asks the descriptor's file system: a client's own (FUSE) would never answer.
+Nothing here asks the descriptor's file system: a FUSE file system of the client might never answer.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _STATX_INO_AT = 32
 _STATX_DEV_AT = 136
 
 _RESCAN_S = 1.0
-"""A miss scans all names again at most this often, when no mount happened in between: for symbolic links."""
+"""Without a mount, an unknown namespace causes a new scan of all names at most this often: for symbolic links."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _statx = _libc.statx
 _statx.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p]
 
 Identity = tuple[int, int]
-"""Device and inode of a namespace: unique as long as somebody holds it."""
+"""Device and inode of a namespace: unique while it exists."""
 
 
 def _identify(fd: int) -> Identity:
-    """Give device and inode of an open file from what the kernel has at hand: it never asks the file system."""
+    """Return device and inode of an open file from the kernel's memory, without asking the file system."""
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
     if _statx(fd, b"", _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, 0, buffer) != 0:
         number = ctypes.get_errno()
@@ -54,7 +54,7 @@ def _identify(fd: int) -> Identity:
 
 
 class SentNamespaces:
-    """Knows network namespaces by descriptor."""
+    """Recognises network namespaces by descriptor."""
 
     def __init__(self, home_fd: int) -> None:
         self._home = _identify(home_fd)
@@ -70,20 +70,20 @@ class SentNamespaces:
         self._scanned_at = 0.0
 
     def is_namespace(self, fd: int) -> bool:
-        """Tell whether the descriptor is a network namespace. If not, closing it can hang."""
+        """Return whether a descriptor is a network namespace. If it is not, closing it can hang."""
         try:
             if not self.is_on_nsfs(_identify(fd)):
-                return False  # not on nsfs: a pidfd, which setns would take too, is not either
+                return False  # not on nsfs, for example a pidfd, which setns(2) would take too
             return fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET
         except OSError:
-            return False  # other files too: a sysctl whose interface is gone has not even an inode number
+            return False  # some files have not even an inode number, for example a sysctl whose interface is gone
 
     def is_on_nsfs(self, found: Identity | None) -> TypeGuard[Identity]:
-        """Tell whether a directory entry is a namespace, by what `identity` gave for it."""
+        """Return whether a directory entry is a namespace, by the result of `identity`."""
         return found is not None and found[0] == self._home[0]
 
     def names_of(self, fd: int, uid: int) -> list[str]:
-        """List what the policy can call this namespace, for this user: names, "@host", "@own"."""
+        """List the names that the policy has for this namespace and this user, including "@host" and "@own"."""
         wanted = _identify(fd)
         names = [HOST] if wanted == self._home else self._find_names(wanted)
         if self._is_owned_by(fd, uid):
@@ -111,20 +111,20 @@ class SentNamespaces:
         self._scanned_at = time.monotonic()
 
     def _confirm(self, wanted: Identity) -> list[str]:
-        """Keep the names that mean this namespace now: both are open, so equal inodes are one namespace."""
+        """Keep the names that mean this namespace now. It is open, so no other namespace has its inode."""
         return [name for name in self._names.get(wanted, ()) if identity(name) == wanted]
 
     def _is_owned_by(self, fd: int, uid: int) -> bool:
-        """Tell whether the peer owns the user namespace that this namespace belongs to.
+        """Return whether this user owns the user namespace that the network namespace belongs to.
 
-        Never for one that belongs to the broker's own user namespace (root would own each), and never for the
-        overflow uid, which stands for everybody that has no id here.
+        The broker's own user namespace does not count: root would own every network namespace of it. The overflow uid
+        owns none: it stands for all users without a uid here.
         """
         try:
             user_fd = fcntl.ioctl(fd, _NS_GET_USERNS)
         except OSError as error:
             if error.errno == errno.EPERM:
-                return False  # it belongs to a user namespace that is none of ours
+                return False  # it belongs to a user namespace outside of the broker's
             raise
         try:
             if _identify(user_fd) == self._user:
