@@ -14,7 +14,7 @@ from nsbroker.wire import OVERLOADED, ErrorReply, encode_reply
 
 from .client import BURST_S, Client, User
 from .closer import Closer
-from .peer import UnknownPeerError, read_peer
+from .peer import UnknownPeerError, read_peer, untrusted_uid
 from .quotas import Quotas
 
 _ACCEPTS_AT_ONCE = 64
@@ -51,7 +51,7 @@ class Users:
         self._by_uid: dict[int, User] = {}
 
     def admit(self, uid: int, now: float) -> User | None:
-        """Count one more connection of a user; None if the user has too many."""
+        """Count one more connection of a user, or return None if the user has too many."""
         user = self._by_uid.get(uid)
         if user is None:
             user = self._by_uid[uid] = User(uid, now, self.quotas.requests_per_second)
@@ -78,16 +78,14 @@ class Users:
 class Admission:
     """Accepts connections of the broker's socket."""
 
-    def __init__(
-        self, listener: socket.SocketType, users: Users, closer: Closer, untrusted_uid: int | None = None
-    ) -> None:
+    def __init__(self, listener: socket.SocketType, users: Users, closer: Closer) -> None:
         self._listener = listener
         self._closer = closer
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most_hanging = descriptors // _HANGING_SHARE
         self._most_held = max(2, descriptors - DESCRIPTORS_BESIDE_CLIENTS)
         self._users = users
-        self._untrusted_uid = untrusted_uid
+        self._untrusted_uid = untrusted_uid()
         listener.setblocking(False)
 
     def accept(self, now: float) -> tuple[list[Client], OSError | None]:

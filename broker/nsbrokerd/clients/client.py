@@ -14,7 +14,7 @@ from nsbroker.wire import Reply, encode_reply
 from .peer import Peer
 
 SEND_BUFFER_BYTES = 32768
-"""Room for replies in flight; the kernel doubles it. The default would hold thousands of sockets of a client that never
+"""Room for replies in flight. The kernel doubles it. The default would hold thousands of sockets of a client that never
 reads."""
 
 _PACKET_OVERHEAD_BYTES = 1024
@@ -52,7 +52,7 @@ class User:
         self._unrecorded_excess = 0
 
     def take_request(self, now: float, rate: int) -> bool:
-        """Count one request; return False if the user made more than `rate` requests in a second."""
+        """Count one request, and return False if the user made more than `rate` requests in a second."""
         self.allowance = min(rate * BURST_S, self.allowance + (now - self.refilled_at) * rate)
         self.refilled_at = now
         if self.allowance < 1:
@@ -64,7 +64,7 @@ class User:
         """Count a request beyond the rate, and decide whether the audit records it.
 
         Returns:
-            None if it is not recorded; otherwise the number of unrecorded requests since the last record.
+            None without a record, otherwise the number of unrecorded requests since the last record.
         """
         if now - self._excess_recorded_at < _RECORD_EXCESS_EACH_S:
             self._unrecorded_excess += 1
@@ -105,7 +105,7 @@ class Client:
         return self._unread_bytes < self._most_unread_bytes
 
     def reply(self, reply: Reply, fds: list[int] | tuple[int, ...] = ()) -> None:
-        """Send a reply; the caller keeps its own copies of `fds`.
+        """Send a reply. The caller keeps its own copies of `fds`.
 
         Raises:
             OSError: the reply can't be delivered, so the connection is useless now.

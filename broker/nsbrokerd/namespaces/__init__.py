@@ -1,4 +1,4 @@
 """Finds network namespaces, by name or by descriptor, and enters them. `netns` is the one file with setns(2).
 
-Imports nothing of the broker.
+Imports no other room.
 """

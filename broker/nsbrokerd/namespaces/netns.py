@@ -64,7 +64,7 @@ def check_name(name: str) -> NamespaceName:
 
 
 def open_namespace(name: NamespaceName) -> int:
-    """Open a namespace by name, as it is now; the caller owns the returned descriptor.
+    """Open a namespace by name, as it is now. The caller owns the returned descriptor.
 
     Raises:
         NamespaceNotFoundError: there is no such entry, or it can't be opened yet.
@@ -136,7 +136,7 @@ class Gate:
                 os._exit(EXIT_STATUS)
 
     def verify(self, namespace_fd: int, sock: socket.SocketType) -> int:
-        """Prove that a socket is in the namespace of the descriptor; return its SO_NETNS_COOKIE.
+        """Prove that a socket is in the namespace of the descriptor, and return its SO_NETNS_COOKIE.
 
         Raises:
             WrongNamespaceError: it is in another one.
@@ -166,7 +166,7 @@ def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: b
 
 
 def namespace_id(namespace_fd: int) -> bytes | None:
-    """Return the namespace's id, which is SO_NETNS_COOKIE of its sockets; None on a kernel without NS_GET_ID."""
+    """Return the namespace's id, which is SO_NETNS_COOKIE of its sockets, if the kernel has NS_GET_ID."""
     try:
         return fcntl.ioctl(namespace_fd, _NS_GET_ID, bytes(_COOKIE_BYTES))
     except OSError:
@@ -179,7 +179,7 @@ def _path(name: str) -> bytes:
 
 
 def list_names(directory: str = NETNS_DIRECTORY) -> list[str]:
-    """List the entries of a directory; empty if it does not exist (yet). Entries that are no UTF-8 are left out."""
+    """List the entries of a directory that may not exist yet. Entries that are no UTF-8 are left out."""
     try:
         entries = os.listdir(directory.encode())
     except FileNotFoundError:

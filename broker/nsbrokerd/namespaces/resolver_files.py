@@ -35,7 +35,7 @@ def read_resolver_files(names: Iterable[str], etc: str = "/etc") -> ResolverFile
     A file that does not exist is empty. The client then asks the name server on the namespace's own loopback.
 
     Args:
-        names: checked names of the namespace; special ones such as "@host" have no files.
+        names: checked names of the namespace. Special ones such as "@host" have no files.
         etc: the directory of the files.
 
     Raises:
@@ -92,7 +92,7 @@ class NameServers:
         return list(dict.fromkeys(server for name in names for server in self._servers_for(name)))
 
     def _read(self, name: str) -> list[str]:
-        """List the servers of one namespace; "" is one without files. A file that can't be read names no server."""
+        """List the servers of one namespace. "" is one without files. A file that can't be read names no server."""
         try:
             return _servers_of(read_resolver_files([name] if name else [], self._etc).resolv_conf)
         except OSError:
@@ -109,7 +109,7 @@ def _servers_of(resolv_conf: str) -> list[str]:
 
 
 def _numeric(text: str) -> str | None:
-    """Return the address in the kernel's form, without a scope; IPv4 may have any form that inet_aton(3) reads."""
+    """Return the address in the kernel's form, without a scope. IPv4 may have any form that inet_aton(3) reads."""
     try:
         if ":" in text:
             return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text))

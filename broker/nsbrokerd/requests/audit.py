@@ -32,7 +32,7 @@ class Audit:
     """Writes records to a descriptor: as JSON lines, or as readable lines on a terminal."""
 
     def __init__(self, path: str | None) -> None:
-        """Open the file; None is standard error.
+        """Open the file, or use standard error without a path.
 
         Raises:
             OSError: it can't be opened.
@@ -45,7 +45,7 @@ class Audit:
         self._is_torn = _is_torn(self._fd)
 
     def close(self) -> None:
-        """Close the file; no record can be written any more."""
+        """Close the file. No record can be written any more."""
         if self._path is not None:
             os.close(self._fd)
 
@@ -61,7 +61,7 @@ class Audit:
     def refused(
         self, peer: Peer, request_id: int | None, operation: str, refusal: Refusal, specs: Sequence[SocketSpec] = ()
     ) -> None:
-        """Write a record of a refusal; it describes the one of the `specs` that failed.
+        """Write a record of a refusal. It describes the one of the `specs` that failed.
 
         Raises:
             AuditError: the record can't be written.
@@ -85,7 +85,7 @@ class Audit:
         )
 
     def _now(self) -> str:
-        """Return the time in UTC, to the microsecond; a second's text is made once."""
+        """Return the time in UTC, to the microsecond. The text of a second is made once."""
         second, fraction = divmod(time.time_ns() // 1000, 1_000_000)
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
@@ -124,7 +124,7 @@ def _is_torn(fd: int) -> bool:
     try:
         reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return True  # to be safe; an empty line does no harm
+        return True  # an empty line does no harm
     try:
         return os.pread(reader, 1, status.st_size - 1) != b"\n"
     finally:

@@ -48,7 +48,7 @@ class Dispatcher:
         return self._operations[type(request)]
 
     def reply(self, client: Client, request: Request, outcome: Outcome) -> None:
-        """Record the outcome of a request in the audit, and send it to the client; closes its files.
+        """Record the outcome of a request in the audit, send it to the client, and close its files.
 
         Raises:
             OSError: the reply can't be delivered.
@@ -62,7 +62,9 @@ class Dispatcher:
                 client.reply(outcome.reply, [file.fileno() for file in outcome.files])
                 return
             except AuditError as error:
-                refusal = Refusal(OVERLOADED, f"nothing is handed out, because the audit can't be written: {error}")
+                refusal = Refusal(
+                    OVERLOADED, f"the broker hands out no answer, because the audit can't be written: {error}"
+                )
             finally:
                 for file in outcome.files:
                     file.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -13,7 +13,7 @@ from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import AddressRule, Grant, Limit, OptionRule
 from ..policy.grant import SPECIAL_NAMESPACES
 from .audit import end_record
-from .operation import InForce, Operation, Outcome, Received, make_blob, refuse_error
+from .operation import InForce, IsAnswerable, Operation, Outcome, Received, make_blob, refuse_error
 
 MAX_LISTING_FOR_USER = 8
 """Lists for one user that may be made at the same time. Each holds a task."""
@@ -34,9 +34,7 @@ class ListNamespaces(Operation[NamespacesRequest]):
     def serve(self, received: Received[NamespacesRequest]) -> None:
         """Leave it to a task."""
 
-    async def serve_in_task(
-        self, received: Received[NamespacesRequest], is_answerable: Callable[[], Awaitable[bool]]
-    ) -> Outcome | None:
+    async def serve_in_task(self, received: Received[NamespacesRequest], is_answerable: IsAnswerable) -> Outcome | None:
         """Make the list. Other clients are served after every few hundred names."""
         grants = self._in_force.policy.grants_of(received.peer.subject)
         try:
@@ -53,7 +51,7 @@ class ListNamespaces(Operation[NamespacesRequest]):
             return refuse_error(error)
 
     def _match(self, grants: Sequence[Grant], names: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
-        """Pair each name with the positions of its grants; leave out names without a grant or without a namespace."""
+        """Pair each name with the positions of its grants, but only names that have a grant and a namespace."""
         found = []
         for name in names:
             indices = tuple(index for index, grant in enumerate(grants) if grant.namespaces.covers(name))

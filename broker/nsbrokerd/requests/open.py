@@ -1,4 +1,4 @@
-"""The operation `open`: sockets in namespaces, all of a request's or none.
+"""The operation `open`: makes all sockets of a request, or refuses it.
 
 Most clients request one socket at a time, and the same again and again: a proxy's connections, a monitor's probes. To
 decode and plan such a request takes half as long as to make its socket. So its plan is remembered by its bytes.
@@ -7,7 +7,7 @@ decode and plan such a request takes half as long as to make its socket. So its 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -21,7 +21,7 @@ from ..policy import Policy, Subject
 from ..policy.plans import Plan, Refusal, plan
 from ..sockets.opener import OpenError, OpenGroup
 from .audit import describe_opened
-from .operation import Answer, InForce, Operation, Outcome, Received, refuse_error
+from .operation import Answer, InForce, IsAnswerable, Operation, Outcome, Received, refuse_error
 
 MAX_WAITING_FOR_USER = 2
 """Requests of one user that may wait for a namespace at the same time. Each holds a task."""
@@ -64,13 +64,11 @@ class OpenSockets(Operation[OpenRequest]):
         return request.sockets
 
     def serve(self, received: Received[OpenRequest]) -> Outcome | None:
-        """Make the sockets; None if a namespace is missing and the request waits for it."""
+        """Make the sockets, or return None if a namespace is missing and the request waits for it."""
         outcome = self._try(received)
         return None if received.request.wait_s and _is_namespace_missing(outcome) else outcome
 
-    async def serve_in_task(
-        self, received: Received[OpenRequest], is_answerable: Callable[[], Awaitable[bool]]
-    ) -> Outcome | None:
+    async def serve_in_task(self, received: Received[OpenRequest], is_answerable: IsAnswerable) -> Outcome | None:
         """Try again after each mount, until the namespaces exist or the request's time is over."""
         deadline = trio.current_time() + received.request.wait_s
         changes = MountChanges()
@@ -150,7 +148,7 @@ def _refuse_missing(error: NamespaceNotFoundError, request: OpenRequest, positio
 
 
 def _refuse_socket(error: OpenError, planned: Plan) -> Refusal:
-    """Refuse a request because of a socket; the audit gets its namespace and its grant."""
+    """Refuse a request because of a socket. The audit gets its namespace and its grant."""
     at = error.position
     failed = next(one for group in planned for one in group.sockets if one.position == at)
     return refuse_error(error.error, at)._replace(namespace=failed.label, grant=failed.grant.name)
@@ -169,7 +167,7 @@ class PlanMemory:
         self._count = 0
 
     def recall(self, subject: Subject, packet: bytes) -> tuple[OpenRequest, Plan] | None:
-        """Return the request of a packet and its plan; None if it is unknown."""
+        """Return the request of a packet and its plan if it is known."""
         known = self._known.get(subject)
         if known is None or (split := _split(packet)) is None:
             return None
@@ -200,7 +198,7 @@ def _is_common(request: OpenRequest) -> bool:
 
 
 def _split(packet: bytes) -> tuple[int, bytes] | None:
-    """Return a packet's id and the bytes after it; None if the packet does not begin in the usual way."""
+    """Return a packet's id and the bytes after it, if the packet begins in the usual way."""
     if len(packet) > _MAX_REMEMBERED_BYTES or not packet.startswith(_HEAD) or len(packet) == len(_HEAD):
         return None
     start = len(_HEAD) + 1

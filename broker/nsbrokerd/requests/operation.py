@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from io import FileIO
+from typing import Generic, NamedTuple, TypeVar
 
 from nsbroker.wire import OS_ERROR, OVERLOADED, BlobReply, OpenReply, Request, SocketSpec
 
@@ -51,29 +53,22 @@ class Received(NamedTuple, Generic[R]):
     packet: bytes
 
 
-class OpenFile(Protocol):
-    """A socket or a file."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-
-    def close(self) -> None:
-        """Close the descriptor."""
-
-
 class Answer(NamedTuple):
     """The answer to a request that is allowed.
 
-    `files` go along with the reply; the owner of the answer must close them. For each of the `details`, the audit gets
+    `files` go along with the reply. The owner of the answer must close them. For each of the `details`, the audit gets
     a record.
     """
 
     reply: OpenReply | BlobReply
-    files: Sequence[OpenFile]
+    files: Sequence[socket.SocketType | FileIO]
     details: Sequence[str]
 
 
 Outcome = Answer | Refusal
+
+IsAnswerable = Callable[[], Awaitable[bool]]
+"""Waits until the client has read enough of its replies, and returns False if the client is gone."""
 
 
 class Operation(Generic[R]):
@@ -86,16 +81,13 @@ class Operation(Generic[R]):
     """How many requests of one user may be served in tasks at the same time."""
 
     def serve(self, received: Received[R]) -> Outcome | None:
-        """Serve a request at once; None if only `serve_in_task` can do it."""
+        """Serve a request at once, or return None if only `serve_in_task` can do it."""
         raise NotImplementedError
 
-    async def serve_in_task(
-        self, received: Received[R], is_answerable: Callable[[], Awaitable[bool]]
-    ) -> Outcome | None:
-        """Serve a request that takes a while; None if the client is gone.
+    async def serve_in_task(self, received: Received[R], is_answerable: IsAnswerable) -> Outcome | None:
+        """Serve a request that takes a while, or return None if the client is gone.
 
-        The operation awaits `is_answerable` before it makes anything for the client. It waits until the client has read
-        enough of its replies, and returns False if the client is gone.
+        The operation must await `is_answerable` before it makes something for the client.
         """
         raise NotImplementedError
 
@@ -110,7 +102,7 @@ def make_blob(request_id: int, data: bytes, details: Sequence[str]) -> Answer:
     Raises:
         OSError: no descriptor or no memory is left.
     """
-    file = open(os.memfd_create("nsbroker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", buffering=0)  # noqa: SIM115
+    file = FileIO(os.memfd_create("nsbroker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb")
     try:
         rest = memoryview(data)
         while rest:

@@ -16,7 +16,6 @@ import trio
 
 from ..clients.admission import DESCRIPTORS_BESIDE_CLIENTS
 from ..clients.closer import INTERRUPT, Closer
-from ..clients.peer import untrusted_uid
 from ..clients.quotas import Quotas
 from ..config import Config, ConfigError
 from ..config.load import load_config
@@ -92,8 +91,9 @@ class Service:
                 async with trio.open_nursery() as nursery:
                     hub = self._new_hub(nursery)
                     nursery.start_soon(hub.run)
-                    log.info("serving", socket=self._socket_name(), grants=len(self._config.policy.grants))
-                    self._manager.ready(self._status())
+                    name = "of the service manager" if self._own is None else self._config.socket_path
+                    log.info("serving", socket=name, grants=len(self._config.policy.grants))
+                    self._manager.ready(len(self._config.policy.grants))
                     async for number in signals:
                         if number != signal.SIGHUP:
                             break
@@ -111,13 +111,7 @@ class Service:
     def _new_hub(self, nursery: trio.Nursery) -> Hub:
         closer, dispatcher = Closer(), Dispatcher(self._in_force, self._gate, self._sent)
         intake = Intake(dispatcher, Tasks(dispatcher, nursery), closer, self._sent)
-        return Hub(self._listener, intake, closer, self._quotas, untrusted_uid())
-
-    def _socket_name(self) -> str:
-        return self._config.socket_path if self._own is not None else "of the service manager"
-
-    def _status(self) -> str:
-        return f"serving (grants: {len(self._config.policy.grants)})"
+        return Hub(self._listener, intake, closer, self._quotas)
 
     def _reload(self, hub: Hub) -> None:
         """Load the configuration again: as a whole, or not at all."""
@@ -141,7 +135,7 @@ class Service:
         else:
             self._use(config, audit, hub)
             log.info("reloaded", grants=len(config.policy.grants))
-        self._manager.ready(self._status())
+        self._manager.ready(len(self._config.policy.grants))
 
     def _load_limits(self, config: Config) -> None:
         """Make the kernel enforce the limits of this configuration, also for sockets that an earlier broker made."""
@@ -158,12 +152,9 @@ class Service:
 
     def _use(self, config: Config, audit: Audit, hub: Hub) -> None:
         if (config.socket_path, config.socket_gid) != (self._config.socket_path, self._config.socket_gid):
-            log.warning(
-                "broker.socket or broker.socket_group changed; restart the broker to apply it",
-                key="broker.socket, broker.socket_group",
-            )
+            log.warning("restart the broker to apply a changed key", key="broker.socket, broker.socket_group")
         if config.seal_path != self._config.seal_path:
-            log.warning("broker.seal changed; restart the broker to apply it", key="broker.seal")
+            log.warning("restart the broker to apply a changed key", key="broker.seal")
         set_up_log(config.log_level)
         self._config = config
         former_audit = self._in_force.audit
@@ -180,11 +171,7 @@ def _fit_to_descriptors(quotas: Quotas) -> Quotas:
     if hard != resource.RLIM_INFINITY:
         room = max(1, hard - DESCRIPTORS_BESIDE_CLIENTS)
     if room < quotas.clients:
-        log.warning(
-            "the descriptors suffice for fewer clients than configured; raise LimitNOFILE",
-            clients=room,
-            configured=quotas.clients,
-        )
+        log.warning("too few descriptors for all clients; raise LimitNOFILE", clients=room, configured=quotas.clients)
     return replace(quotas, clients=min(quotas.clients, room))
 
 

@@ -17,7 +17,7 @@ _LISTEN_FDS_START = 3
 
 
 def take_activated(environment: Mapping[str, str]) -> socket.socket | None:
-    """Take over the socket that a service manager passed; None if there is none.
+    """Take over the socket that a service manager passed, if it did.
 
     Raises:
         ListenError: it is not the one socket that the broker needs.
@@ -42,9 +42,9 @@ class ServiceManager:
         path = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path
 
-    def ready(self, status: str) -> None:
-        """Report that the broker serves, after its start or after a reload."""
-        self._send(f"READY=1\nSTATUS={status}")
+    def ready(self, grants: int) -> None:
+        """Report that the broker serves by so many grants, after its start or after a reload."""
+        self._send(f"READY=1\nSTATUS=serving (grants: {grants})")
 
     def reloading(self) -> None:
         """Report that the broker reads its files again."""

@@ -39,19 +39,12 @@ log = structlog.get_logger()
 class Hub:
     """Accepts clients, and gives each user and each connection its turns."""
 
-    def __init__(
-        self,
-        listener: socket.SocketType,
-        intake: Intake,
-        closer: Closer,
-        quotas: Quotas,
-        untrusted_uid: int | None = None,
-    ) -> None:
+    def __init__(self, listener: socket.SocketType, intake: Intake, closer: Closer, quotas: Quotas) -> None:
         self._listener = listener
         self._intake = intake
         self._closer = closer
         self._users = Users(quotas)
-        self._admission = Admission(listener, self._users, closer, untrusted_uid)
+        self._admission = Admission(listener, self._users, closer)
         self._clients: dict[int, Client] = {}
         self._turns: dict[int, select.epoll] = {}
         self._turn_of: dict[User, select.epoll] = {}
@@ -61,7 +54,7 @@ class Hub:
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
 
     def use(self, quotas: Quotas) -> None:
-        """Apply new quotas; clients that are connected stay connected."""
+        """Apply new quotas. Connected clients stay connected."""
         self._users.quotas = quotas
 
     async def run(self) -> None:

@@ -139,7 +139,7 @@ class Intake:
         return None
 
     def _serve(self, client: Client, received: Received[Request]) -> None:
-        """Serve a request at once or in a task; takes over its descriptors, which are namespaces."""
+        """Serve a request at once or in a task, and take over its descriptors, which are namespaces."""
         outcome = self._dispatcher.operation_of(received.request).serve(received)
         if outcome is None:
             outcome = self._tasks.start(client, received)

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Tasks:
-    """Runs the tasks in a nursery; `running` is their number."""
+    """Runs the tasks in a nursery. `running` is their number."""
 
     def __init__(self, dispatcher: Dispatcher, nursery: trio.Nursery) -> None:
         self._dispatcher = dispatcher
@@ -34,7 +34,7 @@ class Tasks:
         self.running = 0
 
     def start(self, client: Client, received: Received[Request]) -> Refusal | None:
-        """Begin a task for a request, which takes over the request's descriptors; or refuse the request."""
+        """Begin a task, which takes over the request's descriptors, or return a refusal."""
         operation, user = self._dispatcher.operation_of(received.request), client.user
         if self._nursery.cancel_scope.cancel_called:
             return _STOPPING
@@ -68,7 +68,7 @@ class Tasks:
 
 
 async def _is_answerable(client: Client) -> bool:
-    """Wait until the client has read enough of its replies; return False if it is gone."""
+    """Wait until the client has read enough of its replies, and return False if it is gone."""
     while not client.is_closed and not client.reads_its_replies():
         await trio.sleep(_RECHECK_S)
     return not client.is_closed

@@ -36,7 +36,7 @@ _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
 class Header(ctypes.Structure):
-    """Selects a thread; pid 0 is the calling thread."""
+    """Selects a thread. Pid 0 is the calling thread."""
 
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 

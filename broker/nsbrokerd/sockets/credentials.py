@@ -102,7 +102,7 @@ class Credentials:
         If a step of this can't be done or undone, the process ends.
 
         Raises:
-            OSError: the number of setresuid(2) is unknown on this machine; or an error of `function`.
+            OSError: the number of setresuid(2) is unknown on this machine, or `function` failed.
         """
         number = self._setresuid
         if number is None:

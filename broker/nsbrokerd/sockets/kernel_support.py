@@ -14,7 +14,7 @@ _UNSUPPORTED = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT
 
 
 def probe_kinds(policy: Policy) -> Mapping[Triple, int]:
-    """Try each kind that a grant names, in the broker's own namespace; return the errno of each that fails.
+    """Try each kind that a grant names, in the broker's own namespace, and return the errno of each that fails.
 
     For a missing protocol the kernel looks for a module, which can take hundreds of milliseconds. So the broker asks
     here, and never while it serves clients. The kernel loads only modules that a grant needs.

@@ -1,4 +1,4 @@
-"""Makes the sockets of a plan: all of them, or none."""
+"""Makes the sockets of a plan. If one of them fails, it closes all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Opened(NamedTuple):
 
 
 class OpenError(Exception):
-    """The kernel refused one socket of a request, so none was kept."""
+    """The kernel refused one socket of a request, so all of them were closed."""
 
     def __init__(self, position: int, error: OSError) -> None:
         super().__init__(str(error))
@@ -67,7 +67,7 @@ class Opener:
             gate: the main thread's way into namespaces.
             credentials: the broker's own.
             unsupported: the errno for each triple that this kernel can't make. The kernel is not asked for it again.
-            seal: enforces limits; None if no grant has any.
+            seal: enforces limits. It is only needed for grants with a limit.
         """
         self._gate = gate
         self._credentials = credentials
@@ -83,8 +83,8 @@ class Opener:
             gid: likewise.
 
         Raises:
-            OpenError: the kernel refused a socket, so none was kept.
-            NamespaceNotFoundError: a descriptor is no network namespace, so no socket was kept.
+            OpenError: the kernel refused a socket, so all of them were closed.
+            NamespaceNotFoundError: a descriptor is no network namespace, so all sockets were closed.
             UnsealedError: a grant has a limit and there is no seal: our own invariant is broken.
         """
         batch = _Batch(self._credentials, self._unsupported, uid, gid)

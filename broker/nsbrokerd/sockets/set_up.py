@@ -50,7 +50,7 @@ def _as_c_int(value: int | bytes) -> int | bytes:
 
 
 def bind_as_root_and_listen(planned: PlannedSocket, sock: socket.SocketType) -> None:
-    """Bind to an address that a grant lists, with the broker's rights; then listen."""
+    """Bind to an address that a grant lists, with the broker's rights, then listen."""
     if planned.binds_as_root:
         _bind(planned, sock)
     if planned.spec.listen is not None:
@@ -83,7 +83,7 @@ def _bind_to_every_interface(sock: socket.SocketType, protocol: int) -> None:
 
 
 def bind_also(sock: socket.SocketType, family: int, addresses: Iterable[Address]) -> None:
-    """Bind an SCTP socket that is bound already to further addresses: to all of them, or with an error to none.
+    """Bind an SCTP socket that is bound already to further addresses: to all of them, or with an error to no other.
 
     Raises:
         OSError: as bind(2).
@@ -101,12 +101,12 @@ def _pack(family: int, host: str, port: int, flowinfo: int = 0, scope_id: int = 
 
 
 def bound_address(planned: PlannedSocket, sock: socket.SocketType) -> Address | None:
-    """Return the address to which the broker bound the socket; None if it did not."""
+    """Return the address to which the broker bound the socket, if it did."""
     asked = planned.spec.bind
     if asked is None or planned.kind == "packet":
         return asked  # the kernel's own name of a packet socket's interface may be no text
     address = sock.getsockname()
     if planned.spec.also:
-        # The kernel may report any of several addresses; only the port is news.
+        # The kernel may report any of several addresses. Only the port is new.
         return (asked[0], address[1], *asked[2:])
     return bytes(address[1:]) if planned.spec.family == _AF_UNIX else tuple(address)

@@ -33,7 +33,7 @@ _COOKIE_AT = 40
 
 
 def open_diag() -> socket.socket:
-    """Make a socket that lists and ends sockets of the namespace that the thread is in; the caller owns it."""
+    """Make a socket that lists and ends sockets of the namespace that the thread is in. The caller owns it."""
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
 
 
