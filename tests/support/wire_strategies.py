@@ -89,7 +89,7 @@ values = st.recursive(
 """Anything that msgpack can carry."""
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
-        "options", "also", "cookie", "netns", "name", "code", "errno", "message", "index", "grants", "namespaces",
+        "options", "also", "cookie", "netns", "address", "code", "errno", "message", "index", "grants", "namespaces",
         "limit", "connect", "resolv_conf", "hosts", "origin"]  # fmt: skip
 
 

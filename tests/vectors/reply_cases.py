@@ -9,7 +9,7 @@ SOCKET = {"cookie": 7, "netns": 4097}
 
 
 def sockets(name: str, *opened: dict) -> Case:
-    means = {"id": 1, "sockets": [{"name": None, **one} for one in opened]}
+    means = {"id": 1, "sockets": [{"address": None, **one} for one in opened]}
     return good(name, {"id": 1, "sockets": list(opened)}, means)
 
 
@@ -29,10 +29,10 @@ def bad_socket(name: str, /, **changes) -> Case:
 
 CASES = [
     sockets("one socket that the broker did not bind", SOCKET),
-    sockets("bound to an IPv4 address", {**SOCKET, "name": ["0.0.0.0", 80]}),
-    sockets("bound to an IPv6 address", {**SOCKET, "name": ["fe80::1", 80, 0, 3]}),
-    sockets("bound to an abstract name", {**SOCKET, "name": b"\xffname"}),
-    sockets("bound to an interface", {**SOCKET, "name": ["eth0", 3]}),
+    sockets("bound to an IPv4 address", {**SOCKET, "address": ["0.0.0.0", 80]}),
+    sockets("bound to an IPv6 address", {**SOCKET, "address": ["fe80::1", 80, 0, 3]}),
+    sockets("bound to an abstract name", {**SOCKET, "address": b"\xffname"}),
+    sockets("bound to an interface", {**SOCKET, "address": ["eth0", 3]}),
     sockets("the largest cookies", {"cookie": 2**64 - 1, "netns": 2**64 - 1}),
     sockets("253 sockets", *[SOCKET] * 253),
     good("a blob", {"id": 1, "blob": 2**26}, {"id": 1, "blob": 2**26}),
@@ -63,11 +63,11 @@ CASES = [
     bad_socket("cookie 0", cookie=0),
     bad_socket("cookie -1", cookie=-1),
     bad_socket("netns true", netns=True),
-    bad_socket("name nil", name=None),
-    bad_socket("a name as text", name="0.0.0.0:80"),
-    bad_socket("a name of three", name=["0.0.0.0", 80, 0]),
-    bad_socket("a name with a port as text", name=["0.0.0.0", "80"]),
-    bad_socket("an abstract name of 108 bytes", name=b"n" * 108),
+    bad_socket("address nil", address=None),
+    bad_socket("an address as text", address="0.0.0.0:80"),
+    bad_socket("an address of three", address=["0.0.0.0", 80, 0]),
+    bad_socket("an address with a port as text", address=["0.0.0.0", "80"]),
+    bad_socket("an abstract name of 108 bytes", address=b"n" * 108),
     bad("a blob of 2^26+1 bytes", {"id": 1, "blob": 2**26 + 1}),
     bad("a blob of -1 bytes", {"id": 1, "blob": -1}),
     bad("an error that is no map", {"id": 1, "error": "denied"}),

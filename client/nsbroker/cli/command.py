@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..drivers.client import Client
-from ..wire.limits import MAX_NAME_BYTES, MAX_WAIT_S
+from ..wire.bounds import MAX_NAME_BYTES, MAX_WAIT_S
 from ..wire.record import Record
 from .arguments import parse, seconds
 from .messages import print_text, usage_error

@@ -9,7 +9,7 @@ import os
 import socket
 
 from ..place.listening import DEFAULT_BACKLOG, bind_address, server_options
-from ..wire.limits import MAX_ABSTRACT_BYTES, MAX_WAIT_S
+from ..wire.bounds import MAX_ABSTRACT_BYTES, MAX_WAIT_S
 from ..wire.messages import SocketSpec
 from . import launch
 from .arguments import PORT_KINDS, family_option, listen_address, parse, seconds, whole_number

@@ -7,7 +7,8 @@ import socket
 from functools import partial
 from time import monotonic
 
-from ..wire.limits import MAX_WAIT_S
+from ..wire.answers import decode_namespaces, decode_resolver_files
+from ..wire.bounds import MAX_WAIT_S
 from ..wire.messages import (
     NamespaceList,
     NamespaceRef,
@@ -17,7 +18,6 @@ from ..wire.messages import (
     ResolverRequest,
     SocketSpec,
 )
-from ..wire.replies import decode_namespaces, decode_resolver_files
 from .batch import Chunk, split, without_cloexec
 from .exchange import Batch, ask_blob, ask_socket
 from .proof import take_sockets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..wire.limits import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS
+from ..wire.bounds import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS
 from ..wire.messages import SocketSpec
 from ..wire.record import Record
 

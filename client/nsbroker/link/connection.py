@@ -12,9 +12,9 @@ import socket
 from os import getegid, geteuid, getpid
 from time import monotonic
 
-from ..wire.limits import MAX_PACKET_BYTES, MAX_REQUEST_ID
+from ..wire.bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID
 from ..wire.messages import ProtocolError, Reply
-from ..wire.replies import decode_reply
+from ..wire.codec import decode_reply
 from .errors import BrokerProtocolError
 from .fdpass import TruncatedError, lend_packet, take_packet
 from .waiting import READ, WRITE, DeadlineError

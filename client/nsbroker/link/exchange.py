@@ -7,7 +7,7 @@ import os
 from time import monotonic
 
 from ..wire.messages import BlobReply, ErrorReply, OpenReply, OpenRequest, ProtocolError
-from ..wire.requests import encode_request
+from ..wire.codec import encode_request
 from .batch import Chunk
 from .connection import Connection
 from .errors import BrokerProtocolError, refusal

@@ -1,9 +1,11 @@
-"""The protocol between client and broker: bytes to messages and back, without any I/O.
+"""The protocol between client and broker: messages as values, and their bytes. No I/O; imports nothing of the package.
 
-Written down for every language in client/docs/protocol.md; tests/vectors holds packets to test against.
+client/docs/protocol.md describes the protocol for every language. tests/vectors holds packets to test against.
 """
 
-from .limits import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
+from .answers import decode_namespaces, decode_resolver_files, encode_namespaces, encode_resolver_files
+from .bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
+from .codec import decode_reply, decode_request, encode_reply, encode_request, named_descriptors
 from .messages import (
     BAD_REQUEST,
     CODES,
@@ -31,15 +33,6 @@ from .messages import (
     ResolverRequest,
     SocketSpec,
 )
-from .replies import (
-    decode_namespaces,
-    decode_reply,
-    decode_resolver_files,
-    encode_namespaces,
-    encode_reply,
-    encode_resolver_files,
-)
-from .requests import decode_request, encode_request, named_descriptors
 
 __all__ = [
     "BAD_REQUEST",

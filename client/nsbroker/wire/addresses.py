@@ -1,11 +1,11 @@
-"""Addresses on the wire: one shape for each family, numeric, never looked up."""
+"""Addresses on the wire: one shape for each family, always numeric."""
 
 from __future__ import annotations
 
 import socket
 from functools import lru_cache
 
-from .limits import MAX_ABSTRACT_BYTES, MAX_ALSO
+from .bounds import MAX_ABSTRACT_BYTES, MAX_ALSO, MAX_INTERFACE_BYTES
 from .messages import Address, ProtocolError
 from .packet import Value, expect_int, expect_list, expect_str, shorten
 
@@ -15,15 +15,12 @@ _AF_INET6 = int(socket.AF_INET6)
 _AF_PACKET = int(socket.AF_PACKET)
 _IPPROTO_SCTP = 132
 
-MAX_INTERFACE_BYTES = 15
-"""Kernel limit: IFNAMSIZ less the NUL. No bytes at all mean every interface."""
 
-
-def decode_address(value: Value, family: int) -> Address:
-    """Read the address of a spec to bind to.
+def decode_bind(value: Value, family: int) -> Address:
+    """Read the address to which a socket spec asks the broker to bind.
 
     Raises:
-        ProtocolError: not the family's shape, or a host that is no numeric address of that family.
+        ProtocolError: the value does not have the family's shape, or its host is not a numeric address of the family.
     """
     if family in (_AF_INET, _AF_INET6):
         return _decode_inet(value, family)
@@ -33,25 +30,26 @@ def decode_address(value: Value, family: int) -> Address:
         return value
     if family == _AF_PACKET:
         return _decode_packet(value)
-    raise ProtocolError(f"a socket of family {family} can't be bound by the broker")
+    raise ProtocolError(f"the broker can't bind a socket of family {family}")
 
 
 def decode_also(value: Value, family: int, proto: int, bind: Address | None) -> tuple[Address, ...]:
-    """Read the further addresses of an SCTP socket.
+    """Read the additional addresses of an SCTP socket.
 
     Raises:
-        ProtocolError: another socket, too many, not the family's shape, or another port than that of `bind`.
+        ProtocolError: it is not an SCTP socket, there are too many addresses, or one of them does not have the family's
+            shape or the port of `bind`.
     """
     values = expect_list(value, "also")
     if not values:
         return ()
     if bind is None or proto != _IPPROTO_SCTP or family not in (_AF_INET, _AF_INET6):
-        raise ProtocolError("also is for SCTP sockets with bind alone")
+        raise ProtocolError("also is only for SCTP sockets with bind")
     if len(values) > MAX_ALSO:
-        raise ProtocolError(f"{len(values)} further addresses; a socket spec takes at most {MAX_ALSO}")
+        raise ProtocolError(f"also has {len(values)} addresses, and the most is {MAX_ALSO}")
     addresses = tuple(_decode_inet(address, family) for address in values)
     if any(address[1] != bind[1] for address in addresses):
-        raise ProtocolError("all addresses of a socket have one port")
+        raise ProtocolError("all addresses of a socket must have the same port")
     return addresses
 
 
@@ -71,7 +69,7 @@ def _check_host(host: str, family: int) -> str:
     try:
         socket.inet_pton(family, host)
     except (OSError, ValueError) as error:
-        raise ProtocolError(f"{shorten(host)} is no numeric address of family {family}") from error
+        raise ProtocolError(f"{shorten(host)} is not a numeric address of family {family}") from error
     return host
 
 
@@ -80,25 +78,25 @@ def _decode_packet(value: Value) -> Address:
         raise ProtocolError(f"an address of AF_PACKET is [interface, protocol], got {shorten(value)}")
     interface = expect_str(value[0], "interface")
     if len(interface.encode()) > MAX_INTERFACE_BYTES or "\0" in interface or "/" in interface:
-        raise ProtocolError(f"{shorten(interface)} is no interface name")
+        raise ProtocolError(f"{shorten(interface)} is not an interface name")
     return interface, expect_int(value[1], 0, 65535, "protocol")
 
 
-def decode_name(value: Value) -> Address:
-    """Read where a socket of a reply is bound; the reply does not repeat the family.
+def decode_address(value: Value) -> Address:
+    """Read the address of a socket in a reply, which does not repeat the family.
 
     Raises:
-        ProtocolError: no address of any family.
+        ProtocolError: the value has no family's shape.
     """
     if type(value) is bytes and len(value) <= MAX_ABSTRACT_BYTES:
         return value
     if type(value) is list and len(value) in (2, 4):
         host, *numbers = value
-        checked = [expect_int(number, 0, 2**32 - 1, "number in name") for number in numbers]
-        return (expect_str(host, "host in name"), *checked)  # type: ignore[return-value]  # 2 or 4 items, as checked
-    raise ProtocolError(f"name must be an address, got {shorten(value)}")
+        checked = [expect_int(number, 0, 2**32 - 1, "a number of an address") for number in numbers]
+        return (expect_str(host, "the host of an address"), *checked)  # type: ignore[return-value]  # 2 or 4 items
+    raise ProtocolError(f"address must be an address of some family, got {shorten(value)}")
 
 
 def encode_address(address: Address) -> Value:
-    """Give the address as msgpack carries it."""
+    """Return the address in the form that msgpack carries."""
     return address if type(address) is bytes else list(address)

@@ -1,9 +1,9 @@
-"""The names after "raw:" and "netlink:" in kinds of sockets: words that the policy and `nsbroker-get` share."""
+"""The words after "raw:" and "netlink:" in kinds of sockets. The policy and `nsbroker-get` share them."""
 
-# Source: include/uapi/linux/netlink.h. Those that answer for a network namespace, and that Debian's kernels have.
+# Source: include/uapi/linux/netlink.h. Debian's kernels have these, and each answers for one network namespace.
 NETLINK_PROTOCOLS = {"route": 0, "sock_diag": 4, "xfrm": 6, "netfilter": 12, "generic": 16}
 
-# Source: IANA protocol numbers; the names that /etc/protocols has for them.
+# Source: IANA protocol numbers, with the names of /etc/protocols.
 RAW_PROTOCOLS = {
     "icmp": 1,
     "igmp": 2,

@@ -1,11 +1,11 @@
-"""The messages of the protocol, as values. What each field means on the wire: client/docs/protocol.md."""
+"""The messages of the protocol, as values. client/docs/protocol.md describes each field on the wire."""
 
 from __future__ import annotations
 
 from .record import Record
 
 NamespaceRef = str | int
-"""A namespace: its name, "@host", or (an int) the index of a descriptor that is sent along with the request."""
+"""A namespace: its name, "@host", or (an int) the index of a descriptor that the client sends with the request."""
 
 Address = tuple[str, int] | tuple[str, int, int, int] | bytes
 """AF_INET (host, port); AF_INET6 (host, port, flowinfo, scope id); AF_PACKET (interface, protocol);
@@ -16,11 +16,27 @@ Option = tuple[int, int, int | bytes]
 
 
 class SocketSpec(Record):
-    """What one socket shall be.
+    """The description of one socket, for `Client.open`.
 
-    `family`, `type` and `proto` are those of socket(2); of the type's flags only SOCK_NONBLOCK is known. With
-    `bind` the broker binds the socket, with `listen` (a backlog) it makes it listen too; `options` are set before.
-    `also` are further addresses of an SCTP socket, on the port of `bind`: it is multi-homed.
+    Attributes:
+        namespace: the name of a network namespace, such as "blue"; "@host" for the broker's own namespace; a path with
+            a "/", such as "/proc/PID/ns/net"; or the descriptor of a namespace, which you keep open during the call.
+        family: AF_INET, AF_INET6 or another family that your grants cover.
+        type: SOCK_STREAM, SOCK_DGRAM or another type, optionally with SOCK_NONBLOCK.
+        proto: the protocol as for socket(2).
+        bind: the numeric address to which the broker binds the socket. Ports below 1024 work.
+        listen: the backlog, if the broker is to call listen(2).
+        options: (level, name, value) for setsockopt(2). The broker sets them before it binds.
+        also: additional addresses for a multi-homed SCTP socket, all on the port of `bind`.
+
+    Example:
+        >>> import socket
+        >>> import nsbroker
+        >>> spec = nsbroker.SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM, bind=("0.0.0.0", 8080), listen=128)
+        >>> [server] = nsbroker.Client().open([spec])
+        >>> server.getsockname()
+        ('0.0.0.0', 8080)
+        >>> server.close()
     """
 
     namespace: NamespaceRef
@@ -34,7 +50,7 @@ class SocketSpec(Record):
 
 
 class OpenRequest(Record):
-    """Asks for 1 to 253 sockets, all or none; waits up to `wait_s` seconds for namespaces that are not there yet."""
+    """Asks for 1 to 253 sockets, all or none. Waits up to `wait_s` seconds for namespaces that do not exist yet."""
 
     request_id: int
     sockets: tuple[SocketSpec, ...]
@@ -42,42 +58,42 @@ class OpenRequest(Record):
 
 
 class NamespacesRequest(Record):
-    """Asks which namespaces this peer may use, and what it may do there."""
+    """Asks which namespaces this peer may use, and which sockets it may have there."""
 
     request_id: int
 
 
 class ResolverRequest(Record):
-    """Asks for the files by which names are looked up in a namespace."""
+    """Asks for the resolv.conf and hosts files of a namespace."""
 
     request_id: int
     namespace: NamespaceRef
 
 
 class OpenedSocket(Record):
-    """One socket of a reply: SO_COOKIE, SO_NETNS_COOKIE, and where it is bound if the broker bound it."""
+    """One socket of a reply: its SO_COOKIE, its SO_NETNS_COOKIE, and its address if the broker bound it."""
 
     cookie: int
     netns: int
-    name: Address | None = None
+    address: Address | None = None
 
 
 class OpenReply(Record):
-    """The sockets that were asked for; their descriptors come along in the same order."""
+    """The sockets of an `OpenRequest`. Their descriptors come with the packet, in the same order."""
 
     request_id: int
     sockets: tuple[OpenedSocket, ...]
 
 
 class BlobReply(Record):
-    """An answer of `size` bytes, in one sealed memfd that comes along."""
+    """An answer of `size` bytes in one sealed memfd, which comes with the packet."""
 
     request_id: int
     size: int
 
 
 class ErrorReply(Record):
-    """A refusal. `errno` comes with the code os-error alone, `spec_index` names the socket spec that it is about."""
+    """A refusal. Only the code "os-error" has an `errno`. `spec_index` is the index of the socket spec at fault."""
 
     request_id: int | None
     code: str
@@ -87,14 +103,14 @@ class ErrorReply(Record):
 
 
 class LimitSummary(Record):
-    """Where the sockets of a grant can be connected and bound afterwards: None is anywhere, () is nowhere."""
+    """The addresses that sockets of a grant can reach after the hand-over. None allows every address, () allows none."""
 
     connect: tuple[str, ...] | None = None
     bind: tuple[str, ...] | None = None
 
 
 class GrantSummary(Record):
-    """What one grant of the policy allows, as far as this peer is concerned."""
+    """The part of one grant of the policy that applies to this peer."""
 
     name: str
     sockets: tuple[str, ...]
@@ -104,14 +120,14 @@ class GrantSummary(Record):
 
 
 class NamespaceList(Record):
-    """The answer to `NamespacesRequest`: grants, and (namespace, indices into grants) by name."""
+    """The answer to `NamespacesRequest`: grants, and by name the namespaces as (name, indices into grants)."""
 
     grants: tuple[GrantSummary, ...]
     namespaces: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class ResolverFiles(Record):
-    """The answer to `ResolverRequest`: the files' texts, and the path of the first, which says whose they are."""
+    """The answer to `ResolverRequest`: the texts of both files, and the path of the resolv.conf."""
 
     resolv_conf: str
     hosts: str
@@ -134,9 +150,9 @@ class ProtocolError(ValueError):
     """A packet that does not follow the protocol.
 
     Attributes:
-        code: what to answer: "bad-request" or "unsupported-version".
-        request_id: the packet's own id where it could be read, else None: then the peer can't be followed further.
-        index: the socket spec that it is about, if it is about one.
+        code: the code for the answer: "bad-request" or "unsupported-version".
+        request_id: the id of the packet, or None if it has no valid id. The peer can't be trusted after that.
+        index: the index of the socket spec at fault, if there is one.
     """
 
     def __init__(

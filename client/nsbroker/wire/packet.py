@@ -1,67 +1,67 @@
-"""A packet: one msgpack map, strictly canonical, at most MAX_PACKET_BYTES long."""
+"""A packet: one msgpack map in its canonical encoding, of at most MAX_PACKET_BYTES."""
 
 from __future__ import annotations
 
 from msgpack import Packer, packb, unpackb
 
-from .limits import MAX_LIST_ITEMS, MAX_PACKET_BYTES
+from .bounds import MAX_LIST_ITEMS, MAX_PACKET_BYTES
 from .messages import ProtocolError
 
-# One packer for all is faster, but where msgpack is written in Python, threads would mix their packets in it.
+# One shared packer is faster. But if msgpack is the pure Python version, threads would mix their packets in it.
 _pack = packb if Packer.__module__ == "msgpack.fallback" else Packer(autoreset=True, use_bin_type=True).pack
 
 Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
-"""What msgpack can carry here."""
+"""The values that a msgpack packet can carry."""
 
 
 def pack(message: dict[str, Value], max_bytes: int = MAX_PACKET_BYTES) -> bytes:
     """Encode one map.
 
     Raises:
-        ProtocolError: it is longer than `max_bytes`, or a number does not fit 64 bits.
+        ProtocolError: the packet is longer than `max_bytes`, or a number does not fit 64 bits.
     """
     try:
         packet: bytes = _pack(message)
     except (OverflowError, ValueError, UnicodeEncodeError) as error:
-        raise ProtocolError(f"can't be encoded: {error}") from error
+        raise ProtocolError(f"the message can't be encoded: {error}") from error
     if len(packet) > max_bytes:
-        raise ProtocolError(f"packet of {len(packet)} bytes; at most {max_bytes} fit")
+        raise ProtocolError(f"a packet has at most {max_bytes} bytes, and this one has {len(packet)}")
     return packet
 
 
 def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES, max_items: int = MAX_LIST_ITEMS) -> dict[str, Value]:
-    """Decode one map; no list in it is longer than `max_items`.
+    """Decode one map whose lists have at most `max_items` items.
 
-    Re-encoding must give the same bytes: this catches duplicate keys, which decoders else drop silently, and every
-    encoding that is not the shortest. (The same length would not do: a short float makes up for a duplicate key.)
-    The decoder makes room for as many items as a list claims to have: nested claims would cost 60 MB a packet.
+    The packet must be equal to its own re-encoding. This refuses duplicate keys, which decoders silently drop, and every
+    encoding that is not the shortest. (An equal length would not suffice: a short float can make up for a duplicate key.)
+    The decoder allocates as many items as a list claims, so nested claims could cost 60 MB for one packet.
 
     Raises:
-        ProtocolError: it is not exactly one map with string keys in its shortest encoding.
+        ProtocolError: the packet is not exactly one map with string keys in its shortest encoding.
     """
     if len(packet) > max_bytes:
-        raise ProtocolError(f"packet of more than {max_bytes} bytes")
+        raise ProtocolError(f"the packet has more than {max_bytes} bytes")
     try:
         message = unpackb(packet, max_array_len=max_items)
         canonical = _pack(message)
     except Exception as error:
         # msgpack raises a dozen types, and each means the same here: not a msgpack value.
-        raise ProtocolError(f"not a msgpack value: {str(error)[:80]}") from error
+        raise ProtocolError(f"the packet is not a msgpack value: {str(error)[:80]}") from error
     if type(message) is not dict:
-        raise ProtocolError(f"expected a map, got {type(message).__name__}")
+        raise ProtocolError(f"a packet must be a map, got {type(message).__name__}")
     if canonical != packet:
-        raise ProtocolError("duplicate keys, or not the shortest encoding")
+        raise ProtocolError("the packet has duplicate keys, or not the shortest encoding")
     return message
 
 
 def shorten(value: object) -> str:
-    """Show a peer's value in an error message, whatever its size."""
+    """Return a peer's value for an error message, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def refuse_unknown_keys(message: dict[str, Value], known: frozenset[str], what: str) -> None:
-    """Raise ProtocolError when `message` has a key that is not in `known`."""
+    """Raise ProtocolError if `message` has a key that is not in `known`."""
     for key in message:
         if key not in known:
             raise ProtocolError(f"unknown key {shorten(key)} in {what}")
@@ -85,4 +85,13 @@ def expect_list(value: object, what: str) -> list[Value]:
     """Return `value` if it is a list, else raise ProtocolError."""
     if type(value) is not list:
         raise ProtocolError(f"{what} must be a list, got {shorten(value)}")
+    return value
+
+
+def expect_map(value: object, known: frozenset[str], what: str) -> dict[str, Value]:
+    """Return `value` if it is a map whose keys are all `known`, else raise ProtocolError."""
+    if type(value) is not dict:
+        raise ProtocolError(f"{what} must be a map, got {shorten(value)}")
+    if not value.keys() <= known:
+        refuse_unknown_keys(value, known, what)
     return value

@@ -1,7 +1,7 @@
 """`Record`: `typing.NamedTuple` without the import of `typing`.
 
-A program that is started for one socket pays for every import it makes; `typing` alone nearly doubles the
-start of a bare interpreter. Type checkers are shown the real `NamedTuple`.
+A program that starts for one socket pays for every import, and `typing` alone nearly doubles the start of a bare
+interpreter. Type checkers see the real `NamedTuple`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ else:
                 return super().__new__(mcs, name, bases, namespace)
             fields = list(namespace.get("__annotations__", ()))
             defaults = [namespace.pop(field) for field in fields if field in namespace]
-            base = namedtuple(name, fields, defaults=defaults)  # noqa: PYI024  # what this file is for
+            base = namedtuple(name, fields, defaults=defaults)  # noqa: PYI024  # this file exists to do so
             namespace.pop("__classcell__", None)
             return type(name, (base,), {"__slots__": (), **namespace})
 
     class Record(metaclass=_RecordMeta):
-        """A subclass's annotated fields become those of a named tuple; those with a value come last."""
+        """A named tuple of the annotated fields of a subclass. Fields with a default come last."""
 
 
 __all__ = ["Record"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nsbroker.link.batch import split
 from nsbroker.wire import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS, OpenRequest, SocketSpec, encode_request
-from nsbroker.wire.requests import decode_request, named_descriptors
+from nsbroker.wire.codec import decode_request, named_descriptors
 
 V4, TCP = int(socket.AF_INET), int(socket.SOCK_STREAM)
 

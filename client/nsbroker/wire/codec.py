@@ -1,13 +1,14 @@
-"""Requests to bytes and back: what the client sends and the broker reads."""
+"""Requests and replies to bytes and back."""
 
 from __future__ import annotations
 
 import math
 import socket
 
-from .addresses import decode_address, decode_also, encode_address
-from .limits import (
+from .addresses import decode_address, decode_also, decode_bind, encode_address
+from .bounds import (
     MAX_BACKLOG,
+    MAX_BLOB_BYTES,
     MAX_NAME_BYTES,
     MAX_OPTION_BYTES,
     MAX_OPTIONS,
@@ -18,32 +19,45 @@ from .limits import (
     PROTOCOL_VERSION,
 )
 from .messages import (
+    CODES,
+    OS_ERROR,
     UNSUPPORTED_VERSION,
+    BlobReply,
+    ErrorReply,
     NamespaceRef,
     NamespacesRequest,
+    OpenedSocket,
+    OpenReply,
     OpenRequest,
     Option,
     ProtocolError,
+    Reply,
     Request,
     ResolverRequest,
     SocketSpec,
 )
-from .packet import Value, expect_int, expect_list, pack, refuse_unknown_keys, shorten, unpack
+from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack, refuse_unknown_keys, shorten, unpack
 
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
 _NAMESPACES_KEYS = frozenset({"v", "id", "op"})
 _RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
 _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options", "also"})
 _FD_KEYS = frozenset({"fd"})
+_OPEN_REPLY_KEYS = frozenset({"id", "sockets"})
+_BLOB_REPLY_KEYS = frozenset({"id", "blob"})
+_ERROR_REPLY_KEYS = frozenset({"id", "error"})
+_SOCKET_KEYS = frozenset({"cookie", "netns", "address"})
+_ERROR_KEYS = frozenset({"code", "errno", "message", "index"})
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 _INT32 = 2**31
+_UINT64_MAX = 2**64 - 1
 
 
 def encode_request(request: Request) -> bytes:
-    """Encode a request; defaults are left out.
+    """Encode a request without the fields that have their default.
 
     Raises:
-        ProtocolError: it does not fit a packet.
+        ProtocolError: the request does not fit a packet.
     """
     if isinstance(request, NamespacesRequest):
         return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "namespaces"})
@@ -84,8 +98,8 @@ def decode_request(packet: bytes) -> Request:
     """Read a request.
 
     Raises:
-        ProtocolError: client/docs/protocol.md does not allow the packet. Its request_id is None if the id can't be
-            read.
+        ProtocolError: the packet has a form that client/docs/protocol.md does not allow. Its request_id is None if the packet has
+            no valid id.
     """
     message = unpack(packet)
     request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")
@@ -119,7 +133,7 @@ def _decode_open(message: dict[str, Value], request_id: int) -> OpenRequest:
         refuse_unknown_keys(message, _OPEN_KEYS, "the request")
     sockets = expect_list(message.get("sockets"), "sockets")
     if not 1 <= len(sockets) <= MAX_SOCKETS:
-        raise ProtocolError(f"{len(sockets)} sockets asked for; a request takes 1..{MAX_SOCKETS}")
+        raise ProtocolError(f"the request has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     wait_s = _decode_wait(message["wait"]) if "wait" in message else 0
     specs: list[SocketSpec] = []
     try:
@@ -139,18 +153,18 @@ def _decode_wait(value: Value) -> float:
 
 def _decode_spec(value: Value) -> SocketSpec:
     if type(value) is not dict:
-        raise ProtocolError(f"a socket spec is a map, got {shorten(value)}")
+        raise ProtocolError(f"a socket spec must be a map, got {shorten(value)}")
     if not value.keys() <= _SPEC_KEYS:
         refuse_unknown_keys(value, _SPEC_KEYS, "a socket spec")
     family, socket_type, proto = value.get("family"), value.get("type"), value.get("proto", 0)
-    # As `expect_int`, without its calls: three for each socket of a batch.
+    # As `expect_int`, without its three calls for each socket of a batch.
     if type(family) is not int or type(socket_type) is not int or type(proto) is not int:
         raise ProtocolError(f"family, type and proto must be integers, got {shorten((family, socket_type, proto))}")
     if not (0 <= family < _INT32 and 0 <= socket_type < _INT32 and 0 <= proto < _INT32):
         raise ProtocolError(f"family, type and proto are of 0..{_INT32 - 1}, got {family}, {socket_type}, {proto}")
     if socket_type & ~_SOCK_NONBLOCK > 15:
-        raise ProtocolError(f"type {socket_type:#x}: of the flags only SOCK_NONBLOCK is known")
-    bind = decode_address(value["bind"], family) if "bind" in value else None
+        raise ProtocolError(f"type {socket_type:#x} has an unknown flag; only SOCK_NONBLOCK is allowed")
+    bind = decode_bind(value["bind"], family) if "bind" in value else None
     return SocketSpec(
         _decode_namespace(value.get("ns")),
         family,
@@ -164,10 +178,10 @@ def _decode_spec(value: Value) -> SocketSpec:
 
 
 def _decode_namespace(value: Value) -> NamespaceRef:
-    """Check the type alone: which names exist, or can, is the broker's to say."""
+    """Check the form only. The broker checks which names are legal, and which exist."""
     if type(value) is str:
         if len(value) > MAX_NAME_BYTES and len(value.encode()) > 4 * MAX_NAME_BYTES:
-            raise ProtocolError(f"a namespace's name is at most {4 * MAX_NAME_BYTES} bytes here")
+            raise ProtocolError(f"the name of a namespace is at most {4 * MAX_NAME_BYTES} bytes here")
         return value
     if type(value) is dict and value.keys() == _FD_KEYS:
         return expect_int(value["fd"], 0, MAX_SENT_FDS - 1, "fd")
@@ -177,7 +191,7 @@ def _decode_namespace(value: Value) -> NamespaceRef:
 def _decode_options(value: Value) -> tuple[Option, ...]:
     options = expect_list(value, "options")
     if len(options) > MAX_OPTIONS:
-        raise ProtocolError(f"{len(options)} options; a socket spec takes at most {MAX_OPTIONS}")
+        raise ProtocolError(f"a socket spec has {len(options)} options, and the most is {MAX_OPTIONS}")
     return tuple([_decode_option(option) for option in options])
 
 
@@ -196,10 +210,10 @@ def _decode_option(value: Value) -> Option:
 
 
 def named_descriptors(request: Request) -> int:
-    """How many descriptors the request says it sends along: the highest index that it names, and one.
+    """Return how many descriptors must come with a request: one more than the highest index that it names.
 
     Raises:
-        ProtocolError: the indices leave one out.
+        ProtocolError: the indices have a gap.
     """
     if isinstance(request, OpenRequest):
         named = {spec.namespace for spec in request.sockets if type(spec.namespace) is int}
@@ -208,5 +222,85 @@ def named_descriptors(request: Request) -> int:
     else:
         return 0
     if named and named != set(range(len(named))):
-        raise ProtocolError("the indices of the descriptors must start at 0 without a gap", request_id=request[0])
+        text = "the indices of the descriptors must start at 0 without a gap"
+        raise ProtocolError(text, request_id=request.request_id)
     return len(named)
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Encode a reply without the fields that have their default.
+
+    Raises:
+        ProtocolError: the reply does not fit a packet.
+    """
+    if isinstance(reply, OpenReply):
+        return pack({"id": reply.request_id, "sockets": [_encode_socket(opened) for opened in reply.sockets]})
+    if isinstance(reply, BlobReply):
+        return pack({"id": reply.request_id, "blob": reply.size})
+    error: dict[str, Value] = {"code": reply.code, "message": reply.message}
+    if reply.errno is not None:
+        error["errno"] = reply.errno
+    if reply.spec_index is not None:
+        error["index"] = reply.spec_index
+    return pack({"id": reply.request_id, "error": error})
+
+
+def _encode_socket(opened: OpenedSocket) -> Value:
+    cookie, netns, address = opened
+    if address is None:
+        return {"cookie": cookie, "netns": netns}
+    return {"cookie": cookie, "netns": netns, "address": encode_address(address)}
+
+
+def decode_reply(packet: bytes) -> Reply:
+    """Read a reply.
+
+    Raises:
+        ProtocolError: the packet has a form that client/docs/protocol.md does not allow.
+    """
+    message = unpack(packet)
+    if "error" in message:
+        refuse_unknown_keys(message, _ERROR_REPLY_KEYS, "the reply")
+        return _decode_error(message["error"], message.get("id", ""))
+    request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")
+    if "blob" in message:
+        refuse_unknown_keys(message, _BLOB_REPLY_KEYS, "the reply")
+        return BlobReply(request_id, expect_int(message["blob"], 0, MAX_BLOB_BYTES, "blob"))
+    if message.keys() != _OPEN_REPLY_KEYS:
+        refuse_unknown_keys(message, _OPEN_REPLY_KEYS, "the reply")
+    sockets = expect_list(message.get("sockets"), "sockets")
+    if not 1 <= len(sockets) <= MAX_SOCKETS:
+        raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
+    return OpenReply(request_id, tuple([_decode_socket(value) for value in sockets]))
+
+
+def _decode_socket(value: Value) -> OpenedSocket:
+    if type(value) is not dict:
+        raise ProtocolError(f"a socket of a reply must be a map, got {shorten(value)}")
+    if not value.keys() <= _SOCKET_KEYS:
+        refuse_unknown_keys(value, _SOCKET_KEYS, "a socket of the reply")
+    cookie, netns = value.get("cookie"), value.get("netns")
+    # As `expect_int`, without its calls.
+    if (
+        type(cookie) is not int
+        or type(netns) is not int
+        or not (1 <= cookie <= _UINT64_MAX and 1 <= netns <= _UINT64_MAX)
+    ):
+        raise ProtocolError(f"cookie and netns must be integers of 64 bits, got {shorten(value)}")
+    return OpenedSocket(cookie, netns, decode_address(value["address"]) if "address" in value else None)
+
+
+def _decode_error(value: Value, request_id: Value) -> ErrorReply:
+    error = expect_map(value, _ERROR_KEYS, "the error")
+    code = expect_str(error.get("code"), "code")
+    if code not in CODES:
+        raise ProtocolError(f"unknown error code {shorten(code)}")
+    if (code == OS_ERROR) != ("errno" in error):
+        raise ProtocolError("os-error needs an errno, and no other code has one")
+    return ErrorReply(
+        None if request_id is None else expect_int(request_id, 0, MAX_REQUEST_ID, "id"),
+        code,
+        expect_str(error.get("message"), "message"),
+        expect_int(error["errno"], 1, 4095, "errno") if "errno" in error else None,
+        expect_int(error["index"], 0, MAX_SOCKETS - 1, "index") if "index" in error else None,
+    )

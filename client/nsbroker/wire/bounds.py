@@ -1,14 +1,17 @@
-"""The numbers that both sides of the protocol agree on."""
+"""The version of the protocol, and the sizes that both sides of it agree on."""
 
 PROTOCOL_VERSION = 1
 
 MAX_PACKET_BYTES = 65536
 
+MAX_BLOB_BYTES = 2**26
+"""A client maps no larger answer."""
+
 MAX_SOCKETS = 253
 """Sockets of one request. Kernel limit: SCM_MAX_FD in include/net/scm.h."""
 
 MAX_LIST_ITEMS = 1024
-"""Items of any list in a packet: a longer one is not even read, since decoders make room for what a list claims."""
+"""Items of any list in a packet. Decoders refuse a longer one unread, since they allocate as many items as it claims."""
 
 MAX_SENT_FDS = 16
 """Namespace descriptors that a client may send along with one request."""
@@ -19,7 +22,7 @@ MAX_WAIT_S = 60
 MAX_BACKLOG = 65535
 
 MAX_ALSO = 15
-"""Further addresses of one SCTP socket."""
+"""Additional addresses of one SCTP socket."""
 
 MAX_OPTIONS = 32
 """Socket options of one spec."""
@@ -27,7 +30,10 @@ MAX_OPTIONS = 32
 MAX_OPTION_BYTES = 256
 
 MAX_NAME_BYTES = 255
-"""Bytes of a namespace's name: NAME_MAX, since it is an entry of a directory."""
+"""Bytes of a namespace's name, which is an entry of a directory. Kernel limit: NAME_MAX."""
+
+MAX_INTERFACE_BYTES = 15
+"""Bytes of an interface's name. Kernel limit: IFNAMSIZ less the NUL. An empty name means every interface."""
 
 MAX_ABSTRACT_BYTES = 107
 """Bytes of an abstract Unix name: sun_path less the leading NUL."""

@@ -1,0 +1,85 @@
+"""The long answers, which travel in a sealed memfd: the list of namespaces, and the files of a resolver."""
+
+from __future__ import annotations
+
+from .bounds import MAX_BLOB_BYTES
+from .messages import GrantSummary, LimitSummary, NamespaceList, ProtocolError, ResolverFiles
+from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack, refuse_unknown_keys, shorten, unpack
+
+_LIST_KEYS = frozenset({"grants", "namespaces"})
+_RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin"})
+_GRANT_KEYS = frozenset({"name", "sockets", "bind", "options", "limit"})
+_LIMIT_KEYS = frozenset({"connect", "bind"})
+
+
+def encode_namespaces(answer: NamespaceList) -> bytes:
+    """Encode the answer to a `NamespacesRequest`."""
+    grants: list[Value] = [_encode_grant(grant) for grant in answer.grants]
+    namespaces: list[Value] = [[name, list(indices)] for name, indices in answer.namespaces]
+    return pack({"grants": grants, "namespaces": namespaces}, MAX_BLOB_BYTES)
+
+
+def _encode_grant(grant: GrantSummary) -> Value:
+    message: dict[str, Value] = {"name": grant.name, "sockets": list(grant.sockets)}
+    if grant.bind:
+        message["bind"] = list(grant.bind)
+    if grant.options:
+        message["options"] = list(grant.options)
+    limit: dict[str, Value] = {key: list(texts) for key, texts in grant.limit._asdict().items() if texts is not None}
+    if limit:
+        message["limit"] = limit
+    return message
+
+
+def decode_namespaces(blob: bytes) -> NamespaceList:
+    """Read the answer to a `NamespacesRequest`.
+
+    Raises:
+        ProtocolError: the blob has a form that client/docs/protocol.md does not allow.
+    """
+    message = unpack(blob, MAX_BLOB_BYTES, max_items=len(blob))
+    refuse_unknown_keys(message, _LIST_KEYS, "the answer")
+    grants = tuple(_decode_grant(value) for value in expect_list(message.get("grants"), "grants"))
+    entries = expect_list(message.get("namespaces"), "namespaces")
+    return NamespaceList(grants, tuple(_decode_entry(value, len(grants)) for value in entries))
+
+
+def _decode_grant(value: Value) -> GrantSummary:
+    message = expect_map(value, _GRANT_KEYS, "a grant")
+    limit = expect_map(message.get("limit", {}), _LIMIT_KEYS, "a limit")
+    return GrantSummary(
+        expect_str(message.get("name"), "name"),
+        _decode_strings(message.get("sockets"), "sockets"),
+        _decode_strings(message.get("bind", []), "bind"),
+        _decode_strings(message.get("options", []), "options"),
+        LimitSummary(**{key: _decode_strings(texts, key) for key, texts in limit.items()}),
+    )
+
+
+def _decode_strings(value: Value, what: str) -> tuple[str, ...]:
+    return tuple(expect_str(item, what) for item in expect_list(value, what))
+
+
+def _decode_entry(value: Value, grants: int) -> tuple[str, tuple[int, ...]]:
+    entry = expect_list(value, "a namespace")
+    if len(entry) != 2:
+        raise ProtocolError(f"a namespace is [name, grants], got {shorten(value)}")
+    indices = expect_list(entry[1], "grants of a namespace")
+    return expect_str(entry[0], "name"), tuple(expect_int(index, 0, grants - 1, "grant") for index in indices)
+
+
+def encode_resolver_files(files: ResolverFiles) -> bytes:
+    """Encode the answer to a `ResolverRequest`."""
+    return pack({"resolv_conf": files.resolv_conf, "hosts": files.hosts, "origin": files.origin}, MAX_BLOB_BYTES)
+
+
+def decode_resolver_files(blob: bytes) -> ResolverFiles:
+    """Read the answer to a `ResolverRequest`.
+
+    Raises:
+        ProtocolError: the blob has a form that client/docs/protocol.md does not allow.
+    """
+    message = unpack(blob, MAX_BLOB_BYTES)
+    refuse_unknown_keys(message, _RESOLVER_KEYS, "the answer")
+    resolv_conf, hosts, origin = (expect_str(message.get(key), key) for key in ("resolv_conf", "hosts", "origin"))
+    return ResolverFiles(resolv_conf, hosts, origin)
