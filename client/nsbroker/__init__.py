@@ -1,18 +1,20 @@
 """Sockets in network namespaces, for programs without privileges.
 
-    import nsbroker
+Each name is loaded when you first use it, so a program that imports only `nsbroker.wire` pays only for that.
 
-    blue = nsbroker.Namespace("blue")
-    with blue.create_connection(("10.0.0.1", 80)) as sock: ...
-
-Nothing is loaded before it is used: whoever imports `nsbroker.wire` alone pays for that alone.
+Example:
+    >>> import nsbroker
+    >>> blue = nsbroker.Namespace("blue")
+    >>> with blue.create_connection(("www.example.org", 80)) as sock:
+    ...     sock.getpeername()[1]
+    80
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .drivers.client import Client
+    from .drivers.thread import Client
     from .link.errors import (
         AccessDeniedError,
         BrokerProtocolError,
@@ -27,22 +29,12 @@ if TYPE_CHECKING:
     from .wire.messages import SocketSpec
 
 __all__ = [
-    "AccessDeniedError",
-    "BrokerProtocolError",
-    "BrokerUnavailableError",
-    "Client",
-    "Error",
-    "Namespace",
-    "NamespaceNotFoundError",
-    "PatchError",
-    "SocketSpec",
-    "WrongNamespaceError",
-    "create_servers",
-    "patch",
-]
+    "AccessDeniedError", "BrokerProtocolError", "BrokerUnavailableError", "Client", "Error", "Namespace",
+    "NamespaceNotFoundError", "PatchError", "SocketSpec", "WrongNamespaceError", "create_servers", "patch",
+]  # fmt: skip
 
 _HOMES = {
-    "Client": ".drivers.client",
+    "Client": ".drivers.thread",
     "Namespace": ".module.namespace",
     "SocketSpec": ".wire.messages",
     "PatchError": ".patching",
@@ -52,7 +44,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what `__all__` promises when it is first asked for (PEP 562)."""
+    """Load a name of `__all__` when it is first used (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

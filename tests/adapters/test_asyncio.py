@@ -62,7 +62,7 @@ def run(namespace: str, loop: Loop, function: Callable[..., Awaitable[Any]], *ar
     place = nsbroker.Namespace(namespace)
     before = descriptors()
     result = loop.run(function, place, *args)
-    place._client.close()
+    place._place._broker.close()
     assert descriptors() == before
     return result
 

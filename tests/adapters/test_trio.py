@@ -28,7 +28,7 @@ def run(namespace: str, function: Callable[..., Awaitable[Any]], *args: Any) -> 
     place = nsbroker.Namespace(namespace)
     before = descriptors()
     result = trio.run(function, place, *args)
-    place._client.close()
+    place._place._broker.close()
     assert descriptors() == before
     return result
 

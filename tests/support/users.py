@@ -101,7 +101,7 @@ def as_unprivileged(function: Callable[..., Any], *args: Any) -> Any:
 
 def can_start_programs() -> bool:
     """Whether the user without any rights can run this Python with this package: it may lie in root's home."""
-    return as_unprivileged(_starts, [sys.executable, "-I", "-c", "import nsbroker.drivers.client"])
+    return as_unprivileged(_starts, [sys.executable, "-I", "-c", "import nsbroker.drivers.thread"])
 
 
 def _starts(command: list[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..drivers.asyncio import run
 from ..place.connecting import connect_tcp
 from ..place.datagrams import numeric_socket, open_udp
-from ..place.serving import listen_tcp
+from ..place.listening import listen_tcp
 from ._asyncio_server import ServerGroup
 
 if TYPE_CHECKING:

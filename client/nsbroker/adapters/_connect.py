@@ -38,35 +38,4 @@ def connect(
         socket.gaierror: the name has no address.
         OSError: as `Client.open` and connect(2), for the last address.
     """
-    errors: list[OSError] = []
-    for found, socket_type, proto, _, address in namespace._stream_addresses(host, port, family):
-        try:
-            sock = namespace.socket(found, socket_type, proto)
-            try:
-                return _prepare(sock, timeout, source_address, options, address)
-            except BaseException:
-                sock.close()
-                raise
-        except OSError as error:
-            errors.append(error)
-    try:
-        raise errors[-1]
-    finally:
-        errors.clear()  # A traceback that holds its own exception would be a cycle.
-
-
-def _prepare(
-    sock: NamespaceSocket,
-    timeout: float | None,
-    source_address: Any,
-    options: Iterable[tuple[Any, ...]],
-    address: tuple[Any, ...],
-) -> NamespaceSocket:
-    for option in options:
-        sock.setsockopt(*option)
-    if timeout is not PROGRAMS_DEFAULT:
-        sock.settimeout(timeout)
-    if source_address:
-        sock.bind(source_address)
-    socket.SocketType.connect(sock, address)  # The address is numeric already.
-    return sock
+    return namespace._connect((host, port), timeout, source_address, options, family)

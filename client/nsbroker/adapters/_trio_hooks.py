@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import trio
 import trio.socket
 
+from ..drivers.thread import run as run_in_thread
 from ..drivers.trio import run
-from ..place.place import place_of
+from ._namespace import place_of
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -33,7 +34,7 @@ class SocketFactory(trio.abc.SocketFactory):
         """Return a new socket. trio calls this."""
         if family == socket.AF_UNIX:
             return trio.socket.from_stdlib_socket(socket.socket(family, type, proto))
-        return trio.socket.from_stdlib_socket(self._place.open_now(family, type, proto))
+        return trio.socket.from_stdlib_socket(run_in_thread(self._place.open_one(family, type, proto)))
 
 
 class HostnameResolver(trio.abc.HostnameResolver):

@@ -15,8 +15,9 @@ import aiohttp
 import aiohttp.abc
 
 from ..drivers.asyncio import run
-from ..place.place import place_of
-from ._namespace import InNamespace, NamespaceLike, as_namespace, require
+from ..drivers.thread import run as run_in_thread
+from ..link.broker import plain_socket
+from ._namespace import InNamespace, NamespaceLike, as_namespace, place_of, require
 from .asyncio import getaddrinfo
 
 require(aiohttp.TCPConnector, "_wrap_create_connection")
@@ -94,7 +95,7 @@ class TCPConnector(aiohttp.TCPConnector):
             if sock.family == family:
                 prepared.remove(sock)
                 return sock
-        return self._place.open_now(family, socket_type, proto)
+        return run_in_thread(self._place.open_one(family, socket_type, proto))
 
     async def _wrap_create_connection(
         self,
@@ -107,7 +108,9 @@ class TCPConnector(aiohttp.TCPConnector):
         # aiohttp's factory of sockets can't wait, so one request opens all sockets before aiohttp calls it.
         try:
             async with asyncio.timeout(kwargs["timeout"].sock_connect):
-                prepared = await run(self._place.open([self._place.spec(*info[:3]) for info in addr_infos]))
+                prepared = await run(
+                    self._place.open(plain_socket, [self._place.spec(*info[:3]) for info in addr_infos])
+                )
         except OSError as error:
             raise client_error(req.connection_key, error) from error
         token = _prepared.set(prepared)

@@ -11,12 +11,12 @@ from anyio.streams.stapled import MultiListener
 from anyio.streams.tls import TLSStream
 
 from ..drivers.anyio import AsyncClient, run
-from ..link.asking import plain_socket
+from ..link.broker import plain_socket
 from ..place.connecting import connect_tcp as connect_steps
 from ..place.datagrams import open_udp
-from ..place.place import place_of
-from ..place.serving import listen_tcp
+from ..place.listening import listen_tcp
 from ._anyio_udp import NamespaceUDPSocket
+from ._namespace import place_of
 
 if TYPE_CHECKING:
     import ssl

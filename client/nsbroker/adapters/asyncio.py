@@ -10,9 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..drivers.asyncio import AsyncClient, run
-from ..place.place import place_of
 from . import _asyncio
 from ._asyncio_loop import loop_factory
+from ._namespace import place_of
 
 if TYPE_CHECKING:
     import socket

@@ -18,6 +18,7 @@ import dns.nameserver
 import dns.query
 import dns.resolver
 
+from ..drivers.thread import run
 from ..module.sockets import NamespaceSocket
 from ..names.numeric import interface_index
 from ._namespace import NamespaceLike, as_namespace, require
@@ -112,7 +113,7 @@ class Resolver(dns.resolver.Resolver):
         self._namespace = as_namespace(namespace)
         super().__init__(configure=False)
         if configure:
-            files = self._namespace._client.resolver_files(self._namespace._namespace)
+            files = run(self._namespace._place.resolver_files())
             self.read_resolv_conf(StringIO(files.resolv_conf))
 
     @property

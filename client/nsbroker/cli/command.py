@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..drivers.client import Client
+from ..drivers.thread import Client
 from ..wire.bounds import MAX_NAME_BYTES, MAX_WAIT_S
 from ..wire.record import Record
 from .arguments import parse, seconds

@@ -9,9 +9,9 @@ import socket
 from math import inf
 from time import monotonic
 
-from ..link.waiting import run
+from ..drivers.thread import run
+from ..link.waiting import connect, wait
 from ..names.numeric import NameGivenError, numeric_address, numeric_host
-from ..place.sockets import connect
 from ..wire.messages import SocketSpec
 from ..wire.record import Record
 from .arguments import IPV4, IPV6, host_family
@@ -19,7 +19,7 @@ from .command import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..link.waiting import Steps
+    from ..link.waiting import Waiting
 
 _STREAM, _DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 _NONBLOCK = int(socket.SOCK_NONBLOCK)
@@ -96,34 +96,36 @@ def _bind(sock: socket.socket, source: str) -> None:
 
 
 def _dial_name(command: Command, target: Target) -> socket.socket:
-    from ..link.asking import plain_socket
+    from ..link.broker import plain_socket
     from ..place.connecting import connect_tcp
     from ..place.datagrams import open_udp
     from ..place.place import Place
 
-    place = Place(command.client.reach, command.namespace, command.wait_s)
+    place = Place(command.client.broker, command.namespace, command.wait_s)
     family, local, remote = target.family, None, (target.host, target.port)
     if target.source is not None:
         family, local = family or host_family(target.source, None), (target.source, 0)
     if target.is_udp:
-        steps = open_udp(place, plain_socket, local_addr=local, remote_addr=remote, family=family)
+        dialing: Waiting[socket.socket] = open_udp(
+            place, plain_socket, local_addr=local, remote_addr=remote, family=family
+        )
     else:
-        steps = connect_tcp(place, *remote, local_addr=local, family=family)
-    return run(_within(target.limit_s + command.wait_s, steps))
+        dialing = connect_tcp(place, *remote, local_addr=local, family=family)
+    return run(_within(target.limit_s + command.wait_s, dialing))
 
 
-def _within(limit_s: float, steps: Steps[socket.socket]) -> Steps[socket.socket]:
-    """Run steps until a TimeoutError at the end of `limit_s`."""
+async def _within(limit_s: float, dialing: Waiting[socket.socket]) -> socket.socket:
+    """Limit the time of an attempt. A TimeoutError ends it."""
     deadline = monotonic() + limit_s
     try:
-        end, sockets = next(steps)
+        end, sockets = dialing.send(None)
         while True:
-            ready = yield min(end, deadline), sockets
+            ready = await wait(min(end, deadline), sockets)
             if not ready and monotonic() >= deadline:
                 raise TimeoutError
-            end, sockets = steps.send(ready)
+            end, sockets = dialing.send(ready)
     except StopIteration as result:
         sock: socket.socket = result.value
         return sock
     finally:
-        steps.close()
+        dialing.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from ..drivers.client import Client
+from ..drivers.thread import Client
 from ..link.errors import AccessDeniedError, Error
 from ..wire.messages import NamespaceRef, SocketSpec
 

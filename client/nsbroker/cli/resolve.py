@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from ..module.lookups import Lookups
+from ..drivers.thread import run as wait_for
+from ..place.place import Place
 from .arguments import family_option, parse
 from .command import Command
 from .messages import REFUSED, FailureError, print_text, printable, usage_error
@@ -24,18 +25,18 @@ def run(command: Command) -> int:
     if command.wait_s:
         # The broker does not wait in a request for resolver files.
         expect_namespace(command.client, command.namespace, command.wait_s)
-    names = Lookups(command.namespace, command.client, command.wait_s)
+    place = Place(command.client.broker, command.namespace, command.wait_s)
     # Printable, since the scope of a link-local address is an interface's name.
-    print_text("".join(f"{printable(address)}\n" for address in _addresses(names, host, family)))
+    print_text("".join(f"{printable(address)}\n" for address in wait_for(_addresses(place, host, family))))
     return 0
 
 
-def _addresses(names: Lookups, host: str, family: int) -> list[str]:
+async def _addresses(place: Place, host: str, family: int) -> list[str]:
     try:
-        found = names.getaddrinfo(host, 0, family, socket.SOCK_STREAM)
+        found = await place.getaddrinfo(host, 0, family, socket.SOCK_STREAM)
         # By getnameinfo, since a link-local address is useless without its interface.
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-        return [names.getnameinfo(sockaddr, numeric)[0] for *_, sockaddr in found]
+        return [(await place.getnameinfo(sockaddr, numeric))[0] for *_, sockaddr in found]
     except socket.gaierror as error:
         reasons = [error.strerror or str(error), *getattr(error, "__notes__", ())]
         raise FailureError(f"can't resolve {host}: {'; '.join(reasons)}", REFUSED) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..drivers.client import Client
+from ..drivers.thread import Client
 from ..link.references import open_path
 from ..supervise import detached, etc_files, kernel
 from ..supervise.filter import Machine, assemble_filter

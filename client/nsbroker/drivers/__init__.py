@@ -1,5 +1,4 @@
-"""The client of the broker for event loops: `asyncio.AsyncClient`, `trio.AsyncClient` and `anyio.AsyncClient`.
+"""Drivers of the package's `async def` code: a blocking thread, asyncio, trio and anyio. Imports place, link and wire.
 
-Each of these files knows how its framework waits, and nothing else: what is asked of the broker, and how, is the
-client's that threads use, as steps (see `..waiting`).
+Each file knows only how its framework waits (see `nsbroker.link.waiting`).
 """

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 
-from ..link.waiting import READ
 from . import base
 
 if TYPE_CHECKING:
-    import socket
     from typing import TypeVar
 
-    from ..link.waiting import Sockets, Steps
+    from ..link.waiting import Sockets, Waiting
 
     T = TypeVar("T")
 
 
-async def run(steps: Steps[T]) -> T:
-    """Run steps in this task; return what they return. It is a checkpoint in any case."""
-    await anyio.lowlevel.checkpoint()
-    return await base.run(steps, _until_ready)
+async def run(coroutine: Waiting[T]) -> T:
+    """Run code to its end in this task and return its result. This is always a checkpoint."""
+    return await base.run(coroutine, _until_ready, anyio.lowlevel.checkpoint)
 
 
 async def _until_ready(deadline: float, sockets: Sockets) -> Sockets:
-    """Wait until the deadline, or until one of the sockets is ready; return those that are."""
-    ready: list[tuple[object, int]] = []
-
-    async def watch(pair: tuple[socket.SocketType, int], scope: anyio.CancelScope) -> None:
-        await (anyio.wait_readable if pair[1] == READ else anyio.wait_writable)(pair[0])
-        ready.append(pair)
-        scope.cancel()
-
-    with anyio.move_on_after(max(0, deadline - monotonic())) as until:
-        if len(sockets) == 1:
-            await watch(sockets[0], until)
-        else:
-            async with anyio.create_task_group() as group:
-                for pair in sockets:
-                    group.start_soon(watch, pair, until)
-                if not sockets:
-                    await anyio.sleep_forever()
-    return tuple(pair for pair in sockets if pair in ready)
+    return await base.until_ready_in_group(
+        deadline, sockets, anyio, anyio.create_task_group, anyio.wait_readable, anyio.wait_writable
+    )
 
 
-class AsyncClient(base.BaseClient):
-    """A way to one broker, for any number of anyio's tasks."""
+class AsyncClient(base.BaseAsyncClient):
+    """Asks one broker for sockets, in any number of tasks of anyio, on both of its backends.
+
+    If you cancel a call, it closes its connection and every socket that it has opened.
+
+    Args:
+        path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
+        timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+        client: a `Client` whose broker, timeout and idle connections to use, instead of `path` and `timeout`.
+
+    Raises:
+        ValueError: the timeout is not more than 0.
+        TypeError: both a path and a client are given.
+
+    Example:
+        >>> import anyio
+        >>> from nsbroker.adapters.anyio import AsyncClient
+        >>> async def main():
+        ...     async with AsyncClient(timeout=2) as client:
+        ...         return await client.namespaces()
+        >>> answer = anyio.run(main)
+    """
 
     _run = staticmethod(run)

@@ -1,4 +1,4 @@
-"""Waiting in asyncio, and uvloop."""
+"""Waiting in asyncio, and in uvloop."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from . import base
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from ..link.waiting import Sockets, Steps
+    from ..link.waiting import Sockets, Waiting
 
     T = TypeVar("T")
 
 
-async def run(steps: Steps[T]) -> T:
-    """Run steps in this task; return what they return."""
-    return await base.run(steps, _until_ready)
+async def run(coroutine: Waiting[T]) -> T:
+    """Run code to its end in this task and return its result."""
+    return await base.run(coroutine, _until_ready)
 
 
 async def _until_ready(deadline: float, sockets: Sockets) -> Sockets:
-    """Wait until the deadline, or until one of the sockets is ready; return those that are."""
+    """Wait until the deadline, or until one of the sockets is ready. Return those that are ready."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     ready: list[tuple[object, int]] = []
@@ -49,7 +49,27 @@ async def _until_ready(deadline: float, sockets: Sockets) -> Sockets:
     return tuple(pair for pair in sockets if pair in ready)
 
 
-class AsyncClient(base.BaseClient):
-    """A way to one broker, for any number of tasks of asyncio's event loops."""
+class AsyncClient(base.BaseAsyncClient):
+    """Asks one broker for sockets, in any number of tasks of asyncio and uvloop.
+
+    If you cancel a call, it closes its connection and every socket that it has opened.
+
+    Args:
+        path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
+        timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+        client: a `Client` whose broker, timeout and idle connections to use, instead of `path` and `timeout`.
+
+    Raises:
+        ValueError: the timeout is not more than 0.
+        TypeError: both a path and a client are given.
+
+    Example:
+        >>> import asyncio
+        >>> from nsbroker.adapters.asyncio import AsyncClient
+        >>> async def main():
+        ...     async with AsyncClient(timeout=2) as client:
+        ...         return await client.namespaces()
+        >>> answer = asyncio.run(main())
+    """
 
     _run = staticmethod(run)

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import trio
 
-from ..link.waiting import READ
 from . import base
 
 if TYPE_CHECKING:
-    import socket
     from typing import TypeVar
 
-    from ..link.waiting import Sockets, Steps
+    from ..link.waiting import Sockets, Waiting
 
     T = TypeVar("T")
 
 
-async def run(steps: Steps[T]) -> T:
-    """Run steps in this task; return what they return. It is a checkpoint in any case."""
-    await trio.lowlevel.checkpoint()
-    return await base.run(steps, _until_ready)
+async def run(coroutine: Waiting[T]) -> T:
+    """Run code to its end in this task and return its result. This is always a checkpoint."""
+    return await base.run(coroutine, _until_ready, trio.lowlevel.checkpoint)
 
 
 async def _until_ready(deadline: float, sockets: Sockets) -> Sockets:
-    """Wait until the deadline, or until one of the sockets is ready; return those that are."""
-    ready: list[tuple[object, int]] = []
-
-    async def watch(pair: tuple[socket.SocketType, int], scope: trio.CancelScope) -> None:
-        await (trio.lowlevel.wait_readable if pair[1] == READ else trio.lowlevel.wait_writable)(pair[0])
-        ready.append(pair)
-        scope.cancel()
-
-    with trio.move_on_after(max(0, deadline - monotonic())) as until:
-        if len(sockets) == 1:
-            await watch(sockets[0], until)
-        else:
-            async with trio.open_nursery() as nursery:
-                for pair in sockets:
-                    nursery.start_soon(watch, pair, until)
-                if not sockets:
-                    await trio.sleep_forever()
-    return tuple(pair for pair in sockets if pair in ready)
+    return await base.until_ready_in_group(
+        deadline, sockets, trio, trio.open_nursery, trio.lowlevel.wait_readable, trio.lowlevel.wait_writable
+    )
 
 
-class AsyncClient(base.BaseClient):
-    """A way to one broker, for any number of trio's tasks."""
+class AsyncClient(base.BaseAsyncClient):
+    """Asks one broker for sockets, in any number of tasks of trio.
+
+    If you cancel a call, it closes its connection and every socket that it has opened.
+
+    Args:
+        path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
+        timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+        client: a `Client` whose broker, timeout and idle connections to use, instead of `path` and `timeout`.
+
+    Raises:
+        ValueError: the timeout is not more than 0.
+        TypeError: both a path and a client are given.
+
+    Example:
+        >>> import trio
+        >>> from nsbroker.adapters.trio import AsyncClient
+        >>> async def main():
+        ...     async with AsyncClient(timeout=2) as client:
+        ...         return await client.namespaces()
+        >>> answer = trio.run(main)
+    """
 
     _run = staticmethod(run)

@@ -1,4 +1,4 @@
-"""A batch of sockets, cut into requests: pure, no I/O."""
+"""Cuts a batch of sockets into requests. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Chunk(Record):
-    """One request's part of a batch: its specs as the wire has them, and the descriptors to lend along.
+    """The part of a batch for one request: its specs as the wire has them, and the descriptors to lend with them.
 
     `first` is the index, in the batch, of the first spec.
     """
@@ -33,7 +33,7 @@ class Chunk(Record):
 def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
     """Cut a batch into requests that fit a packet each.
 
-    A namespace that is an int is the caller's own descriptor here; in the chunks it is an index into `fds`.
+    If a namespace is an int, it is the caller's own descriptor here, and an index into `fds` in the chunks.
 
     Raises:
         TypeError: a namespace is neither a name nor a descriptor.
@@ -54,15 +54,13 @@ def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
         room -= size
         if type(namespace) is int:
             spec = spec._replace(namespace=fds.setdefault(namespace, len(fds)))
-        taken.append(without_cloexec(spec))
+        if spec.type & _CLOEXEC:
+            # The protocol does not know this flag, and descriptors arrive close-on-exec anyway.
+            spec = spec._replace(type=spec.type & ~_CLOEXEC)
+        taken.append(spec)
     if taken:
         chunks.append(Chunk(first, tuple(taken), tuple(fds)))
     return chunks
-
-
-def without_cloexec(spec: SocketSpec) -> SocketSpec:
-    """Drop the flag that the protocol does not know: descriptors arrive close-on-exec anyway."""
-    return spec._replace(type=spec.type & ~_CLOEXEC) if spec.type & _CLOEXEC else spec
 
 
 def _most_bytes(spec: SocketSpec) -> int:

@@ -1,11 +1,12 @@
-"""One connection to the broker: requests go out, replies come in, and each wait for them has an end.
+"""Connections to the broker: requests out, replies in. A pool keeps the idle ones.
 
-The socket is non-blocking and every wait has a deadline. SO_RCVTIMEO would save 0.3 us a request, but starts anew
-after each signal (PEP 475), so that a program with a ticking timer would hang for ever.
+The socket is non-blocking, and every wait has a deadline. SO_RCVTIMEO would save 0.3 us per request, but it starts anew
+after each signal (PEP 475), so a program with a ticking timer would hang forever.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import socket
@@ -13,37 +14,35 @@ from os import getegid, geteuid, getpid
 from time import monotonic
 
 from ..wire.bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID
-from ..wire.messages import ProtocolError, Reply
 from ..wire.codec import decode_reply
+from ..wire.messages import ProtocolError, Reply
 from .errors import BrokerProtocolError
 from .fdpass import TruncatedError, lend_packet, take_packet
-from .waiting import READ, WRITE, DeadlineError
+from .waiting import READ, WRITE, DeadlineError, wait
+
+MAX_IDLE = 16
+"""Idle connections that a pool keeps. The broker counts them as the user's."""
 
 _LOST = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
 _SOCKET_TYPE = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _LONGEST_PAUSE_S = 0.05
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .waiting import Steps
-
-open_connections: set[Connection] = set()
-"""Every connection of this process that is open; `pool` closes the copies of them in a forked child."""
+_open_connections: set[Connection] = set()
+"""Every open connection of this process."""
 
 
 class ConnectionLostError(Exception):
-    """The broker is gone, or closed the connection. What it had not answered died with the connection."""
+    """The broker closed the connection, and its unanswered requests with it."""
 
 
 class Connection:
-    """A connection that exactly one call uses at a time.
-
-    It never waits: `readable` and `writable` are what to wait for.
+    """A connection that exactly one call uses at a time. It never waits itself: wait for `readable` or `writable`.
 
     Attributes:
-        owner: the process that connected, and its effective user and group then. A forked child shares the socket and
-            must not use it; a program that gave up root must not go on with what the broker takes for root's.
-        unanswered: requests sent less replies received. Unless it is 0 the connection can't be used for another call.
+        owner: the process that connected, with its effective user and group at that time. A forked child shares the
+            socket and must not use it. A program that gave up root must not use a connection that the broker takes for
+            root's.
+        unanswered: the number of requests without a reply. Unless it is 0, no other call can use the connection.
     """
 
     __slots__ = ("_request_id", "_sock", "owner", "readable", "unanswered", "writable")
@@ -55,28 +54,28 @@ class Connection:
         self._request_id = 0
         self.owner = getpid(), geteuid(), getegid()
         self.unanswered = 0
-        open_connections.add(self)
+        _open_connections.add(self)
 
     def is_usable(self) -> bool:
-        """Tell whether it is open, and this process is still who connected."""
+        """Return whether the connection is open and still belongs to this process with its present user."""
         return self._sock.fileno() >= 0 and self.owner == (getpid(), geteuid(), getegid())
 
     def close(self) -> None:
-        """Close this process's copy; never shutdown(2), which would end a parent's or child's connection as well."""
-        open_connections.discard(self)
+        """Close this process's copy. shutdown(2) would also end the connection of a parent or child."""
+        _open_connections.discard(self)
         self._sock.close()
 
     def next_id(self) -> int:
-        """Give the id of the next request; no two requests of a connection have the same."""
+        """Return an id for the next request. No two requests of a connection have the same."""
         self._request_id = self._request_id % MAX_REQUEST_ID + 1
         return self._request_id
 
     def send(self, packet: bytes, fds: tuple[int, ...]) -> bool:
-        """Send a request, with copies of `fds`, unless there is no room for it: then False.
+        """Send a request with copies of `fds`. Return whether there was room for it.
 
         Raises:
-            ConnectionLostError: the other end is gone.
-            OSError: as sendmsg(2), for example EBADF when one of `fds` is none.
+            ConnectionLostError: the broker closed the connection.
+            OSError: as sendmsg(2), for example EBADF if one of `fds` is not open.
         """
         self.unanswered += 1
         try:
@@ -91,12 +90,12 @@ class Connection:
         return True
 
     def receive(self, max_fds: int) -> tuple[Reply, list[int]] | None:
-        """Take the next reply, if there is one; the caller owns the descriptors that come with it.
+        """Return the next reply with its descriptors, which the caller owns, or `None` if there is no reply yet.
 
         Raises:
-            ConnectionLostError: the other end is gone.
-            BrokerProtocolError: what came is no reply, or brought more than `max_fds` descriptors. All are closed.
-            OSError: EMFILE when this process has no room for the descriptors. All are closed.
+            ConnectionLostError: the broker closed the connection.
+            BrokerProtocolError: the packet is not a reply, or has more than `max_fds` descriptors. All are closed.
+            OSError: EMFILE if this process has no room for the descriptors. All are closed.
         """
         try:
             packet, fds = take_packet(self._sock, MAX_PACKET_BYTES, max_fds)
@@ -108,9 +107,6 @@ class Connection:
             if error.errno in _LOST:
                 raise ConnectionLostError(str(error)) from error
             raise
-        return self._decode(packet, fds), fds
-
-    def _decode(self, packet: bytes, fds: list[int]) -> Reply:
         try:
             if not packet:
                 raise ConnectionLostError("end of file")
@@ -119,25 +115,25 @@ class Connection:
             for fd in fds:
                 os.close(fd)
             if isinstance(error, ProtocolError):
-                raise BrokerProtocolError(errno.EPROTO, f"what came is no reply of a broker: {error}") from error
+                raise BrokerProtocolError(errno.EPROTO, f"the broker's reply is not valid: {error}") from error
             raise
         self.unanswered -= 1
-        return reply
+        return reply, fds
 
 
 def _explain_truncation(error: TruncatedError, max_fds: int) -> OSError:
-    # The kernel says MSG_CTRUNC both for descriptors past the room that was made and past RLIMIT_NOFILE.
+    # The kernel sets MSG_CTRUNC for descriptors beyond the room in the buffer, and also beyond RLIMIT_NOFILE.
     limit = os.sysconf("SC_OPEN_MAX")
     if len(os.listdir("/proc/self/fd")) + max_fds > limit:
         text = f"{os.strerror(errno.EMFILE)}: no room for {max_fds} sockets, RLIMIT_NOFILE is {limit}"
         return OSError(errno.EMFILE, text)
-    return BrokerProtocolError(errno.EPROTO, f"what came is no reply of a broker: {error}")
+    return BrokerProtocolError(errno.EPROTO, f"the broker's reply is not valid: {error}")
 
 
-def connect(path: str, deadline: float) -> Steps[Connection]:
-    """Connect to the broker's socket; while its backlog is full (EAGAIN), try again.
+async def connect_to_broker(path: str, deadline: float) -> Connection:
+    """Connect to the broker's socket. While its backlog is full (EAGAIN), try again.
 
-    By hand, since event loops take EAGAIN for EINPROGRESS, and would report success.
+    Event loops take EAGAIN for EINPROGRESS and would report success, so `waiting.connect` can't do this.
 
     Raises:
         DeadlineError: the backlog stayed full until `deadline`.
@@ -146,7 +142,7 @@ def connect(path: str, deadline: float) -> Steps[Connection]:
     sock = socket.SocketType(socket.AF_UNIX, _SOCKET_TYPE)
     pause_s = 0.001
     try:
-        # A default timeout of the program's would make the socket module wait as well.
+        # With a default timeout in the program, the socket module would wait as well.
         sock.settimeout(0)
         while True:
             try:
@@ -155,8 +151,58 @@ def connect(path: str, deadline: float) -> Steps[Connection]:
             except BlockingIOError:
                 if monotonic() + pause_s > deadline:
                     raise DeadlineError from None
-                yield monotonic() + pause_s, ()
+                await wait(monotonic() + pause_s, ())
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
     except BaseException:
         sock.close()
         raise
+
+
+class Pool:
+    """Idle connections to one broker.
+
+    A call takes a connection out and gives it back, so two calls never share one: not two threads, not a signal handler
+    and the code that it interrupts, not a parent and its child. The last one used is the first one taken.
+    """
+
+    __slots__ = ("_idle",)
+
+    def __init__(self) -> None:
+        # list.append and list.pop are atomic, so there is no lock that a fork could leave taken.
+        self._idle: list[Connection] = []
+
+    def take(self) -> Connection | None:
+        """Take a connection out, or return `None` if the pool is empty. The broker may have closed the connection."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if connection.is_usable():
+                return connection
+            connection.close()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for later. Close it if a late reply could be taken for the reply to another request."""
+        if not connection.unanswered and len(self._idle) < MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def clear(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+
+def _close_all() -> None:
+    for connection in list(_open_connections):
+        connection.close()
+
+
+os.register_at_fork(after_in_child=_close_all)
+atexit.register(_close_all)

@@ -1,4 +1,4 @@
-"""Why the broker can't be reached, in one line that says what to do."""
+"""The reason why the broker can't be reached, in one line with the remedy."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from .errors import BrokerUnavailableError
 
 
 def unreachable(path: str, error: OSError) -> BrokerUnavailableError:
-    """Make the exception for a failed connect(2) to the broker's socket; it keeps the errno."""
+    """Return the exception for a failed connect(2) to the broker's socket. It keeps the errno."""
     number = error.errno or errno.EINVAL
     if number in (errno.ENOENT, errno.ENOTDIR):
-        text = f"no broker at {path}: start nsbrokerd, or set NSBROKER_SOCKET to where its socket is"
+        text = f"no broker at {path}: start nsbrokerd, or set NSBROKER_SOCKET to the path of its socket"
     elif number == errno.ECONNREFUSED:
         text = f"no broker answers at {path}: start nsbrokerd"
     elif number in (errno.EACCES, errno.EPERM):
-        text = f"no permission to use the broker at {path}: {_what_is_missing(path)}"
+        text = f"no permission to use the broker at {path}: {_missing_permission(path)}"
     else:
         text = f"no broker at {path}: {error.strerror or error}"
     return BrokerUnavailableError(number, text)
 
 
-def _what_is_missing(path: str) -> str:
+def _missing_permission(path: str) -> str:
     try:
         gid = os.stat(path).st_gid
     except OSError:
         return "its directory is closed to this user"
     if gid in (os.getegid(), *os.getgroups()):
         return f"the group {_group_name(gid)} may not write to it"
-    return f"this user must be in the group {_group_name(gid)} (and log in anew after being added)"
+    return f"this user must be in the group {_group_name(gid)} (and log in again after being added)"
 
 
 def _group_name(gid: int) -> str:
@@ -42,11 +42,12 @@ def _group_name(gid: int) -> str:
 
 
 def too_late(path: str, timeout_s: float) -> BrokerUnavailableError:
-    """Make the exception for a broker that did not answer in time."""
-    return BrokerUnavailableError(errno.ETIMEDOUT, f"the broker at {path} did not answer within {timeout_s:g} s")
+    """Return the exception for a broker that did not answer in time."""
+    text = f"the broker at {path} did not answer within {timeout_s:g} s: see its log"
+    return BrokerUnavailableError(errno.ETIMEDOUT, text)
 
 
 def hung_up(path: str) -> BrokerUnavailableError:
-    """Make the exception for a broker that closed one connection after another without an answer."""
+    """Return the exception for a broker that closed one connection after another without an answer."""
     text = f"the broker at {path} closed the connection again and again without an answer: see its log"
     return BrokerUnavailableError(errno.ECONNRESET, text)

@@ -1,6 +1,6 @@
-"""Packets with descriptors over a Unix socket: the one file that touches SCM_RIGHTS.
+"""Packets with descriptors over a Unix socket. This is the one file that touches SCM_RIGHTS.
 
-`socket.recv_fds` is not used: it drops its flags, and so hands out inheritable descriptors. Source: unix(7), cmsg(3).
+`socket.recv_fds` ignores its flags, so its descriptors would be inheritable. Source: unix(7), cmsg(3).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _FD_BYTES = array("i").itemsize
 
 
 class TruncatedError(ValueError):
-    """A packet was longer than allowed, or brought more descriptors than it may. None of them was kept."""
+    """A packet was longer than allowed, or had more descriptors than allowed. All of them were closed."""
 
 
 def lend_packet(sock: socket.SocketType, packet: bytes, fds: list[int] | tuple[int, ...] = (), flags: int = 0) -> None:
-    """Send one packet, with copies of `fds`; the caller keeps its own.
+    """Send one packet with copies of `fds`. The caller still owns `fds`.
 
     Raises:
-        OSError: as sendmsg(2); nothing was sent.
+        OSError: as sendmsg(2). Then the packet was not sent.
     """
     if fds:
         ancillary = [(_SOL_SOCKET, _SCM_RIGHTS, array("i", fds))]
@@ -49,13 +49,13 @@ def take_packet(
     flags: int = 0,
     give_fd: Callable[[int], object] | None = None,
 ) -> tuple[bytes, list[int]]:
-    """Receive one packet; the caller owns the descriptors that come with it, all close-on-exec.
+    """Receive one packet. The caller owns its descriptors, which are close-on-exec.
 
-    An empty packet means that the other end is gone. Descriptors of a packet that does not fit go to `give_fd`, which
-    closes them; unless told otherwise, at once (which can block, when the sender is hostile).
+    An empty packet means that the other end closed the connection. Descriptors of a packet that does not fit go to
+    `give_fd`, which closes them. The default closes them at once, and a hostile sender can make that block.
 
     Raises:
-        TruncatedError: it did not fit; every descriptor of it was given to `give_fd`.
+        TruncatedError: the packet did not fit. `give_fd` has got all of its descriptors.
         OSError: as recvmsg(2).
     """
     room = socket.CMSG_LEN(max_fds * _FD_BYTES) if max_fds else 0
@@ -64,12 +64,12 @@ def take_packet(
     if message_flags & (_MSG_CTRUNC | _MSG_TRUNC):
         for fd in fds:
             (give_fd or _close)(fd)
-        raise TruncatedError("packet too long" if message_flags & _MSG_TRUNC else "descriptors that nobody asked for")
+        raise TruncatedError("the packet is too long" if message_flags & _MSG_TRUNC else "too many descriptors came")
     return packet, fds
 
 
 def _close(fd: int) -> None:
-    """Close `fd` even if its file system reports an error: the others of the packet must be closed too."""
+    """Close `fd`. If its file system reports an error, ignore it, since other descriptors must be closed too."""
     try:  # noqa: SIM105  # contextlib is a slow import
         os.close(fd)
     except OSError:
@@ -85,12 +85,12 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def peek_packet(sock: socket.SocketType, max_bytes: int) -> tuple[bytes, bool, bool]:
-    """Look at the next packet without taking it: (packet, was it longer than max_bytes, does it bring descriptors).
+    """Look at the next packet without taking it: (packet, whether it is longer, whether it has descriptors).
 
-    No descriptor of it is installed in this process. An empty packet means that the other end is gone.
+    No descriptor of it is installed in this process. An empty packet means that the other end closed the connection.
 
     Raises:
-        BlockingIOError: there is none.
+        BlockingIOError: there is no packet yet.
         OSError: as recvmsg(2).
     """
     packet, _, flags, _ = sock.recvmsg(max_bytes, 0, _PEEK_FLAGS)
@@ -98,9 +98,9 @@ def peek_packet(sock: socket.SocketType, max_bytes: int) -> tuple[bytes, bool, b
 
 
 def copy_fds(sock: socket.SocketType, max_fds: int) -> tuple[list[int], bool]:
-    """Receive copies of the descriptors of the next packet, close-on-exec: (copies, which the caller owns; more came).
+    """Receive close-on-exec copies of the next packet's descriptors: (copies, whether there are more of them).
 
-    The packet stays where it is, so that nothing of it is closed.
+    The caller owns the copies. The packet stays in the queue, so closing them closes no file.
 
     Raises:
         OSError: as recvmsg(2).
@@ -111,24 +111,24 @@ def copy_fds(sock: socket.SocketType, max_fds: int) -> tuple[list[int], bool]:
 
 
 def discard_packet(sock: socket.SocketType) -> None:
-    """Take the next packet and drop it; the kernel drops the descriptors of it without installing them.
+    """Take the next packet and drop it. The kernel drops its descriptors without installing them.
 
-    No flush of a hostile FUSE file is called, but when the packet had the last copy of a socket, that is closed here,
+    This calls no flush of a hostile FUSE file. But if the packet had the last copy of a socket, that is closed here,
     which can wait for its SO_LINGER.
     """
     sock.recv(1, _DISCARD_FLAGS)
 
 
 def hang_up(sock: socket.SocketType) -> bool:
-    """End a connection on both sides, which may still read what it got. Tell whether this side has got a packet."""
+    """End a connection on both sides, which can still read their queues. Return whether this side has a packet."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
-        # With this, every packet brings something that there is no room for; else an empty one looks like the end.
+        # With this, every packet has ancillary data without room for it. Otherwise an empty packet looks like the end.
         sock.setsockopt(_SOL_SOCKET, _SO_PASSCRED, 1)
         try:
             _, _, has_packet = peek_packet(sock, 1)
         except ConnectionResetError:
-            # The other side left replies unread. The kernel says so once, and hides the packets behind it.
+            # The other side left replies unread. The kernel reports this once, in place of the packets behind it.
             _, _, has_packet = peek_packet(sock, 1)
     except OSError:
         return False
@@ -138,7 +138,7 @@ def hang_up(sock: socket.SocketType) -> bool:
 def drop_connection(fd: int) -> None:
     """Take all packets of a connection after `hang_up`, and close it. This can wait for SO_LINGER.
 
-    Without that, the other side would get ECONNRESET instead of the replies that it has not read yet.
+    Otherwise the other side would get ECONNRESET instead of the replies that it has not read yet.
     """
     sock = socket.SocketType(fileno=fd)
     try:

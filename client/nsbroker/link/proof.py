@@ -1,6 +1,6 @@
-"""What came from the broker is what it says: sockets by their cookies, a blob by its seals.
+"""Proves that the descriptors of a reply are the described ones: sockets by their cookies, memfds by their seals.
 
-Source: SO_COOKIE and SO_NETNS_COOKIE, socket(7) and include/uapi/asm-generic/socket.h; seals, fcntl(2).
+Source: socket(7) and include/uapi/asm-generic/socket.h for SO_COOKIE and SO_NETNS_COOKIE, fcntl(2) for seals.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_COOKIE = 57
 _SO_NETNS_COOKIE = 71
 _COOKIE_BYTES = 8
+_WRONG = "closed a socket of the broker, because it differs from the reply:"
 _SEALS = 0xF
-"""F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_WRITE: nobody can change the file any more."""
+"""F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_WRITE. No process can change the file any more."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,20 +30,20 @@ if TYPE_CHECKING:
 
 
 def prove_socket(sock: socket.SocketType, opened: OpenedSocket) -> None:
-    """Check that a socket is the one, and in the namespace, that the reply says.
+    """Check that a socket, and its namespace, are those of the reply.
 
     Raises:
-        WrongNamespaceError: it is not.
+        WrongNamespaceError: one of them is another one.
     """
     get = sock.getsockopt
     if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):
-        raise WrongNamespaceError(errno.EXDEV, "a socket came that is not the one the broker named (SO_COOKIE)")
+        raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is another socket (SO_COOKIE)")
     if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != opened.netns.to_bytes(_COOKIE_BYTES, byteorder):
-        raise WrongNamespaceError(errno.EXDEV, "a socket came from another namespace (SO_NETNS_COOKIE)")
+        raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is in another namespace (SO_NETNS_COOKIE)")
 
 
 def netns_cookie(sock: socket.socket) -> bytes:
-    """Give what is the same for all sockets of one namespace, and for those of no other, ever."""
+    """Return the cookie of a socket's namespace. No other namespace ever has the same, not even later."""
     return sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
 
 
@@ -52,17 +53,17 @@ def take_sockets(
     fds: list[int],
     take_fd: Callable[[SocketSpec, int], S],
 ) -> list[S]:
-    """Make sockets of the descriptors of one reply, each with its proof. If one fails, all are closed.
+    """Make sockets of the descriptors of one reply, each with its proof. If one proof fails, all sockets are closed.
 
     Raises:
-        BrokerProtocolError: not as many sockets, or descriptors, as were asked for.
-        WrongNamespaceError: a socket is not the one of the reply, or one namespace's sockets are in two.
+        BrokerProtocolError: the number of sockets or descriptors is not the number of specs.
+        WrongNamespaceError: a socket is not the described one, or sockets for one name are in two namespaces.
     """
     sockets: list[S] = []
     netns: dict[NamespaceRef, int] = {}
     try:
         if not len(specs) == len(opened) == len(fds):
-            text = f"{len(specs)} sockets asked for, {len(opened)} in the reply, {len(fds)} descriptors came"
+            text = f"a reply about {len(specs)} sockets has {len(opened)} sockets and {len(fds)} descriptors"
             raise BrokerProtocolError(errno.EPROTO, text)
         for spec, description, fd in zip(specs, opened, fds, strict=True):
             sockets.append(take_fd(spec, fd))
@@ -79,23 +80,23 @@ def take_sockets(
 
 
 def read_blob(fd: int, size: int) -> bytes:
-    """Read the sealed memfd of an answer; the caller keeps the descriptor.
+    """Read the sealed memfd of an answer. The caller still owns the descriptor.
 
     Raises:
-        BrokerProtocolError: it is no memfd, not sealed, or not `size` bytes long.
+        BrokerProtocolError: it is not a memfd, not sealed, or not `size` bytes long.
     """
     import fcntl
 
     try:
         seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
     except OSError as error:
-        raise BrokerProtocolError(errno.EPROTO, "the answer is no memfd") from error
+        raise BrokerProtocolError(errno.EPROTO, "the broker's answer is not in a memfd") from error
     if seals & _SEALS != _SEALS or os.fstat(fd).st_size != size:
-        raise BrokerProtocolError(errno.EPROTO, "the answer's memfd is not sealed, or not of the size that was said")
+        raise BrokerProtocolError(errno.EPROTO, "the memfd of the broker's answer is not sealed, or has another size")
     parts: list[bytes] = []
     offset = 0
     while offset < size:
-        # pread, since the offset is shared with whoever else holds the file.
+        # pread, since every holder of the file shares its offset.
         parts.append(os.pread(fd, size - offset, offset))
         offset += len(parts[-1])
     return b"".join(parts)

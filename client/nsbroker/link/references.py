@@ -1,6 +1,6 @@
-"""Namespaces that the caller names by a path: opened here, with the caller's own rights.
+"""Namespaces that the caller names by a path. They are opened here, with the caller's own rights.
 
-The broker never opens a path that a client names. It gets the descriptor, and decides by what that is.
+The broker never opens a path that a client names. It gets the descriptor, and examines that.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 def open_path(path: str) -> int:
-    """Open a namespace by its path, such as /proc/PID/ns/net; the caller owns the returned descriptor.
+    """Open a namespace by its path, such as /proc/PID/ns/net. The caller owns the returned descriptor.
 
     Raises:
         NamespaceNotFoundError: there is no such file.
-        AccessDeniedError: this user may not open it. For /proc/PID/ns that takes what ptrace(2) takes.
+        AccessDeniedError: this user may not open it. /proc/PID/ns needs the same rights as ptrace(2).
         OSError: as open(2).
     """
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        kind: type[OSError] = OSError
+        error_type: type[OSError] = OSError
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH):
-            kind = NamespaceNotFoundError
+            error_type = NamespaceNotFoundError
         elif error.errno in (errno.EACCES, errno.EPERM):
-            kind = AccessDeniedError
-        raise kind(error.errno, f"can't open the namespace {path}: {error.strerror}", path) from error
+            error_type = AccessDeniedError
+        raise error_type(error.errno, f"can't open the namespace {path}: {error.strerror}", path) from error
 
 
 def open_paths(specs: Sequence[SocketSpec]) -> tuple[Sequence[SocketSpec], list[int]]:
-    """Put descriptors in place of paths (names with a "/"); the caller closes the descriptors of the second item.
+    """Replace paths (names with a "/") by descriptors. The caller closes the descriptors, which the second item lists.
 
     Raises:
-        OSError: as `open_path`; nothing stays open. Its `index` is that of the spec.
+        OSError: as `open_path`, with the index of the spec. No descriptor stays open.
     """
     if not any(type(spec.namespace) is str and "/" in spec.namespace for spec in specs):
         return specs, []

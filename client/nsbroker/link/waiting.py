@@ -1,75 +1,74 @@
-"""Waiting, apart from everything that is waited for, so that all else is written once for threads and event loops.
+"""The one wait. Code of this package that takes time is `async def` code over `wait`, written once for all drivers.
 
-Steps are a generator: it does its input and output itself, on non-blocking sockets, and whenever it can't go on it
-yields what it waits for: (deadline, sockets). The deadline is in the time of `time.monotonic`, and may be infinity;
-sockets are (socket, READ or WRITE) pairs, and none of them is a pause. Whoever runs the steps waits, in whatever way,
-and sends back those pairs that are ready; () when the deadline came first. A socket with an error is ready.
+Such code does its own input and output on non-blocking sockets. When it can't continue, it awaits `wait`, which hands
+the driver a deadline and the sockets to watch. The driver waits in its own way, and sends back the sockets that are
+ready:
 
     try:
-        deadline, sockets = next(steps)
+        deadline, sockets = coroutine.send(None)
         while True:
-            deadline, sockets = steps.send(<those that are ready>)
+            deadline, sockets = coroutine.send(<those of the sockets that are ready>)
     except StopIteration as end:
         return end.value
     except BaseException:
-        steps.close()  # Interrupted or cancelled: what the steps have open is closed now.
+        coroutine.close()  # Interrupted or cancelled: the code closes everything that it has open.
         raise
 
-`run` does so in a thread; `async_client.asyncio`, `async_client.trio` and `async_client.anyio` have theirs.
+`nsbroker.drivers` has a driver for threads, and one each for asyncio, trio and anyio.
 """
 
 from __future__ import annotations
 
+import os
 import select
-from time import monotonic, sleep
+import socket
+from math import inf
+from types import coroutine
 
 READ = int(select.POLLIN)
 WRITE = int(select.POLLOUT)
 
-_LONGEST_POLL_S = 1e6
-"""poll(2) takes milliseconds as an int."""
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Generator
-    from typing import TypeAlias, TypeVar
+    from collections.abc import Coroutine, Generator
+    from typing import Any, TypeAlias, TypeVar
 
     T = TypeVar("T")
 
     Sockets: TypeAlias = tuple[tuple[socket.SocketType, int], ...]
-    Wait: TypeAlias = tuple[float, Sockets]  # No class: it would cost each request 0.2 us.
-    Steps: TypeAlias = Generator[Wait, Sockets, T]
+    Wait: TypeAlias = tuple[float, Sockets]  # A class would cost each request 0.2 us.
+    Waiting: TypeAlias = Coroutine[Wait, Any, T]
+    """Code for a driver."""
 
 
 class DeadlineError(Exception):
-    """The deadline passed first."""
+    """The deadline passed."""
 
 
-def run(steps: Steps[T]) -> T:
-    """Run steps in this thread, which waits where they wait; return what they return."""
+@coroutine
+def wait(deadline: float, sockets: Sockets) -> Generator[Wait, Sockets, Sockets]:
+    """Wait until one of the sockets is ready or the deadline passes.
+
+    Args:
+        deadline: in the time of `time.monotonic`, possibly infinity.
+        sockets: pairs of a socket and READ or WRITE. Without any, this is a pause.
+
+    Returns:
+        The pairs that are ready, including sockets with an error, or () if the deadline passed first.
+    """
+    return (yield deadline, sockets)
+
+
+async def connect(sock: socket.SocketType, address: tuple[Any, ...], deadline: float = inf) -> None:
+    """Connect to a numeric address. A socket that blocks does so here, with its own timeout.
+
+    Raises:
+        OSError: as connect(2), or a TimeoutError without errno if the deadline passed.
+    """
     try:
-        deadline, sockets = next(steps)
-        while True:
-            deadline, sockets = steps.send(_poll(deadline, sockets))
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    except BaseException:
-        steps.close()
-        raise
-
-
-def _poll(deadline: float, sockets: Sockets) -> Sockets:
-    left_s = deadline - monotonic()
-    if not sockets:
-        sleep(max(0, min(left_s, _LONGEST_POLL_S)))
-        return ()
-    poll = select.poll()
-    for sock, event in sockets:
-        poll.register(sock.fileno(), event)
-    ready = poll.poll(int(min(left_s, _LONGEST_POLL_S) * 1000) + 1 if left_s > 0 else 0)
-    if len(ready) == len(sockets):
-        return sockets
-    numbers = {number for number, _ in ready}
-    return tuple(pair for pair in sockets if pair[0].fileno() in numbers)
+        socket.SocketType.connect(sock, address)  # The address is numeric, so no subclass need look up a name.
+    except (BlockingIOError, InterruptedError):
+        if not await wait(deadline, ((sock, WRITE),)):
+            raise TimeoutError from None
+        if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(number, os.strerror(number)) from None

@@ -1,1 +1,1 @@
-"""A namespace as a stand-in for the socket module. Imports drivers, place, names, link and wire."""
+"""A namespace as a stand-in for the socket module: `place`, blocking. Imports drivers, place, names, link and wire."""

@@ -1,33 +1,23 @@
-"""The socket module's look-ups of names and interfaces, answered in a namespace."""
+"""The half of `Namespace` that looks up names and interfaces, as the socket module's functions do."""
 
 from __future__ import annotations
 
-import errno
-import os
 import socket as _socket
-from functools import partial
 
-from ..drivers.client import Client
-from ..names.numeric import interface_index, numeric_stream
-from ..wire.messages import NamespaceRef, SocketSpec
+from ..drivers.thread import run
+from ..place.place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..names.actions import SocketAddress
-    from ..names.addrinfo import AddressInfo
-    from ..names.driver import Resolver
+    from ..names.numeric import AddressInfo
 
 
 class Lookups:
-    """What `Namespace` knows of names. Nothing of the resolver is loaded before the first look-up."""
+    """The look-ups of a namespace. Names come from its own hosts file and name servers, interfaces are its own."""
 
-    def __init__(self, namespace: NamespaceRef, client: Client, wait_s: float) -> None:
-        self._namespace = namespace
-        self._client = client
-        self._wait_s = wait_s
-        self._names: Resolver | None = None
+    _place: Place
 
     def getaddrinfo(
         self,
@@ -38,41 +28,124 @@ class Lookups:
         proto: int = 0,
         flags: int = 0,
     ) -> list[AddressInfo]:
-        """Find the addresses of a host, as `socket.getaddrinfo` does, but as they are looked up in the namespace.
+        """Find the addresses of a host and a service in the namespace, as `socket.getaddrinfo` does.
+
+        Args:
+            host: a name or an address. `None` is the loopback address.
+            port: a number, or the name of a service.
+            family: AF_INET or AF_INET6, or 0 for both.
+            type: SOCK_STREAM or SOCK_DGRAM, or 0 for all.
+            proto: a protocol's number, or 0 for all.
+            flags: AI_* constants.
+
+        Returns:
+            (family, type, proto, canonical name, address) for each address, in the order to try them (RFC 6724).
 
         Raises:
-            socket.gaierror: as there.
+            socket.gaierror: as in the socket module. If the name servers don't answer, its notes say why.
             OSError: as `Client.open`.
-        """
-        return self._resolver().getaddrinfo(host, port, family, type, proto, flags)
 
-    def _stream_addresses(
-        self, host: str | bytes | None, port: int | str | bytes | None, family: int = 0
-    ) -> list[AddressInfo]:
-        """Find where to connect to by TCP. For a numeric host nothing of the resolver is used, or loaded."""
-        return numeric_stream(host, port, family) or self.getaddrinfo(host, port, family, _socket.SOCK_STREAM)
+        Example:
+            >>> import nsbroker
+            >>> blue = nsbroker.Namespace("blue")
+            >>> found = blue.getaddrinfo("www.example.org", 80, type=blue.SOCK_STREAM)
+            >>> family, kind, proto, canonical, address = found[0]
+            >>> address[1]
+            80
+        """
+        return run(self._place.getaddrinfo(host, port, family, type, proto, flags))
 
     def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
-        """Find the names of an address, as `socket.getnameinfo` does, but as they are looked up in the namespace."""
-        return self._resolver().getnameinfo(sockaddr, flags)
+        """Find the names of an address in the namespace, as `socket.getnameinfo` does.
+
+        Args:
+            sockaddr: (host, port) or (host, port, flowinfo, scope id), where the host is numeric.
+            flags: NI_* constants.
+
+        Returns:
+            The names of the host and of the service.
+
+        Raises:
+            socket.gaierror: as in the socket module.
+            OSError: as `Client.open`.
+
+        Example:
+            >>> import nsbroker
+            >>> blue = nsbroker.Namespace("blue")
+            >>> blue.getnameinfo(("127.0.0.1", 80), blue.NI_NUMERICHOST)
+            ('127.0.0.1', 'http')
+        """
+        return run(self._place.getnameinfo(sockaddr, flags))
 
     def gethostbyname(self, hostname: str) -> str:
-        """Find an IPv4 address of a host, as `socket.gethostbyname` does, but as it is looked up in the namespace."""
-        return str(self._look_up(hostname, _socket.AF_INET)[0])
+        """Find an IPv4 address of a host in the namespace, as `socket.gethostbyname` does.
+
+        Raises:
+            socket.gaierror: the host is not found.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").gethostbyname("localhost")
+            '127.0.0.1'
+        """
+        return str(run(self._place.look_up(hostname, _socket.AF_INET))[0])
 
     def gethostbyname_ex(self, hostname: str) -> tuple[str, list[str], list[str]]:
-        """Find the IPv4 addresses of a host, as `socket.gethostbyname_ex` does; aliases are not told."""
+        """Find the IPv4 addresses of a host in the namespace, as `socket.gethostbyname_ex` does.
+
+        Returns:
+            The canonical name, an empty list (aliases are not known), and the addresses.
+
+        Raises:
+            socket.gaierror: the host is not found.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").gethostbyname_ex("localhost")
+            ('localhost', [], ['127.0.0.1'])
+        """
         flags = _socket.AI_CANONNAME
         found = self.getaddrinfo(hostname, 0, _socket.AF_INET, _socket.SOCK_STREAM, 0, flags)
         return found[0][3] or hostname, [], [str(sockaddr[0]) for *_, sockaddr in found]
 
     def gethostbyaddr(self, ip_address: str) -> tuple[str, list[str], list[str]]:
-        """Find the name of a host, as `socket.gethostbyaddr` does; aliases are not told."""
+        """Find the name of a host in the namespace, as `socket.gethostbyaddr` does.
+
+        Args:
+            ip_address: an address, or a name that is looked up first.
+
+        Returns:
+            The name, an empty list (aliases are not known), and the address in a list.
+
+        Raises:
+            socket.gaierror: the host has no name, or is not found.
+
+        Example:
+            >>> import nsbroker
+            >>> blue = nsbroker.Namespace("blue")
+            >>> try:
+            ...     name, aliases, addresses = blue.gethostbyaddr("127.0.0.1")
+            ... except blue.gaierror:
+            ...     name = "127.0.0.1"
+        """
         sockaddr = self.getaddrinfo(ip_address, 0, 0, _socket.SOCK_STREAM)[0][4]
         return self.getnameinfo(sockaddr, _socket.NI_NAMEREQD)[0], [], [str(sockaddr[0])]
 
     def getfqdn(self, name: str = "") -> str:
-        """Find the whole name of a host, as `socket.getfqdn` does; without one, this machine's."""
+        """Find the full name of a host in the namespace, as `socket.getfqdn` does.
+
+        Args:
+            name: a name or an address. Default: this machine.
+
+        Returns:
+            The full name, or `name` itself if it has none.
+
+        Example:
+            >>> import socket
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").getfqdn() == socket.gethostname()
+            True
+        """
         name = name.strip()
         if name in ("", "0.0.0.0", "::"):
             return _socket.gethostname()
@@ -81,43 +154,42 @@ class Lookups:
         except OSError:
             return name
 
-    def _look_up(self, host: str, family: int) -> SocketAddress:
-        return self.getaddrinfo(host, 0, family, _socket.SOCK_STREAM)[0][4]
-
-    def _resolver(self) -> Resolver:
-        if self._names is None:
-            from ..names.driver import Resolver
-
-            name = self._namespace if isinstance(self._namespace, str) else ""
-            self._names = Resolver(self._open_plain, partial(self._client.resolver_files, self._namespace), name)
-        return self._names
-
-    def _open_plain(self, family: int, kind: int) -> _socket.socket:
-        return self._client.open((SocketSpec(self._namespace, family, kind),), self._wait_s)[0]
-
     def if_nameindex(self) -> list[tuple[int, str]]:
-        """List the interfaces of the namespace, as `socket.if_nameindex` does. Takes a grant of netlink:route.
+        """List the interfaces of the namespace as (index, name), as `socket.if_nameindex` does.
 
         Raises:
+            AccessDeniedError: there is no grant of netlink:route.
             OSError: as `Client.open`.
-        """
-        from ..names.interface_list import list_interfaces
 
-        spec = SocketSpec(self._namespace, _socket.AF_NETLINK, _socket.SOCK_RAW)
-        with self._client.open((spec,), self._wait_s)[0] as sock:
-            return list_interfaces(sock)
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").if_nameindex()[0]
+            (1, 'lo')
+        """
+        return run(self._place.interfaces())
 
     def if_nametoindex(self, if_name: str) -> int:
-        """Give the index of an interface of the namespace, as `socket.if_nametoindex` does."""
-        with self._open_plain(_socket.AF_INET, _socket.SOCK_STREAM) as sock:
-            return interface_index(sock, if_name)
+        """Return the index of an interface of the namespace, as `socket.if_nametoindex` does.
+
+        Raises:
+            OSError: as `Client.open`, or ENODEV if there is no interface of this name.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").if_nametoindex("lo")
+            1
+        """
+        return run(self._place.interface_index(if_name))
 
     def if_indextoname(self, if_index: int) -> str:
-        """Give the name of an interface of the namespace, as `socket.if_indextoname` does."""
-        from ..names.interfaces import name_interface
+        """Return the name of an interface of the namespace, as `socket.if_indextoname` does.
 
-        with self._open_plain(_socket.AF_INET, _socket.SOCK_STREAM) as sock:
-            name = name_interface(sock, if_index)
-        if not name:
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        return name
+        Raises:
+            OSError: as `Client.open`, or ENXIO if there is no interface of this index.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").if_indextoname(1)
+            'lo'
+        """
+        return run(self._place.interface_name(if_index))

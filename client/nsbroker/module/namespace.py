@@ -5,41 +5,57 @@ from __future__ import annotations
 import os
 import socket as _socket
 
-from ..drivers.client import Client, shared_client
-from ..link.retry import DEFAULT_TIMEOUT_S
+from ..drivers.thread import Client, run, shared_client
+from ..link.broker import DEFAULT_TIMEOUT_S
 from ..names.numeric import NameGivenError, numeric_host
+from ..place.connecting import connect_in_turn
 from ..place.listening import listener_spec
+from ..place.place import Place
 from ..wire.messages import NamespaceRef, SocketSpec
 from .lookups import Lookups
 from .passthrough import pass_on
 from .sockets import NamespaceSocket, socket_class
 
-_PROGRAMS_DEFAULT = object()
-"""Stands for `socket.getdefaulttimeout()`, which None does not: that is no timeout at all."""
+_PROGRAMS_DEFAULT = _socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # typeshed leaves it out
+"""Stands for `socket.getdefaulttimeout()`. `None` does not: it means no timeout at all."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
     from ssl import SSLContext
     from typing import Any
 
-    from ..names.actions import SocketAddress
-
 
 class Namespace(Lookups):
-    """A network namespace, with the socket module's own names: `socket`, `create_connection`, `AF_INET`, ...
+    r"""A network namespace, with the names of the socket module: `socket`, `create_connection`, `AF_INET` and so on.
 
     Args:
-        namespace: a name such as "blue", "@host" for the broker's own, a path with a "/" such as /proc/PID/ns/net,
-            which is opened with the caller's rights for each request anew, or the descriptor of a namespace, which
-            must stay open as long as this is used.
-        client: the client to ask by; else one that is shared by all namespaces of the same path and timeout.
-        path: the broker's socket; else $NSBROKER_SOCKET, else /run/nsbroker/nsbroker.sock.
+        namespace: a name such as "blue", or "@host" for the broker's own namespace. Or a path with a "/", such as
+            "/proc/PID/ns/net", which is opened with your rights for each request. Or the descriptor of a namespace,
+            which you keep open as long as you use this object.
+        client: the `Client` to ask. Default: one that all namespaces with the same path and timeout share.
+        path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout: seconds that a call waits for the broker.
         wait: seconds, up to 60, that a call waits for the namespace to exist.
 
     Attributes:
-        socket: the class of this namespace's sockets: `socket.socket`, but born there, and looking up names there.
+        socket: the class of this namespace's sockets. It is a subclass of `socket.socket` whose sockets are born in the
+            namespace and look up names there. Create one with `blue.socket(family, type, proto)`.
+
+    Raises:
+        TypeError: both a client and a path are given.
+        ValueError: the timeout is not more than 0.
+
+    Example:
+        >>> import nsbroker
+        >>> blue = nsbroker.Namespace("blue")
+        >>> with blue.create_connection(("www.example.org", 80)) as sock:
+        ...     sock.sendall(b"GET / HTTP/1.0\r\nHost: www.example.org\r\n\r\n")
+        ...     answer = sock.recv(4096)
+        >>> answer[:5]
+        b'HTTP/'
+        >>> with blue.socket(blue.AF_INET, blue.SOCK_DGRAM) as sock:
+        ...     sock.bind(("127.0.0.1", 0))
     """
 
     socket: type[NamespaceSocket]
@@ -54,21 +70,16 @@ class Namespace(Lookups):
         wait: float = 0,
     ) -> None:
         if client is not None and path is not None:
-            raise TypeError("a client has its path already")
-        super().__init__(namespace, client or shared_client(path, timeout), wait)
-        self.socket = socket_class(self._open, self._look_up)
+            raise TypeError("give either a client or a path: a client has a path already")
+        self._place = Place((client or shared_client(path, timeout)).broker, namespace, wait)
+        self.socket = socket_class(self._place)
 
     def __repr__(self) -> str:
-        return f"<nsbroker.Namespace {self._namespace!r}>"
+        return f"<nsbroker.Namespace {self._place.namespace!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        """Pass on the socket module's constants and pure functions, and nothing that could look up a name."""
+        """Pass on the socket module's constants and pure functions, but no function that could look up a name."""
         return pass_on(name)
-
-    def _open(
-        self, take_fd: Callable[[SocketSpec, int], NamespaceSocket], family: int, kind: int, proto: int
-    ) -> object:
-        return self._client.open_as(take_fd, (SocketSpec(self._namespace, family, kind, proto),), self._wait_s)
 
     def create_connection(
         self,
@@ -78,40 +89,59 @@ class Namespace(Lookups):
         *,
         all_errors: bool = False,
     ) -> NamespaceSocket:
-        """Connect a TCP socket, as `socket.create_connection` does: the addresses of the host one after the other.
+        """Connect a TCP socket in the namespace, as `socket.create_connection` does. It tries each address of the host.
+
+        Args:
+            address: (host, port). The host is a name or an address, and `None` is the loopback address. The port is a
+                number or the name of a service.
+            timeout: seconds for each address, or `None` for no limit. Default: `socket.getdefaulttimeout()`.
+            source_address: (host, port) to bind to. Default: the kernel chooses.
+            all_errors: raise the errors of all addresses, not only the last one.
+
+        Returns:
+            The connected socket, with the timeout set.
 
         Raises:
             socket.gaierror: the host is not found.
-            OSError: as `Client.open` and connect(2).
-            ExceptionGroup: with `all_errors`, when no address could be reached.
+            OSError: as `Client.open` and connect(2), for the last address. A TimeoutError after `timeout`.
+            ExceptionGroup: with `all_errors`, if no address could be reached.
+
+        Example:
+            >>> import nsbroker
+            >>> with nsbroker.Namespace("blue").create_connection(("www.example.org", 80), timeout=5) as sock:
+            ...     sock.getpeername()[1]
+            80
         """
-        errors: list[OSError] = []
-        for family, _, _, _, sockaddr in self._stream_addresses(*address):
-            try:
-                return self._connect(family, sockaddr, timeout, source_address)
-            except OSError as error:
-                errors.append(error)
-        try:
-            if all_errors:
-                raise ExceptionGroup("create_connection failed", errors)
-            raise errors[-1]
-        finally:
-            errors.clear()  # A traceback that holds its own exception would be a cycle.
+        return self._connect(address, timeout, source_address, all_errors=all_errors)
 
     def _connect(
-        self, family: int, address: SocketAddress, timeout: object, source_address: tuple[str, int] | None
+        self,
+        address: tuple[str | None, int | str | None],
+        timeout: object = _PROGRAMS_DEFAULT,
+        source_address: Any = None,
+        options: Iterable[tuple[Any, ...]] = (),
+        family: int = 0,
+        *,
+        all_errors: bool = False,
     ) -> NamespaceSocket:
-        sock = self.socket(family, _socket.SOCK_STREAM)
-        try:
+        """Connect as `create_connection` does, after `setsockopt` with each of the options."""
+
+        def prepare(sock: NamespaceSocket) -> None:
+            for option in options:
+                sock.setsockopt(*option)
             if timeout is not _PROGRAMS_DEFAULT:
                 sock.settimeout(timeout)  # type: ignore[arg-type]  # a number or None; else its own TypeError
             if source_address:
                 sock.bind(source_address)
-            _socket.SocketType.connect(sock, address)  # it was looked up already
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+
+        try:
+            return run(connect_in_turn(self._place, *address, family, self._adopt, prepare))
+        except ExceptionGroup as group:
+            errors = group.exceptions
+        try:
+            raise ExceptionGroup("create_connection failed", errors) if all_errors else errors[-1]
+        finally:
+            del errors  # A traceback that holds its own exception would be a cycle.
 
     def create_server(
         self,
@@ -122,35 +152,81 @@ class Namespace(Lookups):
         reuse_port: bool = False,
         dualstack_ipv6: bool = False,
     ) -> NamespaceSocket:
-        """Listen on a TCP address, as `socket.create_server` does; the broker binds, so low ports work.
+        """Listen on a TCP address of the namespace, as `socket.create_server` does. The broker binds.
+
+        Ports below 1024 work if a grant covers them.
+
+        Args:
+            address: (host, port). "" is every address of the family, and port 0 is any free port.
+            family: AF_INET or AF_INET6.
+            backlog: as for `socket.listen`.
+            reuse_port: set SO_REUSEPORT, so that you can have several listeners for one port.
+            dualstack_ipv6: with AF_INET6, accept IPv4 connections as well.
+
+        Returns:
+            The listening socket.
 
         Raises:
             socket.gaierror: the host is not found.
-            OSError: as `Client.open`.
+            AccessDeniedError: no grant covers the address.
+            OSError: as `Client.open`, for example EADDRINUSE.
+
+        Example:
+            >>> import nsbroker
+            >>> blue = nsbroker.Namespace("blue")
+            >>> with blue.create_server(("127.0.0.1", 0)) as server:
+            ...     with blue.create_connection(server.getsockname()) as near:
+            ...         far, address = server.accept()
+            >>> far.close()
         """
         try:
             numeric_host(str(address[0]).partition("%")[0], family)
         except NameGivenError:
-            address = (self._look_up(address[0], family)[0], *address[1:])
+            address = (run(self._place.look_up(address[0], family))[0], *address[1:])
         spec = listener_spec(
-            self._namespace, address, family, backlog, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6
+            self._place.namespace, address, family, backlog, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6
         )
-        return self._client.open_as(self._adopt, (spec,), self._wait_s)[0]
+        return run(self._place.open(self._adopt, (spec,)))[0]
 
     def _adopt(self, spec: SocketSpec, fd: int) -> NamespaceSocket:
         return self.socket(spec.family, spec.type, spec.proto, fd)
 
     def secure(self, context: SSLContext) -> SSLContext:
-        """Have a TLS context's sockets look up names in the namespace, also when they are wrapped before they connect.
+        """Make a TLS context's sockets look up names in the namespace, even if they are wrapped before they connect.
+
+        Args:
+            context: the context, which this changes.
 
         Returns:
             The same context.
+
+        Example:
+            >>> import ssl
+            >>> import nsbroker
+            >>> blue = nsbroker.Namespace("blue")
+            >>> context = blue.secure(ssl.create_default_context())
+            >>> with context.wrap_socket(blue.socket(), server_hostname="www.example.org") as sock:
+            ...     sock.connect(("www.example.org", 443))
         """
         from .tls import ssl_socket_class
 
-        context.sslsocket_class = ssl_socket_class(self._look_up)
+        context.sslsocket_class = ssl_socket_class(self._place)
         return context
 
     def fromfd(self, fd: int, family: int, type: int, proto: int = 0) -> NamespaceSocket:  # noqa: A002  # the socket module's own name
-        """Make a socket of a copy of a descriptor, as `socket.fromfd` does. It stays in the namespace it is in."""
+        """Make a socket of a copy of a descriptor, as `socket.fromfd` does. It stays in the namespace that it is in.
+
+        Args:
+            fd: the descriptor, which you still own.
+            family: the socket's family.
+            type: the socket's type.
+            proto: the socket's protocol.
+
+        Example:
+            >>> import nsbroker
+            >>> blue = nsbroker.Namespace("blue")
+            >>> with blue.socket() as first, blue.fromfd(first.fileno(), blue.AF_INET, blue.SOCK_STREAM) as second:
+            ...     second.fileno() == first.fileno()
+            False
+        """
         return self.socket(family, type, proto, os.dup(fd))

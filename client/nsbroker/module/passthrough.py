@@ -1,7 +1,4 @@
-"""Which names of the `socket` module a `Namespace` passes on: an allow-list.
-
-Constants and pure functions pass. What would act in the caller's own namespace is not there.
-"""
+"""The names of the `socket` module that a `Namespace` passes on: constants and pure functions, by an allow-list."""
 
 from __future__ import annotations
 
@@ -21,10 +18,10 @@ _PASSED = frozenset({
 
 
 def pass_on(name: str) -> Any:
-    """Give what a `Namespace` has under a name of the socket module.
+    """Return the value that a `Namespace` has under a name of the socket module.
 
     Raises:
-        AttributeError: the socket module has no such name, or it is not passed on.
+        AttributeError: the socket module has no such name, or it acts in the caller's own namespace.
     """
     value = getattr(socket, name, None)
     if name in _PASSED and value is not None:

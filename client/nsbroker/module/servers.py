@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from ..drivers.client import Client, shared_client
-from ..link.retry import DEFAULT_TIMEOUT_S
+from ..drivers.thread import Client, shared_client
+from ..link.broker import DEFAULT_TIMEOUT_S
 from ..place.listening import listener_spec
 from ..wire.messages import NamespaceRef
 
@@ -22,21 +22,30 @@ def create_servers(
     reuse_port: bool = False,
     client: Client | None = None,
 ) -> list[socket.socket]:
-    """Open TCP listeners, all or none: `create_servers([("blue", ("", 80)), ("@host", ("::", 8080))])`.
+    """Open TCP listeners in any number of namespaces, all or none.
 
-    They are bound by the broker, so ports below 1024 work where the policy allows them, and have the options that
+    The broker binds them, so ports below 1024 work if a grant covers them. They have the options that
     `socket.create_server` sets: SO_REUSEADDR, and IPV6_V6ONLY for IPv6.
 
     Args:
-        listeners: (namespace, address) pairs; the namespace as for `Namespace`.
-        family: AF_INET or AF_INET6 for all; else what each address looks like.
+        listeners: (namespace, address) pairs. The namespace is as for `Namespace`, the address is (host, port) with a
+            numeric host, and "" as the host means every address.
+        family: AF_INET or AF_INET6 for all. Default: the family that each address looks like.
         backlog: as for `socket.listen`.
-        reuse_port: set SO_REUSEPORT: then the same user can have several for one port.
-        client: the client to ask by; else the one for $NSBROKER_SOCKET or the default path.
+        reuse_port: set SO_REUSEPORT, so that you can have several listeners for one port.
+        client: the `Client` to ask. Default: the one for $NSBROKER_SOCKET or the default path.
+
+    Returns:
+        The listening sockets in the same order. You own them.
 
     Raises:
-        OSError: as `Client.open`; `index` says for which pair.
+        OSError: as `Client.open`. `index` is the index of the pair.
         socket.gaierror: a host is a name.
+
+    Example:
+        >>> import nsbroker
+        >>> for server in nsbroker.create_servers([("blue", ("", 80)), ("@host", ("127.0.0.1", 0))]):
+        ...     server.close()
     """
     specs = [
         listener_spec(namespace, address, family, backlog, reuse_port=reuse_port) for namespace, address in listeners

@@ -1,31 +1,34 @@
-"""TLS sockets that look up names in a namespace: `SSLSocket.connect(("name", 443))` would ask the caller's own."""
+"""TLS sockets of a namespace. `SSLSocket.connect(("name", 443))` would look up the name in the caller's own."""
 
 from __future__ import annotations
 
 import ssl
 
+from ..drivers.thread import run
 from ..names.numeric import numeric_address
+from ..place.place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..names.numeric import Address, LookUp
+    from typing import Any
+
+    from ..names.numeric import Address
 
 
-def ssl_socket_class(look_up: LookUp) -> type[ssl.SSLSocket]:
-    """Make the class for `SSLContext.sslsocket_class`: what it wraps stays in its namespace, and names are found there.
-
-    Args:
-        look_up: gives a numeric address for (host, family), or raises socket.gaierror.
-    """
+def ssl_socket_class(place: Place) -> type[ssl.SSLSocket]:
+    """Make the class for `SSLContext.sslsocket_class` whose sockets look up names in a place."""
 
     class NamespaceSSLSocket(ssl.SSLSocket):
+        def _numeric(self, address: Address) -> Any:
+            return numeric_address(self, address, lambda host, family: run(place.look_up(host, family)))
+
         def connect(self, addr: Address) -> None:
-            super().connect(numeric_address(self, addr, look_up))
+            super().connect(self._numeric(addr))
 
         def connect_ex(self, addr: Address) -> int:
-            return super().connect_ex(numeric_address(self, addr, look_up))
+            return super().connect_ex(self._numeric(addr))
 
         def bind(self, address: Address, /) -> None:
-            super().bind(numeric_address(self, address, look_up))
+            super().bind(self._numeric(address))
 
     return NamespaceSSLSocket

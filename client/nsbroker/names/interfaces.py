@@ -1,9 +1,13 @@
-"""What a socket can tell of its namespace, without privileges and without a packet: interfaces, addresses, routes."""
+"""Interfaces, addresses and routes of a namespace, asked on a socket of it, without privileges and without packets.
+
+Source: netdevice(7), rtnetlink(7), netlink(7).
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import socket
 import struct
 from array import array
@@ -13,24 +17,34 @@ from .numeric import interface_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from ctypes import CDLL
 
-    from .actions import SocketAddress
+    from .numeric import SocketAddress
 
 _SIOCGIFNAME = 0x8910
 _SIOCGIFCONF = 0x8912
-"""Both answer for the namespace of the socket they are asked on. Source: netdevice(7)."""
+"""Both answer for the namespace of the socket that they are asked on."""
 _IFNAMSIZ = 16
 _IFREQ_BYTES = _IFNAMSIZ + 3 * struct.calcsize("P")
 _IFCONF = "iP"
 _MOST_ADDRESSES = 1024
 _ANY_MULTICAST = "ff05::1"
-"""Of site scope: each interface but loopback on which IPv6 is on has a route to it, even without a default one."""
+"""Each interface with IPv6, except loopback, has a route to this site-scope address, even without a default route."""
+
+_HEADER = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port."""
+_LINK = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, type, index, flags, change."""
+_ATTRIBUTE = struct.Struct("=HH")
+_RTM_NEWLINK, _RTM_GETLINK, _NLMSG_ERROR, _NLMSG_DONE = 16, 18, 2, 3
+_NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
+_IFLA_IFNAME = 3
+_MOST_BYTES = 65536
 
 
 def find_interface(sock: socket.SocketType, name: str) -> int:
-    """Give the index of an interface in the namespace of `sock`, or 0 if there is none of this name."""
+    """Return the index of an interface in the namespace of `sock`, or 0 if there is no interface of this name."""
     try:
         return 0 if name.isdecimal() else interface_index(sock, name)
     except OSError:
@@ -38,7 +52,7 @@ def find_interface(sock: socket.SocketType, name: str) -> int:
 
 
 def name_interface(sock: socket.SocketType, index: int) -> str:
-    """Give the name of an interface in the namespace of `sock`, or "" if there is none of this index."""
+    """Return the name of an interface in the namespace of `sock`, or "" if there is no interface of this index."""
     try:
         answer = fcntl.ioctl(sock.fileno(), _SIOCGIFNAME, struct.pack("16xI20x", index))
     except (OSError, struct.error):
@@ -46,22 +60,12 @@ def name_interface(sock: socket.SocketType, index: int) -> str:
     return answer[:_IFNAMSIZ].split(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def by_family(destinations: Iterable[SocketAddress]) -> dict[int, list[SocketAddress]]:
-    """Group destinations by what socket `source_addresses` needs for them."""
-    groups: dict[int, list[SocketAddress]] = {}
-    for destination in destinations:
-        family = socket.AF_INET if len(destination) == 2 else socket.AF_INET6
-        groups.setdefault(int(family), []).append(destination)
-    return groups
-
-
 def has_addresses(sock: socket.SocketType) -> bool:
-    """Tell whether the namespace of `sock`, a UDP socket, has addresses of its family beside loopback."""
-    return has_ipv4(sock) if sock.family == socket.AF_INET else has_ipv6(sock)
+    """Return whether the namespace of `sock`, a UDP socket, has addresses of its family beside 127.0.0.1 or ::1."""
+    return _has_ipv4(sock) if sock.family == socket.AF_INET else _has_ipv6(sock)
 
 
-def has_ipv4(sock: socket.SocketType) -> bool:
-    """Tell whether the namespace of `sock` has an IPv4 address other than 127.0.0.1."""
+def _has_ipv4(sock: socket.SocketType) -> bool:
     space = array("B", bytes(_IFREQ_BYTES * _MOST_ADDRESSES))
     start, size = space.buffer_info()
     request = bytearray(struct.pack(_IFCONF, size, start).ljust(struct.calcsize(_IFCONF), b"\0"))
@@ -72,21 +76,20 @@ def has_ipv4(sock: socket.SocketType) -> bool:
     return any(address != b"\x7f\0\0\1" for address in addresses)
 
 
-def has_ipv6(sock: socket.SocketType) -> bool:
-    """Tell whether the namespace of `sock`, a UDP socket for IPv6, has an IPv6 address other than ::1."""
+def _has_ipv6(sock: socket.SocketType) -> bool:
     try:
         sock.connect((_ANY_MULTICAST, 9))
     except OSError as error:
-        # Anything else means that there is such an interface: EADDRNOTAVAIL while its address is tentative.
+        # Every other error means that there is such an interface: EADDRNOTAVAIL while its address is tentative.
         return error.errno != errno.ENETUNREACH
     return True
 
 
 def source_addresses(sock: socket.SocketType, destinations: Iterable[SocketAddress]) -> list[str | None] | None:
-    """Give the address from which `sock`, a UDP socket, would send to each destination; None where there is no route.
+    """Return the address from which `sock`, a UDP socket, would send to each destination. It is `None` without a route.
 
-    The socket may be connected already, and is connected to one of them afterwards.
-    None in place of the list: a limit of the grant forbids to connect to one of them, so that can't be known.
+    The socket may be connected already, and is connected to one of the destinations afterwards. Instead of the list,
+    the result is `None` if the grant's limit forbids to connect to one of them: then the sources can't be known.
     """
     sources: list[str | None] = []
     for destination in destinations:
@@ -94,17 +97,15 @@ def source_addresses(sock: socket.SocketType, destinations: Iterable[SocketAddre
         try:
             sock.connect(destination)
             sources.append(sock.getsockname()[0])
-        except PermissionError as error:
+        except OSError as error:
             if error.errno == errno.EPERM:
                 return None
-            sources.append(None)
-        except OSError:
             sources.append(None)
     return sources
 
 
 def _disconnect(sock: socket.SocketType) -> None:
-    """Make a UDP socket forget its peer and its own address: else the next route is looked up from that one.
+    """Make a UDP socket forget its peer and its own address, from which the kernel would look up the next route.
 
     The socket module can't say AF_UNSPEC.
     """
@@ -116,3 +117,44 @@ def _libc() -> CDLL:
     import ctypes
 
     return ctypes.CDLL(None)
+
+
+def list_interfaces(sock: socket.SocketType) -> list[tuple[int, str]]:
+    """Ask a NETLINK_ROUTE socket for (index, name) of every interface of its namespace.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    sock.send(
+        _HEADER.pack(_HEADER.size + _LINK.size, _RTM_GETLINK, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + bytes(_LINK.size)
+    )
+    found: list[tuple[int, str]] = []
+    while True:
+        for message_type, body in _messages(sock.recv(_MOST_BYTES)):
+            if message_type == _NLMSG_DONE:
+                return found
+            if message_type == _NLMSG_ERROR:
+                number = -struct.unpack_from("=i", body)[0] or errno.EPROTO
+                raise OSError(number, os.strerror(number))
+            if message_type == _RTM_NEWLINK:
+                found.append((_LINK.unpack_from(body)[2], _name(body[_LINK.size :])))
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _HEADER.size:
+        length, message_type = _HEADER.unpack_from(data)[:2]
+        yield message_type, data[_HEADER.size : length]
+        data = data[_align(max(length, _HEADER.size)) :]
+
+
+def _name(attributes: bytes) -> str:
+    while len(attributes) >= _ATTRIBUTE.size:
+        length, attribute = _ATTRIBUTE.unpack_from(attributes)
+        if attribute == _IFLA_IFNAME:
+            return os.fsdecode(attributes[_ATTRIBUTE.size : length].rstrip(b"\0"))
+        attributes = attributes[_align(max(length, _ATTRIBUTE.size)) :]
+    return ""
+
+
+def _align(length: int) -> int:
+    return (length + 3) & ~3

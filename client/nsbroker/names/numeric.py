@@ -1,7 +1,7 @@
-"""Addresses that need no look-up: what the socket module would resolve in C, in the caller's own namespace.
+"""Hosts that need no look-up: numeric addresses, and the addresses of localhost.
 
-`socket.connect(("name", 80))` asks the caller's resolver, and `%eth0` the caller's interfaces: both are leaks for a
-socket of another namespace. So every address is made numeric here before the socket module sees it.
+`socket.connect(("name", 80))` asks the resolver of the caller's own namespace, and `%eth0` its interfaces. Both are
+leaks for a socket of another namespace, so this module makes every address numeric before the socket module sees it.
 """
 
 from __future__ import annotations
@@ -13,36 +13,37 @@ _AF_INET = int(socket.AF_INET)
 _AF_INET6 = int(socket.AF_INET6)
 _TCP = int(socket.IPPROTO_TCP)
 _SIOCGIFINDEX = 0x8933
-"""Answers for the namespace of the socket it is asked on. Source: netdevice(7)."""
+"""Answers for the namespace of the socket that it is asked on. Source: netdevice(7)."""
 _IFNAMSIZ = 16
-_SHORTHAND = frozenset("0123456789abcdefABCDEFxX.")
+_IPV4_CHARACTERS = frozenset("0123456789abcdefABCDEFxX.")
+_LITTLE = socket.htons(1) != 1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
-
-    LookUp = Callable[[str, int], tuple[Any, ...]]
+    from typing import Any, TypeAlias
 
     from _typeshed import ReadableBuffer
 
-    from .addrinfo import AddressInfo
-
-    Address = tuple[Any, ...] | str | ReadableBuffer
+    SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+    AddressInfo: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, SocketAddress]
+    Address: TypeAlias = tuple[Any, ...] | str | ReadableBuffer
+    LookUp: TypeAlias = Callable[[str, int], tuple[Any, ...]]
+    """Returns a numeric address of a family for (host, family)."""
 
 
 class NameGivenError(socket.gaierror):
-    """A host is a name, which nothing here looks up."""
+    """A host is a name, and this code looks up no names."""
 
 
 def name_error(host: object) -> NameGivenError:
-    """Make the exception for a host name."""
+    """Return the exception for a host name."""
     text = f"host names are not looked up, since the answer would be the wrong namespace's: {host!r} is not numeric"
     return NameGivenError(socket.EAI_NONAME, text)
 
 
 def refuse_name(host: str, family: int) -> tuple[Any, ...]:
-    """Look up nothing: where there is no way to ask in the right namespace.
+    """Look up no name. This is for callers that can't ask in the right namespace.
 
     Raises:
         socket.gaierror: always.
@@ -51,19 +52,19 @@ def refuse_name(host: str, family: int) -> tuple[Any, ...]:
 
 
 def numeric_address(sock: socket.SocketType, address: Address, look_up: LookUp = refuse_name) -> Address:
-    """Give the address for `sock` without anything left to look up; those of other families pass unchanged.
+    """Return the address for `sock` in numeric form. Addresses of other families than IPv4 and IPv6 stay as they are.
 
-    As in the socket module "" means any address and, for IPv4, "<broadcast>" the broadcast address. "localhost" is
-    the loopback address. `%scope` of an IPv6 address is looked up in the namespace of `sock`, and so are names, by
-    `look_up(host, family)`, which gives a numeric address of that family.
+    As in the socket module, "" means any address, and for IPv4, "<broadcast>" means the broadcast address. "localhost"
+    is the loopback address. `%scope` of an IPv6 address is looked up in the namespace of `sock`, and a name by
+    `look_up`.
 
     Raises:
-        socket.gaierror: the host is a name that `look_up` does not find, or of the other family.
+        socket.gaierror: `look_up` does not find the name, or the host is of the other family.
         OSError: the socket's namespace has no such interface.
     """
     family = sock.family
     if family not in (_AF_INET, _AF_INET6) or not isinstance(address, tuple) or len(address) < 2:
-        return address  # What is no address at all is the socket module's to refuse.
+        return address  # The socket module refuses it if it is not an address.
     host = address[0]
     if isinstance(host, bytes | bytearray):
         host = host.decode("ascii", "replace")
@@ -82,10 +83,11 @@ def numeric_address(sock: socket.SocketType, address: Address, look_up: LookUp =
 
 
 def numeric_host(host: str, family: int) -> str:
-    """Give a host, without scope, in the form that inet_pton(3) takes.
+    """Return a host, given without scope, in the form that inet_pton(3) takes.
 
     Raises:
-        socket.gaierror: it is a name, or of the other family.
+        NameGivenError: it is a name.
+        socket.gaierror: it is of the other family.
     """
     if _is_numeric(host, family):
         return host
@@ -96,18 +98,25 @@ def numeric_host(host: str, family: int) -> str:
     if host.lower() == "localhost":
         return "127.0.0.1" if family == _AF_INET else "::1"
     if _is_numeric(host, _AF_INET6 if family == _AF_INET else _AF_INET):
-        # glibc's EAI_ADDRFAMILY; Python has the constant on no Linux of ours.
+        # glibc's EAI_ADDRFAMILY, which the socket module lacks on Linux.
         raise socket.gaierror(-9, f"Address family for hostname not supported: {host!r}")
-    if family == _AF_INET and _SHORTHAND.issuperset(host):
-        try:
-            return socket.inet_ntoa(socket.inet_aton(host))  # "127.1", as getaddrinfo(3) takes it
-        except OSError:
-            pass
+    if family == _AF_INET and (address := ipv4_address(host)):
+        return address
     raise name_error(host)
 
 
+def ipv4_address(host: str) -> str | None:
+    """Return an IPv4 address in its usual form. It may be short, such as "127.1". Return `None` for other hosts."""
+    if not _IPV4_CHARACTERS.issuperset(host):
+        return None  # inet_aton(3) would accept trailing garbage.
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
 def numeric_stream(host: object, port: object, family: int) -> list[AddressInfo] | None:
-    """Give what getaddrinfo finds for a TCP connection to a numeric host and port; None where there is more to find."""
+    """Return the result of getaddrinfo for TCP if host and port are plain numbers, otherwise `None`."""
     if type(host) is not str or type(port) is not int or not 0 <= port <= 65535:
         return None
     if family != _AF_INET6 and _is_numeric(host, _AF_INET):
@@ -127,7 +136,7 @@ def _is_numeric(host: str, family: int) -> bool:
 
 
 def interface_index(sock: socket.SocketType, scope: str) -> int:
-    """Give the index of a scope, an interface's name or a number, in the namespace of `sock`.
+    """Return the index of an interface of the namespace of `sock`, which is given by its name or index.
 
     Raises:
         OSError: there is no such interface (ENODEV).
@@ -143,11 +152,8 @@ def interface_index(sock: socket.SocketType, scope: str) -> int:
     return int.from_bytes(answer[_IFNAMSIZ : _IFNAMSIZ + 4], "little" if _LITTLE else "big")
 
 
-_LITTLE = socket.htons(1) != 1
-
-
 def numeric_port(port: object) -> int:
-    """Give a port that may also be a string of digits or None, as in getaddrinfo.
+    """Return a port, which may also be a string of digits or `None` as in getaddrinfo.
 
     Raises:
         socket.gaierror: it is the name of a service.
@@ -157,7 +163,7 @@ def numeric_port(port: object) -> int:
     if isinstance(port, str | bytes) and port.isdigit():
         port = int(port)
     if not isinstance(port, int):
-        raise socket.gaierror(socket.EAI_SERVICE, f"services are not looked up: {port!r} is no port number")
+        raise socket.gaierror(socket.EAI_SERVICE, f"services are not looked up here: give a port number, not {port!r}")
     if not 0 <= port <= 65535:
         raise OverflowError("port must be 0-65535.")
     return port

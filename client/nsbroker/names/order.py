@@ -1,7 +1,7 @@
-"""In which order to try a host's addresses: RFC 6724, section 6.
+"""The order in which to try a host's addresses: RFC 6724, section 6.
 
-Rules 3, 4 and 7 need to know of deprecated and home addresses and of tunnels, which takes a netlink socket; glibc's
-getaddrinfo does without the same ones where it has none.
+Rules 3, 4 and 7 are about deprecated addresses, home addresses and tunnels, which only a netlink socket can tell.
+glibc's getaddrinfo leaves out the same rules where it has no such socket.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _POLICY = (
     _row("fc00::", 7, 3, 13),
     _row("::", 0, 40, 1),
 )
-"""Prefix, its length, precedence and label; the longest prefix first. Source: RFC 6724, section 2.1."""
+"""Prefix, its length, precedence and label. The longest prefix comes first. Source: RFC 6724, section 2.1."""
 
 
 def preference(destinations: Sequence[str], sources: Sequence[str | None] | None) -> list[int]:
-    """Give the indices of the destinations in the order to try them; equal ones keep their order.
+    """Return the indices of the destinations in the order to try them. Equal ones keep their order.
 
     Args:
         destinations: addresses as text.
-        sources: for each the address it would be reached from, or None if there is no route; or None if that can't
-            be known: then the rules about sources are left out.
+        sources: for each destination the address from which it would be reached, or `None` if there is no route.
+            Without any sources (`None` instead of the list), the rules about them do not apply.
     """
     known: Sequence[str | None] = sources or [None] * len(destinations)
     keys = [_key(_packed(destination), source) for destination, source in zip(destinations, known, strict=True)]
@@ -50,9 +50,9 @@ def preference(destinations: Sequence[str], sources: Sequence[str | None] | None
 
 
 def _key(destination: bytes, source: str | None) -> tuple[int, ...]:
-    """Give what a destination is sorted by, one number for each rule.
+    """Return the sort key of a destination, with one number for each rule.
 
-    A number for each address will do for rules that compare two: IPv4 and IPv6 never get as far as rule 9 together,
+    Each rule compares two addresses, and one number per address suffices: IPv4 and IPv6 never reach rule 9 together,
     since no IPv6 prefix has the precedence of IPv4.
     """
     precedence, label = _policy(destination)
@@ -71,7 +71,7 @@ def _key(destination: bytes, source: str | None) -> tuple[int, ...]:
 
 
 def _packed(address: str) -> bytes:
-    """Give an address as 16 bytes, IPv4 ones mapped."""
+    """Return an address as 16 bytes. IPv4 addresses are mapped."""
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address)
     return _MAPPED_PREFIX + socket.inet_pton(socket.AF_INET, address)
@@ -95,7 +95,7 @@ def _scope(address: bytes) -> int:
 
 
 def _common_bits(source: bytes, destination: bytes) -> int:
-    """Give the length of the common prefix; 0 for IPv4, where it says nothing beyond a subnet (glibc does so too)."""
+    """Return the length of the common prefix, or 0 for IPv4, where it has no meaning beyond a subnet (as in glibc)."""
     if destination.startswith(_MAPPED_PREFIX):
         return 0
     different = int.from_bytes(source, "big") ^ int.from_bytes(destination, "big")

@@ -56,7 +56,7 @@ class Patch:
         self._replace(socket, "socket", _stand_in(namespace))
         for name in _FUNCTIONS:
             self._replace(socket, name, getattr(namespace, name))
-        self._replace(ssl.SSLContext, "sslsocket_class", ssl_socket_class(namespace._look_up))
+        self._replace(ssl.SSLContext, "sslsocket_class", ssl_socket_class(namespace._place))
 
     def _replace(self, owner: object, name: str, value: object) -> None:
         self._replaced.append((owner, name, getattr(owner, name)))

@@ -1,5 +1,4 @@
-"""What the adapters for event loops do inside a namespace, written once, as steps (see `waiting`).
+"""A namespace through a broker, as `async def` code for every driver. Imports names, link and wire.
 
-`place` opens sockets and looks up names; `connecting`, `serving` and `datagrams` make ready sockets by it. What a
-framework then makes of a socket is the adapter's.
+`place` has its sockets and names. `connecting`, `listening` and `datagrams` make sockets by name.
 """

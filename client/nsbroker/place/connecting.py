@@ -1,28 +1,34 @@
-"""Connecting by name, as steps: all addresses of a host, in the order and with the delays of happy eyeballs."""
+"""The connect loop: the addresses of a host, one after the other or in the race of happy eyeballs (RFC 8305)."""
 
 from __future__ import annotations
 
 import itertools
 import socket
+from time import monotonic
 
-from .racing import race
-from .sockets import connect
+from ..link.broker import plain_socket
+from ..link.errors import Error
+from ..link.waiting import connect, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, TypeAlias
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeAlias, TypeVar
 
-    from ..link.waiting import Steps
-    from ..names.addrinfo import AddressInfo
+    from ..link.waiting import Sockets, Waiting
+    from ..names.numeric import AddressInfo
+    from ..wire.messages import SocketSpec
     from .place import Place
+
+    S = TypeVar("S", bound=socket.SocketType)
+    T = TypeVar("T")
 
     LocalAddress: TypeAlias = tuple[str | None, int | str | None]
 
 STREAM = int(socket.SOCK_STREAM)
 
 
-def connect_tcp(
+async def connect_tcp(
     place: Place,
     host: str | bytes | None,
     port: int | str | bytes | None,
@@ -33,51 +39,155 @@ def connect_tcp(
     local_addr: LocalAddress | None = None,
     stagger_s: float | None = 0.25,
     interleave_from: int = 1,
-) -> Steps[socket.socket]:
-    """Connect to a host; the caller owns the socket, which is plain and non-blocking.
+) -> socket.socket:
+    """Connect to a host. The caller owns the socket, which is plain and non-blocking.
 
     Args:
-        place: where.
-        host: a name or an address; None is the loopback address.
-        port: a number, or a service's name.
-        family: which addresses to use; 0 for all.
+        place: the namespace.
+        host: a name or an address. `None` is the loopback address.
+        port: a number, or the name of a service.
+        family: the family of addresses to use, or 0 for all.
         proto: as for getaddrinfo.
         flags: as for getaddrinfo.
         local_addr: (host, port) to bind to, looked up as well.
-        stagger_s: seconds after which the next address is tried beside the last one; None: when that failed.
-        interleave_from: how many addresses of the first family come before one of another; 0: as they were found.
+        stagger_s: seconds after which the next address is tried beside the last one. `None` waits for its failure.
+        interleave_from: the number of addresses of the first family before the families take turns, or 0 for no turns.
 
     Raises:
         socket.gaierror: a name has no address.
         ExceptionGroup: of OSErrors: no address could be reached.
         Error: as `Client.open`.
     """
-    found = yield from place.getaddrinfo(host, port, family, STREAM, proto, flags)
-    local: list[AddressInfo] | None = None
+    found = await place.stream_addresses(host, port, family, proto, flags)
+    local: list[AddressInfo] = []
     if local_addr is not None:
-        local = yield from place.getaddrinfo(*local_addr, family, STREAM, proto, flags)
+        local = await place.getaddrinfo(*local_addr, family, STREAM, proto, flags)
+
+    def prepare(sock: socket.socket) -> None:
+        if local_addr is not None:
+            bind_to_one(sock, [address for other, _, _, _, address in local if other == sock.family])
+
     ordered = interleave(found, interleave_from) if interleave_from else found
-    return (yield from race([_attempt(place, info, local) for info in ordered], stagger_s))
+    specs = [place.spec(*info[:3]) for info in ordered]
+    attempts = [
+        _attempt(place, plain_socket, spec, prepare, info[4]) for spec, info in zip(specs, ordered, strict=True)
+    ]
+    return await race(attempts, stagger_s)
 
 
-def _attempt(place: Place, info: AddressInfo, local: list[AddressInfo] | None) -> Steps[socket.socket]:
-    family, kind, proto, _, address = info
-    sock = yield from place.open_one(family, kind, proto)
+async def connect_in_turn(
+    place: Place,
+    host: str | None,
+    port: int | str | None,
+    family: int,
+    take_fd: Callable[[SocketSpec, int], S],
+    prepare: Callable[[S], None],
+) -> S:
+    """Connect to a host as `socket.create_connection` does: one address after the other, on sockets that may block.
+
+    Args:
+        place: the namespace.
+        host: a name or an address. `None` is the loopback address.
+        port: a number, or the name of a service.
+        family: the family of addresses to use, or 0 for all.
+        take_fd: makes each socket.
+        prepare: sets its timeout and options, and binds it, before it connects.
+
+    Raises:
+        socket.gaierror: a name has no address.
+        ExceptionGroup: of OSErrors: no address could be reached.
+    """
+    found = await place.stream_addresses(host, port, family)
+    specs = [place.blocking_spec(*info[:3]) for info in found]
+    attempts = [_attempt(place, take_fd, spec, prepare, info[4]) for spec, info in zip(specs, found, strict=True)]
+    return await race(attempts, None, fatal=())
+
+
+async def _attempt(
+    place: Place,
+    take_fd: Callable[[SocketSpec, int], S],
+    spec: SocketSpec,
+    prepare: Callable[[S], None],
+    address: tuple[Any, ...],
+) -> S:
+    [sock] = await place.open(take_fd, (spec,))
     try:
-        if local is not None:
-            bind_to_one(sock, [address for other, _, _, _, address in local if other == family])
-        yield from connect(sock, address)
+        prepare(sock)
+        await connect(sock, address)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def bind_to_one(sock: socket.socket, addresses: Sequence[tuple[Any, ...]]) -> None:
-    """Bind to the first of these addresses that the namespace has; the texts of errors are asyncio's.
+async def race(
+    attempts: Sequence[Waiting[T]],
+    stagger_s: float | None,
+    fatal: type[OSError] | tuple[()] = Error,
+    clock: Callable[[], float] = monotonic,
+) -> T:
+    """Return the result of the first attempt that succeeds. All others are closed, and close everything they have open.
+
+    This does no input or output itself. It only combines the waits of the attempts.
+
+    Args:
+        attempts: in order. The next one begins when the last one failed, or `stagger_s` after it began.
+        stagger_s: seconds. `None` waits for the failure.
+        fatal: errors that end the race. The broker's own refusals would be the same for each attempt.
+        clock: returns seconds, in the time of the deadlines of waits.
 
     Raises:
-        OSError: as bind(2), or no address is of the socket's family.
+        ExceptionGroup: of OSErrors, when all attempts failed.
+    """
+    waiting = [*attempts]
+    waiting.reverse()
+    running: dict[Waiting[T], tuple[float, Sockets]] = {}
+    failures: list[OSError] = []
+    try:
+        while waiting and stagger_s is None:
+            try:
+                return await waiting.pop()  # Without a stagger there is only one wait at a time.
+            except fatal:
+                raise
+            except OSError as error:
+                failures.append(error)
+        next_start = clock()
+        while waiting or running:
+            ready: list[tuple[Waiting[T], Sockets | None]] = []
+            if waiting and clock() >= next_start:
+                next_start = clock() + (stagger_s or 0)
+                ready.append((waiting.pop(), None))
+            else:
+                deadline = min([end for end, _ in running.values()] + [next_start] * bool(waiting))
+                pairs = await wait(deadline, tuple(pair for _, sockets in running.values() for pair in sockets))
+                for attempt, (end, sockets) in running.items():
+                    mine = tuple(pair for pair in sockets if pair in pairs)
+                    if mine or end <= clock():
+                        ready.append((attempt, mine))
+            for attempt, answer in ready:
+                running.pop(attempt, None)
+                try:
+                    running[attempt] = attempt.send(answer)
+                except StopIteration as done:
+                    result: T = done.value
+                    return result
+                except fatal:
+                    raise
+                except OSError as error:
+                    failures.append(error)
+                    next_start = clock()
+        raise ExceptionGroup("every attempt failed", failures)
+    finally:
+        for attempt in (*waiting, *running):
+            attempt.close()
+        failures.clear()  # A traceback that holds its own exception would be a cycle.
+
+
+def bind_to_one(sock: socket.socket, addresses: Sequence[tuple[Any, ...]]) -> None:
+    """Bind to the first of these addresses that the namespace has. The texts of errors are asyncio's.
+
+    Raises:
+        OSError: as bind(2), or there is no address of the socket's family.
     """
     problem = OSError(f"no matching local address with family={sock.family!r} found")
     for address in addresses:
@@ -90,7 +200,7 @@ def bind_to_one(sock: socket.socket, addresses: Sequence[tuple[Any, ...]]) -> No
 
 
 def interleave(found: list[AddressInfo], first: int = 1) -> list[AddressInfo]:
-    """Let the families take turns, after `first` addresses of the first family. Source: RFC 8305, section 4."""
+    """Let the families take turns after `first` addresses of the first family. Source: RFC 8305, section 4."""
     families: dict[int, list[AddressInfo]] = {}
     for info in found:
         families.setdefault(info[0], []).append(info)

@@ -1,13 +1,13 @@
-"""UDP sockets by name, as steps: bound, connected, or both."""
+"""UDP sockets by name: bound, connected, or both."""
 
 from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
 
+from ..link.waiting import connect
 from ..names.numeric import numeric_address
 from .connecting import bind_to_one
-from .sockets import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from ..link.waiting import Steps
-    from ..names.addrinfo import AddressInfo
+    from ..names.numeric import AddressInfo
     from ..wire.messages import SocketSpec
     from .connecting import LocalAddress
     from .place import Place
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 DGRAM = int(socket.SOCK_DGRAM)
 _FIRST_FREE_PORT = 1024
-"""Below, the broker binds, where the policy grants it."""
+"""The broker binds to lower ports, if the policy grants them."""
 
 
-def open_udp(
+async def open_udp(
     place: Place,
     take_fd: Callable[[SocketSpec, int], S],
     *,
@@ -38,34 +37,34 @@ def open_udp(
     proto: int = 0,
     flags: int = 0,
     options: Sequence[tuple[int, int, int]] = (),
-) -> Steps[S]:
-    """Open a socket, which `take_fd` makes and the caller owns: bound and connected to the first addresses that work.
+) -> S:
+    """Open a socket, bound and connected to the first addresses that work. The caller owns it.
 
     Args:
-        place: where.
+        place: the namespace.
         take_fd: makes the socket.
         local_addr: (host, port) to bind to, looked up.
         remote_addr: (host, port) to connect to, looked up.
-        family: which addresses to use; 0 for all.
+        family: the family of addresses to use, or 0 for all.
         proto: as for getaddrinfo.
         flags: as for getaddrinfo.
         options: (level, name, value) of setsockopt(2).
 
     Raises:
-        ValueError: neither an address nor a family, or no family has both addresses.
+        ValueError: there is neither an address nor a family, or no family has both addresses.
         socket.gaierror: a name has no address.
         OSError: as `Client.open`, bind(2) and connect(2), for the first address.
     """
     local = remote = None
     if local_addr is not None:
-        local = yield from place.getaddrinfo(*local_addr, family, DGRAM, proto, flags)
+        local = await place.getaddrinfo(*local_addr, family, DGRAM, proto, flags)
     if remote_addr is not None:
-        remote = yield from place.getaddrinfo(*remote_addr, family, DGRAM, proto, flags)
+        remote = await place.getaddrinfo(*remote_addr, family, DGRAM, proto, flags)
     failure: OSError | None = None
     for found, found_proto, here, there in _pairs(local, remote, family, proto):
         try:
             spec = place.spec(found, DGRAM, found_proto)._replace(options=tuple(options))
-            return (yield from _open_one(place, take_fd, spec, here, there))
+            return await _open_one(place, take_fd, spec, here, there)
         except OSError as error:
             failure = failure or error
     if failure is None:
@@ -79,7 +78,7 @@ def open_udp(
 def _pairs(
     local: list[AddressInfo] | None, remote: list[AddressInfo] | None, family: int, proto: int
 ) -> list[tuple[int, int, tuple[Any, ...] | None, tuple[Any, ...] | None]]:
-    """Give (family, protocol, local, remote address) for each address to try, in order."""
+    """Return (family, protocol, local, remote address) for each address to try, in order."""
     if local is None and remote is None:
         if family == 0:
             raise ValueError("unexpected address family")
@@ -94,20 +93,20 @@ def _pairs(
     return pairs
 
 
-def _open_one(
+async def _open_one(
     place: Place,
     take_fd: Callable[[SocketSpec, int], S],
     spec: SocketSpec,
     local: tuple[Any, ...] | None,
     remote: tuple[Any, ...] | None,
-) -> Steps[S]:
+) -> S:
     by_broker = local is not None and 0 < local[1] < _FIRST_FREE_PORT
-    sock = yield from place.open_as(take_fd, spec._replace(bind=local) if by_broker else spec)
+    [sock] = await place.open(take_fd, [spec._replace(bind=local) if by_broker else spec])
     try:
         if local is not None and not by_broker:
             bind_to_one(sock, [local])
         if remote is not None:
-            yield from connect(sock, remote)
+            await connect(sock, remote)
     except BaseException:
         sock.close()
         raise
@@ -115,7 +114,7 @@ def _open_one(
 
 
 class NumericSocket(socket.socket):
-    """A socket that sends to numeric addresses only: `sendto` would look up a name here, in the caller's namespace."""
+    """A socket that sends to numeric addresses only. `socket.sendto` would look up a name in the caller's namespace."""
 
     __slots__ = ()
 

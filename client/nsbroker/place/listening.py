@@ -1,30 +1,40 @@
-"""The socket spec of a listener: pure, with the defaults of `socket.create_server`."""
+"""Listeners: their specs, with the defaults of `socket.create_server`, and one listener for each address of a name."""
 
 from __future__ import annotations
 
+import errno
 import socket
 from functools import lru_cache
 
+from ..link.broker import plain_socket
 from ..names.numeric import numeric_host, numeric_port
 from ..wire.messages import Address, NamespaceRef, Option, SocketSpec
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .place import Place
+
 DEFAULT_BACKLOG = 128
-"""As `socket.listen` has it."""
+"""The default of `socket.listen`."""
 
 _AF_INET6 = int(socket.AF_INET6)
+_STREAM = int(socket.SOCK_STREAM)
+_MISSING_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 
 def family_of(address: tuple[object, ...]) -> int:
-    """Give the family that an address looks like: AF_INET6 with a ":" in the host or four items, else AF_INET."""
+    """Return the family of an address: AF_INET6 if it has a ":" in the host or four items, else AF_INET."""
     return _AF_INET6 if len(address) == 4 or ":" in str(address[0]) else int(socket.AF_INET)
 
 
 def bind_address(address: tuple[object, ...], family: int) -> Address:
-    """Give the numeric address that the broker shall bind to.
+    """Return the numeric address for the broker to bind to.
 
     Raises:
-        socket.gaierror: the host is a name, or the scope is.
-        ValueError: it has not the shape of the family's addresses.
+        socket.gaierror: the host is a name, or the scope is a name.
+        ValueError: it does not have the shape of the family's addresses.
     """
     if len(address) < 2 or not isinstance(address[0], str):
         raise ValueError(f"an address is (host, port), not {address!r}")
@@ -35,7 +45,7 @@ def bind_address(address: tuple[object, ...], family: int) -> Address:
         return host, port
     flowinfo, scope_id = (*address[2:], 0, 0)[:2]
     if scope and not scope.isdecimal():
-        text = f"give the number of the interface, not its name, in an address for the broker to bind: {scope!r}"
+        text = f"the broker looks up no names: give the number of the interface {scope!r} in an address to bind"
         raise socket.gaierror(socket.EAI_NONAME, text)
     return host, port, int(str(flowinfo)), int(str(scope_id)) or int(scope or 0)
 
@@ -49,27 +59,71 @@ def listener_spec(
     reuse_port: bool = False,
     dualstack_ipv6: bool = False,
 ) -> SocketSpec:
-    """Make the spec of a TCP listener that the broker binds, and makes listen.
+    """Return the spec of a TCP listener for which the broker calls bind(2) and listen(2).
 
     Raises:
         socket.gaierror: the host is a name.
-        ValueError: the address has not the shape of the family's, or dual-stack is asked for without AF_INET6.
+        ValueError: the address does not have the family's shape, or `dualstack_ipv6` comes without AF_INET6.
     """
     family = family_of(address) if family is None else int(family)
     if dualstack_ipv6 and family != _AF_INET6:
         raise ValueError("dualstack_ipv6 requires AF_INET6 family")
     options = server_options(family, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6)
     backlog = DEFAULT_BACKLOG if backlog is None else max(0, backlog)
-    kind = int(socket.SOCK_STREAM)
-    return SocketSpec(namespace, family, kind, 0, bind_address(address, family), backlog, options)
+    return SocketSpec(namespace, family, _STREAM, 0, bind_address(address, family), backlog, options)
 
 
 @lru_cache(16)
 def server_options(family: int, *, reuse_port: bool = False, dualstack_ipv6: bool = False) -> tuple[Option, ...]:
-    """Give the options that `socket.create_server` sets."""
+    """Return the options that `socket.create_server` sets."""
     options = [(int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)]
     if reuse_port:
         options.append((int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1))
     if family == _AF_INET6:
         options.append((int(socket.IPPROTO_IPV6), int(socket.IPV6_V6ONLY), int(not dualstack_ipv6)))
     return tuple(options)
+
+
+async def listen_tcp(
+    place: Place,
+    hosts: str | Iterable[str | None] | None,
+    port: int | str | None,
+    *,
+    family: int = 0,
+    flags: int = socket.AI_PASSIVE,
+    backlog: int | None = None,
+    reuse_address: bool = True,
+    reuse_port: bool = False,
+) -> list[socket.socket]:
+    """Listen on every address of the hosts. The caller owns the sockets, which are plain and non-blocking.
+
+    Args:
+        place: the namespace.
+        hosts: names or addresses. `None` and "" stand for all addresses of IPv4 and IPv6.
+        port: a number, or the name of a service.
+        family: the family of addresses to use, or 0 for all.
+        flags: as for getaddrinfo.
+        backlog: as for `socket.listen`.
+        reuse_address: set SO_REUSEADDR.
+        reuse_port: set SO_REUSEPORT.
+
+    Raises:
+        socket.gaierror: a name has no address.
+        OSError: as `Client.open`. A family that the namespace lacks is ignored as long as there is another address.
+    """
+    specs: dict[object, SocketSpec] = {}
+    for host in [hosts] if hosts is None or isinstance(hosts, str) else hosts:
+        for found, _, proto, _, address in await place.getaddrinfo(host or None, port, family, _STREAM, 0, flags):
+            options = server_options(found, reuse_port=reuse_port)[0 if reuse_address else 1 :]
+            specs[address] = place.spec(found, _STREAM, proto)._replace(
+                bind=address, listen=DEFAULT_BACKLOG if backlog is None else backlog, options=options
+            )
+    wanted = list(specs.values())
+    while True:
+        try:
+            return await place.open(plain_socket, wanted)
+        except OSError as error:
+            index = getattr(error, "index", None)
+            if error.errno not in _MISSING_FAMILY or index is None or len(wanted) == 1:
+                raise
+            del wanted[index]

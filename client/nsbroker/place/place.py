@@ -1,81 +1,141 @@
-"""`Place`: a namespace for event loops: its sockets and its names, as steps."""
+"""`Place`: the sockets and the names of one namespace. This is the one implementation, which each driver runs."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from weakref import WeakKeyDictionary
 
-from ..link.asking import open_sockets, plain_socket, read_resolver_files
+from ..link.broker import plain_socket
 from ..link.proof import netns_cookie
-from ..link.waiting import run
-from ..module.namespace import Namespace
-from ..names import codec  # noqa: F401  # An event loop must not wait 50 ms for it at the first look-up.
-from ..names.stepping import Resolver
-from ..wire.messages import NamespaceRef, ResolverFiles, SocketSpec
+from ..names.numeric import interface_index, numeric_stream
+from ..wire.messages import NamespaceRef, SocketSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
-    from ..link.retry import Reach
-    from ..link.waiting import Steps
+    from ..link.broker import Broker
+    from ..link.waiting import Waiting
+    from ..names.numeric import AddressInfo, SocketAddress
+    from ..names.resolver import Resolver
+    from ..wire.messages import ResolverFiles
 
     S = TypeVar("S", bound=socket.SocketType)
 
-NONBLOCK = int(socket.SOCK_NONBLOCK)
+_NONBLOCK = int(socket.SOCK_NONBLOCK)
+_INET, _STREAM, _DGRAM = int(socket.AF_INET), int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 
 
 class Place:
-    """A namespace, by the way to its broker. Its methods mean what those of `Namespace` mean."""
+    """A namespace, as one broker makes sockets in it.
 
-    def __init__(self, reach: Reach, namespace: NamespaceRef, wait_s: float = 0) -> None:
-        self._reach = reach
-        self._namespace = namespace
+    Args:
+        broker: the way to the broker.
+        namespace: as in `SocketSpec`.
+        wait_s: seconds, up to 60, that a call waits for the namespace to exist.
+    """
+
+    def __init__(self, broker: Broker, namespace: NamespaceRef, wait_s: float = 0) -> None:
+        self._broker = broker
+        self.namespace = namespace
         self._wait_s = wait_s
-        self._resolver = Resolver(self.open_one, self._read_files, namespace if isinstance(namespace, str) else "")
-        self.getaddrinfo = self._resolver.getaddrinfo
-        self.getnameinfo = self._resolver.getnameinfo
+        self._resolver: Resolver | None = None
 
-    def spec(self, family: int, kind: int, proto: int = 0) -> SocketSpec:
-        """Make the spec of a non-blocking socket."""
-        return SocketSpec(self._namespace, int(family), int(kind) | NONBLOCK, int(proto))
+    def spec(self, family: int, type: int, proto: int = 0) -> SocketSpec:  # noqa: A002  # the socket module's own name
+        """Return the spec of a non-blocking socket."""
+        return SocketSpec(self.namespace, int(family), int(type) | _NONBLOCK, int(proto))
 
-    def open_one(self, family: int, kind: int, proto: int = 0) -> Steps[socket.socket]:
-        """Open a plain non-blocking socket; the caller owns it."""
-        return (yield from self.open([self.spec(family, kind, proto)]))[0]
+    def blocking_spec(self, family: int, type: int, proto: int = 0) -> SocketSpec:  # noqa: A002  # the same
+        """Return the spec of a socket whose timeout is the program's default."""
+        return SocketSpec(self.namespace, family, type, proto)
 
-    def open(self, specs: Sequence[SocketSpec]) -> Steps[list[socket.socket]]:
-        """Open plain sockets, all or none; the caller owns them."""
-        return open_sockets(self._reach, plain_socket, specs, self._wait_s)
+    def open(self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec]) -> Waiting[list[S]]:
+        """Open sockets that `take_fd` makes, all or none. The caller owns them."""
+        return self._broker.open(take_fd, specs, self._wait_s)
 
-    def open_as(self, take_fd: Callable[[SocketSpec, int], S], spec: SocketSpec) -> Steps[S]:
-        """Open a socket that `take_fd` makes; the caller owns it."""
-        return (yield from open_sockets(self._reach, take_fd, [spec], self._wait_s))[0]
+    async def open_one(
+        self,
+        family: int,
+        type: int,  # noqa: A002  # the socket module's own name
+        proto: int = 0,
+    ) -> socket.socket:
+        """Open a plain non-blocking socket. The caller owns it."""
+        return (await self.open(plain_socket, [self.spec(family, type, proto)]))[0]
 
-    def has(self, sock: socket.socket) -> Steps[bool]:
-        """Tell whether a socket is in this namespace. A UDP socket is opened to compare with."""
-        with (yield from self.open_one(socket.AF_INET, socket.SOCK_DGRAM)) as own:
+    async def has(self, sock: socket.socket) -> bool:
+        """Return whether a socket is in this namespace. This opens a UDP socket to compare with."""
+        with await self.open_one(_INET, _DGRAM) as own:
             return netns_cookie(own) == netns_cookie(sock)
 
-    def open_now(self, family: int, kind: int, proto: int = 0) -> socket.socket:
-        """Open a plain socket, and wait for it in this thread; the caller owns it."""
-        return run(self.open_one(family, kind, proto))
+    async def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        port: int | str | bytes | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002  # the socket module's own name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[AddressInfo]:
+        """Find addresses as `socket.getaddrinfo` does, but in the namespace."""
+        return await self._names().getaddrinfo(host, port, family, type, proto, flags)
 
-    def _read_files(self) -> Steps[ResolverFiles]:
-        return read_resolver_files(self._reach, self._namespace)
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+        """Find names as `socket.getnameinfo` does, but in the namespace."""
+        return await self._names().getnameinfo(sockaddr, flags)
 
+    async def stream_addresses(
+        self, host: str | bytes | None, port: int | str | bytes | None, family: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[AddressInfo]:
+        """Find the addresses for a TCP connection. For a numeric host, this neither uses nor loads the resolver."""
+        numeric = numeric_stream(host, port, family) if not proto and not flags else None
+        return numeric or await self.getaddrinfo(host, port, family, _STREAM, proto, flags)
 
-_places: WeakKeyDictionary[Namespace, Place] = WeakKeyDictionary()
+    async def look_up(self, host: str, family: int) -> SocketAddress:
+        """Return the first numeric address of a host."""
+        return (await self.getaddrinfo(host, 0, family, _STREAM))[0][4]
 
+    def _names(self) -> Resolver:
+        """Return the resolver, which is loaded for the first look-up."""
+        if self._resolver is None:
+            from ..names.resolver import Resolver
 
-def place_of(namespace: Namespace | NamespaceRef) -> Place:
-    """Give the place of a namespace, which may be given as for `Namespace`. It goes by the namespace's own client."""
-    if not isinstance(namespace, Namespace):
-        namespace = Namespace(namespace)
-    place = _places.get(namespace)
-    if place is None:
-        # The client's idle connections are shared with threads; each is in one call at a time.
-        place = Place(namespace._client.reach, namespace._namespace, namespace._wait_s)
-        _places[namespace] = place
-    return place
+            name = self.namespace if isinstance(self.namespace, str) else ""
+            self._resolver = Resolver(self.open_one, self.resolver_files, name)
+        return self._resolver
+
+    def resolver_files(self) -> Waiting[ResolverFiles]:
+        """Get the namespace's resolv.conf and hosts."""
+        return self._broker.read_resolver_files(self.namespace)
+
+    async def interface_index(self, name: str) -> int:
+        """Return the index of an interface.
+
+        Raises:
+            OSError: there is no interface of this name (ENODEV).
+        """
+        with await self.open_one(_INET, _STREAM) as sock:
+            return interface_index(sock, name)
+
+    async def interface_name(self, index: int) -> str:
+        """Return the name of an interface.
+
+        Raises:
+            OSError: there is no interface of this index (ENXIO).
+        """
+        from ..names.interfaces import name_interface
+
+        with await self.open_one(_INET, _STREAM) as sock:
+            name = name_interface(sock, index)
+        if not name:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return name
+
+    async def interfaces(self) -> list[tuple[int, str]]:
+        """Return (index, name) of every interface. This needs a grant of netlink:route."""
+        from ..names.interfaces import list_interfaces
+
+        spec = SocketSpec(self.namespace, int(socket.AF_NETLINK), int(socket.SOCK_RAW))
+        with (await self.open(plain_socket, [spec]))[0] as sock:
+            return list_interfaces(sock)

@@ -13,7 +13,7 @@ import select
 import socket
 from time import monotonic, sleep
 
-from ..drivers.client import Client
+from ..drivers.thread import Client
 from ..link.errors import BrokerUnavailableError
 from ..wire.messages import NamespaceRef, SocketSpec
 from .calls import Unsupported, descriptor_flags, errno_of, line_of, read_spec

@@ -1,4 +1,4 @@
-"""The protocol between client and broker: messages as values, and their bytes. No I/O; imports nothing of the package.
+"""The protocol between client and broker: messages as values, and their bytes. No I/O, and no import of other rooms.
 
 client/docs/protocol.md describes the protocol for every language. tests/vectors holds packets to test against.
 """
@@ -35,44 +35,11 @@ from .messages import (
 )
 
 __all__ = [
-    "BAD_REQUEST",
-    "CODES",
-    "DENIED",
-    "MAX_PACKET_BYTES",
-    "MAX_REQUEST_ID",
-    "MAX_SENT_FDS",
-    "MAX_SOCKETS",
-    "MAX_WAIT_S",
-    "NO_SUCH_NAMESPACE",
-    "OS_ERROR",
-    "OVERLOADED",
-    "PROTOCOL_VERSION",
-    "UNSUPPORTED_VERSION",
-    "Address",
-    "BlobReply",
-    "ErrorReply",
-    "GrantSummary",
-    "LimitSummary",
-    "NamespaceList",
-    "NamespaceRef",
-    "NamespacesRequest",
-    "OpenReply",
-    "OpenRequest",
-    "OpenedSocket",
-    "Option",
-    "ProtocolError",
-    "Reply",
-    "Request",
-    "ResolverFiles",
-    "ResolverRequest",
-    "SocketSpec",
-    "decode_namespaces",
-    "decode_reply",
-    "decode_request",
-    "decode_resolver_files",
-    "encode_namespaces",
-    "encode_reply",
-    "encode_request",
-    "encode_resolver_files",
+    "BAD_REQUEST", "CODES", "DENIED", "MAX_PACKET_BYTES", "MAX_REQUEST_ID", "MAX_SENT_FDS", "MAX_SOCKETS",
+    "MAX_WAIT_S", "NO_SUCH_NAMESPACE", "OS_ERROR", "OVERLOADED", "PROTOCOL_VERSION", "UNSUPPORTED_VERSION",
+    "Address", "BlobReply", "ErrorReply", "GrantSummary", "LimitSummary", "NamespaceList", "NamespaceRef",
+    "NamespacesRequest", "OpenReply", "OpenRequest", "OpenedSocket", "Option", "ProtocolError", "Reply", "Request",
+    "ResolverFiles", "ResolverRequest", "SocketSpec", "decode_namespaces", "decode_reply", "decode_request",
+    "decode_resolver_files", "encode_namespaces", "encode_reply", "encode_request", "encode_resolver_files",
     "named_descriptors",
-]
+]  # fmt: skip

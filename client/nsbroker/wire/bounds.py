@@ -11,7 +11,7 @@ MAX_SOCKETS = 253
 """Sockets of one request. Kernel limit: SCM_MAX_FD in include/net/scm.h."""
 
 MAX_LIST_ITEMS = 1024
-"""Items of any list in a packet. Decoders refuse a longer one unread, since they allocate as many items as it claims."""
+"""Items of any list in a packet. Decoders refuse longer ones unread, since they allocate as much as a list claims."""
 
 MAX_SENT_FDS = 16
 """Namespace descriptors that a client may send along with one request."""

@@ -98,8 +98,8 @@ def decode_request(packet: bytes) -> Request:
     """Read a request.
 
     Raises:
-        ProtocolError: the packet has a form that client/docs/protocol.md does not allow. Its request_id is None if the packet has
-            no valid id.
+        ProtocolError: client/docs/protocol.md does not allow the packet. Its request_id is `None` if the packet has no
+            valid id.
     """
     message = unpack(packet)
     request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")

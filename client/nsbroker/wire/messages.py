@@ -8,8 +8,8 @@ NamespaceRef = str | int
 """A namespace: its name, "@host", or (an int) the index of a descriptor that the client sends with the request."""
 
 Address = tuple[str, int] | tuple[str, int, int, int] | bytes
-"""AF_INET (host, port); AF_INET6 (host, port, flowinfo, scope id); AF_PACKET (interface, protocol);
-AF_UNIX the abstract name without its leading NUL. Hosts are numeric."""
+"""AF_INET: (host, port). AF_INET6: (host, port, flowinfo, scope id). AF_PACKET: (interface, protocol).
+AF_UNIX: the abstract name without its leading NUL. Hosts are numeric."""
 
 Option = tuple[int, int, int | bytes]
 """Level, name and value of setsockopt(2)."""
@@ -19,8 +19,8 @@ class SocketSpec(Record):
     """The description of one socket, for `Client.open`.
 
     Attributes:
-        namespace: the name of a network namespace, such as "blue"; "@host" for the broker's own namespace; a path with
-            a "/", such as "/proc/PID/ns/net"; or the descriptor of a namespace, which you keep open during the call.
+        namespace: the name of a network namespace, such as "blue", or "@host" for the broker's own namespace. Or a path
+            with a "/", such as "/proc/PID/ns/net". Or the descriptor of a namespace, which stays open during the call.
         family: AF_INET, AF_INET6 or another family that your grants cover.
         type: SOCK_STREAM, SOCK_DGRAM or another type, optionally with SOCK_NONBLOCK.
         proto: the protocol as for socket(2).
@@ -103,7 +103,7 @@ class ErrorReply(Record):
 
 
 class LimitSummary(Record):
-    """The addresses that sockets of a grant can reach after the hand-over. None allows every address, () allows none."""
+    """The addresses that a grant's sockets can reach later. `None` allows all of them, () allows no address."""
 
     connect: tuple[str, ...] | None = None
     bind: tuple[str, ...] | None = None
@@ -151,7 +151,7 @@ class ProtocolError(ValueError):
 
     Attributes:
         code: the code for the answer: "bad-request" or "unsupported-version".
-        request_id: the id of the packet, or None if it has no valid id. The peer can't be trusted after that.
+        request_id: the id of the packet, or `None` if it has no valid id. The peer can't be trusted after that.
         index: the index of the socket spec at fault, if there is one.
     """
 

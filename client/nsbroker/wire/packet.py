@@ -32,9 +32,10 @@ def pack(message: dict[str, Value], max_bytes: int = MAX_PACKET_BYTES) -> bytes:
 def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES, max_items: int = MAX_LIST_ITEMS) -> dict[str, Value]:
     """Decode one map whose lists have at most `max_items` items.
 
-    The packet must be equal to its own re-encoding. This refuses duplicate keys, which decoders silently drop, and every
-    encoding that is not the shortest. (An equal length would not suffice: a short float can make up for a duplicate key.)
-    The decoder allocates as many items as a list claims, so nested claims could cost 60 MB for one packet.
+    The packet must be equal to its own re-encoding. This refuses duplicate keys, which decoders silently drop, and
+    every encoding that is not the shortest. (An equal length would not suffice: a short float can make up for a
+    duplicate key.) The decoder allocates as many items as a list claims, so nested claims could cost 60 MB for one
+    packet.
 
     Raises:
         ProtocolError: the packet is not exactly one map with string keys in its shortest encoding.

@@ -16,7 +16,7 @@ from anyio.abc import TaskStatus
 import nsbroker.drivers.anyio
 import nsbroker.drivers.asyncio
 import nsbroker.drivers.trio
-from nsbroker.drivers.base import BaseClient
+from nsbroker.drivers.base import BaseAsyncClient
 
 
 class Loop(NamedTuple):
@@ -25,7 +25,7 @@ class Loop(NamedTuple):
     name: str
     backend: str
     options: dict[str, Any]
-    client: type[BaseClient]
+    client: type[BaseAsyncClient]
 
     def run(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         return anyio.run(function, *args, backend=self.backend, backend_options=self.options)

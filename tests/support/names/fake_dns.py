@@ -1,4 +1,4 @@
-"""A network of name servers that is made of dictionaries: it performs the actions of a plan, and takes no time."""
+"""A network of name servers that is made of dictionaries, and a resolver for tests that block."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import errno
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
 
+from nsbroker.drivers.thread import run
 from nsbroker.link.errors import AccessDeniedError
-from nsbroker.names import actions, hosts, resolv_conf
-from nsbroker.names.exchange import TCP, UDP, frame, split_stream
-
-T = TypeVar("T")
+from nsbroker.names.dns.questions import TCP, UDP, frame, split_stream
+from nsbroker.names.files import hosts, resolv_conf
+from nsbroker.names.files.configuration import Configuration
+from nsbroker.names.resolver import Resolver
 
 Zone = dict[str, str]
 """The records of a name, one a line, for example "A 10.0.0.1", "CNAME other.test." or "PTR name.test."."""
@@ -99,19 +100,20 @@ class Server:
 
 
 class Network:
-    """Servers by address, and everything else that a driver knows. `asked` has every question on the network, in order.
+    """Servers by address, and the rest of an `Inside`, whose methods it has. They take no time.
 
-    `before` can change an answer: it takes the answer, and returns the packets that arrive.
+    `asked` is every question that reached the network, in order. `before` may change what a server says: it gets the
+    answer and returns the packets that arrive.
     """
 
     def __init__(self, servers: dict[str, Server] | None = None, text: str = "", hosts_text: str = "") -> None:
         self.servers = servers or {}
         names = "".join(f"nameserver {address}\n" for address in self.servers)
-        self.configuration = actions.Configuration(
-            resolv_conf.parse(names + text), hosts.parse(hosts_text), "/etc/resolv.conf", "blue"
-        )
+        self.files = Configuration(resolv_conf.parse(names + text), hosts.parse(hosts_text), "/etc/resolv.conf", "blue")
+        self.rotation = 0
         self.asked: list[Asked] = []
         self.opened: list[tuple[int, int]] = []
+        self.addresses: list[tuple[Any, ...]] = []
         self.waited_s = 0.0
         self.refused: set[int] = set()
         self.before: Callable[[bytes], list[bytes]] = lambda packet: [packet]
@@ -119,70 +121,67 @@ class Network:
         self.streams_end = False
         self.interfaces = {"eth0": 7}
         self.sources: dict[str, str | None] | None = {}
-        self.families = frozenset({socket.AF_INET, socket.AF_INET6})
+        self.families = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
         self.configured = 0
         self._arriving: deque[bytes] = deque()
         self._timeout_s = 0.0
-
-    def run(self, plan: actions.Steps[T]) -> T:
-        return drive(plan, self.perform)
-
-    def perform(self, action: actions.Action) -> object:
-        match action:
-            case actions.Ask():
-                return self._ask(action)
-            case actions.Read():
-                return self._read()
-            case actions.Configure():
-                self.configured += 1
-                return self.configuration
-            case actions.FindInterface():
-                return self.interfaces.get(action.name, 0)
-            case actions.NameInterface():
-                return next((name for name, number in self.interfaces.items() if number == action.number), "")
-            case actions.FindSources():
-                known = self.sources
-                return None if known is None else tuple(known.get(address[0]) for address in action.destinations)
-            case actions.FindFamilies():
-                return self.families
 
     def questions(self) -> list[str]:
         """The questions without their servers, for example "A www.test"."""
         return [f"{asked.kind} {asked.name}" for asked in self.asked]
 
-    def _ask(self, ask: actions.Ask) -> bytes | OSError:
-        self.opened.append((ask.family, ask.type))
+    async def configuration(self) -> Configuration:
+        self.configured += 1
+        return self.files
+
+    async def find_interface(self, name: str) -> int:
+        return self.interfaces.get(name, 0)
+
+    async def name_interface(self, index: int) -> str:
+        return next((name for name, number in self.interfaces.items() if number == index), "")
+
+    async def find_families(self) -> frozenset[int]:
+        return self.families
+
+    async def find_sources(self, destinations: Sequence[tuple[Any, ...]]) -> list[str | None] | None:
+        known = self.sources
+        return None if known is None else [known.get(address[0]) for address in destinations]
+
+    async def send(
+        self, family: int, type_: int, address: tuple[Any, ...], packets: Sequence[bytes], timeout_s: float
+    ) -> None:
+        self.opened.append((family, type_))
+        self.addresses.append(address)
         self._arriving.clear()
-        self._timeout_s = ask.timeout_s
-        if ask.type in self.refused:
-            return AccessDeniedError(errno.EACCES, "no grant for this socket")
-        server = self.servers[ask.address[0]]
-        packets = list(ask.packets) if ask.type == UDP else split_stream(b"".join(ask.packets))[0]
-        for packet in packets:
+        self._timeout_s = timeout_s
+        if type_ in self.refused:
+            raise AccessDeniedError(errno.EACCES, "no grant for this socket")
+        server = self.servers[address[0]]
+        messages = list(packets) if type_ == UDP else split_stream(b"".join(packets))[0]
+        for packet in messages:
             question = dns.message.from_wire(packet).question[0]
             name = str(question.name).rstrip(".")
-            self.asked.append(Asked(ask.address[0], ask.type, name, question.rdtype.name, ask.timeout_s))
-        error = server.error or (server.tcp_error if ask.type == TCP else None)
+            self.asked.append(Asked(address[0], type_, name, question.rdtype.name, timeout_s))
+        error = server.error or (server.tcp_error if type_ == TCP else None)
         if error and not isinstance(error, TimeoutError):
-            return error
-        answers = [] if error else [answer for packet in packets if (answer := server.answer(packet, ask.type))]
-        self._arrive([packet for answer in answers for packet in self.before(answer)], ask.type)
-        return self._read()
+            raise error
+        answers = [] if error else [answer for packet in messages if (answer := server.answer(packet, type_))]
+        self._arrive([packet for answer in answers for packet in self.before(answer)], type_)
 
     def _arrive(self, packets: list[bytes], transport: int) -> None:
         if transport == UDP:
             self._arriving.extend(packets)
             return
-        stream = frame(tuple(packets))
+        stream = frame(packets)
         self._arriving.extend(stream[start : start + self.chunk] for start in range(0, len(stream), self.chunk))
 
-    def _read(self) -> bytes | OSError:
+    async def receive(self, _: object) -> bytes:
         if self._arriving:
             return self._arriving.popleft()
         if self.streams_end and self.opened[-1][1] == TCP:
             return b""
         self.waited_s += self._timeout_s
-        return TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 def refused() -> OSError:
@@ -193,14 +192,24 @@ def silent() -> OSError:
     return TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
-def drive(plan: actions.Steps[T], perform: Callable[[actions.Action], object]) -> T:
-    """Run a plan to its end, and return its result or raise its error."""
-    try:
-        action = next(plan)
-        while True:
-            action = plan.send(perform(action))
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        plan.close()
+class Blocking:
+    """A `Resolver` whose sockets and files come from functions that block, driven by the thread that asks."""
+
+    def __init__(
+        self, open_socket: Callable[[int, int], socket.socket], read_files: Callable[[], Any], namespace: str = ""
+    ) -> None:
+        async def open_without_blocking(family: int, type_: int) -> socket.socket:
+            sock = open_socket(family, type_)
+            sock.setblocking(False)
+            return sock
+
+        async def read() -> Any:
+            return read_files()
+
+        self._resolver = Resolver(open_without_blocking, read, namespace)
+
+    def getaddrinfo(self, *arguments: Any, **named: Any) -> list[Any]:
+        return run(self._resolver.getaddrinfo(*arguments, **named))
+
+    def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+        return run(self._resolver.getnameinfo(sockaddr, flags))

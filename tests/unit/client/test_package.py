@@ -10,7 +10,7 @@ import pytest
 
 import nsbroker
 from nsbroker import Namespace
-from nsbroker.drivers.client import Client
+from nsbroker.drivers.thread import Client
 
 HEAVY = {
     "typing",
@@ -75,7 +75,10 @@ def test_client_and_tool_load_nothing_that_they_do_not_need() -> None:
 
 
 def test_numeric_host_is_connected_to_without_the_resolver() -> None:
-    loaded = loaded_by("import nsbroker; nsbroker.Namespace('', path='/nowhere')._stream_addresses('::1', 80)")
+    loaded = loaded_by(
+        "import nsbroker; from nsbroker.drivers.thread import run\n"
+        "run(nsbroker.Namespace('', path='/nowhere')._place.stream_addresses('::1', 80))"
+    )
     assert "nsbroker.module.lookups" in loaded
     assert {name for name in loaded if name.startswith(("nsbroker.names.", "dns."))} == {"nsbroker.names.numeric"}
 

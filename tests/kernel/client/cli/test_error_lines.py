@@ -60,7 +60,7 @@ def test_no_broker(broker: BrokerProcess) -> None:
     with run_tool(broker) as run:
         for verb in COMMANDS:
             assert line_of(run(*command(verb, "blue")), 125) == (
-                f"no broker at {path}: start nsbrokerd, or set NSBROKER_SOCKET to where its socket is"
+                f"no broker at {path}: start nsbrokerd, or set NSBROKER_SOCKET to the path of its socket"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left_behind:
             left_behind.bind(str(path))
@@ -75,7 +75,7 @@ def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
     with run_tool(broker) as run:
         for verb in COMMANDS:
             assert line_of(run(*command(verb, "blue")), 125) == (
-                f"{refusal}this user must be in the group root (and log in anew after being added)"
+                f"{refusal}this user must be in the group root (and log in again after being added)"
             )
         broker.directory.chmod(0o700)
         for verb in COMMANDS:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from nsbroker import AccessDeniedError, Client, SocketSpec
-from nsbroker.names.driver import Resolver
 from support.brokers.process import BrokerProcess
 from support.names import dnsmasq
 from support.names.dnsmasq import ADDRESS, ADDRESS6, SILENT, Dnsmasq, OwnFiles, ask_glibc, outcome
+from support.names.fake_dns import Blocking
 from support.namespaces import ip
 
 RECORDS = [
@@ -60,10 +60,10 @@ class Place:
     def open_socket(self, family: int, kind: int) -> socket.socket:
         return self._client.open([SocketSpec(self.name, family, kind, 0)])[0]
 
-    def resolver(self, resolv_conf: str) -> Resolver:
+    def resolver(self, resolv_conf: str) -> Blocking:
         """A resolver with this resolv.conf, which is also the one that glibc finds."""
         self.files.write(resolv_conf, HOSTS)
-        return Resolver(self.open_socket, lambda: Files(resolv_conf), self.name)
+        return Blocking(self.open_socket, lambda: Files(resolv_conf), self.name)
 
     def close(self) -> None:
         for server in self._servers:
@@ -267,7 +267,7 @@ def test_grant_of_one_kind_alone_resolves(place: Place, start_broker: Callable[.
         def open_socket(family: int, type_: int) -> socket.socket:
             return client.open([SocketSpec(place.name, family, type_, 0)])[0]
 
-        resolver = Resolver(open_socket, lambda: Files(ONE), place.name)
+        resolver = Blocking(open_socket, lambda: Files(ONE), place.name)
         found = resolver.getaddrinfo("www.test", 80, type=SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         assert set(hosts_of(found)) == {"10.0.0.1", "2001:db8::1"}
         address = resolver.getaddrinfo("fe80::1%net0", 80)[0][4]
@@ -282,6 +282,6 @@ def test_refusal_of_the_policy_is_said(place: Place, start_broker: Callable[...,
             return client.open([SocketSpec(place.name, family, type_, 0)])[0]
 
         with pytest.raises(socket.gaierror) as raised:
-            Resolver(open_socket, lambda: Files(ONE), place.name).getaddrinfo("www.test", 80)
+            Blocking(open_socket, lambda: Files(ONE), place.name).getaddrinfo("www.test", 80)
     assert raised.value.errno == socket.EAI_FAIL
     assert isinstance(raised.value.__cause__, AccessDeniedError)

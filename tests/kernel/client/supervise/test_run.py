@@ -181,7 +181,7 @@ def test_program_is_the_process_that_was_started(run: RunTool, name: str) -> Non
         (["{name}", "run", "--", "/nope"], 127, "can't run /nope: No such file or directory"),
         (["{name}", "run", "--", "/etc/passwd"], 126, "can't run /etc/passwd: Permission denied"),
         (["--broker", "/nope", "{name}", "run", "--", "true"], 125, "no broker at /nope: start nsbrokerd, or set "
-            "NSBROKER_SOCKET to where its socket is"),
+            "NSBROKER_SOCKET to the path of its socket"),
         (["{name}nope", "run", "--", "true"], 1, "there is no network namespace '{name}nope'"),
         (["foreign", "run", "--", "true"], 1, f"no grant of uid {USER} covers namespace 'foreign'"),
         (["/nope/ns", "run", "--", "true"], 1, "can't open the namespace /nope/ns: No such file or directory"),

@@ -7,18 +7,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-import nsbroker.link.retry
+import nsbroker.link.broker
 from nsbroker import AccessDeniedError, BrokerUnavailableError, Client, SocketSpec, wire
-from nsbroker.drivers.base import BaseClient
-from nsbroker.link.asking import open_sockets, plain_socket
-from nsbroker.link.waiting import _poll
+from nsbroker.drivers.base import BaseAsyncClient
+from nsbroker.drivers.thread import _poll
+from nsbroker.link.broker import Broker, plain_socket
 from support.adapters.loops import LOOPS, Loop, on, start_each, while_ticking
 from support.brokers.fake import FakeBroker, Visit, descriptors, die, fake_broker, honest
 
@@ -135,7 +134,7 @@ def test_room_in_the_backlog_is_found(loop: Loop) -> None:
                 await anyio.lowlevel.checkpoint()
                 broker.start()
 
-        async def open_and_close(client: BaseClient) -> None:
+        async def open_and_close(client: BaseAsyncClient) -> None:
             close(await client.open([TCP]))
 
         loop.run(ask)
@@ -154,7 +153,7 @@ def test_cancelled_call_leaves_nothing_open(loop: Loop, broker: FakeBroker) -> N
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
 
-    async def ask(client: BaseClient) -> None:
+    async def ask(client: BaseAsyncClient) -> None:
         try:
             close(await client.open([TCP] * 300))
         finally:
@@ -167,24 +166,24 @@ def test_cancelled_call_leaves_nothing_open(loop: Loop, broker: FakeBroker) -> N
     assert len(ended) >= 15
 
 
-def test_steps_that_are_dropped_at_any_wait_leave_nothing_open(broker: FakeBroker) -> None:
-    """Each wait of a batch of three packets is cancelled in turn, and the received descriptors are closed."""
-    reach = nsbroker.link.retry.Reach(broker.path, 5)
+def test_call_that_is_dropped_at_any_wait_leaves_nothing_open(broker: FakeBroker) -> None:
+    """Each wait of a batch of three packets, is cancelled in turn, and the received descriptors are closed."""
+    client = Broker(broker.path, 5)
     before = descriptors()
     for waits in range(100):
-        steps = open_sockets(reach, plain_socket, [TCP] * 600, 0)
+        call = client.open(plain_socket, [TCP] * 600, 0)
         try:
-            wait = next(steps)
+            wait = call.send(None)
             for _ in range(waits):
-                wait = steps.send(_poll(*wait))
+                wait = call.send(_poll(*wait))
         except StopIteration as end:
             close(end.value)
             break
-        steps.close()
-        reach.close()
+        call.close()
+        client.close()
         assert descriptors() == before
     assert waits >= 3
-    reach.close()
+    client.close()
     assert descriptors() == before
 
 
@@ -193,7 +192,7 @@ def test_tasks_get_their_own_answers(loop: Loop, broker: FakeBroker) -> None:
     """Two calls at once never share a connection."""
     wrong: list[object] = []
 
-    async def ask(client: BaseClient, spec: SocketSpec, kind: int) -> None:
+    async def ask(client: BaseAsyncClient, spec: SocketSpec, kind: int) -> None:
         for _ in range(20):
             sockets = await client.open([spec] * 3)
             wrong.extend(sock for sock in sockets if sock.type != kind)
@@ -236,17 +235,16 @@ def test_request_is_asked_again_when_its_broker_died(
     broker.script = die
     broker.start()
 
-    def restart(attempts: int, deadline: float) -> Iterator[object]:
+    async def restart(attempts: int, deadline: float) -> None:
         broker.kill()
         broker.script = honest
         broker.start()
-        yield from ()
 
     async def ask() -> None:
         async with loop.client(broker.path) as client:
             close(await client.open([TCP]))
 
-    monkeypatch.setattr(nsbroker.link.retry, "_pause", restart)
+    monkeypatch.setattr(nsbroker.link.broker, "_pause", restart)
     before = descriptors()
     loop.run(ask)
     assert broker.seen() == ["1 1 0", "1 1 0"]

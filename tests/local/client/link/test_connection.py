@@ -11,18 +11,14 @@ import sys
 import threading
 import warnings
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 
-import nsbroker.link.retry
-import nsbroker.link.waiting
+import nsbroker.drivers.thread
+import nsbroker.link.broker
 from nsbroker import BrokerUnavailableError, Client, SocketSpec
 from support.brokers.fake import FakeBroker, Visit, descriptors, die, fake_broker, honest
 from support.users import GROUP, USER
-
-if TYPE_CHECKING:
-    from nsbroker.link.waiting import Steps
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
@@ -172,13 +168,12 @@ def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeyp
     broker.script = die
     broker.start()
 
-    def restart(attempts: int, deadline: float) -> Steps[None]:
+    async def restart(attempts: int, deadline: float) -> None:
         broker.kill()
         broker.script = honest
         broker.start()
-        yield from ()
 
-    monkeypatch.setattr(nsbroker.link.retry, "_pause", restart)
+    monkeypatch.setattr(nsbroker.link.broker, "_pause", restart)
     before = descriptors()
     with Client(broker.path) as client:
         open_and_close(client)
@@ -196,13 +191,12 @@ def test_answered_part_of_a_batch_is_not_asked_again(monkeypatch: pytest.MonkeyP
 
     with fake_broker(die_at_second) as broker:
 
-        def restart(attempts: int, deadline: float) -> Steps[None]:
+        async def restart(attempts: int, deadline: float) -> None:
             broker.kill()
             broker.script = honest
             broker.start()
-            yield from ()
 
-        monkeypatch.setattr(nsbroker.link.retry, "_pause", restart)
+        monkeypatch.setattr(nsbroker.link.broker, "_pause", restart)
         with Client(broker.path) as client:
             sockets = client.open([TCP] * 253 + [UDP] * 253 + [TCP] * 10)
         assert [sock.type for sock in sockets] == [TCP.type] * 253 + [UDP.type] * 253 + [TCP.type] * 10
@@ -283,14 +277,13 @@ def test_restart_without_a_listener_is_waited_for(broker: FakeBroker, monkeypatc
         broker.unlisten()
         pauses: list[int] = []
 
-        def come_back(attempts: int, deadline: float) -> Steps[None]:
+        async def come_back(attempts: int, deadline: float) -> None:
             pauses.append(attempts)
             if len(pauses) == 3:
                 broker.listen()
                 broker.start()
-            yield from ()
 
-        monkeypatch.setattr(nsbroker.link.retry, "_pause", come_back)
+        monkeypatch.setattr(nsbroker.link.broker, "_pause", come_back)
         open_and_close(client)
         assert len(pauses) == 3
 
@@ -378,7 +371,7 @@ def test_full_backlog_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
                 broker.start()
             pauses.append(seconds)
 
-        monkeypatch.setattr(nsbroker.link.waiting, "sleep", accept)
+        monkeypatch.setattr(nsbroker.drivers.thread, "sleep", accept)
         with Client(broker.path) as client:
             open_and_close(client)
         assert pauses

@@ -10,9 +10,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nsbroker.names.codec import is_answer, make_question, read_answer
-from nsbroker.names.exchange import frame, split_stream
-from nsbroker.names.messages import AAAA, BAD_ANSWER, FORMERR, NOERROR, NXDOMAIN, PTR, SERVFAIL, A, Answer, Question
+from nsbroker.names.dns.messages import (
+    AAAA,
+    BAD_ANSWER,
+    FORMERR,
+    NOERROR,
+    NXDOMAIN,
+    PTR,
+    SERVFAIL,
+    A,
+    Answer,
+    Question,
+    is_answer,
+    make_question,
+    read_answer,
+)
+from nsbroker.names.dns.questions import frame, split_stream
 
 WWW = make_question("www.test", A, 0x1234)
 

@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
+import nsbroker.names.resolver
 from nsbroker.link.errors import AccessDeniedError, BrokerUnavailableError
-from nsbroker.names.driver import Resolver
-from nsbroker.names.exchange import TCP, UDP, frame, split_stream
-from support.names.fake_dns import Server
+from nsbroker.link.waiting import connect
+from nsbroker.names.dns.questions import TCP, UDP, frame, split_stream
+from support.names.fake_dns import Blocking, Server
 
 ZONE = {"www.test": "A 10.0.0.1\nAAAA 2001:db8::1", "big.test": "\n".join(f"A 10.1.0.{n}" for n in range(60))}
 
 
 class LocalServer:
-    """A `Server` at a loopback port of its own, by UDP and TCP, to which the sockets of `open_socket` connect."""
+    """A `Server` at a loopback port of its own, by UDP and TCP, to which look-ups connect."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -39,14 +40,12 @@ class LocalServer:
     def open_socket(self, family: int, kind: int) -> socket.socket:
         if kind in self.denied:
             raise AccessDeniedError(errno.EACCES, "no grant")
-        address = self.udp.getsockname()
-
-        class Redirected(socket.socket):
-            def connect(self, to: Any) -> None:
-                super().connect(address if to[1] == 53 else to)
-
-        self.opened.append(Redirected(family, kind))
+        self.opened.append(socket.socket(family, kind))
         return self.opened[-1]
+
+    async def connect(self, sock: socket.socket, address: tuple[Any, ...], deadline: float) -> None:
+        """Connect to this server in place of every other one."""
+        await connect(sock, self.udp.getsockname() if address[1] == 53 else address, deadline)
 
     def _serve_udp(self) -> None:
         while data := self.udp.recvfrom(65535):
@@ -79,11 +78,12 @@ class LocalServer:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Server], LocalServer]]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Server], LocalServer]]:
     servers: list[LocalServer] = []
 
     def start(server: Server) -> LocalServer:
         servers.append(LocalServer(server))
+        monkeypatch.setattr(nsbroker.names.resolver, "connect", servers[-1].connect)
         return servers[-1]
 
     yield start
@@ -100,8 +100,8 @@ class Files:
         self.resolv_conf = f"nameserver 10.0.0.53\n{text}"
 
 
-def resolver(local: LocalServer, text: str = "") -> Resolver:
-    return Resolver(local.open_socket, lambda: Files(text), "blue")
+def resolver(local: LocalServer, text: str = "") -> Blocking:
+    return Blocking(local.open_socket, lambda: Files(text), "blue")
 
 
 def test_names_are_looked_up_by_udp(serve: Callable[[Server], LocalServer]) -> None:
@@ -144,13 +144,15 @@ def test_silent_server_takes_as_long_as_resolv_conf_says(serve: Callable[[Server
     assert 0.9 < time.monotonic() - start < 10
 
 
-def test_answers_to_other_questions_do_not_make_the_wait_longer() -> None:
+def test_answers_to_other_questions_do_not_make_the_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The deadline is that of the question, however many packets come in the meantime."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
-    class Flooded(socket.socket):
-        def connect(self, to: Any) -> None: ...
+    async def stay_as_it_is(*_: object) -> None: ...
 
+    monkeypatch.setattr(nsbroker.names.resolver, "connect", stay_as_it_is)
+
+    class Flooded(socket.socket):
         def recv(self, *arguments: Any) -> bytes:
             theirs.send(b"x" * 40)
             return super().recv(*arguments)
@@ -159,7 +161,7 @@ def test_answers_to_other_questions_do_not_make_the_wait_longer() -> None:
         flooded = Flooded(socket.AF_UNIX, socket.SOCK_DGRAM, 0, ours.detach())
         start = time.monotonic()
         with pytest.raises(socket.gaierror) as raised:
-            Resolver(lambda *_: flooded, lambda: Files("options timeout:1 attempts:1\n")).getaddrinfo("x.test", 80)
+            Blocking(lambda *_: flooded, lambda: Files("options timeout:1 attempts:1\n")).getaddrinfo("x.test", 80)
     assert raised.value.errno == socket.EAI_AGAIN
     assert time.monotonic() - start < 10
     assert flooded.fileno() == -1
@@ -172,24 +174,21 @@ def test_broker_that_fails_is_no_gaierror() -> None:
     def fail(*_: object) -> Any:
         raise failure
 
-    for broken in (Resolver(socket.socket, fail), Resolver(fail, Files)):
+    for broken in (Blocking(socket.socket, fail), Blocking(fail, Files)):
         with pytest.raises(BrokerUnavailableError):
             broken.getaddrinfo("www.test", 80)
 
 
 def test_interrupt_closes_the_socket(serve: Callable[[Server], LocalServer]) -> None:
     local = serve(Server(ZONE))
-    open_socket = local.open_socket
+
+    class Interrupted(socket.socket):
+        def recv(self, *_: object) -> bytes:
+            raise KeyboardInterrupt
 
     def interrupted(family: int, kind: int) -> socket.socket:
-        sock = open_socket(family, kind)
-
-        class Interrupted(type(sock)):  # type: ignore[misc]  # the class is made at run time
-            def recv(self, *_: object) -> bytes:
-                raise KeyboardInterrupt
-
-        sock.__class__ = Interrupted
-        return sock
+        local.opened.append(Interrupted(family, kind))
+        return local.opened[-1]
 
     local.open_socket = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
@@ -214,11 +213,13 @@ def test_threads_share_a_resolver(serve: Callable[[Server], LocalServer]) -> Non
 
 def test_dnspython_is_loaded_for_the_first_question_and_not_before() -> None:
     code = (
-        "import sys, nsbroker.names.driver as driver\n"
+        "import sys, socket, nsbroker.names.resolver\n"
+        "from nsbroker.drivers.thread import run\n"
         "class Files: resolv_conf, hosts, origin = '', '10.0.0.1 host', ''\n"
-        "import socket\n"
-        "resolver = driver.Resolver(socket.socket, lambda: Files)\n"
-        "resolver.getaddrinfo('1.2.3.4', 80), resolver.getaddrinfo('localhost', 80), resolver.getaddrinfo('host', 80)\n"
+        "async def open_socket(family, type): return socket.socket(family, type)\n"
+        "async def read_files(): return Files\n"
+        "resolver = nsbroker.names.resolver.Resolver(open_socket, read_files)\n"
+        "for host in ('1.2.3.4', 'localhost', 'host'): run(resolver.getaddrinfo(host, 80))\n"
         "heavy = {'dns', 'dataclasses', 'typing', 'asyncio', 'secrets'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )

@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.names.hosts import Hosts, parse
+from nsbroker.names.files.hosts import Hosts, parse
 
 BOTH = (AF_INET6, AF_INET)
 

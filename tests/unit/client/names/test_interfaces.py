@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from nsbroker.names.interfaces import by_family, find_interface, name_interface, source_addresses
+from nsbroker.drivers.thread import run
+from nsbroker.names.files.configuration import Configuration
+from nsbroker.names.interfaces import find_interface, name_interface, source_addresses
+from nsbroker.names.resolver import Inside
 
 
 @pytest.fixture
@@ -61,8 +64,17 @@ def test_limit_of_a_grant_leaves_the_sources_unknown() -> None:
         assert source_addresses(sock, [("127.0.0.1", 53), ("127.0.0.1", 80)]) is None
 
 
-def test_destinations_are_grouped_by_family() -> None:
-    assert by_family([("10.0.0.1", 1), ("::1", 1, 0, 0), ("10.0.0.2", 1)]) == {
-        socket.AF_INET: [("10.0.0.1", 1), ("10.0.0.2", 1)],
-        socket.AF_INET6: [("::1", 1, 0, 0)],
-    }
+def test_destinations_of_a_family_share_one_socket() -> None:
+    """The sources are in the order of the destinations."""
+    opened: list[int] = []
+
+    async def open_socket(family: int, type_: int) -> socket.socket:
+        opened.append(family)
+        return socket.socket(family, type_)
+
+    async def configuration() -> Configuration:
+        raise NotImplementedError
+
+    found = run(Inside(open_socket, configuration).find_sources([("127.0.0.1", 1), ("::1", 1, 0, 0), ("127.0.0.2", 1)]))
+    assert found == ["127.0.0.1", "::1", "127.0.0.1"]
+    assert opened == [socket.AF_INET, socket.AF_INET6]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from nsbroker.names.driver import Resolver
-from nsbroker.names.nameinfo import getnameinfo
-from support.names.fake_dns import Network, Server, silent
+from nsbroker.drivers.thread import run
+from nsbroker.names.getnameinfo import getnameinfo
+from support.names.fake_dns import Blocking, Network, Server, silent
 
 ZONE = {"1.0.0.10.in-addr.arpa": "PTR www.corp.test.", "2.0.0.10.in-addr.arpa": "TXT hello"}
 HOSTS = "10.0.0.5 five.corp.test five\n2001:db8::5 six\n"
@@ -21,7 +21,7 @@ def network(**server: Any) -> Network:
 
 
 def names(sockaddr: tuple[Any, ...], flags: int = 0, on: Network | None = None) -> tuple[str, str]:
-    return (on or network()).run(getnameinfo(sockaddr, flags))
+    return run(getnameinfo(on or network(), sockaddr, flags))
 
 
 class _NoFiles:
@@ -47,7 +47,7 @@ ADDRESSES = (
 
 
 def test_numeric_results_are_the_socket_modules() -> None:
-    resolver = Resolver(socket.socket, _NoFiles)
+    resolver = Blocking(socket.socket, _NoFiles)
     for sockaddr, flags in product(ADDRESSES, range(1, 512, 2)):
         ours = outcome(resolver.getnameinfo, sockaddr, flags)
         assert ours == outcome(socket.getnameinfo, sockaddr, flags), (sockaddr, flags)
@@ -95,6 +95,6 @@ def test_services_of_udp_have_their_own_names() -> None:
         return f"{proto}{port}"
 
     flags = socket.NI_NUMERICHOST
-    assert network().run(getnameinfo(("10.0.0.1", 9), flags, by_port=by_port))[1] == "tcp9"
-    assert network().run(getnameinfo(("10.0.0.1", 9), flags | socket.NI_DGRAM, by_port=by_port))[1] == "udp9"
-    assert network().run(getnameinfo(("10.0.0.1", 9), flags | socket.NI_NUMERICSERV, by_port=by_port))[1] == "9"
+    assert run(getnameinfo(network(), ("10.0.0.1", 9), flags, by_port=by_port))[1] == "tcp9"
+    assert run(getnameinfo(network(), ("10.0.0.1", 9), flags | socket.NI_DGRAM, by_port=by_port))[1] == "udp9"
+    assert run(getnameinfo(network(), ("10.0.0.1", 9), flags | socket.NI_NUMERICSERV, by_port=by_port))[1] == "9"

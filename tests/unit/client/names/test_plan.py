@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.names.plan import Found, is_name, look_up, look_up_address, reverse_name
+from nsbroker.drivers.thread import run
+from nsbroker.names.dns.search import Found, is_name, look_up, look_up_address, reverse_name
 from support.names.fake_dns import Network, Server, refused, silent
 
 ZONE = {
@@ -30,7 +31,7 @@ BOTH = (AF_INET6, AF_INET)
 
 def find(name: str, text: str = "", families: tuple[int, ...] = (AF_INET,), network: Network | None = None) -> Found:
     network = network or Network({"10.0.0.53": Server(ZONE)}, text)
-    return network.run(look_up(name, families, network.configuration))
+    return run(look_up(network, name, families, network.files))
 
 
 def names_tried(name: str, text: str) -> list[str]:
@@ -146,7 +147,7 @@ def test_stub_that_the_namespace_cannot_reach_is_named(address: str) -> None:
 
 def test_missing_server_of_the_namespaces_own_file_is_not_called_the_hosts() -> None:
     network = Network({"127.0.0.1": Server(error=refused())})
-    network.configuration = network.configuration._replace(origin="/etc/netns/blue/resolv.conf")
+    network.files = network.files._replace(origin="/etc/netns/blue/resolv.conf")
     with pytest.raises(socket.gaierror, match="namespace blue has none at this address"):
         find("www.test", network=network)
 
@@ -180,10 +181,10 @@ def test_name_that_is_too_long_with_a_domain_is_tried_without() -> None:
 
 def test_name_of_an_address_is_looked_up_without_the_search_list() -> None:
     network = Network({"10.0.0.53": Server(ZONE)}, "search test\n")
-    assert network.run(look_up_address(bytes([10, 0, 0, 1]), network.configuration)) == "www.test"
+    assert run(look_up_address(network, bytes([10, 0, 0, 1]), network.files)) == "www.test"
     assert network.questions() == ["PTR 1.0.0.10.in-addr.arpa"]
     with pytest.raises(socket.gaierror) as raised:
-        network.run(look_up_address(bytes([10, 0, 0, 2]), network.configuration))
+        run(look_up_address(network, bytes([10, 0, 0, 2]), network.files))
     assert raised.value.errno == socket.EAI_NONAME
 
 

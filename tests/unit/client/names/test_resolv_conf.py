@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.names.resolv_conf import NameServer, Settings, parse
+from nsbroker.names.files.resolv_conf import NameServer, Settings, parse
 
 WORDS = st.sampled_from([
     "nameserver", "search", "domain", "options", "sortlist", "#", ";", "10.0.0.1", "::1", "fe80::1%eth0",

@@ -9,11 +9,11 @@ from itertools import chain, repeat
 import dns.message
 import pytest
 
+from nsbroker.drivers.thread import run
 from nsbroker.link.errors import AccessDeniedError, BrokerUnavailableError, NamespaceNotFoundError
-from nsbroker.names.exchange import TCP, UDP
-from nsbroker.names.messages import AAAA, A
-from nsbroker.names.servers import Servers
-from nsbroker.names.verdict import Verdict
+from nsbroker.names.dns.messages import AAAA, A
+from nsbroker.names.dns.questions import TCP, UDP
+from nsbroker.names.dns.servers import Servers, Verdict
 from support.names.fake_dns import Asked, Network, Server, refused, silent
 
 ZONE = {"www.test": "A 10.0.0.1\nAAAA 2001:db8::1", "four.test": "A 10.0.0.4"}
@@ -21,7 +21,8 @@ BIG = {"big.test": "\n".join(f"A 10.1.0.{n}" for n in range(60)) + "\nAAAA 2001:
 
 
 def ask(network: Network, name: str = "www.test", kinds: tuple[int, ...] = (AAAA, A), rotation: int = 0) -> Verdict:
-    return network.run(Servers(network.configuration.settings, rotation).ask(name, kinds))
+    network.rotation = rotation
+    return run(Servers(network, network.files.settings).ask(name, kinds))
 
 
 def servers_asked(network: Network) -> list[str]:
@@ -45,7 +46,7 @@ def test_questions_have_different_random_ids() -> None:
     network = Network({"10.0.0.53": Server(ZONE)})
     network.before = lambda packet: ids.append(dns.message.from_wire(packet).id) or [packet]  # type: ignore[func-returns-value]
     numbers = chain(repeat(7, 3), repeat(8))
-    network.run(Servers(network.configuration.settings, random_id=lambda: next(numbers)).ask("www.test", (AAAA, A)))
+    run(Servers(network, network.files.settings, lambda: next(numbers)).ask("www.test", (AAAA, A)))
     assert ids == [7, 8]
 
 
@@ -139,8 +140,8 @@ def test_server_whose_tcp_fails_makes_way_for_the_next_one() -> None:
 def test_stream_that_ends_too_soon_is_a_failure() -> None:
     network = Network({"10.0.0.1": Server(error=silent())}, "options use-vc attempts:1\n")
     network.streams_end = True
-    servers = Servers(network.configuration.settings)
-    assert network.run(servers.ask("www.test", (A,))).silence == "silent"
+    servers = Servers(network, network.files.settings)
+    assert run(servers.ask("www.test", (A,))).silence == "silent"
     assert list(servers.complaints.values()) == ["Connection reset by peer"]
 
 
@@ -168,8 +169,8 @@ def test_grant_of_udp_alone_is_enough() -> None:
 def test_cut_answer_without_tcp_says_what_is_missing() -> None:
     network = Network({"10.0.0.53": Server(BIG)}, "options attempts:1\n")
     network.refused = {TCP}
-    servers = Servers(network.configuration.settings)
-    verdict = network.run(servers.ask("big.test", (A,)))
+    servers = Servers(network, network.files.settings)
+    verdict = run(servers.ask("big.test", (A,)))
     assert (verdict.found, verdict.silence) == (False, "silent")
     assert list(servers.complaints.values()) == ["the answer needs TCP, which the policy refuses"]
 
@@ -247,12 +248,15 @@ def test_server_that_does_not_know_edns_is_asked_without() -> None:
 
 
 def test_scope_of_a_server_is_an_interface_of_the_namespace() -> None:
-    plan = Servers(Network(text="nameserver fe80::1%eth0\n").configuration.settings).ask("www.test", (A,))
-    assert tuple(next(plan)) == ("eth0",)
-    ask_action = plan.send(7)
-    assert ask_action.address == ("fe80::1", 53, 0, 7)  # type: ignore[union-attr]
+    network = Network(text="nameserver fe80::1%eth0\n")
+    network.servers["fe80::1"] = Server(ZONE)
+    assert ask(network).found
+    assert network.addresses == [("fe80::1", 53, 0, 7)]
 
 
 def test_numeric_scope_of_a_server_is_used_as_it_is() -> None:
-    plan = Servers(Network(text="nameserver fe80::1%3\n").configuration.settings).ask("www.test", (A,))
-    assert next(plan).address == ("fe80::1", 53, 0, 3)  # type: ignore[union-attr]
+    network = Network(text="nameserver fe80::1%3\n")
+    network.servers["fe80::1"] = Server(ZONE)
+    network.interfaces = {"3": 9}
+    assert ask(network).found
+    assert network.addresses == [("fe80::1", 53, 0, 3)]

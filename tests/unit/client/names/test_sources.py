@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nsbroker.names.actions import Configuration
-from nsbroker.names.sources import KEEP_S, Configurations
+from nsbroker.names.files.configuration import KEEP_S, Configuration, Configurations
 
 
 class Files(NamedTuple):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nsbroker import AccessDeniedError
-from nsbroker.place.connecting import interleave
-from nsbroker.place.racing import race
+from nsbroker.link.waiting import wait
+from nsbroker.place.connecting import interleave, race
 
 if TYPE_CHECKING:
-    from nsbroker.link.waiting import Steps
+    from nsbroker.link.waiting import Waiting
 
 STAGGER_S = 0.25
 
@@ -26,11 +26,11 @@ class World:
         self.now = 0.0
         self.events: list[tuple[float, str]] = []
 
-    def attempt(self, name: str, seconds: float, result: object = None) -> Steps[Any]:
+    async def attempt(self, name: str, seconds: float, result: object = None) -> Any:
         """Wait for a while, then return the result or raise it."""
         self.events.append((self.now, f"{name} begins"))
         try:
-            assert (yield self.now + seconds, ()) == ()
+            assert await wait(self.now + seconds, ()) == ()
         except GeneratorExit:
             self.events.append((self.now, f"{name} is closed"))
             raise
@@ -38,13 +38,13 @@ class World:
             raise result
         return result or name
 
-    def run(self, steps: Steps[Any]) -> Any:
+    def run(self, racing: Waiting[Any]) -> Any:
         try:
-            deadline, _ = next(steps)
+            deadline, _ = racing.send(None)
             while True:
                 assert deadline < inf, "nothing would ever end this"
                 self.now = max(self.now, deadline)
-                deadline, _ = steps.send(())
+                deadline, _ = racing.send(())
         except StopIteration as end:
             return end.value
 
@@ -64,39 +64,39 @@ def refused() -> OSError:
 def test_first_attempt_alone_if_it_is_quick(world: World) -> None:
     """The second server is not disturbed."""
     attempts = [world.attempt("a", 0.2), world.attempt("b", 0.1)]
-    assert world.run(race(attempts, STAGGER_S, world.clock)) == "a"
+    assert world.run(race(attempts, STAGGER_S, clock=world.clock)) == "a"
     assert world.events == [(0.0, "a begins")]
 
 
 def test_next_attempt_begins_beside_a_slow_one(world: World) -> None:
     """The quicker attempt wins, and the other one is closed at once."""
     attempts = [world.attempt("a", 9), world.attempt("b", 0.1), world.attempt("c", 0)]
-    assert world.run(race(attempts, STAGGER_S, world.clock)) == "b"
+    assert world.run(race(attempts, STAGGER_S, clock=world.clock)) == "b"
     assert world.events == [(0.0, "a begins"), (0.25, "b begins"), (0.35, "a is closed")]
 
 
 def test_slow_attempt_still_counts(world: World) -> None:
     attempts = [world.attempt("a", 0.3), world.attempt("b", 9)]
-    assert world.run(race(attempts, STAGGER_S, world.clock)) == "a"
+    assert world.run(race(attempts, STAGGER_S, clock=world.clock)) == "a"
     assert world.events[-1] == (0.3, "b is closed")
 
 
 def test_failure_lets_the_next_one_begin_at_once(world: World) -> None:
     attempts = [world.attempt("a", 0.1, refused()), world.attempt("b", 0.1)]
-    assert world.run(race(attempts, STAGGER_S, world.clock)) == "b"
+    assert world.run(race(attempts, STAGGER_S, clock=world.clock)) == "b"
     assert world.events == [(0.0, "a begins"), (0.1, "b begins")]
 
 
 def test_without_stagger_one_comes_after_the_other(world: World) -> None:
     attempts = [world.attempt("a", 9, refused()), world.attempt("b", 9)]
-    assert world.run(race(attempts, None, world.clock)) == "b"
+    assert world.run(race(attempts, None, clock=world.clock)) == "b"
     assert world.events == [(0.0, "a begins"), (9.0, "b begins")]
 
 
 def test_all_failures_are_told(world: World) -> None:
     attempts = [world.attempt(name, 0.1, OSError(name)) for name in "ab"]
     with pytest.raises(ExceptionGroup) as caught:
-        world.run(race(attempts, STAGGER_S, world.clock))
+        world.run(race(attempts, STAGGER_S, clock=world.clock))
     assert [str(error) for error in caught.value.exceptions] == ["a", "b"]
 
 
@@ -105,34 +105,34 @@ def test_refusal_of_the_broker_ends_the_race(world: World) -> None:
     refusal = AccessDeniedError(errno.EACCES, "no grant")
     attempts = [world.attempt("a", 9), world.attempt("b", 0.1, refusal), world.attempt("c", 0)]
     with pytest.raises(AccessDeniedError):
-        world.run(race(attempts, STAGGER_S, world.clock))
+        world.run(race(attempts, STAGGER_S, clock=world.clock))
     assert world.events[-1] == (0.35, "a is closed")
 
 
 def test_interrupted_race_closes_all(world: World) -> None:
-    steps = race([world.attempt("a", 9), world.attempt("b", 9)], STAGGER_S, world.clock)
-    next(steps)
+    racing = race([world.attempt("a", 9), world.attempt("b", 9)], STAGGER_S, clock=world.clock)
+    racing.send(None)
     world.now = 0.25
-    steps.send(())
-    steps.close()
+    racing.send(())
+    racing.close()
     assert world.events[2:] == [(0.25, "a is closed"), (0.25, "b is closed")]
 
 
 def test_attempt_hears_of_its_own_sockets_alone() -> None:
     heard: list[object] = []
 
-    def attempt(number: Any) -> Steps[int]:  # a number stands for a socket
-        ready = yield inf, ((number, 1), (number, 4))
+    async def attempt(number: Any) -> int:  # a number stands for a socket
+        ready = await wait(inf, ((number, 1), (number, 4)))
         heard.append(ready)
         raise OSError(number)
 
-    steps: Any = race([attempt(7), attempt(8)], 0)
-    next(steps)
-    _, sockets = steps.send(())
+    racing: Any = race([attempt(7), attempt(8)], 0)
+    racing.send(None)
+    _, sockets = racing.send(())
     assert sockets == ((7, 1), (7, 4), (8, 1), (8, 4))
-    assert steps.send(((8, 4),)) == (inf, ((7, 1), (7, 4)))
+    assert racing.send(((8, 4),)) == (inf, ((7, 1), (7, 4)))
     assert heard == [((8, 4),)]
-    steps.close()
+    racing.close()
 
 
 ORDERS: list[tuple[str, int, str]] = [

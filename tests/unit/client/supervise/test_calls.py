@@ -10,8 +10,8 @@ import pytest
 
 from nsbroker.link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
 from nsbroker.supervise.calls import SEE_LIST, Unsupported, descriptor_flags, errno_of, line_of, read_spec
-from nsbroker.wire.messages import OpenRequest, SocketSpec
 from nsbroker.wire.codec import decode_request, encode_request
+from nsbroker.wire.messages import OpenRequest, SocketSpec
 
 INET, INET6, NETLINK, PACKET = 2, 10, 16, 17
 STREAM, DGRAM, RAW = 1, 2, 3

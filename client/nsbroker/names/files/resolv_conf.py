@@ -1,14 +1,14 @@
-"""resolv.conf(5): text in, settings out. Lines that make no sense are ignored, as glibc ignores them."""
+"""resolv.conf(5): the settings in the file. Lines that are not valid are ignored, as glibc ignores them."""
 
 from __future__ import annotations
 
 import re
 import socket
 
-from ..wire.record import Record
+from ...wire.record import Record
 
 MAX_SERVERS = 3
-"""glibc's MAXNS: name servers past the third are not used."""
+"""Name servers after the third are not used. Source: MAXNS in glibc's <resolv.h>."""
 _MAX_NDOTS = 15
 _MAX_TIMEOUT_S = 30
 _MAX_ATTEMPTS = 5
@@ -18,7 +18,7 @@ _IPV4_CHARACTERS = frozenset("0123456789abcdefABCDEFxX.")
 
 
 class NameServer(Record):
-    """A name server; `scope` is what stands behind the "%" of an IPv6 address: an interface, or its index."""
+    """A name server. `scope` is the part after the "%" of an IPv6 address: an interface, or its index."""
 
     family: int
     address: str
@@ -29,7 +29,7 @@ class NameServer(Record):
 
 
 class Settings(Record):
-    """What a resolv.conf says. `timeout_s` is for one try; `attempts` is how often each server gets one."""
+    """The contents of a resolv.conf. `timeout_s` is for one try, and each server gets `attempts` tries."""
 
     servers: tuple[NameServer, ...] = (NameServer(int(socket.AF_INET), "127.0.0.1"),)
     search: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Settings(Record):
     no_tld_query: bool = False
 
 
-_LIMITS = {
+_RANGES = {
     "ndots": ("ndots", 0, _MAX_NDOTS),
     "timeout": ("timeout_s", 1, _MAX_TIMEOUT_S),
     "attempts": ("attempts", 1, _MAX_ATTEMPTS),
@@ -56,7 +56,7 @@ _SWITCHES = {
     "no-aaaa": "no_aaaa",
     "edns0": "edns0",
     "single-request": "single_request",
-    # A question has a socket of its own in both cases.
+    # Each question has its own socket in both cases.
     "single-request-reopen": "single_request",
     "trust-ad": "trust_ad",
     "no-tld-query": "no_tld_query",
@@ -68,10 +68,10 @@ def parse(text: str, hostname: str = "") -> Settings:
     """Read a resolv.conf.
 
     Args:
-        text: the file's contents; anything at all.
-        hostname: this machine's name, whose domain is searched when the file names none.
+        text: the file's contents, which may be any text.
+        hostname: this machine's name. Its domain is searched if the file names no domain.
 
-    Source: resolv.conf(5); res_vinit_1 in glibc's resolv/res_init.c.
+    Source: resolv.conf(5), and res_vinit_1 in glibc's resolv/res_init.c.
     """
     servers: list[NameServer] = []
     search = tuple(hostname.partition(".")[2].split())
@@ -85,12 +85,12 @@ def parse(text: str, hostname: str = "") -> Settings:
             search = tuple(rest.split()[: None if keyword == "search" else 1])
         elif keyword == "options":
             options.update(_options(rest))
-    settings = Settings(search=search, **options)  # type: ignore[arg-type]  # the switches are bool, as _options gives them
+    settings = Settings(search=search, **options)  # type: ignore[arg-type]  # the switches are bool, as _options returns them
     return settings._replace(servers=tuple(servers[:MAX_SERVERS])) if servers else settings
 
 
 def _servers(text: str) -> list[NameServer]:
-    """Give the server that a line names, or none."""
+    """Return the server of a line in a list, which is empty if the line is not valid."""
     address = re.split(r"[;#\s]", text, maxsplit=1)[0]
     if address and _IPV4_CHARACTERS.issuperset(address):
         try:
@@ -109,8 +109,8 @@ def _options(text: str) -> dict[str, int]:
     options: dict[str, int] = {}
     for word in text.split():
         name, _, value = word.partition(":")
-        if name in _LIMITS:
-            field, least, most = _LIMITS[name]
+        if name in _RANGES:
+            field, least, most = _RANGES[name]
             options[field] = min(max(_atoi(value), least), most)
         elif word in _SWITCHES:
             options[_SWITCHES[word]] = True
@@ -118,6 +118,6 @@ def _options(text: str) -> dict[str, int]:
 
 
 def _atoi(text: str) -> int:
-    """Read a number as atoi(3) does: what is none is 0. No more digits than the limits above could need."""
+    """Read a number as atoi(3) does, with 0 for other text. Nine digits are more than the ranges above need."""
     number = re.match(r"[+-]?[0-9]{1,9}", text)
     return int(number[0]) if number else 0

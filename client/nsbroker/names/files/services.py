@@ -1,12 +1,12 @@
-"""Services, and the types of sockets that one stands for: the half of getaddrinfo(3) that is not about the host."""
+"""Services, and the socket types that each one stands for: the half of getaddrinfo(3) that is not about the host."""
 
 from __future__ import annotations
 
 import re
 import socket
 
-from ..wire.record import Record
-from .failure import EAI_NONAME, EAI_SERVICE, EAI_SOCKTYPE, gaierror
+from ...wire.record import Record
+from ..errors import EAI_NONAME, EAI_SERVICE, EAI_SOCKTYPE, gaierror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _STREAM, _DGRAM, _RAW, _SEQPACKET, _DCCP = 1, 2, 3, 5, 6
 _TCP, _UDP, _DCCP_PROTO, _SCTP, _UDPLITE = 6, 17, 33, 132, 136
 
 
-class _Kind(Record):
+class _Transport(Record):
     type: int
     proto: int
     name: str
@@ -25,14 +25,14 @@ class _Kind(Record):
     has_services: bool = True
 
 
-_KINDS = (
-    _Kind(_STREAM, _TCP, "tcp", is_default=True),
-    _Kind(_DGRAM, _UDP, "udp", is_default=True),
-    _Kind(_DCCP, _DCCP_PROTO, "dccp"),
-    _Kind(_DGRAM, _UDPLITE, "udplite"),
-    _Kind(_STREAM, _SCTP, "sctp"),
-    _Kind(_SEQPACKET, _SCTP, "sctp"),
-    _Kind(_RAW, 0, "raw", is_default=True, any_proto=True, has_services=False),
+_TRANSPORTS = (
+    _Transport(_STREAM, _TCP, "tcp", is_default=True),
+    _Transport(_DGRAM, _UDP, "udp", is_default=True),
+    _Transport(_DCCP, _DCCP_PROTO, "dccp"),
+    _Transport(_DGRAM, _UDPLITE, "udplite"),
+    _Transport(_STREAM, _SCTP, "sctp"),
+    _Transport(_SEQPACKET, _SCTP, "sctp"),
+    _Transport(_RAW, 0, "raw", is_default=True, any_proto=True, has_services=False),
 )
 """Source: gaih_inet_typeproto in glibc's sysdeps/posix/getaddrinfo.c."""
 
@@ -56,7 +56,7 @@ def services(
     numeric_only: bool,
     by_name: Callable[[str, str], int] = socket.getservbyname,
 ) -> list[Service]:
-    """Give the services that a name, or a number as text, stands for. "" is none.
+    """Return the services of a name, or of a number as text. "" means no service.
 
     Raises:
         socket.gaierror: there is no such service for such sockets.
@@ -74,29 +74,29 @@ def services(
         number = (port or 0) & 0xFFFF
         if chosen:
             return [Service(chosen.type, proto if chosen.any_proto else chosen.proto, number)]
-        return [Service(kind.type, kind.proto, number) for kind in _KINDS if kind.is_default]
-    named = (_named(name, kind, by_name) for kind in ([chosen] if chosen else _KINDS) if kind.has_services)
-    if found := [each for each in named if each]:
+        return [Service(transport.type, transport.proto, number) for transport in _TRANSPORTS if transport.is_default]
+    candidates = [transport for transport in ([chosen] if chosen else _TRANSPORTS) if transport.has_services]
+    if found := [each for transport in candidates if (each := _named(name, transport, by_name))]:
         return found
     raise gaierror(EAI_SERVICE)
 
 
-def _choose(type: int, proto: int) -> _Kind:  # noqa: A002  # as above
-    for kind in _KINDS:
-        if type in (0, kind.type) and (proto in (0, kind.proto) or kind.any_proto):
-            return kind
+def _choose(type: int, proto: int) -> _Transport:  # noqa: A002  # as above
+    for transport in _TRANSPORTS:
+        if type in (0, transport.type) and (proto in (0, transport.proto) or transport.any_proto):
+            return transport
     raise gaierror(EAI_SOCKTYPE if type else EAI_SERVICE)
 
 
-def _named(name: str, kind: _Kind, by_name: Callable[[str, str], int]) -> Service | None:
+def _named(name: str, transport: _Transport, by_name: Callable[[str, str], int]) -> Service | None:
     try:
-        return Service(kind.type, kind.proto, by_name(name, kind.name))
+        return Service(transport.type, transport.proto, by_name(name, transport.name))
     except (OSError, ValueError):
         return None
 
 
 def _number(text: str) -> int | None:
-    """Read a number as glibc does: strtoul(3), cut to an int. None if it is none."""
+    """Read a number as glibc does (strtoul(3), cut to an int). Return `None` for other text."""
     match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
     if not match:
         return None

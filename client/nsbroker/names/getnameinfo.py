@@ -1,21 +1,18 @@
-"""getnameinfo(3), as `socket.getnameinfo` gives it, over actions that a driver performs inside a namespace."""
+"""getnameinfo(3) inside a namespace, with the arguments, results and errors of `socket.getnameinfo`."""
 
 from __future__ import annotations
 
 import socket
 
-from .actions import Configure, NameInterface
-from .addrinfo import encode_host
-from .failure import EAI_BADFLAGS, EAI_NONAME, gaierror
-from .literal import AF_INET, Address, is_link_local, numeric
-from .plan import look_up_address
-from .services import services
+from .errors import EAI_BADFLAGS, EAI_NONAME, gaierror
+from .files.services import services
+from .getaddrinfo import AF_INET, Address, encode_host, is_link_local, numeric
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .actions import Configuration, Steps
+    from .resolver import Inside
 
 _IDN_FLAGS = 0x20 | 0x40 | 0x80
 _KNOWN = (
@@ -25,30 +22,31 @@ _MAX_FLOWINFO = 0xFFFFF
 _MAX_SCOPE = 0xFFFFFFFF
 
 
-def getnameinfo(
+async def getnameinfo(
+    inside: Inside,
     sockaddr: tuple[object, ...],
     flags: int,
-    rotation: int = 0,
     by_port: Callable[[int, str], str] = socket.getservbyport,
-) -> Steps[tuple[str, str]]:
-    """Find the names of a host and a service, with the arguments and the result of `socket.getnameinfo`.
+) -> tuple[str, str]:
+    """Find the names of a host and a service.
 
     Raises:
-        socket.gaierror: as there: EAI_AGAIN when no name server answers, EAI_NONAME with NI_NAMEREQD and no name.
+        socket.gaierror: as in the socket module: EAI_AGAIN if no name server answers, EAI_NONAME with NI_NAMEREQD if
+            the address has no name.
         OSError: the broker fails.
     """
-    address, port = yield from _address(sockaddr)
+    address, port = await _read(inside, sockaddr)
     if flags & ~_KNOWN:
         raise gaierror(EAI_BADFLAGS)
-    host = "" if flags & socket.NI_NUMERICHOST else (yield from _name(address, flags, rotation))
+    host = "" if flags & socket.NI_NUMERICHOST else await _find_name(inside, address, flags)
     if not host:
         if flags & socket.NI_NAMEREQD:
             raise gaierror(EAI_NONAME)
-        host = yield from _numeric_name(address)
+        host = await _with_scope(inside, address)
     return host, _service_name(port, flags, by_port)
 
 
-def _address(sockaddr: tuple[object, ...]) -> Steps[tuple[Address, int]]:
+async def _read(inside: Inside, sockaddr: tuple[object, ...]) -> tuple[Address, int]:
     if not isinstance(sockaddr, tuple):
         raise TypeError("getnameinfo() argument 1 must be a tuple")
     if not 2 <= len(sockaddr) <= 4 or not isinstance(sockaddr[0], str) or not isinstance(sockaddr[1], int):
@@ -58,8 +56,7 @@ def _address(sockaddr: tuple[object, ...]) -> Steps[tuple[Address, int]]:
         raise TypeError("getnameinfo(): illegal sockaddr argument")
     if not 0 <= flowinfo <= _MAX_FLOWINFO:
         raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
-    host = encode_host(sockaddr[0]) or ""
-    address = yield from numeric(host, 0, v4_mapped=False)
+    address = await numeric(inside, encode_host(sockaddr[0]) or "", 0, v4_mapped=False)
     if address is None:
         raise gaierror(EAI_NONAME)
     port = services(str(sockaddr[1]), socket.SOCK_DGRAM, 0, numeric_only=False)[0].port
@@ -70,12 +67,16 @@ def _address(sockaddr: tuple[object, ...]) -> Steps[tuple[Address, int]]:
     return address._replace(scope=scope & _MAX_SCOPE), port
 
 
-def _name(address: Address, flags: int, rotation: int) -> Steps[str]:
-    """Give the name of an address, from the namespace's hosts file or from DNS; "" if it has none."""
-    configuration: Configuration = yield Configure()
-    names = configuration.hosts.by_address(address.host)
+async def _find_name(inside: Inside, address: Address, flags: int) -> str:
+    """Return the name of an address from the namespace's hosts file or from DNS, or "" if it has no name."""
+    configuration = await inside.configuration()
     try:
-        name = names[0] if names else (yield from look_up_address(_packed(address), configuration, rotation))
+        if names := configuration.hosts.by_address(address.host):
+            name = names[0]
+        else:
+            from .dns.search import look_up_address
+
+            name = await look_up_address(inside, _packed(address), configuration)
     except socket.gaierror as error:
         if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
             return ""
@@ -85,12 +86,10 @@ def _name(address: Address, flags: int, rotation: int) -> Steps[str]:
     return name
 
 
-def _numeric_name(address: Address) -> Steps[str]:
+async def _with_scope(inside: Inside, address: Address) -> str:
     if not address.scope:
         return address.host
-    interface = ""
-    if is_link_local(_packed(address)):
-        interface = yield NameInterface(address.scope)
+    interface = await inside.name_interface(address.scope) if is_link_local(_packed(address)) else ""
     return f"{address.host}%{interface or address.scope}"
 
 

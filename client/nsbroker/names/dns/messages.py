@@ -1,7 +1,4 @@
-"""Questions to name servers, and their answers, as bytes: dnspython's work.
-
-Loading this takes about 50 ms, so it is loaded for the first question. A driver for an event loop loads it before.
-"""
+"""Questions to name servers and their answers, as values and as bytes. dnspython turns one into the other."""
 
 from __future__ import annotations
 
@@ -14,41 +11,85 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from .messages import BAD_ANSWER, NOERROR, NXDOMAIN, Answer, Question
-
-_HEADER_BYTES = 12
-_EDNS_PAYLOAD_BYTES = 1200
-"""What glibc asks for: it passes everywhere in one piece."""
-_RESPONSE = 0x8000
-_OPCODE = 0x7800
-_RCODE = 0x000F
-_LONGEST_CHAIN = 16
+from ...wire.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+A = 1
+PTR = 12
+AAAA = 28
 
-def make_question(name: str, kind: int, id: int, *, edns0: bool = False, trust_ad: bool = False) -> Question:  # noqa: A002  # the protocol's word
-    """Make a question. The name is ASCII, its labels are not empty and not longer than DNS allows.
+NOERROR = 0
+FORMERR = 1
+SERVFAIL = 2
+NXDOMAIN = 3
+BAD_ANSWER = -1
+"""Stands for a response code if the answer can't be read."""
 
-    Labels are taken as they are: a backslash is a backslash.
+_HEADER_BYTES = 12
+_EDNS_PAYLOAD_BYTES = 1200
+"""The size that glibc asks for, which passes everywhere in one piece."""
+_RESPONSE = 0x8000
+_OPCODE = 0x7800
+_RCODE = 0x000F
+_LONGEST_CHAIN = 16
+
+
+class Question(Record):
+    """One question: a name without its final dot, a record type, an id, and the packet that asks."""
+
+    name: str
+    record_type: int
+    id: int
+    packet: bytes
+
+
+class Answer(Record):
+    """A server's answer to one question.
+
+    `records` are addresses or names as text, and `canonical` is their name at the end of all aliases. `any_records` is
+    true if the answer section has any record, for example only aliases. `lame` is true for an empty answer of a server
+    that does not know the zone, as far as the flags that it leaves out show.
+    """
+
+    record_type: int
+    rcode: int
+    truncated: bool = False
+    lame: bool = False
+    any_records: bool = False
+    canonical: str = ""
+    records: tuple[str, ...] = ()
+
+
+def make_question(
+    name: str,
+    record_type: int,
+    id: int,  # noqa: A002  # the protocol's word
+    *,
+    edns0: bool = False,
+    trust_ad: bool = False,
+) -> Question:
+    """Make a question. The name is ASCII, and its labels are not empty and not longer than DNS allows.
+
+    Labels have no escapes: a backslash is a backslash.
     """
     message = dns.message.QueryMessage(id=id)
     message.flags = dns.flags.RD | (dns.flags.AD if trust_ad else 0)
     labels = (*name.encode("ascii").split(b"."), b"") if name else (b"",)
     section: list[dns.rrset.RRset] = message.question
-    section.append(dns.rrset.RRset(dns.name.Name(labels), dns.rdataclass.IN, dns.rdatatype.RdataType.make(kind)))
+    section.append(dns.rrset.RRset(dns.name.Name(labels), dns.rdataclass.IN, dns.rdatatype.RdataType.make(record_type)))
     if edns0:
         message.use_edns(0, payload=_EDNS_PAYLOAD_BYTES)
-    return Question(name, kind, id, message.to_wire())
+    return Question(name, record_type, id, message.to_wire())
 
 
 def is_answer(question: Question, data: bytes) -> bool:
-    """Tell whether a packet claims to answer a question: what does not is not looked at any further.
+    """Return whether a packet claims to answer a question. Other packets are not examined any further.
 
-    The id and the question section must be the same, but for the case of letters. An error may come without a
-    question section.
+    The id and the question section must be the same, except for the case of letters. An error may have no question
+    section.
     """
     if len(data) < _HEADER_BYTES:
         return False
@@ -62,25 +103,25 @@ def is_answer(question: Question, data: bytes) -> bool:
 
 
 def _question_bytes(question: Question) -> int:
-    """Give the size of the question section: a byte before each label and one at the end, then type and class."""
+    """Return the size of the question section: a byte before each label and one at the end, then type and class."""
     return len(question.name) + (2 if question.name else 1) + 4
 
 
 def read_answer(question: Question, data: bytes) -> Answer:
-    """Read a packet for which `is_answer` holds; one that can't be read is a `BAD_ANSWER`."""
+    """Read a packet for which `is_answer` is true. The result is a `BAD_ANSWER` if the packet can't be read."""
     flags, _, answers, _, additional = unpack_from("!HHHHH", data, 2)
     rcode, truncated = flags & _RCODE, bool(flags & dns.flags.TC)
     if rcode != NOERROR:
-        return Answer(question.kind, rcode)
+        return Answer(question.record_type, rcode)
     # The test of glibc's send_dg for a server that refers us elsewhere.
     lame = answers + additional == 0 and not flags & (dns.flags.AA | dns.flags.RA)
     try:
         canonical, records = _follow(question, dns.message.from_wire(data, ignore_trailing=True))
-    except Exception:  # Whatever dnspython makes of hostile bytes: it is one answer that is no good.
+    except Exception:  # dnspython raises many types for hostile bytes. Each means one bad answer.
         if not truncated:
-            return Answer(question.kind, BAD_ANSWER)
+            return Answer(question.record_type, BAD_ANSWER)
         canonical, records = question.name, ()
-    return Answer(question.kind, rcode, truncated, lame, answers > 0, canonical, records)
+    return Answer(question.record_type, rcode, truncated, lame, answers > 0, canonical, records)
 
 
 def _follow(question: Question, message: dns.message.Message) -> tuple[str, tuple[str, ...]]:
@@ -88,13 +129,13 @@ def _follow(question: Question, message: dns.message.Message) -> tuple[str, tupl
     name = message.question[0].name
     sets = {(rrset.name, int(rrset.rdtype)): rrset for rrset in message.answer if rrset.rdclass == dns.rdataclass.IN}
     for _ in range(_LONGEST_CHAIN):
-        if found := sets.get((name, question.kind)):
+        if found := sets.get((name, question.record_type)):
             return _text(name), tuple(_values(found))
         alias = sets.get((name, int(dns.rdatatype.CNAME)))
         if alias is None:
             return _text(name), ()
         name = alias[0].target
-    raise ValueError("aliases without an end")
+    raise ValueError("the chain of aliases has no end")
 
 
 def _values(rrset: dns.rrset.RRset) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""hosts(5): text in, look-ups by name and by address out."""
+"""hosts(5): the names and addresses in a hosts file."""
 
 from __future__ import annotations
 
 import socket
 
-from ..wire.record import Record
+from ...wire.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Line(Record):
 
 
 class Hosts:
-    """What a hosts file says. Names are compared without regard to case."""
+    """The contents of a hosts file. Names are compared without regard to case."""
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self._by_name: dict[str, list[Line]] = {}
@@ -34,7 +34,7 @@ class Hosts:
                 self._by_name.setdefault(name, []).append(line)
 
     def by_name(self, name: str, families: Iterable[int]) -> tuple[Line, ...]:
-        """Give the lines with this name and one of these families, in the file's order.
+        """Return the lines with this name and one of these families, in the file's order.
 
         The canonical name of `name` is the first name of the first line.
         """
@@ -42,13 +42,13 @@ class Hosts:
         return tuple(line for line in self._by_name.get(name.lower(), ()) if line.family in wanted)
 
     def by_address(self, address: str) -> tuple[str, ...]:
-        """Give the names of an address in its usual form, the canonical one first; nothing when it has none."""
+        """Return the names of an address in its usual form, the canonical one first, or () if it has no name."""
         line = self._by_address.get(address)
         return line.names if line else ()
 
 
 def parse(text: str) -> Hosts:
-    """Read a hosts file; lines that make no sense are ignored."""
+    """Read a hosts file. Lines that are not valid are ignored."""
     return Hosts(line for row in text.split("\n") if (line := _line(row)))
 
 

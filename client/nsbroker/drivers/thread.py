@@ -1,0 +1,199 @@
+"""The driver for programs that block: `run`, and `Client`, which asks the broker from the calling thread."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from time import monotonic, sleep
+
+from ..link.broker import DEFAULT_PATH, DEFAULT_TIMEOUT_S, Broker, plain_socket
+from ..wire.messages import NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
+
+_LONGEST_POLL_S = 1e6
+"""poll(2) takes milliseconds as an int."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Self, TypeVar
+
+    from ..link.waiting import Sockets, Waiting
+
+    S = TypeVar("S", bound=socket.SocketType)
+    T = TypeVar("T")
+
+
+def run(coroutine: Waiting[T]) -> T:
+    """Run code to its end in this thread, which blocks during the waits. Return its result."""
+    try:
+        deadline, sockets = coroutine.send(None)
+        while True:
+            deadline, sockets = coroutine.send(_poll(deadline, sockets))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    except BaseException:
+        coroutine.close()
+        raise
+
+
+def _poll(deadline: float, sockets: Sockets) -> Sockets:
+    left_s = deadline - monotonic()
+    if not sockets:
+        sleep(max(0, min(left_s, _LONGEST_POLL_S)))
+        return ()
+    poll = select.poll()
+    for sock, event in sockets:
+        poll.register(sock.fileno(), event)
+    ready = poll.poll(int(min(left_s, _LONGEST_POLL_S) * 1000) + 1 if left_s > 0 else 0)
+    if len(ready) == len(sockets):
+        return sockets
+    numbers = {number for number, _ in ready}
+    return tuple(pair for pair in sockets if pair[0].fileno() in numbers)
+
+
+class Client:
+    """Asks one broker for sockets. Any number of threads can use a client, also after a fork.
+
+    Args:
+        path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
+        timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+
+    Raises:
+        ValueError: the timeout is not more than 0.
+
+    Example:
+        >>> import socket
+        >>> import nsbroker
+        >>> with nsbroker.Client(timeout=2) as client:
+        ...     [sock] = client.open([nsbroker.SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)])
+        >>> sock.type == socket.SOCK_DGRAM
+        True
+        >>> sock.close()
+    """
+
+    def __init__(self, path: str | None = None, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        self.broker = Broker(path, timeout)
+
+    @property
+    def path(self) -> str:
+        """The broker's socket."""
+        return self.broker.path
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a call gives up."""
+        return self.broker.timeout_s
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self.broker.timeout_s = seconds
+
+    def open(self, specs: Iterable[SocketSpec], wait: float = 0) -> list[socket.socket]:
+        """Open sockets, all or none. Each 253 sockets take one round trip.
+
+        Args:
+            specs: one `SocketSpec` for each socket.
+            wait: seconds, up to 60, to wait for namespaces that do not exist yet. They come on top of the timeout.
+
+        Returns:
+            The sockets in the order of the specs. You own them.
+
+        Raises:
+            NamespaceNotFoundError, AccessDeniedError: the broker refuses. `index` is the index of the spec at fault.
+            BrokerUnavailableError: the broker can't be reached, does not answer, or is overloaded.
+            OSError: socket(2), setsockopt(2), bind(2) or listen(2) failed. `index` is the index of the spec.
+
+        Example:
+            >>> from socket import AF_INET, SOCK_STREAM
+            >>> from nsbroker import Client, SocketSpec
+            >>> specs = [SocketSpec(name, AF_INET, SOCK_STREAM) for name in ("blue", "@host")]
+            >>> for sock in Client().open(specs, wait=1):
+            ...     sock.close()
+        """
+        return run(self.broker.open(plain_socket, specs, wait))
+
+    def open_as(self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait: float = 0) -> list[S]:
+        """Open sockets as `open` does, each made by `take_fd(spec, fd)`, which then owns the descriptor.
+
+        Example:
+            >>> import socket
+            >>> import nsbroker
+            >>> class MySocket(socket.socket):
+            ...     pass
+            >>> def make(spec, fd):
+            ...     return MySocket(spec.family, spec.type, spec.proto, fd)
+            >>> spec = nsbroker.SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
+            >>> [sock] = nsbroker.Client().open_as(make, [spec])
+            >>> type(sock).__name__
+            'MySocket'
+            >>> sock.close()
+        """
+        return run(self.broker.open(take_fd, specs, wait))
+
+    def namespaces(self) -> NamespaceList:
+        """Ask which namespaces this user may use, and which sockets the user may have there.
+
+        Returns:
+            The user's `grants`, and `namespaces` as (name, indices into the grants).
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached or does not answer.
+
+        Example:
+            >>> import nsbroker
+            >>> answer = nsbroker.Client().namespaces()
+            >>> for name, indices in answer.namespaces:
+            ...     for index in indices:
+            ...         sockets = answer.grants[index].sockets  # for example ("tcp", "udp")
+        """
+        return run(self.broker.list_namespaces())
+
+    def resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
+        """Ask for the resolv.conf and hosts files by which names are looked up in a namespace.
+
+        Args:
+            namespace: as in `SocketSpec`.
+
+        Returns:
+            The texts of both files as `resolv_conf` and `hosts`, and the path of the resolv.conf as `origin`.
+
+        Raises:
+            NamespaceNotFoundError, AccessDeniedError: the broker refuses.
+            BrokerUnavailableError: the broker can't be reached or does not answer.
+
+        Example:
+            >>> import nsbroker
+            >>> "nameserver" in nsbroker.Client().resolver_files("blue").resolv_conf
+            True
+        """
+        return run(self.broker.read_resolver_files(namespace))
+
+    def close(self) -> None:
+        """Close the idle connections. You can still use the client afterwards: it connects again.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Client().close()
+        """
+        self.broker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<nsbroker.Client {self.path!r}>"
+
+
+_shared: dict[tuple[str, float], Client] = {}
+
+
+def shared_client(path: str | None, timeout: float) -> Client:
+    """Return this process's common client for a broker and a timeout in seconds."""
+    resolved = path or os.environ.get("NSBROKER_SOCKET") or DEFAULT_PATH
+    # setdefault is atomic: two threads that come first get the same client.
+    return _shared.get((resolved, timeout)) or _shared.setdefault((resolved, timeout), Client(resolved, timeout))

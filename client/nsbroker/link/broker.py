@@ -1,0 +1,325 @@
+"""`Broker`: asks one broker for sockets and answers, and asks again if it was restarted in between.
+
+To ask again is safe. A reply that did not arrive was lost with its connection, and the kernel closed its descriptors.
+So no request is answered twice, and no socket is left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from functools import partial
+from time import monotonic
+
+from ..wire.answers import decode_namespaces, decode_resolver_files
+from ..wire.bounds import MAX_WAIT_S
+from ..wire.codec import encode_request
+from ..wire.messages import (
+    BlobReply,
+    ErrorReply,
+    NamespaceList,
+    NamespaceRef,
+    NamespacesRequest,
+    OpenReply,
+    OpenRequest,
+    ProtocolError,
+    ResolverFiles,
+    ResolverRequest,
+    SocketSpec,
+)
+from . import diagnosis
+from .batch import split
+from .connection import Connection, ConnectionLostError, Pool, connect_to_broker
+from .errors import BrokerProtocolError, refusal
+from .proof import read_blob, take_sockets
+from .references import open_path, open_paths
+from .waiting import DeadlineError, wait
+
+DEFAULT_PATH = "/run/nsbroker/nsbroker.sock"
+DEFAULT_TIMEOUT_S = 5.0
+
+_WINDOW = 2
+"""Requests in flight. While a packet waits for room, at most one reply is unread, so broker and client can't wait for
+each other. More in flight would gain no time, since the broker serves one after the other."""
+_MOST_LOSSES = 6
+"""Connections lost without an answer before a call gives up, so that a request that crashes the broker ends."""
+_LONGEST_PAUSE_S = 0.32
+_CLOEXEC = int(socket.SOCK_CLOEXEC)
+_RESTARTING = frozenset({errno.ENOENT, errno.ECONNREFUSED})
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeAlias, TypeVar
+
+    from ..wire.messages import Reply, Request
+
+    S = TypeVar("S", bound=socket.SocketType)
+    _Question: TypeAlias = "_SocketsQuestion | _BlobQuestion"
+
+
+def plain_socket(spec: SocketSpec, fd: int) -> socket.socket:
+    """Make a socket of the socket module's own class, which then owns the descriptor."""
+    # If the type has SOCK_NONBLOCK, the socket module sets a timeout of 0, otherwise the program's default.
+    return socket.socket(spec.family, spec.type, spec.proto, fd)
+
+
+class Broker:
+    """The way to one broker, for any number of threads and event loops, and across forks.
+
+    Args:
+        path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
+        timeout_s: seconds after which a call gives up with `BrokerUnavailableError`.
+    """
+
+    def __init__(self, path: str | None, timeout_s: float) -> None:
+        if not timeout_s > 0:
+            raise ValueError("the timeout must be more than 0 seconds")
+        self.path = path or os.environ.get("NSBROKER_SOCKET") or DEFAULT_PATH
+        self.timeout_s = timeout_s
+        self._pool = Pool()
+        self._reached = False
+        self._down_since: float | None = None
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.clear()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pool"):
+            self._pool.clear()
+
+    async def open(
+        self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait_s: float
+    ) -> list[S]:
+        """Open sockets, all or none. `take_fd(spec, fd)` makes each of its descriptor. See `Client.open`."""
+        if not 0 <= wait_s <= MAX_WAIT_S:
+            raise ValueError(f"wait is 0..{MAX_WAIT_S} seconds")
+        wait_until = monotonic() + wait_s if wait_s else 0.0
+        specs = specs if isinstance(specs, list | tuple) else list(specs)
+        path_fds: list[int] = []
+        questions: list[_SocketsQuestion] = []
+        try:
+            if len(specs) == 1 and _is_plain(specs[0]):
+                questions.append(_SocketsQuestion(0, (specs[0],), (), take_fd, wait_until))
+            else:
+                specs, path_fds = open_paths(specs)
+                questions.extend(_SocketsQuestion(*chunk, take_fd, wait_until) for chunk in split(specs))
+            await self._ask(questions, wait_s)
+        except BaseException:
+            for question in questions:
+                for sock in question.answer or ():
+                    sock.close()
+            raise
+        finally:
+            for fd in path_fds:
+                os.close(fd)
+        sockets: list[S] = questions[0].answer if questions else []
+        for question in questions[1:]:
+            sockets += question.answer
+        return sockets
+
+    async def list_namespaces(self) -> NamespaceList:
+        """Ask which namespaces this user may use. See `Client.namespaces`."""
+        question = _BlobQuestion(NamespacesRequest, (), decode_namespaces)
+        await self._ask([question])
+        answer: NamespaceList = question.answer
+        return answer
+
+    async def read_resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
+        """Ask for the files by which names are looked up in a namespace. See `Client.resolver_files`."""
+        path_fd = open_path(namespace) if type(namespace) is str and "/" in namespace else None
+        fd = namespace if type(namespace) is int else path_fd
+        try:
+            request = partial(ResolverRequest, namespace=namespace if fd is None else 0)
+            question = _BlobQuestion(request, () if fd is None else (fd,), decode_resolver_files)
+            await self._ask([question])
+        finally:
+            if path_fd is not None:
+                os.close(path_fd)
+        answer: ResolverFiles = question.answer
+        return answer
+
+    async def _ask(self, questions: Sequence[_Question], extra_s: float = 0) -> None:
+        """Have all questions answered. When a connection is lost, continue on another one until the time is up.
+
+        Args:
+            questions: each gets its `answer`.
+            extra_s: seconds that the broker may take in addition to the timeout.
+        """
+        limit_s = self.timeout_s + extra_s
+        deadline = monotonic() + limit_s
+        unanswered = [*questions]
+        losses = 0
+        try:
+            while True:
+                connection = self._pool.take() or await self._connect(deadline)
+                try:
+                    return await _converse(connection, unanswered, deadline)
+                except ConnectionLostError as error:
+                    losses += 1
+                    if losses > _MOST_LOSSES:
+                        raise diagnosis.hung_up(self.path) from error
+                finally:
+                    self._reached = self._reached or not connection.unanswered
+                    self._pool.give_back(connection)
+                # The idle connections were lost with the same broker. The first time, there is no pause.
+                self._pool.clear()
+                await _pause(losses - 1, deadline)
+        except DeadlineError as error:
+            raise diagnosis.too_late(self.path, limit_s) from error
+
+    async def _connect(self, deadline: float) -> Connection:
+        attempts = 0
+        while True:
+            try:
+                connection = await connect_to_broker(self.path, deadline)
+            except OSError as error:
+                if error.errno not in _RESTARTING or not self._may_be_restarting():
+                    raise diagnosis.unreachable(self.path, error) from error
+            else:
+                self._down_since = None
+                return connection
+            attempts += 1
+            await _pause(attempts, deadline)
+
+    def _may_be_restarting(self) -> bool:
+        """Return whether waiting makes sense: the broker answered before, and has not been away for long."""
+        if not self._reached:
+            return False
+        if self._down_since is None:
+            self._down_since = monotonic()
+        return monotonic() - self._down_since < self.timeout_s
+
+
+async def _pause(attempts: int, deadline: float) -> None:
+    if attempts > 0:
+        pause_s = min(0.005 * 2**attempts, _LONGEST_PAUSE_S)
+        await wait(min(monotonic() + pause_s, deadline), ())
+    if monotonic() >= deadline:
+        raise DeadlineError
+
+
+def _is_plain(spec: SocketSpec) -> bool:
+    """Return whether the protocol can carry a spec as it is."""
+    return type(spec.namespace) is str and "/" not in spec.namespace and not spec.type & _CLOEXEC
+
+
+class _SocketsQuestion:
+    """A request for sockets. It is sent once more after each loss of the connection, until it has its `answer`.
+
+    Attributes:
+        first: the index, in the whole call, of the request's first socket.
+        fds: the descriptors to lend with the request.
+        most_fds: the number of descriptors that may come with the reply.
+    """
+
+    __slots__ = ("_specs", "_take_fd", "_wait_until", "answer", "fds", "first", "most_fds")
+    reply_type = OpenReply
+
+    def __init__(
+        self,
+        first: int,
+        specs: tuple[SocketSpec, ...],
+        fds: tuple[int, ...],
+        take_fd: Callable[[SocketSpec, int], socket.SocketType],
+        wait_until: float,
+    ) -> None:
+        self.first = first
+        self.fds = fds
+        self.most_fds = len(specs)
+        self.answer: Any = None
+        self._specs = specs
+        self._take_fd = take_fd
+        self._wait_until = wait_until
+
+    def encode(self, request_id: int) -> bytes:
+        """Return the packet."""
+        wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
+        try:
+            return encode_request(OpenRequest(request_id, self._specs, wait_s))
+        except ProtocolError as error:
+            raise ValueError(f"the request for sockets from index {self.first} on is not valid: {error}") from error
+
+    def take(self, reply: OpenReply, fds: list[int]) -> None:
+        """Set `answer`. From the call on, this owns the descriptors."""
+        self.answer = take_sockets(self._specs, reply.sockets, fds, self._take_fd)
+
+
+class _BlobQuestion:
+    """A request for an answer in a memfd. Methods and attributes are those of `_SocketsQuestion`."""
+
+    reply_type = BlobReply
+    first = 0
+    most_fds = 1
+
+    def __init__(
+        self, request: Callable[[int], Request], fds: tuple[int, ...], decode: Callable[[bytes], object]
+    ) -> None:
+        self.fds = fds
+        self.answer: Any = None
+        self._request = request
+        self._decode = decode
+
+    def encode(self, request_id: int) -> bytes:
+        return encode_request(self._request(request_id))
+
+    def take(self, reply: BlobReply, fds: list[int]) -> None:
+        try:
+            if len(fds) != 1:
+                raise BrokerProtocolError(errno.EPROTO, f"an answer has one descriptor, not {len(fds)}")
+            self.answer = self._decode(read_blob(fds[0], reply.size))
+        except ProtocolError as error:
+            raise BrokerProtocolError(errno.EPROTO, f"the broker's answer is not valid: {error}") from error
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+async def _converse(connection: Connection, unanswered: list[_Question], deadline: float) -> None:
+    """Ask questions, and take each out of `unanswered` when it has its answer.
+
+    Raises:
+        ConnectionLostError: as `Connection.send` and `Connection.receive`.
+        DeadlineError: the broker took or answered no request until `deadline`.
+        OSError: the broker refuses, with the index in the whole call, or it does not follow the protocol.
+    """
+    to_ask = unanswered[::-1]
+    in_flight: dict[int | None, _Question] = {}
+    most_fds = 0
+    while to_ask or in_flight:
+        while to_ask and len(in_flight) < _WINDOW:
+            question = to_ask.pop()
+            request_id = connection.next_id()
+            packet = question.encode(request_id)
+            in_flight[request_id] = question
+            most_fds = max(most_fds, question.most_fds)
+            while not connection.send(packet, question.fds):
+                if not await wait(deadline, connection.writable):
+                    raise DeadlineError
+        if not await wait(deadline, connection.readable):
+            raise DeadlineError
+        if received := connection.receive(most_fds):
+            reply, fds = received
+            answered = in_flight.pop(reply.request_id, None)
+            if answered is None or type(reply) is not answered.reply_type:
+                raise _failure(connection, reply, fds, answered)
+            try:
+                answered.take(reply, fds)  # type: ignore[arg-type]  # of its reply_type, as checked
+            except BaseException:
+                connection.close()
+                raise
+            unanswered.remove(answered)
+
+
+def _failure(connection: Connection, reply: Reply, fds: list[int], question: _Question | None) -> OSError:
+    """Return the exception for a reply that is not an answer. Unless it is a plain refusal, close the connection."""
+    for fd in fds:
+        os.close(fd)
+    if not isinstance(reply, ErrorReply) or question is None or fds:
+        connection.close()
+    if isinstance(reply, ErrorReply) and (question is not None or reply.request_id is None):
+        index = None if reply.spec_index is None else reply.spec_index + (question.first if question else 0)
+        return refusal(reply.code, reply.message, index, reply.errno)
+    return BrokerProtocolError(errno.EPROTO, f"the broker sent a {type(reply).__name__} that answers no request")
