@@ -43,7 +43,7 @@ class AccessDeniedError(Error, PermissionError):
         >>> import nsbroker
         >>> blue = nsbroker.Namespace("blue")
         >>> try:
-        ...     blue.socket(blue.AF_PACKET, blue.SOCK_RAW)
+        ...     blue.socket(blue.AF_INET, blue.SOCK_RAW, blue.IPPROTO_TCP)
         ... except nsbroker.AccessDeniedError as error:
         ...     error.errno
         13

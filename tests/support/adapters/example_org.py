@@ -165,6 +165,6 @@ _POLICY = f"""
 name = "the clients' namespace"
 users = [{USER}]
 namespaces = ["{PREFIX}client", "{PREFIX}alpha", "{PREFIX}beta", "@host"]
-sockets = ["tcp", "udp", "icmp", "packet", "raw:raw"]
+sockets = ["tcp", "udp", "icmp", "packet", "raw:raw", "netlink:route"]
 bind = ["*:*"]
 """
