@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 from ...link.errors import AccessDeniedError, Error
 from ...wire.record import Record
 from ..errors import EAI_FAIL, gaierror
-from ..getaddrinfo import AF_INET
 from .messages import FORMERR, NOERROR, Answer, make_question
 from .questions import TCP, UDP, Complaint, converse, judge
 
@@ -175,7 +175,7 @@ class Servers:
         ]
 
     async def _socket_address(self, server: NameServer) -> SocketAddress:
-        if server.family == AF_INET:
+        if server.family == socket.AF_INET:
             return server.address, _DNS_PORT
         if server.scope.isdecimal():
             return server.address, _DNS_PORT, 0, int(server.scope)
