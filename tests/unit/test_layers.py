@@ -155,13 +155,7 @@ FRAMEWORKS = ("nsbroker.adapters", "nsbroker.drivers.anyio", "nsbroker.drivers.t
 """The modules that import a framework. Only users of the framework import them."""
 
 
-SORTED = (
-    "nsbrokerd",
-    pytest.param("nsbroker", marks=pytest.mark.xfail(strict=True, reason="its rooms are not in this order yet")),
-)
-
-
-@pytest.mark.parametrize("package", SORTED)
+@pytest.mark.parametrize("package", ROOMS)
 def test_room_imports_only_rooms_of_lower_floors(package: str) -> None:
     floor_of = {room: floor for floor, rooms in enumerate(ROOMS[package]) for room in rooms}
     wrong = [

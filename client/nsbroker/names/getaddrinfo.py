@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .inside import Inside
     from .numeric import AddressInfo, SocketAddress
-    from .resolver import Inside
 
 AF_INET = int(socket.AF_INET)
 AF_INET6 = int(socket.AF_INET6)

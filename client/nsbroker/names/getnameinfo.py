@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .resolver import Inside
+    from .inside import Inside
 
 _IDN_FLAGS = 0x20 | 0x40 | 0x80
 _KNOWN = (

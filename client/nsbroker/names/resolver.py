@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import socket
 from time import monotonic
 
-from ..link.errors import AccessDeniedError
-from ..link.waiting import READ, WRITE, connect, wait
-from .files.configuration import Configurations
-from .getaddrinfo import AF_INET, AF_INET6, getaddrinfo
+from .files import configuration
+from .getaddrinfo import getaddrinfo
 from .getnameinfo import getnameinfo
-from .interfaces import find_interface, has_addresses, name_interface, source_addresses
+from .inside import Inside
+
+KEEP_S = 2.0
+"""Files are believed for so long: enough for the look-ups of one web page, and not long for a user who edits them."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from ..wire.messages import ResolverFiles
     from .files.configuration import Configuration
-    from .numeric import AddressInfo, SocketAddress
-
-    OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
-
-_UDP, _TCP, _MOST_BYTES = int(socket.SOCK_DGRAM), int(socket.SOCK_STREAM), 65535
+    from .inside import OpenSocket
+    from .numeric import AddressInfo
 
 
 class Resolver:
@@ -35,15 +31,23 @@ class Resolver:
         open_socket: opens a non-blocking socket of a family and a type in the namespace.
         read_files: gets the namespace's files from the broker.
         namespace: the namespace's name for errors, or "".
+        clock: returns seconds.
     """
 
     def __init__(
-        self, open_socket: OpenSocket, read_files: Callable[[], Awaitable[ResolverFiles]], namespace: str = ""
+        self,
+        open_socket: OpenSocket,
+        read_files: Callable[[], Awaitable[ResolverFiles]],
+        namespace: str = "",
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._open_socket = open_socket
         self._read_files = read_files
-        self._configurations = Configurations(namespace)
+        self._namespace = namespace
+        self._clock = clock
         self._rotation = itertools.count()
+        # One tuple, so that another thread never sees a part of it.
+        self._kept: tuple[float, ResolverFiles, Configuration] | None = None
 
     async def getaddrinfo(
         self,
@@ -55,7 +59,7 @@ class Resolver:
         flags: int = 0,
     ) -> list[AddressInfo]:
         """Find addresses as `socket.getaddrinfo` does, but in the namespace."""
-        inside = Inside(self._open_socket, self._configuration, next(self._rotation))
+        inside = Inside(self._open_socket, self.configuration, next(self._rotation))
         try:
             return await getaddrinfo(inside, host, port, family, type, proto, flags)
         finally:
@@ -63,144 +67,18 @@ class Resolver:
 
     async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
         """Find names as `socket.getnameinfo` does, but in the namespace."""
-        inside = Inside(self._open_socket, self._configuration, next(self._rotation))
+        inside = Inside(self._open_socket, self.configuration, next(self._rotation))
         try:
             return await getnameinfo(inside, sockaddr, flags)
         finally:
             inside.close()
 
-    async def _configuration(self) -> Configuration:
-        return self._configurations.fresh() or self._configurations.store(await self._read_files())
-
-
-class Inside:
-    """The means of one look-up inside its namespace: files, interfaces, routes, and one socket at a time for DNS.
-
-    Attributes:
-        configuration: reads the namespace's files.
-        rotation: a number that grows with each look-up, for `options rotate`.
-    """
-
-    def __init__(
-        self, open_socket: OpenSocket, configuration: Callable[[], Awaitable[Configuration]], rotation: int = 0
-    ) -> None:
-        self.configuration = configuration
-        self.rotation = rotation
-        self._open_socket = open_socket
-        self._sock: socket.socket | None = None
-        self._deadline = 0.0
-
-    def close(self) -> None:
-        """Close the DNS socket."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-
-    async def send(
-        self,
-        family: int,
-        type: int,  # noqa: A002  # the socket module's own name
-        address: SocketAddress,
-        packets: Sequence[bytes],
-        timeout_s: float,
-    ) -> socket.socket:
-        """Open the DNS socket, connect it to a name server, send the packets one by one, and return the socket.
-
-        Args:
-            family: AF_INET or AF_INET6.
-            type: SOCK_DGRAM or SOCK_STREAM.
-            address: the server.
-            packets: for TCP they have their lengths in front.
-            timeout_s: seconds for connecting, sending and receiving together. They run from the moment when the socket
-                is open: the client limits the time of the broker's answer.
-
-        Raises:
-            OSError: a step failed, or the broker refused the socket. It is a TimeoutError if the time is up.
-        """
-        self.close()
-        self._sock = sock = await self._open_socket(family, type)
-        self._deadline = monotonic() + timeout_s
-        await connect(sock, address, self._deadline)
-        for packet in packets:
-            while packet:
-                try:
-                    packet = packet[sock.send(packet) :]
-                except BlockingIOError:
-                    await self._until_ready(sock, WRITE)
-        return sock
-
-    async def receive(self, sock: socket.socket) -> bytes:
-        """Read once from the DNS socket: one datagram, or any part of the stream with b"" at its end.
-
-        Raises:
-            OSError: as recv(2), or a TimeoutError if the time is up.
-        """
-        while True:
-            await self._until_ready(sock, READ)
-            try:
-                return sock.recv(_MOST_BYTES)
-            except BlockingIOError:
-                pass  # A datagram with a wrong checksum wakes the reader, and can't be read.
-
-    async def _until_ready(self, sock: socket.socket, event: int) -> None:
-        if not await wait(self._deadline, ((sock, event),)):
-            raise TimeoutError
-
-    async def find_interface(self, name: str) -> int:
-        """Return the index of an interface, or 0 if there is no interface of this name."""
-        with await self._any_socket() as sock:
-            return find_interface(sock, name)
-
-    async def name_interface(self, index: int) -> str:
-        """Return the name of an interface, or "" if there is no interface of this index."""
-        with await self._any_socket() as sock:
-            return name_interface(sock, index)
-
-    async def _any_socket(self) -> socket.socket:
-        try:
-            return await self._open_socket(AF_INET, _UDP)
-        except AccessDeniedError:
-            return await self._open_socket(AF_INET, _TCP)
-
-    async def find_families(self) -> frozenset[int]:
-        """Return the families for which the namespace has an address beside loopback."""
-        return frozenset([family for family in (AF_INET, AF_INET6) if await self._has_family(family)])
-
-    async def _has_family(self, family: int) -> bool:
-        try:
-            with await self._open_socket(family, _UDP) as sock:
-                return has_addresses(sock)
-        except AccessDeniedError:
-            return True  # It may have such addresses.
-        except OSError as error:
-            if error.errno == errno.EAFNOSUPPORT:
-                return False
-            raise
-
-    async def find_sources(self, destinations: Sequence[SocketAddress]) -> list[str | None] | None:
-        """Return the address from which the namespace would send to each destination.
-
-        The address is `None` if there is no route. Instead of the list, the result is `None` if the policy refuses a
-        socket to find out.
-        """
-        found: dict[SocketAddress, str | None] = {}
-        for family, length in ((AF_INET, 2), (AF_INET6, 4)):
-            group = [destination for destination in destinations if len(destination) == length]
-            sources = await self._sources_of(family, group) if group else []
-            if sources is None:
-                return None
-            found.update(zip(group, sources, strict=True))
-        return [found[destination] for destination in destinations]
-
-    async def _sources_of(self, family: int, group: list[SocketAddress]) -> list[str | None] | None:
-        if self._sock is not None and (self._sock.family, self._sock.type) == (family, _UDP):
-            return source_addresses(self._sock, group)  # This saves the broker a request.
-        try:
-            with await self._open_socket(family, _UDP) as sock:
-                return source_addresses(sock, group)
-        except AccessDeniedError:
-            return None
-        except OSError as error:
-            if error.errno == errno.EAFNOSUPPORT:
-                return [None] * len(group)
-            raise
+    async def configuration(self) -> Configuration:
+        """Return the namespace's files, parsed. The broker is asked again after `KEEP_S` seconds."""
+        kept = self._kept
+        if kept and self._clock() < kept[0]:
+            return kept[2]
+        files = await self._read_files()
+        parsed = kept[2] if kept and kept[1] == files else configuration.parse(files, self._namespace)
+        self._kept = (self._clock() + KEEP_S, files, parsed)
+        return parsed

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal, TypeAlias
 
+    from ..inside import Inside
     from ..numeric import SocketAddress
-    from ..resolver import Inside
 
     Silence: TypeAlias = Literal["absent", "servfail", "silent"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..files.configuration import Configuration
     from ..files.resolv_conf import NameServer, Settings
-    from ..resolver import Inside
+    from ..inside import Inside
     from .servers import Verdict
 
 _LONGEST_NAME = 253

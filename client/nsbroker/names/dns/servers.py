@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..files.resolv_conf import NameServer, Settings
+    from ..inside import Inside
     from ..numeric import SocketAddress
-    from ..resolver import Inside
     from .messages import Question
     from .questions import Outcome, Silence
 

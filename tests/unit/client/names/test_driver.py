@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-import nsbroker.names.resolver
+import nsbroker.names.inside
 from nsbroker.link.errors import AccessDeniedError, BrokerUnavailableError
 from nsbroker.link.waiting import connect
 from nsbroker.names.dns.questions import TCP, UDP, frame, split_stream
@@ -83,7 +83,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Server], LocalS
 
     def start(server: Server) -> LocalServer:
         servers.append(LocalServer(server))
-        monkeypatch.setattr(nsbroker.names.resolver, "connect", servers[-1].connect)
+        monkeypatch.setattr(nsbroker.names.inside, "connect", servers[-1].connect)
         return servers[-1]
 
     yield start
@@ -150,7 +150,7 @@ def test_answers_to_other_questions_do_not_make_the_wait_longer(monkeypatch: pyt
 
     async def stay_as_it_is(*_: object) -> None: ...
 
-    monkeypatch.setattr(nsbroker.names.resolver, "connect", stay_as_it_is)
+    monkeypatch.setattr(nsbroker.names.inside, "connect", stay_as_it_is)
 
     class Flooded(socket.socket):
         def recv(self, *arguments: Any) -> bytes:

@@ -11,8 +11,8 @@ import pytest
 
 from nsbroker.drivers.thread import run
 from nsbroker.names.files.configuration import Configuration
+from nsbroker.names.inside import Inside
 from nsbroker.names.interfaces import find_interface, name_interface, source_addresses
-from nsbroker.names.resolver import Inside
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import NamedTuple
 
-from nsbroker.names.files.configuration import KEEP_S, Configuration, Configurations
+from nsbroker.drivers.thread import run
+from nsbroker.names.files.configuration import parse
+from nsbroker.names.resolver import KEEP_S, Resolver
 
 
 class Files(NamedTuple):
@@ -20,9 +23,24 @@ class Clock:
         return self.now_s
 
 
+class Broker:
+    """Hands out `files`, and counts how often."""
+
+    def __init__(self) -> None:
+        self.files = Files()
+        self.asked = 0
+
+    async def read_files(self) -> Files:
+        self.asked += 1
+        return self.files
+
+
+async def open_no_socket(family: int, type_: int) -> socket.socket:
+    raise NotImplementedError
+
+
 def test_files_are_read_into_a_configuration() -> None:
-    kept = Configurations("blue", hostname=lambda: "machine.corp.test")
-    configuration = kept.store(Files())
+    configuration = parse(Files(), "blue", lambda: "machine.corp.test")
     assert [str(server) for server in configuration.settings.servers] == ["10.0.0.1"]
     assert configuration.settings.search == ("corp.test",)
     assert configuration.hosts.by_address("10.0.0.5") == ("five",)
@@ -30,20 +48,25 @@ def test_files_are_read_into_a_configuration() -> None:
 
 
 def test_configuration_is_fresh_for_a_few_seconds() -> None:
-    clock = Clock()
-    kept = Configurations(clock=clock)
-    assert kept.fresh() is None
-    stored = kept.store(Files())
+    broker, clock = Broker(), Clock()
+    resolver = Resolver(open_no_socket, broker.read_files, "blue", clock)
+    first = run(resolver.configuration())
     clock.now_s += KEEP_S - 0.01
-    assert kept.fresh() is stored
+    assert run(resolver.configuration()) is first
+    assert broker.asked == 1
     clock.now_s += 0.01
-    assert kept.fresh() is None
+    run(resolver.configuration())
+    assert broker.asked == 2
 
 
 def test_same_texts_are_not_read_again() -> None:
-    kept = Configurations()
-    first = kept.store(Files())
-    assert kept.store(Files()) is first
-    changed: Configuration = kept.store(Files(resolv_conf="nameserver 10.0.0.2\n"))
+    broker, clock = Broker(), Clock()
+    resolver = Resolver(open_no_socket, broker.read_files, "blue", clock)
+    first = run(resolver.configuration())
+    clock.now_s += KEEP_S
+    assert run(resolver.configuration()) is first
+    broker.files = Files(resolv_conf="nameserver 10.0.0.2\n")
+    clock.now_s += KEEP_S
+    changed = run(resolver.configuration())
     assert [str(server) for server in changed.settings.servers] == ["10.0.0.2"]
-    assert kept.fresh() is changed
+    assert run(resolver.configuration()) is changed
