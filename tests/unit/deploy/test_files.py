@@ -29,7 +29,7 @@ def test_example_is_valid() -> None:
 def test_what_the_example_shows_as_default_is_the_default() -> None:
     """Each setting that is commented out has the default value, except for the place of the audit."""
     text = EXAMPLE.read_text()
-    settings_only = text[: text.index("# Nothing is allowed by default")]
+    settings_only = text[: text.index("# Without a grant, a user gets no socket")]
     written_out = re.sub(r"^# (\w+ = )", r"\1", settings_only, flags=re.MULTILINE)
     assert written_out.count("\n# ") < settings_only.count("\n# ")
     default, written = parse(settings_only), parse(written_out)
