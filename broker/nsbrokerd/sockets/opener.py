@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from nsbroker.wire import Address
@@ -183,7 +184,7 @@ class _Batch:
             Opened(planned, sock, cookie, netns, None if planned.is_plain else bound_address(planned, sock))
             for (planned, sock), netns, cookie in zip(self._made, self._netns, cookies, strict=True)
         ]
-        opened.sort(key=_by_position)
+        opened.sort(key=attrgetter("planned.position"))
         return opened
 
     def close(self) -> None:
@@ -198,10 +199,6 @@ def _each(made: Sequence[_Made], step: Callable[[PlannedSocket, socket.SocketTyp
             step(planned, sock)
         except OSError as error:
             raise OpenError(planned.position, error) from error
-
-
-def _by_position(opened: Opened) -> int:
-    return opened.planned.position
 
 
 def _cookie(sock: socket.SocketType) -> int:

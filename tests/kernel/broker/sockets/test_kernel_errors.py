@@ -134,7 +134,7 @@ def test_nothing_is_kept_of_a_request_whose_last_socket_fails(broker: BrokerProc
             assert idle_descriptors(broker.pid) == before
         reply = client.ask(ask_for(*listeners))
         assert isinstance(reply, OpenReply)
-        assert [one.name for one in reply.sockets] == [spec.bind for spec in listeners]
+        assert [one.address for one in reply.sockets] == [spec.bind for spec in listeners]
         assert idle_descriptors(broker.pid) == before
 
 
@@ -147,7 +147,7 @@ def test_order_of_the_sockets_is_that_of_the_request(broker: BrokerProcess, make
         assert (refusal.errno, refusal.spec_index) == (errno.EADDRINUSE, 10)
         reply = client.ask(ask_for(*specs))
         assert isinstance(reply, OpenReply)
-        assert [one.name for one in reply.sockets] == [spec.bind for spec in specs]
+        assert [one.address for one in reply.sockets] == [spec.bind for spec in specs]
         found = [socket.socket(fileno=os.dup(fd)) for fd in client.fds]
         assert [sock.getsockname() for sock in found] == [spec.bind for spec in specs]
         for sock in found:
