@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..drivers.asyncio import run
 from ..link.errors import WrongNamespaceError
 from . import _asyncio
-from ._namespace import place_of
+from ._place import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

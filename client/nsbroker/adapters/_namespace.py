@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..module.namespace import Namespace
-from ..place.place import Place
 from ..wire.messages import NamespaceRef
 
 NamespaceLike = Namespace | NamespaceRef
@@ -15,15 +14,6 @@ NamespaceLike = Namespace | NamespaceRef
 def as_namespace(namespace: NamespaceLike) -> Namespace:
     """Return the namespace itself, or the one of this name, path or descriptor."""
     return namespace if isinstance(namespace, Namespace) else Namespace(namespace)
-
-
-def place_of(namespace: NamespaceLike) -> Place:
-    """Return the place of a namespace, for the drivers of event loops. It uses the namespace's own client."""
-    # An event loop must not wait 50 ms for this at the first look-up.
-    from ..names import resolver  # noqa: F401
-    from ..names.dns import search  # noqa: F401
-
-    return as_namespace(namespace)._place
 
 
 class InNamespace:

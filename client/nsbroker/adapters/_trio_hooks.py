@@ -10,7 +10,7 @@ import trio.socket
 
 from ..drivers.thread import run as run_in_thread
 from ..drivers.trio import run
-from ._namespace import place_of
+from ._place import place_of
 
 if TYPE_CHECKING:
     from typing import Any, Self

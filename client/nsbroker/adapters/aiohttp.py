@@ -17,7 +17,8 @@ import aiohttp.abc
 from ..drivers.asyncio import run
 from ..drivers.thread import run as run_in_thread
 from ..link.broker import plain_socket
-from ._namespace import InNamespace, NamespaceLike, as_namespace, place_of, require
+from ._namespace import InNamespace, NamespaceLike, as_namespace, require
+from ._place import place_of
 from .asyncio import getaddrinfo
 
 require(aiohttp.TCPConnector, "_wrap_create_connection")

@@ -16,7 +16,7 @@ from ..place.connecting import connect_tcp as connect_steps
 from ..place.datagrams import open_udp
 from ..place.listening import listen_tcp
 from ._anyio_udp import NamespaceUDPSocket
-from ._namespace import place_of
+from ._place import place_of
 
 if TYPE_CHECKING:
     import ssl

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..drivers.asyncio import AsyncClient, run
 from . import _asyncio
 from ._asyncio_loop import loop_factory
-from ._namespace import place_of
+from ._place import place_of
 
 if TYPE_CHECKING:
     import socket

@@ -15,7 +15,7 @@ import trio.socket
 from ..drivers.trio import AsyncClient, run
 from ..place.connecting import connect_tcp
 from ..place.listening import listen_tcp
-from ._namespace import place_of
+from ._place import place_of
 from ._trio_hooks import install
 
 if TYPE_CHECKING:

@@ -78,8 +78,8 @@ def _close(fd: int) -> None:
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     fds = array("i")
-    for level, kind, data in ancillary:
-        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
+    for level, message_type, data in ancillary:
+        if level == _SOL_SOCKET and message_type == _SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
     return fds.tolist()
 

@@ -60,7 +60,7 @@ def wait(deadline: float, sockets: Sockets) -> Generator[Wait, Sockets, Sockets]
 
 
 async def connect(sock: socket.SocketType, address: tuple[Any, ...], deadline: float = inf) -> None:
-    """Connect to a numeric address. A socket that blocks does so here, with its own timeout.
+    """Connect a non-blocking socket to a numeric address.
 
     Raises:
         OSError: as connect(2), or a TimeoutError without errno if the deadline passed.

@@ -49,8 +49,8 @@ class Lookups:
             >>> import nsbroker
             >>> blue = nsbroker.Namespace("blue")
             >>> found = blue.getaddrinfo("www.example.org", 80, type=blue.SOCK_STREAM)
-            >>> family, kind, proto, canonical, address = found[0]
-            >>> address[1]
+            >>> host, port = found[0][4][:2]
+            >>> port
             80
         """
         return run(self._place.getaddrinfo(host, port, family, type, proto, flags))

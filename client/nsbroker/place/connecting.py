@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias, TypeVar
 
     from ..link.waiting import Sockets, Waiting
-    from ..names.numeric import AddressInfo
+    from ..names.numeric import AddressInfo, SocketAddress
     from ..wire.messages import SocketSpec
     from .place import Place
 
@@ -63,15 +63,13 @@ async def connect_tcp(
     if local_addr is not None:
         local = await place.getaddrinfo(*local_addr, family, STREAM, proto, flags)
 
-    def prepare(sock: socket.socket) -> None:
+    async def finish(sock: socket.socket, address: SocketAddress) -> None:
         if local_addr is not None:
-            bind_to_one(sock, [address for other, _, _, _, address in local if other == sock.family])
+            bind_to_one(sock, [each for family, _, _, _, each in local if family == sock.family])
+        await connect(sock, address)
 
     ordered = interleave(found, interleave_from) if interleave_from else found
-    specs = [place.spec(*info[:3]) for info in ordered]
-    attempts = [
-        _attempt(place, plain_socket, spec, prepare, info[4]) for spec, info in zip(specs, ordered, strict=True)
-    ]
+    attempts = [_attempt(place, plain_socket, place.spec(*info[:3]), finish, info[4]) for info in ordered]
     return await race(attempts, stagger_s)
 
 
@@ -98,8 +96,12 @@ async def connect_in_turn(
         ExceptionGroup: of OSErrors: no address could be reached.
     """
     found = await place.stream_addresses(host, port, family)
-    specs = [place.blocking_spec(*info[:3]) for info in found]
-    attempts = [_attempt(place, take_fd, spec, prepare, info[4]) for spec, info in zip(specs, found, strict=True)]
+
+    async def finish(sock: S, address: SocketAddress) -> None:
+        prepare(sock)
+        socket.SocketType.connect(sock, address)  # It may block here, with its own timeout.
+
+    attempts = [_attempt(place, take_fd, place.blocking_spec(*info[:3]), finish, info[4]) for info in found]
     return await race(attempts, None, fatal=())
 
 
@@ -107,13 +109,12 @@ async def _attempt(
     place: Place,
     take_fd: Callable[[SocketSpec, int], S],
     spec: SocketSpec,
-    prepare: Callable[[S], None],
-    address: tuple[Any, ...],
+    finish: Callable[[S, SocketAddress], Waiting[None]],
+    address: SocketAddress,
 ) -> S:
     [sock] = await place.open(take_fd, (spec,))
     try:
-        prepare(sock)
-        await connect(sock, address)
+        await finish(sock, address)
     except BaseException:
         sock.close()
         raise

@@ -83,6 +83,12 @@ def test_numeric_host_is_connected_to_without_the_resolver() -> None:
     assert {name for name in loaded if name.startswith(("nsbroker.names.", "dns."))} == {"nsbroker.names.numeric"}
 
 
+def test_adapters_for_event_loops_load_the_resolver_beforehand() -> None:
+    """Dnspython takes about 50 ms, for which a loop would stand still at its first look-up."""
+    for name in ("asyncio", "trio", "anyio", "aiohttp"):
+        assert {"nsbroker.names.dns.messages", "dns.message"} <= loaded_by(f"import nsbroker.adapters.{name}")
+
+
 @pytest.fixture
 def blue() -> Namespace:
     return Namespace("blue", client=Client("/nowhere"))

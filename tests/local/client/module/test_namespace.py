@@ -247,6 +247,15 @@ def test_create_connection_takes_what_the_socket_modules_takes(blue: Namespace, 
         assert sock.gettimeout() is None
 
 
+def test_create_connection_without_blocking_fails_as_in_the_socket_module(
+    blue: Namespace, server: socket.socket
+) -> None:
+    """It does not wait for the connection, since the timeout is 0."""
+    for module in (socket, blue):
+        with pytest.raises(BlockingIOError):
+            module.create_connection(server.getsockname(), timeout=0)
+
+
 def test_create_connection_honours_the_default_timeout(blue: Namespace, server: socket.socket) -> None:
     socket.setdefaulttimeout(4.5)
     try:
