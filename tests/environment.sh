@@ -10,6 +10,16 @@ listed() {
   sed '/^#/d' tests/packages.txt | awk -v suite="$1" '$1 == suite || $2 == "python3-venv"'
 }
 
+# locked DIRECTORY COMMAND...: runs a command that changes this directory while no other test run changes it.
+locked() {
+  local lock=$1.lock
+  shift
+  (
+    flock 9
+    "$@" 9>&-
+  ) 9>"$lock"
+}
+
 # install_packages SUITE: installs the packages that are missing. It does nothing without root or apt-get.
 install_packages() {
   [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null || return 0
@@ -72,6 +82,7 @@ write_locks() {
 }
 
 # make_libraries PYTHON DIRECTORY VERSIONS: makes an environment with the libraries, unless it is there and up to date.
+# Call it, and install_checkout, with `locked` before: two runs at once make the environment once.
 make_libraries() {
   local python=$1 directory=$2 from=("-r" "$LOCK") stamp
   case $3 in

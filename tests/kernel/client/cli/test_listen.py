@@ -163,7 +163,7 @@ bind = ["*:80"]
             ["-l", "[fe80::1%99]:80"],
             "-l [fe80::1%99]:80: No such device: the namespace has no such interface",
         ),
-        (["-l", "[fe80::1%lo]:80"], "give the number of the interface, not its name"),
+        (["-l", "[fe80::1%lo]:80"], "the broker looks up no names: give the number of the interface 'lo'"),
         (["-l", "www.example.org:80"], "host names are not looked up"),
     ],
 )
