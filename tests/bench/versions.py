@@ -1,6 +1,9 @@
 """This version against another one, in turns: round trip, batch, connecting by name, start-up.
 
-    PYTHONPATH=tests:tests/bench python -P tests/bench/versions.py OTHER_CHECKOUT [--rounds N]   (as root; needs ip)
+    PYTHONPATH=tests:tests/bench python -P tests/bench/versions.py OTHER_CHECKOUT [--rounds N] [--cpu]
+
+It needs root and ip. With --cpu, it measures the processor time of client and broker, and not the time that passes: a
+busy machine disturbs that less.
 
 Each version runs in a process of its own, with its own broker, namespaces and client. All are pinned to one processor.
 The rounds alternate between the versions, and each second round runs backwards.
@@ -11,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,12 +35,12 @@ ROUNDS = 25
 class Version:
     """A version of the project, measured by a process that has its folders on PYTHONPATH."""
 
-    def __init__(self, checkout: Path, cpu: int) -> None:
+    def __init__(self, checkout: Path, cpu: int, by_cpu: bool) -> None:
         folders = ("broker", "client", "tests", "tests/bench")
         path = ":".join(str(checkout / folder) for folder in folders)
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__, "--serve", str(cpu)],
+            [sys.executable, "-P", __file__, "--serve", str(cpu), *(["--cpu"] * by_cpu)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -58,7 +62,7 @@ class Version:
         self._process.communicate()
 
 
-def serve(cpu: int) -> None:
+def serve(cpu: int, by_cpu: bool) -> None:
     """Measure the things that standard input names, with the version on PYTHONPATH."""
     import nsbroker
     from place import broker_running, namespaces_made
@@ -126,7 +130,22 @@ def serve(cpu: int) -> None:
         print(json.dumps(list(uses)), flush=True)
         for line in sys.stdin:
             use, count = uses[line.rstrip("\n")]
-            print(json.dumps(_median(use, count)), flush=True)
+            figure = _cpu_time(use, count, broker.pid) if by_cpu else _median(use, count)
+            print(json.dumps(figure), flush=True)
+
+
+def _cpu_time(use: Callable[[], object], count: int, broker: int) -> float:
+    start = _cpu_seconds(broker)
+    for _ in range(count):
+        use()
+    return (_cpu_seconds(broker) - start) / count
+
+
+def _cpu_seconds(broker: int) -> float:
+    """Return the processor time of this process, its children that ended, and the broker."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    nanoseconds = int(Path(f"/proc/{broker}/schedstat").read_text().split()[0])
+    return time.process_time() + children.ru_utime + children.ru_stime + nanoseconds / 1e9
 
 
 def _median(use: Callable[[], object], count: int) -> float:
@@ -143,9 +162,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n", 1)[0])
     parser.add_argument("other", type=Path, help="a checkout of the other version")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--cpu", action="store_true", help="measure processor time")
     arguments = parser.parse_args()
     cpu = max(os.sched_getaffinity(0))
-    versions = [Version(Path(__file__).parents[2], cpu), Version(arguments.other.resolve(), cpu)]
+    checkouts = Path(__file__).parents[2], arguments.other.resolve()
+    versions = [Version(checkout, cpu, arguments.cpu) for checkout in checkouts]
     try:
         names: list[str] = []
         for version in versions:
@@ -169,6 +190,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(int(sys.argv[2]))
+        serve(int(sys.argv[2]), "--cpu" in sys.argv)
     else:
         main()
