@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from nsbroker.wire import SocketSpec
 from nsbrokerd.policy import AddressRule, Allow, Deny, Grant, Limit, NamespaceRule, Policy, Subject
+from nsbrokerd.policy.kinds import KIND_OF_TRIPLE, KINDS, PORT_KINDS
+from nsbrokerd.policy.limit import why_no_bind_limit, why_no_limit
 
 
 def rules(*texts: str) -> tuple[AddressRule, ...]:
@@ -145,3 +147,21 @@ def test_low_port_of_the_limit_is_bound_without_any_rights() -> None:
     limited = grant("web", WEB)
     assert decide(limited, port=80) == Allow(limited)
     assert isinstance(decide(grant("no list", Limit(connect=())), port=80), Deny)
+
+
+def test_only_kinds_that_are_known_to_be_held_can_be_limited() -> None:
+    """A list of what is allowed: nothing that is true of a kind, like having ports, makes it one that is held."""
+    held = {kind for kind in KINDS if why_no_limit(kind) is None}
+    protocols = (1, 2, 6, 17, 47, 50, 51, 58, 89, 103, 112, 132, 136)
+    raw = {KIND_OF_TRIPLE[socket.AF_INET, socket.SOCK_RAW, protocol] for protocol in protocols}
+    assert held == {"tcp", "udp", "udplite", "mptcp", "icmp"} | raw
+    assert {kind for kind in KINDS if why_no_bind_limit(kind) is None} == {"tcp", "udp", "udplite", "mptcp"}
+
+
+@pytest.mark.parametrize("kind", ["dccp", "raw:new", "tcp2", ""])
+def test_kind_that_is_new_can_not_be_limited(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Not even if it has ports."""
+    for module in ("nsbrokerd.policy.kinds", "nsbrokerd.policy.limit"):
+        monkeypatch.setattr(f"{module}.PORT_KINDS", PORT_KINDS | {kind}, raising=False)
+    assert why_no_limit(kind) == "the seal does not know this kind"
+    assert why_no_bind_limit(kind) == "the seal does not know this kind"
