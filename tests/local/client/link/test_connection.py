@@ -162,6 +162,30 @@ def test_restarted_broker_is_found_again(broker: FakeBroker) -> None:
     assert [line.split()[0] for line in broker.seen()] == ["1", "1"]
 
 
+def test_restart_with_many_idle_connections_goes_unnoticed() -> None:
+    """More of them than a call may lose: the first loss tells that the others are lost too."""
+    idle = nsbroker.link.retry._MOST_LOSSES + 2
+    held: list[Visit] = []
+
+    def answer_together(visit: Visit) -> None:
+        held.append(visit)
+        if len(held) == idle:
+            for one in held:
+                one.grant()
+
+    with fake_broker(answer_together) as broker, Client(broker.path) as client:
+        threads = [threading.Thread(target=open_and_close, args=(client,)) for _ in range(idle)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [line.split()[0] for line in broker.seen()] == ["1"] * idle
+        broker.kill()
+        broker.script = honest
+        broker.start()
+        open_and_close(client)
+
+
 def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL ends the broker before the answer. The listener stays, as under socket activation."""
     broker.kill()
