@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import trio
 
 from nsbrokerd.clients.client import Client
@@ -34,6 +36,44 @@ class SlowlyAsked(FakeIntake):
         if len(self.served) == CLIENTS * TURNS:
             self.scope.cancel()
         return True
+
+
+class Departure(FakeIntake):
+    """Ends the hub as soon as it has forgotten all users, or after a thousand looks in vain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        self.hub: Hub | None = None
+
+    def interrupt(self) -> None:
+        assert self.hub is not None
+        self.looks += 1
+        if (self.looks > 1 and not self.hub._users._by_uid) or self.looks > 1000:
+            self.scope.cancel()
+
+
+def test_user_that_is_gone_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the broker's memory would grow with each uid that ever connected."""
+    monkeypatch.setattr("nsbrokerd.serving.hub._SWEEP_S", 0.001)
+    monkeypatch.setattr("nsbrokerd.clients.users._BURST_S", 0.001)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "hub.sock"))
+        listener.listen()
+        intake = Departure()
+        hub = intake.hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(listener.getsockname())
+            hub._accept(0)
+            assert list(hub._users._by_uid) == [os.geteuid()]
+
+        async def serve() -> None:
+            with intake.scope, trio.fail_after(60):
+                await hub.run()
+
+        trio.run(serve)
+        assert hub._users._by_uid == {}
+        hub.finish()
 
 
 def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> None:
