@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from nsbroker.wire import SocketSpec
 from nsbrokerd.clients.peer import Peer
@@ -18,6 +23,14 @@ from nsbrokerd.sockets.opener import Opened
 
 PEER = Peer(Subject(1000, frozenset({100})), 100, 4711)
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))
+
+
+@pytest.fixture
+def time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test may set another one; afterwards it is what it was."""
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def _opened(spec: SocketSpec, cookie: int, netns: int = 7, *, label: str = "blue", grant: str = "web") -> Opened:
@@ -69,6 +82,20 @@ def test_refusal_without_an_id_is_a_record_too(tmp_path: Path) -> None:
     Audit(str(path)).refused(PEER, None, "unread", Refusal("denied", 'no "web"'))
     record = json.loads(path.read_text())
     assert (record["id"], record["outcome"], record["code"], record["reason"]) == (None, "denied", "denied", 'no "web"')
+
+
+@pytest.mark.parametrize("zone", ["WEST+9:30", "EAST-5:45"])
+def test_times_are_utc_wherever_the_broker_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time_zone: None, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    before = time.time_ns()
+    [record] = _records(tmp_path, _opened(SocketSpec("blue", *TCP), 1))
+    after = time.time_ns()
+    assert record["time"].endswith("Z")
+    written_us = (datetime.fromisoformat(record["time"]) - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    assert before // 1000 <= written_us <= after // 1000
 
 
 def test_terminal_gets_lines_to_read() -> None:
