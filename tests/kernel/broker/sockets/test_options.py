@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from broker_process import BrokerProcess
-from namespaces import PREFIX
 from nsbroker import SocketSpec
 from nsbroker.wire import DENIED, OpenReply, OpenRequest
 from nsbrokerd.policy.options import IP_TRANSPARENT, IPV6_TRANSPARENT, SO_BINDTODEVICE, SO_MARK
-from raw_client import connect_as
+from support.brokers.process import BrokerProcess
+from support.brokers.raw_client import connect_as
+from support.namespaces import PREFIX
 
 USER = 12345
 ANY_BITS = 0xFFFFFFF0
