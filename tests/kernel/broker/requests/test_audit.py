@@ -166,6 +166,23 @@ def test_nothing_is_handed_out_that_can_not_be_audited(
     assert _cookies(broker.audit()) == cookies
 
 
+def test_lookup_has_a_record(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
+    """Who was told by which files names are looked up, where, and by which grant."""
+    name = make_namespace()
+    with nsbroker.Client(str(broker.socket_path)) as client:
+        client.resolver_files(name)
+    (record,) = broker.audit()
+    told = {key: record[key] for key in ("audit", "outcome", "uid", "pid", "namespace", "grant")}
+    assert told == {
+        "audit": "resolver",
+        "outcome": "allowed",
+        "uid": 0,
+        "pid": os.getpid(),
+        "namespace": name,
+        "grant": "everything",
+    }
+
+
 @pytest.mark.parametrize("request_", [NamespacesRequest(1), ResolverRequest(1, "@host")])
 def test_answer_that_can_not_be_audited_is_refused(broker: BrokerProcess, request_: Request) -> None:
     """Also if a task has made it, as for the list of namespaces."""

@@ -246,6 +246,13 @@ def test_namespace_is_waited_for(run: RunTool, make_namespace: Callable[..., str
     assert running.finish() == (0, "there\n", "")
 
 
+@pytest.mark.parametrize("uid", [USER, 0])
+def test_setuid_programs_have_no_effect(run: RunTool, name: str, uid: int) -> None:
+    """Also for root, whom the kernel does not ask for it."""
+    done = run(name, "run", "--", "grep", "NoNewPrivs", "/proc/self/status", uid=uid)
+    assert done == (0, "NoNewPrivs:\t1\n", "")
+
+
 def test_low_port_is_for_listen(run: RunTool, name: str) -> None:
     """The broker binds low ports. A program under `run` binds by itself, with the rights of every user there."""
     code = "import socket\ntry: print(socket.create_server(('', 80)) and 80)\nexcept PermissionError: print('denied')"

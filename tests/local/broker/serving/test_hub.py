@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from nsbroker.wire import ErrorReply
 from nsbrokerd.clients.client import Client
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
@@ -73,6 +74,45 @@ def test_user_that_is_gone_is_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
 
         trio.run(serve)
         assert hub._users._by_uid == {}
+        hub.finish()
+
+
+class Talkative(FakeIntake):
+    """Answers at length, and ends the hub when it drops a client."""
+
+    served = 0
+
+    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+        client.sock.recv(1)
+        client.reply(ErrorReply(1, "denied", "x" * 2000))
+        self.served += 1
+        return True
+
+    def hang_up(self, uid: int, connection: socket.SocketType) -> None:
+        super().hang_up(uid, connection)
+        self.scope.cancel()
+
+
+def test_client_that_does_not_read_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while; until then it gets no more replies than fit its queue, whatever it sends."""
+    monkeypatch.setattr("nsbrokerd.serving.hub._SWEEP_S", 0.001)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "hub.sock"))
+        listener.listen()
+        intake = Talkative()
+        hub = Hub(listener, intake, Limits(reply_timeout_s=0), None)  # type: ignore[arg-type]  # a fake
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(listener.getsockname())
+            for _ in range(50):
+                client.send(b"x")
+
+            async def serve() -> None:
+                with intake.scope, trio.move_on_after(10):
+                    await hub.run()
+
+            trio.run(serve)
+            assert hub._clients == {}
+            assert 1 < intake.served < 50
         hub.finish()
 
 

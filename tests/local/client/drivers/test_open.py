@@ -258,6 +258,22 @@ def test_wrong_answer_is_an_error_and_leaves_nothing_open(script: Script, kind: 
         assert descriptors() == before
 
 
+def test_reply_to_another_request_is_refused() -> None:
+    """Also where there is but one: what an earlier call left unread is never taken for its answer."""
+
+    def answer_another_first(visit: Visit) -> None:
+        if visit.number == 1:
+            other_id(visit)
+        visit.grant()
+
+    with fake_broker(answer_another_first) as broker, Client(broker.path) as client:
+        before = descriptors()
+        with pytest.raises(BrokerProtocolError, match="OpenReply"):
+            client.open([TCP])
+        assert descriptors() == before
+        close(client.open([TCP]))
+
+
 def test_two_namespaces_for_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if each socket is the one that the reply names: a batch never straddles a re-created namespace."""
     import nsbroker.link.proof
