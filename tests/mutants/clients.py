@@ -1,0 +1,332 @@
+"""The broker's rooms `clients` and `serving`: who a client is, quotas, turns, and what a hostile client can't do."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "overflow-uid-is-nobody",
+        "The overflow uid stands for every user without an id here: it is refused, and it matches nothing.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/peer.py",
+                "if uid == untrusted_uid:",
+                "if uid < 0:",
+                ("tests/unit/broker/clients/test_peer.py::test_uid_that_stands_for_many_users_is_nobodys",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/namespaces/sent.py",
+                "return uid != self._overflow_uid and ",
+                "return ",
+                ("tests/kernel/broker/namespaces/test_own.py::test_namespace_of_the_user_without_an_id_is_denied",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "groups-count",
+        "A client is known by its uid and all its groups, as the kernel tells them.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/peer.py",
+                "Subject(uid, _read_groups(connection) | {gid})",
+                "Subject(uid, frozenset({gid}))",
+                ("tests/kernel/broker/policy/test_refusals.py::test_grant_is_for_its_group",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "quota-of-connections",
+        "Connections are bounded: for each user, in all, and by the descriptors of the broker.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/admission.py",
+                "has_room = users.clients < users.limits.clients and ",
+                "has_room = ",
+                (
+                    "tests/kernel/broker/clients/test_quotas.py::test_client_beyond_the_limit_is_turned_away[clients-False]",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/users.py",
+                "if user.clients >= self.limits.clients_per_user:",
+                "if user.clients < 0:",
+                (
+                    "tests/kernel/broker/clients/test_quotas.py::test_client_beyond_the_limit_is_turned_away[clients_per_user-True]",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/admission.py",
+                " and users.clients + users.connected + 2 <= self._most_held",
+                "",
+                (
+                    "tests/local/broker/serving/test_hub_trouble.py::test_places_of_users_are_counted_where_descriptors_are_few",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/admission.py",
+                "            users.leave(user)\n",
+                "",
+                (
+                    "tests/local/broker/serving/test_hub_trouble.py::test_client_that_is_lost_while_it_connects_is_not_counted",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "quota-of-requests",
+        "The requests of a user in a second are bounded over all its connections, and so is the length of a request.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/users.py",
+                "        if self.allowance < 1:\n",
+                "        if self.allowance < -1e9:\n",
+                (
+                    "tests/unit/broker/clients/test_user_quotas.py::test_a_rate_is_granted_for_a_second_and_then_refilled",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/users.py",
+                "self.allowance = min(rate * _BURST_S, self.allowance + (now - self.refilled_at) * rate)",
+                "self.allowance = self.allowance + (now - self.refilled_at) * rate",
+                ("tests/unit/broker/clients/test_user_quotas.py::test_an_allowance_never_grows_past_a_second_of_it",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/users.py",
+                "user = self._by_uid.get(uid)",
+                "user = self._by_uid.get(uid) if self.connected else None",
+                ("tests/unit/broker/clients/test_user_quotas.py::test_coming_back_does_not_refill_an_allowance",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "            if is_too_long:\n",
+                "            if is_too_long is None:\n",
+                ("tests/kernel/broker/clients/test_quotas.py::test_packet_beyond_the_limit_is_a_bad_request",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "quota-of-waiting",
+        "The requests of a user that wait for a namespace are bounded, and so are its lists of namespaces.",
+        (
+            Mutant(
+                "broker/nsbrokerd/serving/tasks.py",
+                "elif not is_list and user.waiting >= MAX_WAITING_FOR_USER:",
+                "elif not is_list and user.waiting < 0:",
+                ("tests/kernel/broker/serving/test_waiting.py::test_third_request_of_a_user_that_waits_is_refused",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/tasks.py",
+                "elif is_list and user.listing >= MAX_LISTING_FOR_USER:",
+                "elif is_list and user.listing < 0:",
+                ("tests/local/broker/serving/test_tasks.py::test_lists_of_one_user_are_bounded",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "excess-does-not-fill-the-audit",
+        "Past the quota of requests, the audit has one refusal a second, with the number of the others.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/users.py",
+                "if now - self.excess_told_at < _TOLD_EACH_S:",
+                "if now < 0:",
+                (
+                    "tests/unit/broker/clients/test_user_quotas.py::test_requests_past_the_rate_are_told_of_once_a_second_with_their_number",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "bounded-memory",
+        "The broker's memory of users, requests, decisions and grants is bounded, whatever clients do.",
+        (
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "            self._users.forget_idle(now)\n",
+                "",
+                ("tests/local/broker/serving/test_hub.py::test_user_that_is_gone_is_forgotten",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "if len(self._memo) >= _MAX_MEMO_ENTRIES:",
+                "if len(self._memo) < 0:",
+                ("tests/unit/broker/policy/test_decide.py::test_what_clients_choose_takes_little_memory",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "if len(self._share_of) >= _MAX_SUBJECTS:",
+                "if len(self._share_of) < 0:",
+                ("tests/unit/broker/policy/test_decide.py::test_what_clients_choose_takes_little_memory",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/planner.py",
+                "if len(self._known) >= _MAX_ENTRIES:",
+                "if len(self._known) < 0:",
+                ("tests/unit/broker/requests/test_planner.py::test_what_is_kept_is_bounded",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/reader.py",
+                "if len(self._known) >= _MAX_ENTRIES:",
+                "if len(self._known) < 0:",
+                ("tests/unit/broker/requests/test_reader.py::test_what_is_kept_is_bounded",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/loading.py",
+                "if len(known | set(names)) > MAX_GRANTS:",
+                "if len(known | set(names)) < 0:",
+                ("tests/kernel/broker/seal/test_volume.py::test_names_of_former_grants_make_room",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "users-take-turns",
+        "Users take turns, and so do the connections of a user.",
+        (
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "for client_fd, event in turn.poll(0, 1):",
+                "for client_fd, event in turn.poll(0):",
+                ("tests/kernel/broker/serving/test_fairness.py::test_user_with_many_connections_has_the_turns_of_one",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "else _PATIENCE_S, 1):",
+                "else _PATIENCE_S, 5)[::-1]:",
+                ("tests/local/broker/serving/test_hub.py::test_who_asks_again_soon_has_as_many_turns_as_the_others",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unread-replies-are-bounded",
+        "The broker makes few sockets for a client that does not read its replies, and drops it after a while.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/client.py",
+                "        return self._unread_bytes < self._most_unread_bytes\n\n    def reply",
+                "        return self._unread_bytes >= 0\n\n    def reply",
+                (
+                    "tests/local/broker/clients/test_client.py::test_client_that_the_kernel_calls_writable_reads_its_replies",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "for client in [one for one in self._blocked if (one.blocked_since or now) < deadline]:",
+                "for client in [one for one in self._blocked if (one.blocked_since or now) < 0]:",
+                ("tests/local/broker/serving/test_hub.py::test_client_that_does_not_read_is_dropped",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "hostile-descriptors",
+        "A descriptor whose closing hangs is closed elsewhere; such descriptors are bounded, and harm their "
+        "sender alone.",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/closer.py",
+                "        for fd in fds:\n            self._put(_LaneName(uid, False), fd)\n",
+                "        for fd in fds:\n            self._close(fd)\n",
+                ("tests/unit/broker/clients/test_closer.py::test_descriptors_are_closed_in_another_thread",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/closer.py",
+                "return len(lane.fds) >= MAX_PENDING_FOR_USER",
+                "return len(lane.fds) < 0",
+                (
+                    "tests/unit/broker/clients/test_closer.py::test_a_user_whose_descriptors_hang_is_full_and_others_are_not",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/closer.py",
+                "return sum(not name.has_connections for name in self._lanes) >= MAX_LANES",
+                "return len(self._lanes) < 0",
+                (
+                    "tests/unit/broker/clients/test_closer.py::test_descriptors_of_many_users_that_hang_are_bounded_together",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/admission.py",
+                "if self._intake.hanging >= self._most_hanging:",
+                "if self._intake.hanging < 0:",
+                (
+                    "tests/local/broker/serving/test_hub_trouble.py::test_hub_that_paused_accepts_again_though_there_is_no_other_watch",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "sent-descriptors-are-named",
+        "A request names each descriptor that it sends: others are not received, and missing ones are refused.",
+        (
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "        if more_came:\n",
+                "        if more_came is None:\n",
+                (
+                    "tests/kernel/broker/clients/test_foreign_descriptors.py::test_descriptors_that_nobody_asked_for_end_the_connection",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "        if not named or not brings_fds:\n",
+                "        if not named:\n",
+                (
+                    "tests/kernel/broker/clients/test_foreign_descriptors.py::test_descriptors_that_are_missing_are_a_bad_request",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/wire/requests.py",
+                "if named and named != set(range(len(named))):",
+                "if named and 0 not in named:",
+                (
+                    "tests/unit/client/wire/test_errors_and_costs.py::test_gap_in_the_descriptors_is_refused_with_the_id",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unreadable-requests",
+        "A packet without a readable id is answered, and its connection ends.",
+        (
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "return request_id is not None",
+                "return request_id is None or True",
+                (
+                    "tests/kernel/broker/requests/test_bad_packets.py::test_client_that_cant_be_followed_is_answered_and_dropped",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "waiting-ends",
+        "A request waits as long as it asked to, 60 seconds at most, while its client is there, and only for "
+        "what is granted.",
+        (
+            Mutant(
+                "broker/nsbrokerd/serving/tasks.py",
+                "    return not client.is_closed\n",
+                "    return client is not None\n",
+                ("tests/kernel/broker/serving/test_waiting.py::test_client_that_dies_waits_no_longer",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/tasks.py",
+                "if not missing or trio.current_time() >= deadline:",
+                "if not missing:",
+                ("tests/kernel/broker/serving/test_waiting.py::test_wait_ends_without_a_namespace",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE:\n            self._slow.start",
+                "isinstance(outcome, Refusal):\n            self._slow.start",
+                ("tests/kernel/broker/serving/test_waiting.py::test_what_is_denied_is_not_waited_for",),
+            ),
+            Mutant(
+                "client/nsbroker/wire/requests.py",
+                "not math.isfinite(value) or not 0 <= value <= MAX_WAIT_S:",
+                "not math.isfinite(value) or value < 0:",
+                ("tests/unit/client/wire/test_vectors.py::test_request",),
+            ),
+        ),
+    ),
+)

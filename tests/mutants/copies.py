@@ -1,0 +1,81 @@
+"""Copies of the checkout, each with an environment in which the copy's packages are installed.
+
+An environment of Python that has the dependencies is not copied: it is put behind the copy's own packages. So a copy
+takes a moment, and what a test starts, as whichever user, imports the changed package.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shutil
+import site
+import sys
+import venv
+from pathlib import Path
+
+PACKAGES = ("broker/nsbrokerd", "client/nsbroker")
+"""Relative to the checkout."""
+
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "results", "dist", "build"
+)
+_SCRIPTS = ("nsbrokerd", "nsbroker-get")
+
+
+class Copy:
+    """A checkout and its environment, in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.checkout = directory / "checkout"
+        self.environment = directory / "venv"
+        self.python = self.environment / "bin/python"
+
+    def install(self, file: str) -> None:
+        """Put a file of the checkout in the place where it is installed, if it belongs to a package."""
+        for package in map(Path, PACKAGES):
+            if Path(file).is_relative_to(package):
+                installed = self._site_packages() / Path(file).relative_to(package.parent)
+                shutil.copyfile(self.checkout / file, installed)
+                for cached in (installed.parent / "__pycache__").glob(f"{installed.stem}.*.pyc"):
+                    cached.unlink()
+
+    def module(self, file: str) -> str | None:
+        """Return the name of the module that a file of the checkout is; None if it is none."""
+        for package in map(Path, PACKAGES):
+            if Path(file).is_relative_to(package) and file.endswith(".py"):
+                parts = Path(file).relative_to(package.parent).with_suffix("").parts
+                return ".".join(part for part in parts if part != "__init__")
+        return None
+
+    def _site_packages(self) -> Path:
+        return self.environment / Path(site.getsitepackages()[0]).relative_to(sys.prefix)
+
+    def fill(self, checkout: Path) -> None:
+        """Copy a checkout, and install it behind which the environment of this process stands."""
+        shutil.copytree(checkout, self.checkout, ignore=_LEFT_OUT)
+        venv.EnvBuilder(symlinks=True).create(self.environment)
+        for package in PACKAGES:
+            shutil.copytree(self.checkout / package, self._site_packages() / Path(package).name)
+        compileall.compile_dir(self._site_packages(), quiet=1)
+        own = "\n".join(f"import site; site.addsitedir({place!r})" for place in site.getsitepackages())
+        (self._site_packages() / "dependencies.pth").write_text(f"{own}\n")
+        self._write_scripts()
+
+    def fill_like(self, other: Copy) -> None:
+        """Copy another copy."""
+        shutil.copytree(other.checkout, self.checkout)
+        shutil.copytree(other.environment, self.environment, symlinks=True)
+        self._write_scripts()
+
+    def _write_scripts(self) -> None:
+        for name in _SCRIPTS:
+            lines = (Path(sys.prefix) / "bin" / name).read_text().splitlines(keepends=True)
+            script = self.python.parent / name
+            script.write_text("".join([f"#!{self.python}\n", *lines[1:]]))
+            script.chmod(0o755)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables for what runs in it."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return kept | {"PATH": f"{self.python.parent}:{kept['PATH']}", "VIRTUAL_ENV": str(self.environment)}

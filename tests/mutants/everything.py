@@ -1,0 +1,29 @@
+"""All guarantees, in the order of the rooms, and their mutants by name."""
+
+from __future__ import annotations
+
+from . import clients, limits, link, names, namespaces, policy, programs, requests, service, sockets, wire
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES: tuple[Guarantee, ...] = (
+    *service.GUARANTEES,
+    *clients.GUARANTEES,
+    *requests.GUARANTEES,
+    *sockets.GUARANTEES,
+    *namespaces.GUARANTEES,
+    *policy.GUARANTEES,
+    *limits.GUARANTEES,
+    *wire.GUARANTEES,
+    *link.GUARANTEES,
+    *names.GUARANTEES,
+    *programs.GUARANTEES,
+)
+
+
+def named_mutants(guarantees: tuple[Guarantee, ...] = GUARANTEES) -> dict[str, Mutant]:
+    """Return each mutant by its name: the guarantee's id, and a number if the guarantee has several."""
+    return {
+        f"{guarantee.id}.{number}" if len(guarantee.mutants) > 1 else guarantee.id: mutant
+        for guarantee in guarantees
+        for number, mutant in enumerate(guarantee.mutants, 1)
+    }

@@ -1,0 +1,467 @@
+"""Limits that travel with the socket: what is refused when they are loaded, and what the seal enforces."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "limit-directions",
+        "In a limit, an absent direction is anywhere, and an empty one is nowhere.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/limit.py",
+                "        if self.connect is None:\n            return True\n        rules = self.connect\n",
+                "        rules = self.connect or ()\n        if not rules:\n            return True\n",
+                ("tests/unit/broker/policy/test_limit.py::test_absent_is_anywhere_and_empty_is_nowhere",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-kinds",
+        "A limit on a kind of socket that can't be held to it is refused when the file is loaded; new kinds are.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/limit.py",
+                'return "the seal does not know this kind"',
+                "return None",
+                ("tests/unit/broker/policy/test_limit.py::test_kind_that_is_new_can_not_be_limited",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/limit.py",
+                "if reason := why_no_limit(kind):",
+                "if (reason := why_no_limit(kind)) and kind != 'packet':",
+                ("tests/unit/broker/config/test_limit.py::test_what_means_nothing_or_can_not_be_held_is_refused",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/limit.py",
+                "elif has_bind and (reason := why_no_bind_limit(kind)):",
+                "elif not has_bind and (reason := why_no_bind_limit(kind)):",
+                ("tests/unit/broker/config/test_limit.py::test_what_means_nothing_or_can_not_be_held_is_refused",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-needs-the-seal",
+        "Where limits can't be enforced, they are refused when the file is loaded, and no limited socket is made.",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/limit.py",
+                "if reason is not None:",
+                "if reason == '':",
+                (
+                    "tests/unit/broker/config/test_limit.py::test_host_that_can_not_enforce_limits_refuses_them_with_its_reason",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/limit.py",
+                "if rules is not None and len(rules) > MAX_RULES:",
+                "if rules is not None and len(rules) > 2 * MAX_RULES:",
+                (
+                    "tests/unit/broker/config/test_limit.py::test_more_addresses_than_the_kernel_has_room_for_are_refused",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "if limited := _limited(groups):",
+                "if (limited := _limited(groups)) and self.seal is not None:",
+                (
+                    "tests/unit/broker/sockets/test_opener.py::test_limited_socket_is_never_made_where_nothing_enforces_limits",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-name-servers",
+        "The name servers of a grant's namespaces are added to its limit at port 53, unless it reaches nothing.",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/limit.py",
+                "        connect += _missing_servers(connect, name_servers())\n",
+                "        connect += _missing_servers(connect, ())\n",
+                (
+                    "tests/unit/broker/config/test_limit.py::test_name_servers_of_the_namespaces_are_added_where_something_is_reachable",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/limit.py",
+                "    if connect:\n",
+                "    if connect is not None:\n",
+                (
+                    "tests/unit/broker/config/test_limit.py::test_name_servers_of_the_namespaces_are_added_where_something_is_reachable",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-connect",
+        "A limited socket connects nowhere but where its limit says, whatever family the program writes.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                'Program("connect4", _SOCK_ADDR, 10, partial(_connect, version=layout.IPV4)),',
+                'Program("connect4", _SOCK_ADDR, 10, lambda code, _: code.give(1)),',
+                ("tests/kernel/broker/seal/test_ways_out.py::test_tcp_connects_nowhere_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                'Program("connect6", _SOCK_ADDR, 11, partial(_connect, version=layout.IPV6)),',
+                'Program("connect6", _SOCK_ADDR, 11, lambda code, _: code.give(1)),',
+                ("tests/kernel/broker/seal/test_ways_out.py::test_tcp_connects_nowhere_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                "    if version == layout.IPV4:\n        code.load(R1, R6, offset_4)\n        put_ipv4(code, R1)\n",
+                "    if version == layout.IPV4:\n"
+                "        code.load(R1, R6, 0)\n"
+                '        code.go_if(R1, "!=", 2, "allow")\n'
+                "        code.load(R1, R6, offset_4)\n"
+                "        put_ipv4(code, R1)\n",
+                ("tests/kernel/broker/seal/test_ways_out.py::test_family_that_the_user_writes_does_not_count",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-bind",
+        "A limited socket is bound nowhere but where its limit says, and there to low ports as well.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                'Program("bind4", _SOCK_ADDR, 8, partial(_bind, version=layout.IPV4)),',
+                'Program("bind4", _SOCK_ADDR, 8, lambda code, _: code.give(3)),',
+                ("tests/kernel/broker/seal/test_allows.py::test_client_binds_what_is_listed_and_nothing_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                "_ALLOW, _ALLOW_LOW_PORT = 1, 3",
+                "_ALLOW, _ALLOW_LOW_PORT = 1, 1",
+                ("tests/kernel/broker/seal/test_allows.py::test_client_binds_what_is_listed_and_nothing_else",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-datagrams",
+        "A limited socket sends datagrams nowhere but where its limit says, and from no other source.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                'Program("send4", _SOCK_ADDR, 14, partial(_send, version=layout.IPV4)),',
+                'Program("send4", _SOCK_ADDR, 14, lambda code, _: code.give(1)),',
+                ("tests/kernel/broker/seal/test_ways_out.py::test_datagrams_go_nowhere_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                'go_if_covered(code, layout.BIND_COUNT, layout.BIND_RULES, "to where")\n    code.go("deny")',
+                'code.go("to where")',
+                ("tests/kernel/broker/seal/test_allows.py::test_source_address_is_one_to_bind",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-packets",
+        "UDP-Lite, ICMP and raw sockets send no packet but where a rule for their ports says.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/packets.py",
+                '    _put_ports(code, maps, _IPV4_BYTES, "version 4")\n',
+                '    _put_ports(code, maps, _IPV4_BYTES, "version 4")\n    code.go("allow")\n',
+                ("tests/kernel/broker/seal/test_detours.py::test_portless_ipv4_goes_nowhere_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/packets.py",
+                '    _put_ports(code, maps, _IPV6_BYTES, "version 6")\n',
+                '    _put_ports(code, maps, _IPV6_BYTES, "version 6")\n    code.go("allow")\n',
+                ("tests/kernel/broker/seal/test_detours.py::test_portless_ipv6_goes_nowhere_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/packets.py",
+                "    code.store_number(STACK, LAST_PORT, ALL_PORTS[1])\n",
+                "    code.store_number(STACK, LAST_PORT, 0)\n    code.set(R9, ALL_PORTS[1])\n",
+                ("tests/kernel/broker/seal/test_random_rules.py::test_kernel_lets_packets_out_as_the_policy_does",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/limit.py",
+                "        if port is None:\n",
+                "        if port == -1:\n",
+                ("tests/unit/broker/policy/test_limit.py::test_what_has_no_port_needs_a_rule_for_all_ports",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-headers",
+        "No packet of a limited socket has options, routing headers or a forged header.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/packets.py",
+                'code.go_if(R1, "!=", _PLAIN_IPV4, "deny")',
+                'code.go_if(R1, "==", 0, "deny")',
+                ("tests/kernel/broker/seal/test_detours.py::test_no_packet_has_a_source_route",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/packets.py",
+                'code.go_if(R1, "!=", _HOP_BY_HOP, "deny")',
+                'code.go_if(R1, "!=", _HOP_BY_HOP, "plain")',
+                ("tests/kernel/broker/seal/test_detours.py::test_no_packet_has_a_routing_header",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/options.py",
+                '            code.go_if(R2, "==", option, "deny")\n',
+                '            code.go_if(R2, "==", option, "deny" if option == 4 else "allow")\n',
+                ("tests/kernel/broker/seal/test_detours.py::test_header_is_not_forged",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-groups",
+        "A limited socket joins only multicast groups that it may send to.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/joining.py",
+                'go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")\n    code.go("deny")',
+                'code.go("allow")',
+                (
+                    "tests/kernel/broker/seal/test_multicast_groups.py::test_group_is_joined_only_where_it_may_be_sent_to",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/joining.py",
+                'code.go_if(R4, "==", family, "deny")',
+                'code.go_if(R4, "==", 0xFFFF, "deny")',
+                ("tests/kernel/broker/seal/test_multicast_groups.py::test_group_can_not_be_hidden",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-local-copies",
+        "Limited raw and ICMP sockets of IPv4 send no multicasts or broadcasts to their own namespace.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/installing.py",
+                "            _loop_back_nothing(sock)\n",
+                "            bool(sock)\n",
+                (
+                    "tests/kernel/broker/seal/test_local_copies.py::test_forbidden_group_or_broadcast_is_not_heard_nearby",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/local_copies.py",
+                '    code.go_if(R1, "==", 0, "allow")\n',
+                '    code.go("allow")\n',
+                ("tests/kernel/broker/seal/test_local_copies.py::test_copies_can_be_turned_off_but_not_on",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-special-addresses",
+        "No network covers 0.0.0.0 or :: as a destination, and a v4-mapped address is the IPv4 address.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                "    code.store_number(STACK, FAMILY, layout.UNSPECIFIED)\n",
+                "    code.add(R1, 0)\n",
+                ("tests/kernel/broker/seal/test_allows.py::test_zeros_are_no_way_to_the_own_host",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                'code.go_if_register(R1, "!=", R2, f"{prefix}.is put")',
+                'code.go(f"{prefix}.is put")',
+                ("tests/kernel/broker/seal/test_allows.py::test_allowed_address_is_connected",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-accepted-connections",
+        "Connections that a limited listener accepts, and further paths of MPTCP, have its limits.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/maps.py",
+                "bpf.NO_PREALLOC | bpf.CLONE)",
+                "bpf.NO_PREALLOC)",
+                ("tests/kernel/broker/seal/test_allows.py::test_accepted_connections_work_and_lead_nowhere_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                '    code.call(TO_MPTCP_SOCK)\n    code.go_if(R0, "==", 0, "deny")\n',
+                '    code.call(TO_MPTCP_SOCK)\n    code.go("deny")\n    code.label("never")\n',
+                ("tests/kernel/broker/seal/test_allows.py::test_allowed_address_is_connected",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-as-the-policy-says",
+        "The kernel decides exactly as the policy's own functions do.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                'code.go_if_register(R5, ">", R9, f"{here}: next")',
+                'code.go_if_register(R5, ">=", R9, f"{here}: next")',
+                ("tests/kernel/broker/seal/test_random_rules.py::test_kernel_decides_as_the_policy_does",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-is-proven",
+        "A limited socket can do nothing before it has the name of its grant, and the broker proves that it is sealed.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                '    _get_storage(code, maps, R0)\n    code.go_if(R0, "==", 0, "deny")\n',
+                '    _get_storage(code, maps, R0)\n    code.go_if(R0, "==", 0, "allow")\n',
+                ("tests/kernel/broker/seal/test_living.py::test_without_memory_for_limits_there_is_no_socket",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/installing.py",
+                "    if _libc.setsockopt(sock.fileno(), _SOL_IP, _IP_OPTIONS, None, 0) == 0 or "
+                "ctypes.get_errno() != errno.EPERM:\n",
+                "    if sock.fileno() < 0:\n",
+                (
+                    "tests/kernel/broker/seal/test_living.py::test_broker_ends_when_its_thread_was_moved_to_another_group",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-outlives-the-broker",
+        "Limits hold while the broker runs, is stopped, or was killed; without its pins, nothing is allowed.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/programs.py",
+                "        code.call(TAIL_CALL)\n        code.give(0)\n",
+                "        code.call(TAIL_CALL)\n        code.give(1)\n",
+                ("tests/kernel/broker/seal/test_living.py::test_everything_is_denied_when_the_pins_are_removed",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/maps.py",
+                '                bpf.pin(fd, f"{directory}/{name}")\n',
+                "                bool(fd)\n",
+                ("tests/kernel/broker/seal/test_living.py::test_limits_hold_when_the_broker_is_no_more",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-directory",
+        "Each broker of a host has a directory of its own for its limits, which is root's alone.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/maps.py",
+                "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+                "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+                ("tests/kernel/broker/seal/test_living.py::test_each_broker_has_limits_of_its_own",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/maps.py",
+                "if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):",
+                "if status.st_uid < 0:",
+                ("tests/kernel/broker/seal/test_directory.py::test_directory_that_others_can_write_is_refused",),
+            ),
+            Mutant(
+                "deploy/tmpfiles.d/nsbroker.conf",
+                "d /sys/fs/bpf/nsbrokerd 0700 root root",
+                "d /sys/fs/bpf/nsbrokerd 0755 root root",
+                ("tests/unit/deploy/test_files.py::test_unit_lets_the_broker_limit_sockets",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-reload",
+        "A reload changes what limited sockets that are in use can do from then on, all at once.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/loading.py",
+                "        put_in(maps.limits, rules_fd)\n",
+                "        if bpf.lookup(maps.limits, _FIRST, 4) is None:\n            put_in(maps.limits, rules_fd)\n",
+                (
+                    "tests/kernel/broker/seal/test_reload.py::test_reload_changes_where_a_socket_can_go_and_what_it_can_bind",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/loading.py",
+                "        for number in kept:\n",
+                "        put_in(maps.limits, rules_fd)\n        for number in kept:\n",
+                ("tests/kernel/broker/seal/test_reload.py::test_limits_change_all_at_once",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-of-a-former-grant",
+        "A limited socket whose grant is gone can do nothing; one whose grant lost its limit goes anywhere.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                '    code.go_if(R0, "==", 0, "deny")\n    code.copy(R8, R0)\n',
+                '    code.go_if(R0, "==", 0, "allow")\n    code.copy(R8, R0)\n',
+                ("tests/kernel/broker/seal/test_reload.py::test_socket_of_a_grant_that_is_no_more_can_do_nothing",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/loading.py",
+                "kept = [number for number in limits if number in known or number in names]",
+                "kept = [number for number in limits if number in names]",
+                (
+                    "tests/kernel/broker/seal/test_reload.py::test_socket_of_a_grant_that_lost_its_limit_can_go_anywhere",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "no-limit-no-seal",
+        "A socket of a grant without a limit is not sealed.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "if (kept := [one for one in group if one.grant.limit is not None])]",
+                "if (kept := [one for one in group if one.grant])]",
+                ("tests/kernel/broker/seal/test_reload.py::test_grant_without_limits_seals_nothing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "revoke-stops-everything",
+        "Nothing goes in or out of a revoked socket, and its TCP connections end.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/fragments.py",
+                "    code.mask_number(R1, layout.REVOKED)\n",
+                "    code.mask_number(R1, 0)\n",
+                ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/packets.py",
+                '    """Nothing reaches a revoked socket."""\n    _begin(code, maps)\n',
+                '    """Nothing reaches a revoked socket."""\n',
+                ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/commands/revoke.py",
+                "ended += end_tcp(diag, cookies.pop(netns))",
+                "ended += len(cookies.pop(netns))",
+                ("tests/kernel/broker/commands/test_revoke.py::test_connections_and_listeners_end_at_once",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "revoke-takes-what-matches",
+        "A revocation takes the sockets that match all that is given, with what they accepted, and no others.",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/iterator.py",
+                '            code.load(R1, R8, offset, size)\n            code.go_if_register(R1, "!=", R2, "end")\n',
+                "            code.load(R1, R8, offset, size)\n",
+                ("tests/kernel/broker/commands/test_revoke.py::test_several_selectors_choose_what_matches_all",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/iterator.py",
+                "code.load(R1, R8, layout.ENTRY_COOKIE, 8)",
+                "code.set(R1, 0)",
+                (
+                    "tests/kernel/broker/commands/test_revoke.py::test_connection_is_ended_alone_or_goes_with_its_listener",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/sockets.py",
+                "if selection == Selection():",
+                "if selection is None:",
+                ("tests/kernel/broker/commands/test_revoke.py::test_what_matches_nothing_is_said",),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,186 @@
+"""The client's room `link`: proofs, restarts, forks, and the errors that a program expects."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "client-compares",
+        "The client compares the kernel's cookies of each socket with those of the reply.",
+        (
+            Mutant(
+                "client/nsbroker/link/proof.py",
+                "if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if opened.cookie == 0:",
+                (
+                    "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_cookie-WrongNamespaceError-SO_COOKIE]",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/link/proof.py",
+                "if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != "
+                "opened.netns.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if opened.netns == 0:",
+                (
+                    "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_netns-WrongNamespaceError-SO_NETNS_COOKIE]",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/link/proof.py",
+                "if netns.setdefault(spec.namespace, description.netns) != description.netns:",
+                "if not netns.setdefault(spec.namespace, description.netns):",
+                ("tests/local/client/drivers/test_open.py::test_two_namespaces_for_one_name_are_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/link/proof.py",
+                "if not len(specs) == len(opened) == len(fds):",
+                "if not len(specs) <= len(opened) <= len(fds):",
+                (
+                    "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[one_descriptor_more-BrokerProtocolError-descriptors]",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "close-on-exec",
+        "Sockets arrive close-on-exec: no program inherits one by accident.",
+        (
+            Mutant(
+                "client/nsbroker/link/fdpass.py",
+                "_RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)",
+                "_RECEIVE_FLAGS = 0",
+                (
+                    "tests/unit/client/link/test_fdpass.py::test_descriptors_are_close_on_exec",
+                    "tests/local/client/drivers/test_open.py::test_sockets_come_as_they_were_asked_for",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unexpected-descriptors-are-closed",
+        "Descriptors that nobody asked for are closed.",
+        (
+            Mutant(
+                "client/nsbroker/link/fdpass.py",
+                "            (give_fd or _close)(fd)\n",
+                "            (give_fd or str)(fd)\n",
+                ("tests/unit/client/link/test_fdpass.py::test_unexpected_descriptors_are_closed",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "replies-go-by-their-ids",
+        "Replies are matched by their ids: a late reply is never taken for a later one.",
+        (
+            Mutant(
+                "client/nsbroker/link/exchange.py",
+                "if type(reply) is not OpenReply or reply.request_id != request_id:",
+                "if type(reply) is not OpenReply:",
+                ("tests/local/client/drivers/test_open.py::test_reply_to_another_request_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/link/pool.py",
+                "if not connection.unanswered and len(self._idle) < MAX_IDLE:",
+                "if len(self._idle) < MAX_IDLE:",
+                ("tests/local/client/link/test_connection.py::test_late_reply_is_never_taken_for_a_later_one",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "restart-is-unnoticed",
+        "A restart of the broker goes unnoticed, also by a client with many idle connections.",
+        (
+            Mutant(
+                "client/nsbroker/link/retry.py",
+                "                except ConnectionLostError as error:\n                    losses += 1\n",
+                "                except ConnectionLostError as error:\n                    losses += 9\n",
+                ("tests/local/client/link/test_connection.py::test_restarted_broker_is_found_again",),
+            ),
+            Mutant(
+                "client/nsbroker/link/retry.py",
+                "                self._pool.clear()\n                yield from _pause",
+                "                yield from _pause",
+                ("tests/local/client/link/test_connection.py::test_restart_with_many_idle_connections_goes_unnoticed",),
+            ),
+            Mutant(
+                "client/nsbroker/link/retry.py",
+                "if error.errno not in _RESTARTING or not self._may_be_restarting():",
+                "if error.errno in _RESTARTING or not self._may_be_restarting():",
+                ("tests/local/client/link/test_connection.py::test_restart_without_a_listener_is_waited_for",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "losses-are-bounded",
+        "A request that makes one broker after the other fall over is given up.",
+        (
+            Mutant(
+                "client/nsbroker/link/retry.py",
+                "if losses > _MOST_LOSSES:",
+                "if losses > 100 * _MOST_LOSSES:",
+                ("tests/local/client/link/test_connection.py::test_broker_that_dies_of_each_request_is_given_up",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "connections-have-one-owner",
+        "A forked child, or a program that changed its user, goes on with no connection of before.",
+        (
+            Mutant(
+                "client/nsbroker/link/pool.py",
+                "os.register_at_fork(after_in_child=_close_all)",
+                "os.register_at_fork(after_in_child=open_connections.copy)",
+                ("tests/local/client/link/test_connection.py::test_forked_child_has_a_connection_of_its_own",),
+            ),
+            Mutant(
+                "client/nsbroker/link/connection.py",
+                "self.owner == (getpid(), geteuid(), getegid())",
+                "self.owner[0] == getpid()",
+                ("tests/kernel/client/link/test_dropped_privileges.py",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "waits-have-an-end",
+        "A call gives up a silent broker after its timeout.",
+        (
+            Mutant(
+                "client/nsbroker/link/retry.py",
+                "deadline = monotonic() + limit_s",
+                "deadline = monotonic() + limit_s + 30",
+                ("tests/local/client/link/test_connection.py::test_silent_broker_ends_in_a_timeout",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "paths-are-opened-by-the-client",
+        "A namespace that is given by a path is opened with the rights of the program.",
+        (
+            Mutant(
+                "client/nsbroker/link/references.py",
+                "spec = spec._replace(namespace=opened[path])",
+                "spec = spec._replace(namespace=path.rpartition('/')[2])",
+                ("tests/local/client/drivers/test_open.py::test_path_is_opened_by_the_client_and_closed_again",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "errors-are-the-expected-ones",
+        "Each error is the OSError that a program expects, and errors of the kernel keep their errno.",
+        (
+            Mutant(
+                "client/nsbroker/link/errors.py",
+                "class AccessDeniedError(Error, PermissionError):",
+                "class AccessDeniedError(Error):",
+                ("tests/unit/client/link/test_errors.py",),
+            ),
+            Mutant(
+                "client/nsbroker/link/errors.py",
+                'if code == "os-error" and errno is not None:',
+                'if code == "os-error" and errno == -1:',
+                ("tests/unit/client/link/test_errors.py",),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,175 @@
+"""The client's rooms `names`, `module` and `adapters`: nothing leaks by name."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "names-are-looked-up-inside",
+        "A name is looked up in the namespace or not at all: the C library is never asked.",
+        (
+            Mutant(
+                "client/nsbroker/names/numeric.py",
+                "    raise name_error(host)\n\n\ndef numeric_stream",
+                "    return host\n\n\ndef numeric_stream",
+                ("tests/unit/client/names/test_numeric.py",),
+            ),
+            Mutant(
+                "client/nsbroker/module/sockets.py",
+                "        super().connect(self._numeric(address))\n",
+                "        super().connect(address)\n",
+                (
+                    "tests/local/client/module/test_namespace.py::test_every_call_finds_a_name_as_it_is_looked_up_in_the_namespace",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/module/tls.py",
+                "            super().connect(numeric_address(self, addr, look_up))\n",
+                "            super().connect(addr)\n",
+                (
+                    "tests/local/client/module/test_namespace.py::test_every_call_finds_a_name_as_it_is_looked_up_in_the_namespace",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/module/passthrough.py",
+                "if name in _PASSED and value is not None:",
+                "if value is not None:",
+                ("tests/unit/client/test_package.py::test_the_rest_of_the_module_is_not_there",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "hosts-come-first",
+        "The hosts file of the namespace comes before DNS.",
+        (
+            Mutant(
+                "client/nsbroker/names/addrinfo.py",
+                "if lines := configuration.hosts.by_name(name, families):",
+                "if (lines := configuration.hosts.by_name(name, families)) and len(families) > 2:",
+                ("tests/unit/client/names/test_addrinfo.py::test_hosts_file_comes_before_dns",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "search-list",
+        "The search list and ndots are those of the namespace, tried in the order of the C library.",
+        (
+            Mutant(
+                "client/nsbroker/names/plan.py",
+                "searched = yield from _search_list(servers, bare, kinds, settings.search)\n    skips_bare",
+                "searched = yield from _search_list(servers, bare, kinds, settings.search[::-1])\n    skips_bare",
+                ("tests/unit/client/names/test_plan.py::test_search_list_is_tried_in_glibcs_order",),
+            ),
+            Mutant(
+                "client/nsbroker/names/plan.py",
+                "dots >= settings.ndots:",
+                "dots >= 1:",
+                ("tests/unit/client/names/test_plan.py::test_search_list_is_tried_in_glibcs_order",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "dns-over-tcp",
+        "An answer that was cut off is asked for again by TCP, and a grant of tcp alone resolves.",
+        (
+            Mutant(
+                "client/nsbroker/names/asking.py",
+                "if transport == UDP else []",
+                "if transport == TCP else []",
+                ("tests/unit/client/names/test_servers.py::test_cut_answer_is_asked_for_again_by_tcp",),
+            ),
+            Mutant(
+                "client/nsbroker/names/asking.py",
+                "            if outcome is not None:\n                break\n",
+                "            if outcome is not None or transport == UDP:\n                break\n",
+                ("tests/unit/client/names/test_servers.py::test_grant_of_tcp_alone_is_enough",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "dns-answers-match",
+        "A packet that does not answer the question is ignored, and the ids of questions are random.",
+        (
+            Mutant(
+                "client/nsbroker/names/exchange.py",
+                "for question in [question for question in waiting if is_answer(question, message)]:",
+                "for question in [question for question in waiting if is_answer(question, message) or "
+                "len(message) > 2]:",
+                ("tests/unit/client/names/test_servers.py::test_packets_that_answer_nothing_are_passed_over",),
+            ),
+            Mutant(
+                "client/nsbroker/names/asking.py",
+                "self._random_id = random_id or _random_id",
+                "self._random_id = random_id or iter(range(65536)).__next__",
+                ("tests/unit/client/names/test_servers.py::test_questions_have_different_random_ids",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "three-name-servers",
+        "The first three name servers count, as for the C library.",
+        (
+            Mutant(
+                "client/nsbroker/names/resolv_conf.py",
+                "servers=tuple(servers[:MAX_SERVERS])",
+                "servers=tuple(servers)",
+                ("tests/unit/client/names/test_resolv_conf.py::test_no_more_than_three_servers_count",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "order-of-rfc-6724",
+        "Addresses come in the order of RFC 6724.",
+        (
+            Mutant(
+                "client/nsbroker/names/order.py",
+                "        int(_scope(origin) != scope),",
+                "        0 * int(_scope(origin) != scope),",
+                ("tests/unit/client/names/test_order.py::test_examples_of_the_rfc",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "files-are-read-anew",
+        "The files of a namespace are read anew after two seconds.",
+        (
+            Mutant(
+                "client/nsbroker/names/sources.py",
+                "return kept[2] if kept and self._clock() < kept[0] else None",
+                "return kept[2] if kept else None",
+                ("tests/unit/client/names/test_sources.py::test_configuration_is_fresh_for_a_few_seconds",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "adapters-stay-inside",
+        "Names, reconnects and pools of a library stay in the namespace; a library without the hook is refused.",
+        (
+            Mutant(
+                "client/nsbroker/adapters/_asyncio_loop.py",
+                "return await run(self._place.getaddrinfo(host, port, family, type, proto, flags))",
+                "return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)",
+                ("tests/adapters/test_asyncio.py::test_whole_loop_is_in_the_namespace",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/_asyncio_loop.py",
+                "if not await run(self._place.has(sock)):",
+                "if not sock.family:",
+                ("tests/adapters/test_asyncio.py::test_socket_of_another_namespace_is_not_connected",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/requests.py",
+                'for prefix in ("http://", "https://"):',
+                'for prefix in ("http://www.example.org:80", "https://"):',
+                ("tests/adapters/test_http_clients.py::test_redirect_stays_inside[requests]",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/_hooks.py",
+                "    if missing:\n",
+                "    if len(missing) > 1:\n",
+                ("tests/adapters/test_hooks.py::test_missing_hook_is_refused",),
+            ),
+        ),
+    ),
+)

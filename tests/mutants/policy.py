@@ -1,0 +1,271 @@
+"""The broker's rooms `policy` and `config`: who may have which socket, and how that is read."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "deny-by-default",
+        "Nothing is granted by default, to root neither: a grant is for those whom it names.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/grant.py",
+                "return self.users is None or subject.uid in self.users or ",
+                "return True or ",
+                ("tests/unit/broker/policy/test_decide.py::test_a_grant_is_for_its_users_and_groups_alone",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/grant.py",
+                "return self.users is None or subject.uid in self.users or ",
+                "return self.users is None or subject.uid in {0, *self.users} or ",
+                ("tests/unit/broker/policy/test_decide.py::test_a_grant_is_for_its_users_and_groups_alone",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "granted-alone",
+        "A grant is for the namespaces and kinds of sockets that it names, and for no others.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "there = tuple(grant for grant in own if grant.namespaces.covers(namespace))",
+                "there = tuple(grant for grant in own if grant.namespaces)",
+                ("tests/unit/broker/policy/test_decide.py::test_the_reason_says_what_was_missing",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "able = tuple(grant for grant in there if kind in grant.kinds)",
+                "able = tuple(grant for grant in there if grant.kinds)",
+                ("tests/unit/broker/policy/test_decide.py::test_the_reason_says_what_was_missing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "exclusions-win",
+        "A namespace that a pattern with ! matches is not granted, wherever the pattern stands.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/grant.py",
+                "return self.unwanted is None or not self.unwanted.match(name)",
+                "return self.unwanted is None or bool(name)",
+                ("tests/unit/broker/policy/test_rules.py::test_an_exclusion_wins_wherever_it_stands",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "host-is-written",
+        "No pattern matches @host or @own: they are meant only where they are written.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/grant.py",
+                "            return name in self.special\n",
+                "            return name in self.special or '*' in self.texts\n",
+                ("tests/unit/broker/policy/test_rules.py::test_a_star_never_means_the_host_or_an_own_namespace",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "one-grant-allows-the-whole",
+        "One grant must allow the whole of a request: the kind, the address and the options.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "        grants = kept\n",
+                "        grants = grants\n",
+                ("tests/unit/broker/policy/test_decide.py::test_one_grant_must_allow_the_whole_of_it",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "low-ports-are-listed",
+        "A port below 1024 is bound only where a grant lists it, on each address of the socket.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "if 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed:",
+                "if port < 0 and not is_listed:",
+                (
+                    "tests/unit/broker/policy/test_decide.py::test_a_low_port_needs_to_be_listed_and_a_high_one_does_not",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "return _decide_bind(grants, (spec.bind, *spec.also))",
+                "return _decide_bind(grants, (spec.bind,))",
+                ("tests/unit/broker/policy/test_decide.py::test_every_address_of_a_multi_homed_socket_must_be_listed",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "address-rules",
+        "An address rule covers its network and its ports and nothing else; a v4-mapped address is the IPv4 address.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/rules.py",
+                "return address.version == self.network.version and address in self.network",
+                "return address.version == self.network.version",
+                ("tests/unit/broker/policy/test_rules.py::test_a_rule_covers_nothing_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/rules.py",
+                "if not self.first_port <= port <= self.last_port:",
+                "if port < self.first_port:",
+                ("tests/unit/broker/policy/test_rules.py::test_a_rule_covers_nothing_else",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/rules.py",
+                "return (address.version == 6 and address.ipv4_mapped) or address",
+                "return address",
+                ("tests/unit/broker/policy/test_rules.py::test_a_v4_mapped_address_is_treated_as_the_ipv4_address",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "options-are-granted",
+        "An option is set only if it is ordinary, or if a grant names it with this value.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/options.py",
+                'raise UnknownOptionError(f"option',
+                'return None\n    raise UnknownOptionError(f"option',
+                ("tests/unit/broker/policy/test_rules.py::test_an_option_that_is_not_known_is_never_set",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/options.py",
+                "else option.value == self.value",
+                "else bool(option.name)",
+                ("tests/unit/broker/policy/test_rules.py::test_option_rules_cover_their_values_alone",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/options.py",
+                'if b"\\0" not in device and len(device) <= _MAX_INTERFACE_BYTES:',
+                "if len(device) <= _MAX_INTERFACE_BYTES:",
+                ("tests/unit/broker/policy/test_rules.py::test_an_option_that_is_not_known_is_never_set",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unknown-kinds-are-refused",
+        "Only combinations of family, type and protocol that a grant can name are ever made.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/plans.py",
+                "    if kind is None:\n",
+                "    kind = kind or 'tcp'\n    if not kind:\n",
+                ("tests/unit/broker/requests/test_packet_to_plan.py::test_only_known_triples_are_planned",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "packet-sockets",
+        "A packet socket takes in nothing before it is bound, and a request gets one at most.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/kinds.py",
+                '        (int(socket.AF_PACKET), _RAW, 0): "packet",\n',
+                '        (int(socket.AF_PACKET), _RAW, 0): "packet",\n'
+                '        (int(socket.AF_PACKET), _RAW, 0x0300): "packet",\n',
+                ("tests/unit/broker/requests/test_packet_to_plan.py::test_only_known_triples_are_planned",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/plans.py",
+                "if packets > 1:",
+                "if packets > 253:",
+                ("tests/unit/broker/requests/test_packet_to_plan.py::test_a_request_gets_one_packet_socket_at_most",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unix-sockets-listen-by-themselves",
+        "The broker never calls listen on a Unix socket: its peers would take root for the server.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/plans.py",
+                'if kind == "unix" and spec.listen is not None:',
+                'if kind == "unix" and spec.listen == -1:',
+                ("tests/unit/broker/requests/test_packet_to_plan.py::test_a_unix_socket_never_listens_for_the_client",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "refusals-say-what-is-missing",
+        "A refusal says what was missing.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                'return Deny(f"no grant of uid {subject.uid} is for namespace {namespace!r}")',
+                'return Deny(f"denied")',
+                ("tests/unit/broker/policy/test_decide.py::test_the_reason_says_what_was_missing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unlimited-grants-are-preferred",
+        "If several grants allow a socket, one without a limit is used, otherwise the first.",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "return tuple(sorted(able, key=_is_limited))",
+                "return able",
+                ("tests/unit/broker/policy/test_limit.py::test_grant_without_limit_wins_wherever_it_stands",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unknown-keys-are-refused",
+        "An unknown key or a value of another type is an error, so that no restriction is lost by a misspelling.",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/table.py",
+                'self.complain(key, "unknown key")',
+                "key.strip()",
+                ("tests/unit/broker/config/test_parse.py::test_a_problem_names_file_key_and_reason",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/table.py",
+                "if type(value) is not kind:",
+                "if not isinstance(value, kind):",
+                ("tests/unit/broker/config/test_parse.py::test_a_problem_names_file_key_and_reason",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "every-problem-is-named",
+        "The check of the configuration names every problem, with file, key and reason.",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/table.py",
+                "        self._problems.append(",
+                "        self._problems[:] = self._problems[:1] or []\n        self._problems.append(",
+                ("tests/unit/broker/config/test_parse.py::test_all_problems_of_all_files_are_told_at_once",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "names-of-grants-are-unique",
+        "No two grants share a name: audit and refusals name one grant.",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/grants.py",
+                "if grant.name and grant.name in seen:",
+                "if not grant.name and grant.name in seen:",
+                ("tests/unit/broker/config/test_parse.py::test_a_problem_names_file_key_and_reason",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "policy-is-roots-alone",
+        "A configuration that others than root can write is refused.",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/load.py",
+                'problems.append(Problem(str(path), "", "others than root can write it: chown root, chmod go-w"))',
+                "return",
+                (
+                    "tests/kernel/broker/commands/test_check_and_explain.py::test_configuration_that_others_can_write_is_refused",
+                ),
+            ),
+        ),
+    ),
+)

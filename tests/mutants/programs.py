@@ -1,0 +1,222 @@
+"""The client's rooms `patching`, `supervise` and `cli`: whole programs in a namespace."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "patch-fails-closed",
+        "A patch refuses, by name, whatever would pass it by, whether it is imported before or later.",
+        (
+            Mutant(
+                "client/nsbroker/patching/bypass.py",
+                "if not _is_ours(name) and _has_taken(module, taken):",
+                "if _is_ours(name) and _has_taken(module, taken):",
+                ("tests/unit/client/patching/test_bypass.py::test_module_that_took_the_class_before_is_named",),
+            ),
+            Mutant(
+                "client/nsbroker/patching/bypass.py",
+                "    if by is not None:\n",
+                "    if by == '':\n",
+                ("tests/unit/client/patching/test_bypass.py::test_libraries_that_connect_in_c_are_refused_by_name",),
+            ),
+            Mutant(
+                "client/nsbroker/patching/bypass.py",
+                "    if called:\n",
+                "    if not called:\n",
+                (
+                    "tests/unit/client/patching/test_bypass.py::test_extension_module_of_any_name_is_refused_when_it_connects",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/patching/bypass.py",
+                "    except (OSError, ValueError) as error:\n        raise PatchError",
+                "    except (OSError, ValueError) as error:\n        return\n        raise PatchError",
+                ("tests/unit/client/patching/test_bypass.py::test_extension_module_that_can_not_be_read_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/patching/__init__.py",
+                "        sys.meta_path.insert(0, self._guard)\n",
+                "        sys.meta_path.append(self._guard)\n",
+                (
+                    "tests/kernel/client/patching/test_patch.py::test_library_that_connects_in_c_is_refused_when_it_gets_imported",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/patching/stand_in.py",
+                "                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))\n",
+                "                ORIGINAL.__init__(self, family, type, proto)\n",
+                ("tests/kernel/client/patching/test_patch.py::test_untouched_libraries_stay_in_the_namespace",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-catches-every-socket",
+        "Every network socket of a program under run is one of the namespace: no call passes by.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                "BROKERED_FAMILIES = (socket.AF_INET, socket.AF_INET6, ",
+                "BROKERED_FAMILIES = (socket.AF_INET, ",
+                ("tests/unit/client/supervise/test_filter.py::test_every_network_family_is_asked_about",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                "        give(_NO_FAMILY),\n",
+                "        give(ALLOW),\n",
+                ("tests/unit/client/supervise/test_filter.py::test_every_other_family_is_unknown",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                '            if_equal(IO_URING_SETUP, "absent"),\n            give(ALLOW),\n            *_by_family(),',
+                "            give(ALLOW),\n            *_by_family(),",
+                ("tests/kernel/client/supervise/test_run_processes.py::test_io_uring_is_absent",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                'if_equal(SOCKETCALL_SOCKET, "absent"),',
+                'if_equal(-1 & 0xFFFF, "absent"),',
+                (
+                    "tests/unit/client/supervise/test_filter.py::test_32_bit_x86_has_all_calls_but_those_that_make_sockets",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                "numbers = (X32_BIT | machine.socket, X32_BIT | IO_URING_SETUP)",
+                "numbers = (X32_BIT | IO_URING_SETUP,)",
+                ("tests/unit/client/supervise/test_filter.py::test_x32_has_all_calls_but_those_that_make_sockets",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                '            if_equal(machine.foreign_audit, "foreign"),\n            give(_ABSENT),\n',
+                '            if_equal(machine.foreign_audit, "foreign"),\n            give(ALLOW),\n',
+                ("tests/unit/client/supervise/test_filter.py::test_instruction_set_that_nobody_knows_has_no_calls",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-gives-no-privileges",
+        "Under run, set-user-id programs and file capabilities have no effect.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/kernel.py",
+                "_check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))",
+                "_check(0)",
+                ("tests/kernel/client/supervise/test_run.py::test_setuid_programs_have_no_effect",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-loses-no-socket",
+        "Under run, signals neither lose nor double sockets.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/kernel.py",
+                "flags = _NEW_LISTENER | _WAIT_KILLABLE_RECV",
+                "flags = _NEW_LISTENER",
+                (
+                    "tests/kernel/client/supervise/test_run_processes.py::test_signals_that_interrupt_calls_neither_lose_nor_double_sockets",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-leaves-moved-programs-alone",
+        "A program under run that moved to another network namespace makes its sockets there.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "return network is not None and network != self._own_network",
+                "return network is None",
+                (
+                    "tests/kernel/client/supervise/test_run_processes.py::test_caller_that_moved_to_another_network_namespace_is_left_alone",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-fails-closed",
+        "A refusal is EACCES for a program under run, with a line that says why, and never a socket from outside.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "            answer_errno(self._listener, notification, errno_of(error))\n",
+                "            answer_continue(self._listener, notification)\n",
+                (
+                    "tests/kernel/client/supervise/test_run.py::test_refusal_by_policy_is_permission_denied_and_one_line",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "            self._tell(line_of(error, os.strerror(error.errno or 0)))\n",
+                "            line_of(error, os.strerror(error.errno or 0))\n",
+                (
+                    "tests/kernel/client/supervise/test_run.py::test_refusal_by_policy_is_permission_denied_and_one_line",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/failures.py",
+                "return errno.EACCES",
+                "return errno.ENETDOWN",
+                ("tests/unit/client/supervise/test_calls.py",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-keeps-names-inside",
+        "Under run, names are those of the namespace; where that is not possible, a line says that they leak.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/etc_files.py",
+                "    for service in plan.services:\n        _hide(service)\n",
+                "",
+                (
+                    "tests/kernel/client/supervise/test_run_names.py::test_services_that_would_look_up_names_outside_are_hidden",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/etc_files.py",
+                "for source, target in plan.files if (warning := _bind(source, target))]",
+                "for source, target in plan.files if (warning := None)]",
+                (
+                    "tests/kernel/client/supervise/test_run_names.py::test_files_of_the_namespace_are_in_place_and_the_user_is_the_same",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/etc_files.py",
+                "    if error is None:\n        return _carry_out(plan)\n",
+                "    if error is None:\n        return _carry_out(plan)\n    return []\n",
+                (
+                    "tests/kernel/client/supervise/test_run_names.py::test_where_user_namespaces_are_forbidden_one_line_says_that_names_leak",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-keeps-nothing-open",
+        "The supervisor of run keeps no descriptor, directory or terminal that others would miss.",
+        (
+            Mutant(
+                "client/nsbroker/supervise/detached.py",
+                '    for fd in {int(name) for name in os.listdir("/proc/self/fd")} - kept - {0, 1}:\n',
+                "    for fd in [0][:0]:\n",
+                (
+                    "tests/kernel/client/supervise/test_run_processes.py::test_supervisor_keeps_nothing_that_others_miss",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "tool-has-its-own-status",
+        "nsbroker-get fails with status 125 where it can't do its work, and says why in one line.",
+        (
+            Mutant(
+                "client/nsbroker/cli/failure.py",
+                "status: int = SETUP_FAILED)",
+                "status: int = REFUSED)",
+                ("tests/local/client/cli/test_nsbroker_get.py::test_no_broker_is_125_and_says_what_to_do",),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,160 @@
+"""The broker's room `requests`: the audit, and the answers."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "audit-before-the-reply",
+        "Each request leaves an audit record before its reply, and each refusal leaves one.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/handler.py",
+                "self._audit.allowed(peer, request.request_id, opened)",
+                "__import__('threading').Timer(0.5, self._audit.allowed, (peer, request.request_id, opened)).start()",
+                ("tests/kernel/broker/requests/test_audit.py::test_record_is_written_before_the_reply",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/handler.py",
+                "self._audit.refused(peer, request_id, operation, refusal, specs)",
+                "pass",
+                ("tests/kernel/broker/requests/test_audit.py::test_refusal_has_one_record_that_says_why",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/handler.py",
+                '                self._audit.answered(peer, request_id, "namespaces")\n',
+                "",
+                ("tests/kernel/broker/requests/test_audit.py::test_list_that_can_not_be_audited_ends_the_connection",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/handler.py",
+                'self._audit.answered(peer, request.request_id, "resolver", namespace=label, '
+                "grant=decision.grant.name)",
+                "pass",
+                ("tests/kernel/broker/requests/test_audit.py::test_lookup_has_a_record",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "unaudited-is-never-handed-out",
+        "A socket that can't be audited is not handed out.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/handler.py",
+                "            for one in opened:\n"
+                "                one.sock.close()\n"
+                '            return Refusal(OVERLOADED, f"the audit',
+                '            bool(f"the audit',
+                ("tests/kernel/broker/requests/test_audit.py::test_nothing_is_handed_out_that_can_not_be_audited",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "audit-says-who-got-what",
+        "An audit record says who got which socket where, by which grant, with the kernel's cookies.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                '"family":{spec.family},"cookie":{opened.cookie}\'',
+                '"family":{spec.family},"cookie":{opened.netns}\'',
+                ("tests/kernel/broker/requests/test_audit.py::test_record_says_who_got_what_where_and_by_which_grant",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "key = one.planned.label, one.planned.grant.name, one.netns",
+                "key = one.planned.label, one.planned.grant.name, opened[0].netns",
+                (
+                    "tests/unit/broker/requests/test_audit_records.py::test_sockets_of_two_namespaces_never_share_a_record",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "audit-quotes-names",
+        "No name of a namespace or grant can begin a field or a record of the audit.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                '"namespace":{_quote(label)}',
+                '"namespace":"{label}"',
+                ("tests/unit/broker/requests/test_audit_records.py::test_names_are_quoted",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "audit-times-are-utc",
+        "The audit's times are in UTC.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "time.gmtime(second)",
+                "time.localtime(second)",
+                ("tests/unit/broker/requests/test_audit_records.py::test_times_are_utc_wherever_the_broker_runs",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "audit-stays-readable",
+        "The audit stays readable when the disk was full, or the broker was killed.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "        if self._is_torn:\n",
+                "        if self._is_torn is None:\n",
+                (
+                    "tests/kernel/broker/requests/test_audit.py::test_audit_stays_readable_when_the_disk_was_full",
+                    "tests/kernel/broker/requests/test_audit.py::test_audit_stays_readable_when_the_broker_was_killed",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "replies-carry-cookies",
+        "The reply carries the kernel's cookies of the socket and of its namespace.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/handler.py",
+                "OpenedSocket(one.cookie, one.netns, one.name)",
+                "OpenedSocket(one.cookie, one.netns + 1, one.name)",
+                ("tests/kernel/client/link/test_batch.py",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "answers-are-sealed",
+        "An answer in a memfd is sealed against every change, and the client reads no other.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/answers.py",
+                "fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE",
+                "fcntl.F_SEAL_GROW",
+                ("tests/unit/broker/requests/test_answers.py::test_answer_can_not_be_changed_by_anybody",),
+            ),
+            Mutant(
+                "client/nsbroker/link/proof.py",
+                "if seals & _SEALS != _SEALS or ",
+                "if ",
+                ("tests/local/client/drivers/test_open.py::test_blob_that_is_not_what_it_says_is_refused",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "nothing-is-shared-between-grants",
+        "What was decided or read for one request gives nothing to another.",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/planner.py",
+                "key = self._policy.share_of(subject), sockets",
+                "key = self._policy.share_of(Subject(0, frozenset())), sockets",
+                ("tests/unit/broker/requests/test_planner.py::test_one_user_gets_nothing_by_what_another_was_granted",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/reader.py",
+                "if not too_small < number <= MAX_REQUEST_ID:",
+                "if number > MAX_REQUEST_ID:",
+                ("tests/unit/broker/requests/test_reader.py::test_an_id_that_is_none_is_refused_as_ever",),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,138 @@
+"""The broker's room `sockets`: who owns a socket, with whose rights it is made, and what is set on it."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+GUARANTEES = (
+    Guarantee(
+        "owner",
+        "A socket is made with the client's user and group id; if that fails, the broker ends at once.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/credentials.py",
+                "came_from = _setfsgid(gid), _setfsuid(uid)",
+                "came_from = _setfsgid(gid), _setfsuid(self.uid)\n            uid = self.uid",
+                ("tests/kernel/broker/sockets/test_identity.py::test_socket_is_its_clients_for_the_kernel",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/credentials.py",
+                "came_from = _setfsgid(gid), _setfsuid(uid)",
+                "came_from = _setfsgid(self.gid), _setfsuid(uid)\n            gid = self.gid",
+                ("tests/kernel/broker/sockets/test_identity.py::test_socket_is_its_clients_for_the_kernel",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/credentials.py",
+                "if came_from != (self.gid, self.uid) or was != (uid, gid):",
+                "if came_from is None:",
+                ("tests/kernel/broker/sockets/test_capabilities.py::test_broker_needs_what_it_keeps",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "lends-no-power",
+        "No socket lends root's power: netlink sockets are made without capabilities, also over containers.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "if family == _AF_NETLINK:",
+                "if family < 0:",
+                (
+                    "tests/kernel/broker/sockets/test_lent_power.py::test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/credentials.py",
+                "self._become(number, self._unused_uid, uid)",
+                "self._become(number, self.uid, uid)",
+                ("tests/kernel/broker/namespaces/test_foreign_owner.py",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "no-more-rights-than-granted",
+        "Options and addresses that no grant lists are set with no more rights than the client has.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "self._credentials.without_power(self._credentials.uid, partial(_each, wanting, do_unprivileged))",
+                "_each(wanting, do_unprivileged)",
+                (
+                    "tests/kernel/broker/sockets/test_kernel_errors.py::test_unprivileged_option_is_set_with_the_clients_rights",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "self._credentials.without_power(self._credentials.uid, partial(_each, wanting, do_unprivileged))",
+                "_each(wanting, do_unprivileged)",
+                (
+                    "tests/kernel/broker/policy/test_refusals.py::test_port_that_its_namespace_made_privileged_is_refused_unless_listed",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "granted-is-done",
+        "A low port and an option that a grant lists are bound and set with the broker's rights.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/setup.py",
+                "    if planned.binds_as_root:\n        _bind(planned, sock)\n",
+                "",
+                ("tests/kernel/broker/sockets/test_identity.py::test_socket_is_its_clients_for_the_kernel",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/setup.py",
+                "if (level, name) not in ORDINARY_OPTIONS:",
+                "if (level, name) == (1, 25):",
+                ("tests/kernel/broker/sockets/test_options.py::test_granted_option_is_set",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "all-or-none",
+        "A request gets all of its sockets in its own order, or none.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "raise OpenError(planned.position, with_advice(planned.kind, error)) from error",
+                "continue",
+                (
+                    "tests/kernel/broker/sockets/test_kernel_errors.py::test_errno_is_the_kernels_and_the_index_the_sockets",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "opened.sort(key=_by_index)",
+                "opened.sort(key=_by_index, reverse=True)",
+                (
+                    "tests/kernel/broker/sockets/test_kernel_errors.py::test_order_of_the_sockets_is_that_of_the_request",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "only-granted-modules",
+        "A host whose grants have no kind of socket gets no module of the kernel for it.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/support.py",
+                "kinds = {kind for grant in policy.grants for kind in grant.kinds}",
+                "kinds = {'sctp', *(kind for grant in policy.grants for kind in grant.kinds)}",
+                ("tests/unit/broker/sockets/test_support.py::test_only_kinds_that_are_granted_are_tried",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "missing-kinds-are-named",
+        "A kind of socket that the kernel does not have fails with an error that names what is missing.",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))",
+                "raise OpenError(planned.position, OSError(number, ''))",
+                ("tests/kernel/broker/sockets/test_sctp.py::test_kernel_without_sctp_is_told_what_is_missing",),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,74 @@
+"""The list of guarantees: each has changes that fit, tests that exist, and its place in the documents."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mutants.documents import ARCHITECTURE, read_anchors, read_table, write_table
+from mutants.everything import GUARANTEES, named_mutants
+from mutants.guarantee import Guarantee, Mutant, UnappliedError
+from support.checkout import CHECKOUT
+
+MUTANTS = named_mutants()
+HINT = "PYTHONPATH=tests python -P -m mutants --table prints the table"
+
+
+def test_ids_are_short_words_and_no_two_are_alike() -> None:
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+){0,5}", one.id) for one in GUARANTEES)
+    assert [name for name, count in Counter(one.id for one in GUARANTEES).items() if count > 1] == []
+    assert [text for text, count in Counter(one.text for one in GUARANTEES).items() if count > 1] == []
+    assert [one.id for one in GUARANTEES if not one.mutants] == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
+def test_change_fits_its_file_and_its_tests_are_there(mutant: Mutant) -> None:
+    text = (CHECKOUT / mutant.file).read_text()
+    assert mutant.changed(text) != text
+    assert mutant.tests
+    for test in mutant.tests:
+        file, _, function = test.partition("::")
+        source = (CHECKOUT / file).read_text()
+        assert re.search(rf"^(async )?def {re.escape(function.partition('[')[0])}", source, re.MULTILINE)
+
+
+def test_changed_file_is_a_program_still(tmp_path: Path) -> None:
+    """Else a test would fail for another reason than the guarantee that is broken."""
+    for name, mutant in MUTANTS.items():
+        if mutant.file.endswith(".py"):
+            (tmp_path / f"{name.replace('.', '_')}.py").write_text(mutant.changed((CHECKOUT / mutant.file).read_text()))
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F82,F63,F7,E9"]
+    done = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_change_that_does_not_fit_is_refused() -> None:
+    for text in ("", "old old"):
+        with pytest.raises(UnappliedError, match="not once"):
+            Mutant("file", "old", "new", ()).changed(text)
+    with pytest.raises(UnappliedError, match="no file"):
+        Mutant("no/such/file", "old", "new", ()).apply(CHECKOUT)
+
+
+def test_table_is_read_as_it_is_written() -> None:
+    mutants = (Mutant("a.py", "old", "new", ("test_a.py::test",)), Mutant("b.py", "old", "new", ("test_b.py",)))
+    table = write_table([Guarantee("one", "First.", mutants), Guarantee("two", "Second.", mutants[:1])])
+    assert read_table(f"# Title\n\n{table}\nMore about `g-one`.\n") == {"one": ("a.py", "b.py"), "two": ("a.py",)}
+
+
+@pytest.mark.skipif(not (CHECKOUT / ARCHITECTURE).exists(), reason=f"there is no {ARCHITECTURE}")
+def test_architecture_has_each_guarantee_and_names_the_files_that_enforce_it() -> None:
+    """And no other: a guarantee without a mutant is a promise that no test keeps."""
+    table = read_table((CHECKOUT / ARCHITECTURE).read_text())
+    assert table == {one.id: one.files for one in GUARANTEES}, HINT
+
+
+def test_documents_link_to_guarantees_that_are_listed() -> None:
+    anchors = read_anchors(CHECKOUT)
+    known = {one.id for one in GUARANTEES}
+    assert {name: files for name, files in anchors.items() if name not in known} == {}
