@@ -162,7 +162,7 @@ GUARANTEES = (
                 "client/nsbroker/adapters/requests.py",
                 'for prefix in ("http://", "https://"):',
                 'for prefix in ("http://www.example.org:80", "https://"):',
-                ("tests/adapters/test_http_clients.py::test_redirect_stays_inside[requests]",),
+                ("tests/adapters/test_http_clients.py::test_redirect_stays_inside[Requests]",),
             ),
             Mutant(
                 "client/nsbroker/adapters/_hooks.py",
