@@ -14,6 +14,8 @@ import sys
 import venv
 from pathlib import Path
 
+from .guarantee import Mutant
+
 PACKAGES = ("broker/nsbrokerd", "client/nsbroker")
 """Relative to the checkout."""
 
@@ -31,12 +33,18 @@ class Copy:
         self.environment = directory / "venv"
         self.python = self.environment / "bin/python"
 
-    def install(self, file: str) -> None:
-        """Put a file of the checkout in the place where it is installed, if it belongs to a package."""
+    def change(self, mutant: Mutant) -> None:
+        """Change a file of the checkout, and the same file where it is installed.
+
+        Raises:
+            UnappliedError: the change does not fit.
+        """
+        text = mutant.changed_file(self.checkout)
+        _replace(self.checkout / mutant.file, text)
         for package in map(Path, PACKAGES):
-            if Path(file).is_relative_to(package):
-                installed = self._site_packages() / Path(file).relative_to(package.parent)
-                shutil.copyfile(self.checkout / file, installed)
+            if Path(mutant.file).is_relative_to(package):
+                installed = self._site_packages() / Path(mutant.file).relative_to(package.parent)
+                _replace(installed, text)
                 for cached in (installed.parent / "__pycache__").glob(f"{installed.stem}.*.pyc"):
                     cached.unlink()
 
@@ -63,19 +71,24 @@ class Copy:
         self._write_scripts()
 
     def fill_like(self, other: Copy) -> None:
-        """Copy another copy."""
-        shutil.copytree(other.checkout, self.checkout)
-        shutil.copytree(other.environment, self.environment, symlinks=True)
+        """Copy another copy. Files are the same ones, with another name: so they are replaced, and never written."""
+        shutil.copytree(other.checkout, self.checkout, copy_function=os.link)
+        shutil.copytree(other.environment, self.environment, symlinks=True, copy_function=os.link)
         self._write_scripts()
 
     def _write_scripts(self) -> None:
         for name in _SCRIPTS:
             lines = (Path(sys.prefix) / "bin" / name).read_text().splitlines(keepends=True)
             script = self.python.parent / name
-            script.write_text("".join([f"#!{self.python}\n", *lines[1:]]))
+            _replace(script, "".join([f"#!{self.python}\n", *lines[1:]]))
             script.chmod(0o755)
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables for what runs in it."""
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return kept | {"PATH": f"{self.python.parent}:{kept['PATH']}", "VIRTUAL_ENV": str(self.environment)}
+
+
+def _replace(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.write_text(text)

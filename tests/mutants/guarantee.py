@@ -37,18 +37,17 @@ class Mutant:
             raise UnappliedError(f"the text to replace is {count} times in {self.file}, not once: {self.old!r}")
         return text.replace(self.old, self.new)
 
-    def apply(self, checkout: Path) -> None:
-        """Change the file of a checkout.
+    def changed_file(self, checkout: Path) -> str:
+        """Return the text of the file of a checkout with the change.
 
         Raises:
             UnappliedError: as `changed`, or there is no such file.
         """
-        path = checkout / self.file
         try:
-            text = path.read_text()
+            text = (checkout / self.file).read_text()
         except FileNotFoundError as error:
             raise UnappliedError(f"there is no file {self.file}") from error
-        path.write_text(self.changed(text))
+        return self.changed(text)
 
 
 @dataclass(frozen=True, slots=True)

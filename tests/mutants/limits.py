@@ -163,15 +163,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/seal/packets.py",
-                '    _put_ports(code, maps, _IPV4_BYTES, "version 4")\n',
-                '    _put_ports(code, maps, _IPV4_BYTES, "version 4")\n    code.go("allow")\n',
-                ("tests/kernel/broker/seal/test_detours.py::test_portless_ipv4_goes_nowhere_else",),
-            ),
-            Mutant(
-                "broker/nsbrokerd/seal/packets.py",
-                '    _put_ports(code, maps, _IPV6_BYTES, "version 6")\n',
-                '    _put_ports(code, maps, _IPV6_BYTES, "version 6")\n    code.go("allow")\n',
-                ("tests/kernel/broker/seal/test_detours.py::test_portless_ipv6_goes_nowhere_else",),
+                '    go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")\n'
+                '    code.label("deny")\n'
+                "    code.give(0)\n",
+                '    go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")\n'
+                '    code.label("deny")\n'
+                "    code.give(1)\n",
+                (
+                    "tests/kernel/broker/seal/test_detours.py::test_portless_ipv4_goes_nowhere_else",
+                    "tests/kernel/broker/seal/test_detours.py::test_portless_ipv6_goes_nowhere_else",
+                ),
             ),
             Mutant(
                 "broker/nsbrokerd/seal/packets.py",
@@ -201,13 +202,15 @@ GUARANTEES = (
                 "broker/nsbrokerd/seal/packets.py",
                 'code.go_if(R1, "!=", _HOP_BY_HOP, "deny")',
                 'code.go_if(R1, "!=", _HOP_BY_HOP, "plain")',
-                ("tests/kernel/broker/seal/test_detours.py::test_no_packet_has_a_routing_header",),
+                ("tests/kernel/broker/seal/test_detours.py::test_no_packet_has_an_extension_header",),
             ),
             Mutant(
                 "broker/nsbrokerd/seal/options.py",
                 '            code.go_if(R2, "==", option, "deny")\n',
                 '            code.go_if(R2, "==", option, "deny" if option == 4 else "allow")\n',
-                ("tests/kernel/broker/seal/test_detours.py::test_header_is_not_forged",),
+                (
+                    "tests/kernel/broker/seal/test_detours.py::test_option_by_which_packets_go_elsewhere_is_refused_at_once",
+                ),
             ),
         ),
     ),
@@ -246,7 +249,7 @@ GUARANTEES = (
             Mutant(
                 "broker/nsbrokerd/seal/local_copies.py",
                 '    code.go_if(R1, "==", 0, "allow")\n',
-                '    code.go("allow")\n',
+                '    code.go_if(R1, ">=", 0, "allow")\n',
                 ("tests/kernel/broker/seal/test_local_copies.py::test_copies_can_be_turned_off_but_not_on",),
             ),
         ),
@@ -264,7 +267,7 @@ GUARANTEES = (
             Mutant(
                 "broker/nsbrokerd/seal/fragments.py",
                 'code.go_if_register(R1, "!=", R2, f"{prefix}.is put")',
-                'code.go(f"{prefix}.is put")',
+                'code.go_if_register(R1, "==", R2, f"{prefix}.is put")',
                 ("tests/kernel/broker/seal/test_allows.py::test_allowed_address_is_connected",),
             ),
         ),
@@ -282,8 +285,13 @@ GUARANTEES = (
             Mutant(
                 "broker/nsbrokerd/seal/fragments.py",
                 '    code.call(TO_MPTCP_SOCK)\n    code.go_if(R0, "==", 0, "deny")\n',
-                '    code.call(TO_MPTCP_SOCK)\n    code.go("deny")\n    code.label("never")\n',
-                ("tests/kernel/broker/seal/test_allows.py::test_allowed_address_is_connected",),
+                "    code.call(TO_MPTCP_SOCK)\n"
+                '    code.go_if(R0, "==", 0, "deny")\n'
+                "    code.load(R1, R8, SOCK_PROTOCOL)\n"
+                '    code.go_if(R1, "==", 255, "no subflow")\n'
+                "    code.give(1)\n"
+                '    code.label("no subflow")\n',
+                ("tests/kernel/broker/seal/test_allows.py::test_further_subflows_lead_nowhere_else",),
             ),
         ),
     ),
@@ -305,8 +313,11 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/seal/fragments.py",
-                '    _get_storage(code, maps, R0)\n    code.go_if(R0, "==", 0, "deny")\n',
-                '    _get_storage(code, maps, R0)\n    code.go_if(R0, "==", 0, "allow")\n',
+                '    code.call(TO_MPTCP_SOCK)\n    code.go_if(R0, "==", 0, "deny")\n',
+                "    code.call(TO_MPTCP_SOCK)\n"
+                '    code.go_if(R0, "!=", 0, "is a subflow")\n'
+                "    code.give(1)\n"
+                '    code.label("is a subflow")\n',
                 ("tests/kernel/broker/seal/test_living.py::test_without_memory_for_limits_there_is_no_socket",),
             ),
             Mutant(

@@ -95,17 +95,13 @@ GUARANTEES = (
                 "broker/nsbrokerd/namespaces/sent.py",
                 "_AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, 0, buffer",
                 "_AT_EMPTY_PATH | 0x2000, 0x7FF, buffer",
-                (
-                    "tests/kernel/broker/clients/test_foreign_descriptors.py::test_file_whose_close_never_returns_holds_up_its_user_alone",
-                ),
+                ("tests/kernel/broker/namespaces/test_sent.py::test_file_system_of_a_descriptor_is_never_asked",),
             ),
             Mutant(
                 "broker/nsbrokerd/namespaces/sent.py",
                 "for name in self._names.get(wanted, ()) if identity(name) == wanted]",
                 "for name in self._names.get(wanted, ())]",
-                (
-                    "tests/kernel/broker/namespaces/test_sent.py::test_old_descriptor_is_not_the_namespace_that_has_the_name_now",
-                ),
+                ("tests/kernel/broker/namespaces/test_sent.py::test_link_that_leads_elsewhere_now_is_no_name",),
             ),
         ),
     ),

@@ -79,7 +79,7 @@ GUARANTEES = (
                 "broker/nsbrokerd/sockets/setup.py",
                 "    if planned.binds_as_root:\n        _bind(planned, sock)\n",
                 "",
-                ("tests/kernel/broker/sockets/test_identity.py::test_socket_is_its_clients_for_the_kernel",),
+                ("tests/kernel/broker/sockets/test_identity.py::test_port_is_shared_by_the_sockets_of_one_user_alone",),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/setup.py",
@@ -95,10 +95,10 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "raise OpenError(planned.position, with_advice(planned.kind, error)) from error",
-                "continue",
+                "            raise OpenError(planned.position, error) from error\n\n\ndef _describe",
+                "            planned.position.bit_length()\n\n\ndef _describe",
                 (
-                    "tests/kernel/broker/sockets/test_kernel_errors.py::test_errno_is_the_kernels_and_the_index_the_sockets",
+                    "tests/kernel/broker/sockets/test_kernel_errors.py::test_nothing_is_kept_of_a_request_whose_last_socket_fails",
                 ),
             ),
             Mutant(

@@ -105,8 +105,7 @@ def _try(original: Copy, mutant: Mutant) -> tuple[Verdict, str]:
         copy = Copy(directory)
         copy.fill_like(original)
         try:
-            mutant.apply(copy.checkout)
-            copy.install(mutant.file)
+            copy.change(mutant)
             _expect_import(copy, mutant.file)
         except UnappliedError as error:
             return Verdict.UNAPPLIED, str(error)

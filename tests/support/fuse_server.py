@@ -36,16 +36,17 @@ def why_not() -> str | None:
 class FuseServer:
     """Mounted within `with`. `kill` ends the file system, and all waiting calls with it."""
 
-    def __init__(self, directory: Path, uid: int, gid: int) -> None:
+    def __init__(self, directory: Path, uid: int, gid: int, options: str = "") -> None:
         self.path = directory / "file"
         self._directory = directory
         self._uid, self._gid = uid, gid
+        self._options = options
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
         device = os.open("/dev/fuse", os.O_RDWR)
         try:
-            options = f"fd={device},rootmode=40000,user_id={self._uid},group_id={self._gid}"
+            options = f"fd={device},rootmode=40000,user_id={self._uid},group_id={self._gid}{self._options}"
             self._mount(options)
             # The child has the only copy of the device from here on: with it, the file system dies.
             self._child = start_as_user(0, 0, _serve, device)

@@ -52,7 +52,7 @@ def test_change_that_does_not_fit_is_refused() -> None:
         with pytest.raises(UnappliedError, match="not once"):
             Mutant("file", "old", "new", ()).changed(text)
     with pytest.raises(UnappliedError, match="no file"):
-        Mutant("no/such/file", "old", "new", ()).apply(CHECKOUT)
+        Mutant("no/such/file", "old", "new", ()).changed_file(CHECKOUT)
 
 
 def test_table_is_read_as_it_is_written() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ import pytest
 import nsbroker
 from nsbroker import SocketSpec
 from nsbroker.link import fdpass
-from support import namespaces
+from nsbrokerd.namespaces.sent import SentNamespaces
+from support import fuse_server, namespaces
 from support.brokers.process import BrokerProcess
+from support.fuse_server import FuseServer
 from support.inside import cookie_here, cookie_inside, netns_cookie, path_of
 from support.namespaces import PREFIX
 from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new, resident
 from support.users import GROUP, OTHER_USER, USER, as_unprivileged, as_user
+from support.waiting import wait_until
 
 TCP = (socket.AF_INET, socket.SOCK_STREAM)
+PATIENCE_S = 20
+"""For a call that would wait forever."""
 
 GRANTS = f"""
 [[grant]]
@@ -135,6 +141,29 @@ def test_old_descriptor_is_not_the_namespace_that_has_the_name_now(
         os.close(old)
 
 
+def test_link_that_leads_elsewhere_now_is_no_name(
+    make_namespace: Callable[..., str], broker: BrokerProcess, alias: Path
+) -> None:
+    """Nothing is mounted when a link changes: what the broker knew by it is looked at again."""
+    first, second = make_namespace("first"), make_namespace("second")
+    alias.symlink_to(path_of(first))
+    with open(path_of(first)) as old, open(path_of(second)) as new:
+        assert as_unprivileged(_ask, broker, old.fileno()) == [cookie_inside(first)]
+        alias.unlink()
+        alias.symlink_to(path_of(second))
+        with pytest.raises(nsbroker.AccessDeniedError):
+            as_unprivileged(_ask, broker, old.fileno())
+        wait_until(lambda: _is_granted(broker, new.fileno()))
+
+
+def _is_granted(broker: BrokerProcess, fd: int) -> bool:
+    try:
+        as_unprivileged(_ask, broker, fd)
+    except nsbroker.AccessDeniedError:
+        return False
+    return True
+
+
 def test_descriptors_and_names_go_into_one_batch(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """Each socket of a batch is where it was asked for, also with more descriptors than one request can bring."""
     names = [make_namespace(f"allowed{i}") for i in range(20)]
@@ -165,3 +194,24 @@ def test_own_namespace_is_its_owners_alone(make_namespace: Callable[..., str], b
         as_user(0, GROUP, _ask_by_descriptor, broker, path_of(make_namespace("other")))
     os.close(fd)
     assert _audited(broker)[0] == ("allowed", "descriptor:@own", cookie)
+
+
+@pytest.mark.skipif(fuse_server.why_not() is not None, reason=str(fuse_server.why_not()))
+def test_file_system_of_a_descriptor_is_never_asked(broker: BrokerProcess) -> None:
+    """A client's own would never answer. This one lets every user in, as one of root's can."""
+    directory = broker.directory / "fuse"
+    directory.mkdir()
+    answers: list[bool] = []
+    with open("/proc/self/ns/net") as home, FuseServer(directory, USER, GROUP, ",allow_other") as server:
+        fd = os.open(server.path, os.O_RDONLY)
+        sent = SentNamespaces(home.fileno())
+        # The file system answers the thread that opened the file, and no other.
+        thread = threading.Thread(target=lambda: answers.append(sent.is_namespace(fd)))
+        thread.start()
+        thread.join(PATIENCE_S)
+        try:
+            assert answers == [False]
+        finally:
+            os.close(fd)
+            server.kill()
+            thread.join()

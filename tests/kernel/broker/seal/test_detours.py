@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nsbrokerd.seal.options import REFUSED
 from support import namespaces
 from support.brokers.sealed import (
     FORBIDDEN_PORT,
@@ -31,7 +32,7 @@ UDP = (int(socket.SOCK_DGRAM), 0)
 RAW = int(socket.SOCK_RAW)
 ICMP, ICMPV6, RAW_UDP = 1, 58, 17
 IPPROTO_IP, IPPROTO_IPV6 = 0, 41
-IP_HDRINCL, IP_OPTIONS, IP_RETOPTS, IPV6_RTHDR = 3, 4, 7, 57
+IP_HDRINCL, IP_OPTIONS, IP_RETOPTS, IPV6_HOPOPTS, IPV6_RTHDR, IPV6_DSTOPTS = 3, 4, 7, 54, 57, 59
 
 SOURCE_ROUTE = bytes([0x83, 7, 4]) + socket.inet_aton(FORBIDDEN_4) + b"\0"
 """The IPv4 option by which a packet goes there first."""
@@ -111,6 +112,42 @@ def test_no_packet_has_a_routing_header(place: Place) -> None:
         expected = errno.EPERM if FORBIDDEN_6 in place.wire.destinations() else refused
         assert attempt(place, LIMITED, (INET6, *kind), send_with_message, *message) == expected != 0
         assert FORBIDDEN_6 not in place.wire.destinations()
+
+
+PADDING = struct.pack("=BBBB4x", 0, 0, 1, 4)
+"""Options for a hop or a destination: nothing but padding."""
+
+
+@pytest.mark.parametrize("name", [IPV6_HOPOPTS, IPV6_DSTOPTS])
+def test_no_packet_has_an_extension_header(place: Place, name: int) -> None:
+    """Not even of a program of root's, which the kernel lets write them."""
+    results = []
+    place.wire.destinations()
+    for uid in (FREE, LIMITED):
+        with open_as(place, uid, (INET6, *UDP)) as sock:
+            number = 0
+            try:
+                send_with_message(sock, IPPROTO_IPV6, name, PADDING, (ALLOWED_6, PORT))
+            except OSError as error:
+                number = error.errno or 0
+            results.append((number, ALLOWED_6 in place.wire.destinations()))
+    assert results == [(0, True), (errno.EPERM, False)]
+
+
+@pytest.mark.parametrize(
+    ("level", "name"), [(level, name) for level, options in REFUSED.items() for name in options], ids=str
+)
+def test_option_by_which_packets_go_elsewhere_is_refused_at_once(place: Place, level: int, name: int) -> None:
+    """Also to a program of root's; its packets would be dropped anyhow."""
+    kind = (INET, RAW, ICMP) if level == IPPROTO_IP else (INET6, RAW, ICMPV6)
+    for uid, is_refused in ((FREE, False), (LIMITED, True)):
+        with open_as(place, uid, kind) as sock:
+            number = 0
+            try:
+                sock.setsockopt(level, name, b"")
+            except OSError as error:
+                number = error.errno or 0
+        assert (number == errno.EPERM) == is_refused
 
 
 def forge(sock: socket.socket, source: str, header_to: str, address: tuple[str, int]) -> None:

@@ -81,7 +81,9 @@ def test_other_sockets_of_a_service_manager_are_refused(
             sock.bind("")  # an abstract name of the kernel's choice
         sock.listen()
         command = [sys.executable, "-c", launcher, str(sock.fileno()), *broker.command()]
-        done = subprocess.run(command, pass_fds=[sock.fileno()], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, pass_fds=[sock.fileno()], capture_output=True, text=True, timeout=START_S, check=False
+        )
     assert (done.returncode, reason in done.stderr) == (1, True), done.stderr
 
 

@@ -83,7 +83,8 @@ def test_socket_is_its_clients_for_the_kernel(broker: BrokerProcess, name: str) 
     with open_as(USER, broker, SocketSpec(name, *TCP, bind=("127.0.0.1", LOW), listen=1)) as sock:
         [line] = ip("netns", "exec", name, "cat", "/proc/net/tcp").splitlines()[1:]
         assert int(line.split()[7]) == USER
-        assert os.fstat(sock.fileno()).st_uid == USER
+        status = os.fstat(sock.fileno())
+        assert (status.st_uid, status.st_gid) == (USER, NOBODY)
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="what a firewall sees needs the command nft (nftables)")

@@ -140,3 +140,33 @@ def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> 
         hub.finish()
     turns = Counter(intake.served[: CLIENTS * TURNS])
     assert set(turns.values()) == {TURNS}
+
+
+class Counting(FakeIntake):
+    """Counts the packets that it is given."""
+
+    served = 0
+
+    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+        self.served += client.sock.recv(1) == b"x"
+        return True
+
+
+def test_what_was_sent_before_the_end_is_served(tmp_path: Path) -> None:
+    """By all clients of all users; then they are dropped."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        listener.bind(str(tmp_path / "hub.sock"))
+        listener.listen()
+        intake = Counting()
+        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(3)]
+        for client in clients:
+            client.connect(listener.getsockname())
+        hub._accept(0)
+        for client in clients:
+            for _ in range(3):
+                client.send(b"x")
+        hub.finish()
+        assert intake.served == 9
+        assert [client.recv(1) for client in clients] == [b""] * 3

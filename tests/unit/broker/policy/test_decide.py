@@ -145,9 +145,11 @@ def groups() -> Iterator[tuple[Subject, str]]:
         yield Subject(1000, frozenset(range(256 * number + 1000, 256 * number + 1256))), "blue"
 
 
-@pytest.mark.parametrize("questions", [names, groups])
-def test_what_clients_choose_takes_little_memory(questions: Callable[[], Iterator[tuple[Subject, str]]]) -> None:
-    """Without bounds it would be 20 MB here, and in no time a gigabyte."""
+@pytest.mark.parametrize(("questions", "most_bytes"), [(names, 4_000_000), (groups, 20_000_000)])
+def test_what_clients_choose_takes_little_memory(
+    questions: Callable[[], Iterator[tuple[Subject, str]]], most_bytes: int
+) -> None:
+    """Without bounds it would be twice as much here, and in no time a gigabyte."""
     policy = Policy((grant(namespaces=["*"]),))
     tracemalloc.start()
     try:
@@ -156,4 +158,4 @@ def test_what_clients_choose_takes_little_memory(questions: Callable[[], Iterato
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < 18_000_000
+    assert kept < most_bytes

@@ -124,6 +124,7 @@ def test_privileged_options_are_called_as_the_policy_writes_them(option: tuple[i
         *((1, 33, 2**20), (1, 32, 2**20)),  # SO_RCVBUFFORCE, SO_SNDBUFFORCE
         *((6, 31, b"tls"), (6, 13, b"bbr")),  # TCP_ULP and TCP_CONGESTION load modules
         *((1, 26, b"\0" * 16), (0, 35, 1), (1, 36, -1), (1, 36, b"x"), (1, 25, 3), (99, 99, 1)),
+        *((1, 25, b"lo\0-eth0"), (1, 25, b"a name of 16 ...")),  # of which the kernel reads the beginning alone
     ],
 )
 def test_an_option_that_is_not_known_is_never_set(option: tuple[int, int, int | bytes]) -> None:

@@ -48,7 +48,7 @@ def test_the_first_refused_socket_is_named_and_nothing_is_planned() -> None:
 
 
 def test_only_known_triples_are_planned() -> None:
-    for triple in ((2, 1, 17), (2, 2, 200), (31, 3, 0), (17, 3, 3), (16, 3, 30), (2, 3, 0), (40, 1, 0)):
+    for triple in ((2, 1, 17), (2, 2, 200), (31, 3, 0), (17, 3, 3), (17, 3, 768), (16, 3, 30), (2, 3, 0), (40, 1, 0)):
         refused = ask(SocketSpec("a", *triple))
         assert isinstance(refused, Refusal)
         assert refused.code == "denied"
