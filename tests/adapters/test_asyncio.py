@@ -300,7 +300,7 @@ async def connect_sockets(namespace: str) -> str:
     with socket.socket() as own:
         own.setblocking(False)
         with pytest.raises(nsbroker.WrongNamespaceError):
-            await loop.sock_connect(own, (HOST, 80))
+            await asyncio.wait_for(loop.sock_connect(own, (HOST, 80)), 20)
     with nsbroker.Namespace(namespace).socket() as sock:
         sock.setblocking(False)
         await loop.sock_connect(sock, (HOST, 80))

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .documents import write_table
+from .documents import ARCHITECTURE, update_table
 from .everything import GUARANTEES, named_mutants
 from .trying import Result, UnchangedError, Verdict, try_all
 
@@ -24,9 +24,14 @@ def _is_meant(known: str, names: list[str]) -> bool:
 
 
 def main(names: list[str]) -> int:
-    """Try them, or print the table of all guarantees for `--table`; the exit status is 0 if each was killed."""
-    if names == ["--table"]:
-        print(write_table(GUARANTEES), end="")
+    """Try mutants, or bring the table of the documents up to date for `--update-table`. Return the exit status.
+
+    Args:
+        names: of guarantees, or of single mutants; none for all.
+    """
+    if names == ["--update-table"]:
+        document = CHECKOUT / ARCHITECTURE
+        document.write_text(update_table(document.read_text(), GUARANTEES))
         return 0
     named = named_mutants()
     if unknown := [name for name in names if not any(_is_meant(known, [name]) for known in named)]:

@@ -16,7 +16,7 @@ GUARANTEES = (
                 ("tests/unit/broker/clients/test_peer.py::test_uid_that_stands_for_many_users_is_nobodys",),
             ),
             Mutant(
-                "broker/nsbrokerd/namespaces/sent.py",
+                "broker/nsbrokerd/namespaces/sent_descriptors.py",
                 "return uid != self._overflow_uid and ",
                 "return ",
                 ("tests/kernel/broker/namespaces/test_own.py::test_namespace_of_the_user_without_an_id_is_denied",),
@@ -41,15 +41,15 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/clients/admission.py",
-                "has_room = users.clients < users.limits.clients and ",
+                "has_room = users.clients < users.quotas.clients and ",
                 "has_room = ",
                 (
                     "tests/kernel/broker/clients/test_quotas.py::test_client_beyond_the_limit_is_turned_away[clients-False]",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/clients/users.py",
-                "if user.clients >= self.limits.clients_per_user:",
+                "broker/nsbrokerd/clients/admission.py",
+                "if user.clients >= self.quotas.clients_per_user:",
                 "if user.clients < 0:",
                 (
                     "tests/kernel/broker/clients/test_quotas.py::test_client_beyond_the_limit_is_turned_away[clients_per_user-True]",
@@ -78,7 +78,7 @@ GUARANTEES = (
         "The requests of a user in a second are bounded over all its connections, and so is the length of a request.",
         (
             Mutant(
-                "broker/nsbrokerd/clients/users.py",
+                "broker/nsbrokerd/clients/client.py",
                 "        if self.allowance < 1:\n",
                 "        if self.allowance < -1e9:\n",
                 (
@@ -86,20 +86,20 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/clients/users.py",
-                "self.allowance = min(rate * _BURST_S, self.allowance + (now - self.refilled_at) * rate)",
+                "broker/nsbrokerd/clients/client.py",
+                "self.allowance = min(rate * BURST_S, self.allowance + (now - self.refilled_at) * rate)",
                 "self.allowance = self.allowance + (now - self.refilled_at) * rate",
                 ("tests/unit/broker/clients/test_user_quotas.py::test_an_allowance_never_grows_past_a_second_of_it",),
             ),
             Mutant(
-                "broker/nsbrokerd/clients/users.py",
+                "broker/nsbrokerd/clients/admission.py",
                 "user = self._by_uid.get(uid)",
                 "user = self._by_uid.get(uid) if self.connected else None",
                 ("tests/unit/broker/clients/test_user_quotas.py::test_coming_back_does_not_refill_an_allowance",),
             ),
             Mutant(
                 "broker/nsbrokerd/serving/intake.py",
-                "fdpass.peek_packet(client.sock, limits.packet_bytes)",
+                "fdpass.peek_packet(client.sock, quotas.packet_bytes)",
                 "fdpass.peek_packet(client.sock, 65536)",
                 ("tests/kernel/broker/clients/test_quotas.py::test_packet_beyond_the_limit_is_a_bad_request",),
             ),
@@ -111,15 +111,15 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/serving/tasks.py",
-                "elif not is_list and user.waiting >= MAX_WAITING_FOR_USER:",
-                "elif not is_list and user.waiting < 0:",
-                ("tests/kernel/broker/serving/test_waiting.py::test_third_request_of_a_user_that_waits_is_refused",),
+                "if user.tasks[operation.name] >= operation.tasks_for_user:",
+                "if user.tasks[operation.name] < 0:",
+                ("tests/local/broker/serving/test_tasks.py::test_tasks_of_one_user_are_bounded",),
             ),
             Mutant(
-                "broker/nsbrokerd/serving/tasks.py",
-                "elif is_list and user.listing >= MAX_LISTING_FOR_USER:",
-                "elif is_list and user.listing < 0:",
-                ("tests/local/broker/serving/test_tasks.py::test_lists_of_one_user_are_bounded",),
+                "broker/nsbrokerd/requests/namespaces.py",
+                "tasks_for_user = MAX_LISTING_FOR_USER",
+                "tasks_for_user = 100 * MAX_LISTING_FOR_USER",
+                ("tests/local/broker/serving/test_tasks.py::test_tasks_of_one_user_are_bounded",),
             ),
         ),
     ),
@@ -128,8 +128,8 @@ GUARANTEES = (
         "Past the quota of requests, the audit has one refusal a second, with the number of the others.",
         (
             Mutant(
-                "broker/nsbrokerd/clients/users.py",
-                "if now - self.excess_told_at < _TOLD_EACH_S:",
+                "broker/nsbrokerd/clients/client.py",
+                "if now - self._excess_recorded_at < _RECORD_EXCESS_EACH_S:",
                 "if now < 0:",
                 (
                     "tests/unit/broker/clients/test_user_quotas.py::test_requests_past_the_rate_are_told_of_once_a_second_with_their_number",
@@ -160,19 +160,19 @@ GUARANTEES = (
                 ("tests/unit/broker/policy/test_decide.py::test_what_clients_choose_takes_little_memory",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/planner.py",
-                "if len(self._known) >= _MAX_ENTRIES:",
-                "if len(self._known) < 0:",
-                ("tests/unit/broker/requests/test_planner.py::test_what_is_kept_is_bounded",),
+                "broker/nsbrokerd/requests/open.py",
+                "if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED_SUBJECTS:",
+                "if len(self._known) >= _MAX_REMEMBERED_SUBJECTS:",
+                ("tests/unit/broker/requests/test_planner.py::test_number_of_remembered_requests_is_bounded",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/reader.py",
-                "if len(self._known) >= _MAX_ENTRIES:",
-                "if len(self._known) < 0:",
-                ("tests/unit/broker/requests/test_reader.py::test_what_is_kept_is_bounded",),
+                "broker/nsbrokerd/requests/open.py",
+                "if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED_SUBJECTS:",
+                "if self._count >= _MAX_REMEMBERED:",
+                ("tests/unit/broker/requests/test_planner.py::test_number_of_remembered_subjects_is_bounded",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/loading.py",
+                "broker/nsbrokerd/seal/writing.py",
                 "if len(known | set(names)) > MAX_GRANTS:",
                 "if len(known | set(names)) < 0:",
                 ("tests/kernel/broker/seal/test_volume.py::test_names_of_former_grants_make_room",),
@@ -246,8 +246,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/clients/admission.py",
-                "if self._intake.hanging >= self._most_hanging:",
-                "if self._intake.hanging < 0:",
+                "if self._closer.connections >= self._most_hanging:",
+                "if self._closer.connections < 0:",
                 (
                     "tests/local/broker/serving/test_hub_trouble.py::test_hub_that_paused_accepts_again_though_there_is_no_other_watch",
                 ),
@@ -302,15 +302,15 @@ GUARANTEES = (
                 ("tests/local/broker/serving/test_tasks.py::test_request_of_a_client_that_is_gone_waits_no_longer",),
             ),
             Mutant(
-                "broker/nsbrokerd/serving/tasks.py",
-                "if not missing or trio.current_time() >= deadline:",
-                "if not missing:",
+                "broker/nsbrokerd/requests/open.py",
+                "if not _is_namespace_missing(outcome) or trio.current_time() >= deadline:",
+                "if not _is_namespace_missing(outcome):",
                 ("tests/local/broker/serving/test_tasks.py::test_request_waits_as_long_as_it_asked_to",),
             ),
             Mutant(
-                "broker/nsbrokerd/serving/tasks.py",
-                "missing = isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE",
-                "missing = isinstance(outcome, Refusal)",
+                "broker/nsbrokerd/requests/open.py",
+                "    return isinstance(outcome, Refusal) and outcome.code == NO_SUCH_NAMESPACE\n",
+                "    return isinstance(outcome, Refusal)\n",
                 ("tests/local/broker/serving/test_tasks.py::test_request_that_is_denied_meanwhile_waits_no_longer",),
             ),
             Mutant(

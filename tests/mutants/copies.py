@@ -1,7 +1,7 @@
 """Copies of the checkout, each with an environment in which the copy's packages are installed.
 
-An environment of Python that has the dependencies is not copied: it is put behind the copy's own packages. So a copy
-takes a moment, and what a test starts, as whichever user, imports the changed package.
+The libraries are not copied: the copy's environment has them behind its own packages. So a copy takes a moment, and every
+program that a test starts, as whichever user, imports the changed package.
 """
 
 from __future__ import annotations
@@ -60,18 +60,19 @@ class Copy:
         return self.environment / Path(site.getsitepackages()[0]).relative_to(sys.prefix)
 
     def fill(self, checkout: Path) -> None:
-        """Copy a checkout, and install it behind which the environment of this process stands."""
+        """Copy a checkout, and install it in front of the libraries of this process."""
         shutil.copytree(checkout, self.checkout, ignore=_LEFT_OUT)
         venv.EnvBuilder(symlinks=True).create(self.environment)
         for package in PACKAGES:
             shutil.copytree(self.checkout / package, self._site_packages() / Path(package).name)
         compileall.compile_dir(self._site_packages(), quiet=1)
-        own = "\n".join(f"import site; site.addsitedir({place!r})" for place in site.getsitepackages())
-        (self._site_packages() / "dependencies.pth").write_text(f"{own}\n")
+        # These come after the copy's own packages, and no .pth file in them is read, such as the checkout's.
+        libraries = "".join(f"{path}\n" for path in sys.path if Path(path).name == "site-packages")
+        (self._site_packages() / "libraries.pth").write_text(libraries)
         self._write_scripts()
 
     def fill_like(self, other: Copy) -> None:
-        """Copy another copy. Files are the same ones, with another name: so they are replaced, and never written."""
+        """Copy another copy by hard links. So replace a file, and never write to it."""
         shutil.copytree(other.checkout, self.checkout, copy_function=os.link)
         shutil.copytree(other.environment, self.environment, symlinks=True, copy_function=os.link)
         self._write_scripts()

@@ -1,44 +1,52 @@
-"""The guarantees in the documents: the table of broker/ARCHITECTURE.md, and the places that links lead to."""
+"""The table of guarantees in broker/ARCHITECTURE.md: read, compared and brought up to date."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from .guarantee import Guarantee
 
 ARCHITECTURE = "broker/ARCHITECTURE.md"
 _PREFIX = "g-"
-_ROW = re.compile(r"^\| *`(g-[a-z0-9-]+)` *\|([^|]*)\|([^|]*)\|([^|]*)\|", re.MULTILINE)
-_ANCHOR = re.compile(r'<a id="(g-[a-z0-9-]+)"></a>')
+_ROW = re.compile(r"^\| *`g-([a-z0-9-]+)` *\|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
-_HEAD = "| id | guarantee | enforced in | guarded by |\n|---|---|---|---|\n"
 
 
-def write_table(guarantees: Iterable[Guarantee]) -> str:
-    """Return the table of guarantees, as broker/ARCHITECTURE.md has it."""
-    return _HEAD + "".join(
-        f"| `{_PREFIX}{one.id}` | {one.text} | {_codes(one.files)} | {_codes(one.tests)} |\n" for one in guarantees
-    )
+class Row(NamedTuple):
+    """A row of the table: the files that enforce a guarantee, and the files of the tests that guard it."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
 
 
-def _codes(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
+def row_of(guarantee: Guarantee) -> Row:
+    """Return the row that a guarantee should have."""
+    return Row(guarantee.files, guarantee.tests)
 
 
-def read_table(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the ids of the table's rows, without their prefix, and the files that enforce each."""
-    return {row[1].removeprefix(_PREFIX): tuple(_CODE.findall(row[3])) for row in _ROW.finditer(text)}
+def read_table(text: str) -> dict[str, Row]:
+    """Return the rows of the table, by the ids of their guarantees."""
+    return {row[1]: Row(tuple(_CODE.findall(row[3])), tuple(_CODE.findall(row[4]))) for row in _ROW.finditer(text)}
 
 
-def read_anchors(checkout: Path) -> dict[str, list[str]]:
-    """Return the ids that links of the documents can lead to, without their prefix, and the documents of each."""
-    found: dict[str, list[str]] = {}
-    for document in (checkout / "README.md", *(path for room in _ROOMS for path in (checkout / room).rglob("*.md"))):
-        for name in _ANCHOR.findall(document.read_text()):
-            found.setdefault(name.removeprefix(_PREFIX), []).append(str(document.relative_to(checkout)))
-    return found
+def update_table(text: str, guarantees: Sequence[Guarantee]) -> str:
+    """Return the text with the right files in each row. The sentences stay, and a new guarantee gets a row at the end.
+
+    Raises:
+        ValueError: the text has no table.
+    """
+    known = {one.id: one for one in guarantees}
+    rows = list(_ROW.finditer(text))
+    if not rows:
+        raise ValueError(f"{ARCHITECTURE} has no table of guarantees")
+    lines = [_line(known[row[1]], row[2].strip()) for row in rows if row[1] in known]
+    written = {row[1] for row in rows}
+    lines += [_line(one, one.text) for one in guarantees if one.id not in written]
+    return text[: rows[0].start()] + "\n".join(lines) + text[rows[-1].end() :]
 
 
-_ROOMS = ("broker", "client", "deploy")
+def _line(guarantee: Guarantee, sentence: str) -> str:
+    files, tests = (", ".join(f"`{path}`" for path in paths) for paths in row_of(guarantee))
+    return f"| `{_PREFIX}{guarantee.id}` | {sentence} | {files} | {tests} |"

@@ -28,15 +28,15 @@ GUARANTEES = (
                 ("tests/unit/broker/policy/test_limit.py::test_kind_that_is_new_can_not_be_limited",),
             ),
             Mutant(
-                "broker/nsbrokerd/config/limit.py",
-                "if reason := why_no_limit(kind):",
-                "if (reason := why_no_limit(kind)) and kind != 'packet':",
+                "broker/nsbrokerd/config/grants.py",
+                "        if reason is not None:\n            table.complain(key, f",
+                "        if reason is not None and kind != 'packet':\n            table.complain(key, f",
                 ("tests/unit/broker/config/test_limit.py::test_what_means_nothing_or_can_not_be_held_is_refused",),
             ),
             Mutant(
-                "broker/nsbrokerd/config/limit.py",
-                "elif has_bind and (reason := why_no_bind_limit(kind)):",
-                "elif not has_bind and (reason := why_no_bind_limit(kind)):",
+                "broker/nsbrokerd/config/grants.py",
+                "if reason is None and has_bind:",
+                "if reason is None and not has_bind:",
                 ("tests/unit/broker/config/test_limit.py::test_what_means_nothing_or_can_not_be_held_is_refused",),
             ),
         ),
@@ -46,15 +46,15 @@ GUARANTEES = (
         "Where limits can't be enforced, they are refused when the file is loaded, and no limited socket is made.",
         (
             Mutant(
-                "broker/nsbrokerd/config/limit.py",
-                "if reason is not None:",
-                "if reason == '':",
+                "broker/nsbrokerd/config/grants.py",
+                '    if reason is not None:\n        table.complain("limit", f"this host',
+                '    if reason == "":\n        table.complain("limit", f"this host',
                 (
                     "tests/unit/broker/config/test_limit.py::test_host_that_can_not_enforce_limits_refuses_them_with_its_reason",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/config/limit.py",
+                "broker/nsbrokerd/config/grants.py",
                 "if rules is not None and len(rules) > MAX_RULES:",
                 "if rules is not None and len(rules) > 2 * MAX_RULES:",
                 (
@@ -63,8 +63,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "if limited := _limited(groups):",
-                "if (limited := _limited(groups)) and self.seal is not None:",
+                "if limited := _select(groups, is_limited=True):",
+                "if (limited := _select(groups, is_limited=True)) and self._seal is not None:",
                 (
                     "tests/unit/broker/sockets/test_opener.py::test_limited_socket_is_never_made_where_nothing_enforces_limits",
                 ),
@@ -76,15 +76,15 @@ GUARANTEES = (
         "The name servers of a grant's namespaces are added to its limit at port 53, unless it reaches nothing.",
         (
             Mutant(
-                "broker/nsbrokerd/config/limit.py",
-                "        connect += _missing_servers(connect, name_servers())\n",
-                "        connect += _missing_servers(connect, ())\n",
+                "broker/nsbrokerd/config/grants.py",
+                "connect += _missing_servers(connect, host.name_servers(namespaces))",
+                "connect += _missing_servers(connect, ())",
                 (
                     "tests/unit/broker/config/test_limit.py::test_name_servers_of_the_namespaces_are_added_where_something_is_reachable",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/config/limit.py",
+                "broker/nsbrokerd/config/grants.py",
                 "    if connect:\n",
                 "    if connect is not None:\n",
                 (
@@ -98,25 +98,25 @@ GUARANTEES = (
         "A limited socket connects nowhere but where its limit says, whatever family the program writes.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                'Program("connect4", _SOCK_ADDR, 10, partial(_connect, version=layout.IPV4)),',
-                'Program("connect4", _SOCK_ADDR, 10, lambda code, _: code.give(1)),',
+                "broker/nsbrokerd/seal/programs/__init__.py",
+                'Program("connect4", _SOCK_ADDR, 10, partial(check_connect, version=IPV4)),',
+                'Program("connect4", _SOCK_ADDR, 10, lambda code: code.end(1)),',
                 ("tests/kernel/broker/seal/test_ways_out.py::test_tcp_connects_nowhere_else",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                'Program("connect6", _SOCK_ADDR, 11, partial(_connect, version=layout.IPV6)),',
-                'Program("connect6", _SOCK_ADDR, 11, lambda code, _: code.give(1)),',
+                "broker/nsbrokerd/seal/programs/__init__.py",
+                'Program("connect6", _SOCK_ADDR, 11, partial(check_connect, version=IPV6)),',
+                'Program("connect6", _SOCK_ADDR, 11, lambda code: code.end(1)),',
                 ("tests/kernel/broker/seal/test_ways_out.py::test_tcp_connects_nowhere_else",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                "    if version == layout.IPV4:\n        code.load(R1, R6, offset_4)\n        put_ipv4(code, R1)\n",
+                "broker/nsbrokerd/seal/programs/addresses.py",
+                "    if version == layout.IPV4:\n        code.load(R1, R6, offset_4)\n        code.put_ipv4(R1)\n",
                 "    if version == layout.IPV4:\n"
                 "        code.load(R1, R6, 0)\n"
                 '        code.go_if(R1, "!=", 2, "allow")\n'
                 "        code.load(R1, R6, offset_4)\n"
-                "        put_ipv4(code, R1)\n",
+                "        code.put_ipv4(R1)\n",
                 ("tests/kernel/broker/seal/test_ways_out.py::test_family_that_the_user_writes_does_not_count",),
             ),
         ),
@@ -126,15 +126,15 @@ GUARANTEES = (
         "A limited socket is bound nowhere but where its limit says, and there to low ports as well.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                'Program("bind4", _SOCK_ADDR, 8, partial(_bind, version=layout.IPV4)),',
-                'Program("bind4", _SOCK_ADDR, 8, lambda code, _: code.give(3)),',
+                "broker/nsbrokerd/seal/programs/__init__.py",
+                'Program("bind4", _SOCK_ADDR, 8, partial(check_bind, version=IPV4)),',
+                'Program("bind4", _SOCK_ADDR, 8, lambda code: code.end(3)),',
                 ("tests/kernel/broker/seal/test_allows.py::test_client_binds_what_is_listed_and_nothing_else",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                "_ALLOW, _ALLOW_LOW_PORT = 1, 3",
-                "_ALLOW, _ALLOW_LOW_PORT = 1, 1",
+                "broker/nsbrokerd/seal/programs/addresses.py",
+                "_ALLOW_LOW_PORT = 3",
+                "_ALLOW_LOW_PORT = 1",
                 ("tests/kernel/broker/seal/test_allows.py::test_client_binds_what_is_listed_and_nothing_else",),
             ),
         ),
@@ -144,15 +144,15 @@ GUARANTEES = (
         "A limited socket sends datagrams nowhere but where its limit says, and from no other source.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                'Program("send4", _SOCK_ADDR, 14, partial(_send, version=layout.IPV4)),',
-                'Program("send4", _SOCK_ADDR, 14, lambda code, _: code.give(1)),',
+                "broker/nsbrokerd/seal/programs/__init__.py",
+                'Program("send4", _SOCK_ADDR, 14, partial(check_send, version=IPV4)),',
+                'Program("send4", _SOCK_ADDR, 14, lambda code: code.end(1)),',
                 ("tests/kernel/broker/seal/test_ways_out.py::test_datagrams_go_nowhere_else",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                'go_if_covered(code, layout.BIND_COUNT, layout.BIND_RULES, "to where")\n    code.go("deny")',
-                'code.go("to where")',
+                "broker/nsbrokerd/seal/programs/addresses.py",
+                '    code.go_if_covered(BIND, "to where")\n    code.go("deny")\n',
+                '    code.go("to where")\n',
                 ("tests/kernel/broker/seal/test_allows.py::test_source_address_is_one_to_bind",),
             ),
         ),
@@ -162,20 +162,16 @@ GUARANTEES = (
         "UDP-Lite, ICMP and raw sockets send no packet but where a rule for their ports says.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/packets.py",
-                '    go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")\n'
-                '    code.label("deny")\n'
-                "    code.give(0)\n",
-                '    go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")\n'
-                '    code.label("deny")\n'
-                "    code.give(1)\n",
+                "broker/nsbrokerd/seal/programs/packets.py",
+                '    code.label("decide")\n    code.go_if_covered(CONNECT, "allow")\n    code.end_with_verdict()\n',
+                '    code.label("decide")\n    code.go_if(R9, ">=", 0, "allow")\n    code.end_with_verdict()\n',
                 (
                     "tests/kernel/broker/seal/test_detours.py::test_portless_ipv4_goes_nowhere_else",
                     "tests/kernel/broker/seal/test_detours.py::test_portless_ipv6_goes_nowhere_else",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/packets.py",
+                "broker/nsbrokerd/seal/programs/packets.py",
                 "    code.store_number(STACK, LAST_PORT, ALL_PORTS[1])\n",
                 "    code.store_number(STACK, LAST_PORT, 0)\n    code.set(R9, ALL_PORTS[1])\n",
                 ("tests/kernel/broker/seal/test_random_rules.py::test_kernel_lets_packets_out_as_the_policy_does",),
@@ -193,19 +189,19 @@ GUARANTEES = (
         "No packet of a limited socket has options, routing headers or a forged header.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/packets.py",
+                "broker/nsbrokerd/seal/programs/packets.py",
                 'code.go_if(R1, "!=", _PLAIN_IPV4, "deny")',
                 'code.go_if(R1, "==", 0, "deny")',
                 ("tests/kernel/broker/seal/test_detours.py::test_no_packet_has_a_source_route",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/packets.py",
+                "broker/nsbrokerd/seal/programs/packets.py",
                 'code.go_if(R1, "!=", _HOP_BY_HOP, "deny")',
                 'code.go_if(R1, "!=", _HOP_BY_HOP, "plain")',
                 ("tests/kernel/broker/seal/test_detours.py::test_no_packet_has_an_extension_header",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/options.py",
+                "broker/nsbrokerd/seal/programs/options.py",
                 '            code.go_if(R2, "==", option, "deny")\n',
                 '            code.go_if(R2, "==", option, "deny" if option == 4 else "allow")\n',
                 (
@@ -219,15 +215,15 @@ GUARANTEES = (
         "A limited socket joins only multicast groups that it may send to.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/joining.py",
-                'go_if_covered(code, layout.CONNECT_COUNT, layout.CONNECT_RULES, "allow")\n    code.go("deny")',
-                'code.go("allow")',
+                "broker/nsbrokerd/seal/programs/options.py",
+                '    code.go_if_covered(CONNECT, "allow")\n    code.go("deny")\n',
+                '    code.go("allow")\n',
                 (
                     "tests/kernel/broker/seal/test_multicast_groups.py::test_group_is_joined_only_where_it_may_be_sent_to",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/joining.py",
+                "broker/nsbrokerd/seal/programs/options.py",
                 'code.go_if(R4, "==", family, "deny")',
                 'code.go_if(R4, "==", 0xFFFF, "deny")',
                 ("tests/kernel/broker/seal/test_multicast_groups.py::test_group_can_not_be_hidden",),
@@ -240,16 +236,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/seal/installing.py",
-                "            _loop_back_nothing(sock)\n",
+                "            _disable_loop(sock)\n",
                 "            bool(sock)\n",
                 (
                     "tests/kernel/broker/seal/test_local_copies.py::test_forbidden_group_or_broadcast_is_not_heard_nearby",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/local_copies.py",
-                '    code.go_if(R1, "==", 0, "allow")\n',
-                '    code.go_if(R1, ">=", 0, "allow")\n',
+                "broker/nsbrokerd/seal/programs/options.py",
+                '    code.go_if(R1, "==", 0, "allow")\n    code.go("deny")\n',
+                '    code.go("allow")\n',
                 ("tests/kernel/broker/seal/test_local_copies.py::test_copies_can_be_turned_off_but_not_on",),
             ),
         ),
@@ -259,15 +255,15 @@ GUARANTEES = (
         "No network covers 0.0.0.0 or :: as a destination, and a v4-mapped address is the IPv4 address.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                "    code.store_number(STACK, FAMILY, layout.UNSPECIFIED)\n",
-                "    code.add(R1, 0)\n",
+                "broker/nsbrokerd/seal/programs/code.py",
+                "        self.store_number(STACK, _FAMILY, layout.UNSPECIFIED)\n",
+                "        self.add(R1, 0)\n",
                 ("tests/kernel/broker/seal/test_allows.py::test_zeros_are_no_way_to_the_own_host",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                'code.go_if_register(R1, "!=", R2, f"{prefix}.is put")',
-                'code.go_if_register(R1, "==", R2, f"{prefix}.is put")',
+                "broker/nsbrokerd/seal/programs/code.py",
+                '        self.go_if_register(R1, "!=", R2, f"{prefix}.is put")\n',
+                '        self.go_if_register(R1, "==", R2, f"{prefix}.is put")\n',
                 ("tests/kernel/broker/seal/test_allows.py::test_allowed_address_is_connected",),
             ),
         ),
@@ -283,14 +279,14 @@ GUARANTEES = (
                 ("tests/kernel/broker/seal/test_allows.py::test_accepted_connections_work_and_lead_nowhere_else",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                '    code.call(TO_MPTCP_SOCK)\n    code.go_if(R0, "==", 0, "deny")\n',
-                "    code.call(TO_MPTCP_SOCK)\n"
-                '    code.go_if(R0, "==", 0, "deny")\n'
-                "    code.load(R1, R8, SOCK_PROTOCOL)\n"
-                '    code.go_if(R1, "==", 255, "no subflow")\n'
-                "    code.give(1)\n"
-                '    code.label("no subflow")\n',
+                "broker/nsbrokerd/seal/programs/code.py",
+                '        self.call(_TO_MPTCP_SOCK)\n        self.go_if(R0, "==", 0, "deny")\n',
+                "        self.call(_TO_MPTCP_SOCK)\n"
+                '        self.go_if(R0, "==", 0, "deny")\n'
+                "        self.load(R1, R8, SOCK_PROTOCOL)\n"
+                '        self.go_if(R1, "==", 255, "no subflow")\n'
+                "        self.end(1)\n"
+                '        self.label("no subflow")\n',
                 ("tests/kernel/broker/seal/test_allows.py::test_further_subflows_lead_nowhere_else",),
             ),
         ),
@@ -300,9 +296,9 @@ GUARANTEES = (
         "The kernel decides exactly as the policy's own functions do.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                'code.go_if_register(R5, ">", R9, f"{here}: next")',
-                'code.go_if_register(R5, ">=", R9, f"{here}: next")',
+                "broker/nsbrokerd/seal/programs/code.py",
+                'self.go_if_register(R5, ">", R9, f"{here}: next")',
+                'self.go_if_register(R5, ">=", R9, f"{here}: next")',
                 ("tests/kernel/broker/seal/test_random_rules.py::test_kernel_decides_as_the_policy_does",),
             ),
         ),
@@ -312,12 +308,12 @@ GUARANTEES = (
         "A limited socket can do nothing before it has the name of its grant, and the broker proves that it is sealed.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                '    code.call(TO_MPTCP_SOCK)\n    code.go_if(R0, "==", 0, "deny")\n',
-                "    code.call(TO_MPTCP_SOCK)\n"
-                '    code.go_if(R0, "!=", 0, "is a subflow")\n'
-                "    code.give(1)\n"
-                '    code.label("is a subflow")\n',
+                "broker/nsbrokerd/seal/programs/code.py",
+                '        self.call(_TO_MPTCP_SOCK)\n        self.go_if(R0, "==", 0, "deny")\n',
+                "        self.call(_TO_MPTCP_SOCK)\n"
+                '        self.go_if(R0, "!=", 0, "is a subflow")\n'
+                "        self.end(1)\n"
+                '        self.label("is a subflow")\n',
                 ("tests/kernel/broker/seal/test_living.py::test_without_memory_for_limits_there_is_no_socket",),
             ),
             Mutant(
@@ -336,9 +332,9 @@ GUARANTEES = (
         "Limits hold while the broker runs, is stopped, or was killed; without its pins, nothing is allowed.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/programs.py",
-                "        code.call(TAIL_CALL)\n        code.give(0)\n",
-                "        code.call(TAIL_CALL)\n        code.give(1)\n",
+                "broker/nsbrokerd/seal/programs/__init__.py",
+                "        code.call(_TAIL_CALL)\n        code.end(0)\n",
+                "        code.call(_TAIL_CALL)\n        code.end(1)\n",
                 ("tests/kernel/broker/seal/test_living.py::test_everything_is_denied_when_the_pins_are_removed",),
             ),
             Mutant(
@@ -378,17 +374,20 @@ GUARANTEES = (
         "A reload changes what limited sockets that are in use can do from then on, all at once.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/loading.py",
-                "        put_in(maps.limits, rules_fd)\n",
-                "        if bpf.lookup(maps.limits, _FIRST, 4) is None:\n            put_in(maps.limits, rules_fd)\n",
+                "broker/nsbrokerd/seal/writing.py",
+                "        bpf.fill_slot(maps.limits, rules_fd)\n",
+                "        if bpf.lookup(maps.limits, bytes(4), 4) is None:\n"
+                "            bpf.fill_slot(maps.limits, rules_fd)\n",
                 (
                     "tests/kernel/broker/seal/test_reload.py::test_reload_changes_where_a_socket_can_go_and_what_it_can_bind",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/loading.py",
-                "        for number in kept:\n",
-                "        put_in(maps.limits, rules_fd)\n        for number in kept:\n",
+                "broker/nsbrokerd/seal/writing.py",
+                "        for number in kept:\n            bpf.update(rules_fd",
+                "        bpf.fill_slot(maps.limits, rules_fd)\n"
+                "        for number in kept:\n"
+                "            bpf.update(rules_fd",
                 ("tests/kernel/broker/seal/test_reload.py::test_limits_change_all_at_once",),
             ),
         ),
@@ -398,13 +397,19 @@ GUARANTEES = (
         "A limited socket whose grant is gone can do nothing; one whose grant lost its limit goes anywhere.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                '    code.go_if(R0, "==", 0, "deny")\n    code.copy(R8, R0)\n',
-                '    code.go_if(R0, "==", 0, "allow")\n    code.copy(R8, R0)\n',
+                "broker/nsbrokerd/seal/programs/code.py",
+                "        self._look_up_key()\n        self.copy(R8, R0)\n",
+                "        self.copy(R2, STACK)\n"
+                "        self.add(R2, _KEY)\n"
+                "        self.call(_MAP_LOOKUP)\n"
+                '        self.go_if(R0, "!=", 0, "is a grant")\n'
+                "        self.end(1)\n"
+                '        self.label("is a grant")\n'
+                "        self.copy(R8, R0)\n",
                 ("tests/kernel/broker/seal/test_reload.py::test_socket_of_a_grant_that_is_no_more_can_do_nothing",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/loading.py",
+                "broker/nsbrokerd/seal/writing.py",
                 "kept = [number for number in limits if number in known or number in names]",
                 "kept = [number for number in limits if number in names]",
                 (
@@ -419,8 +424,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "if (kept := [one for one in group if one.grant.limit is not None])]",
-                "if (kept := [one for one in group if one.grant])]",
+                "(one.grant.limit is not None) is is_limited])",
+                "is_limited])",
                 ("tests/kernel/broker/seal/test_reload.py::test_grant_without_limits_seals_nothing",),
             ),
         ),
@@ -430,15 +435,19 @@ GUARANTEES = (
         "Nothing goes in or out of a revoked socket, and its TCP connections end.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/fragments.py",
-                "    code.mask_number(R1, layout.REVOKED)\n",
-                "    code.mask_number(R1, 0)\n",
+                "broker/nsbrokerd/seal/programs/code.py",
+                "        self.mask_number(R1, layout.REVOKED)\n",
+                "        self.mask_number(R1, 0)\n",
                 ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/packets.py",
-                '    """Nothing reaches a revoked socket."""\n    _begin(code, maps)\n',
-                '    """Nothing reaches a revoked socket."""\n',
+                "broker/nsbrokerd/seal/programs/packets.py",
+                '    """Drop each packet to a revoked socket."""\n'
+                "    _begin(code)\n"
+                "    code.end(1)\n"
+                '    code.label("deny")\n'
+                "    code.end(0)\n",
+                '    """Let each packet in."""\n    code.end(1)\n',
                 ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
             ),
             Mutant(
@@ -454,13 +463,13 @@ GUARANTEES = (
         "A revocation takes the sockets that match all that is given, with what they accepted, and no others.",
         (
             Mutant(
-                "broker/nsbrokerd/seal/iterator.py",
+                "broker/nsbrokerd/seal/programs/iterator.py",
                 '            code.load(R1, R8, offset, size)\n            code.go_if_register(R1, "!=", R2, "end")\n',
                 "            code.load(R1, R8, offset, size)\n",
                 ("tests/kernel/broker/commands/test_revoke.py::test_several_selectors_choose_what_matches_all",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/iterator.py",
+                "broker/nsbrokerd/seal/programs/iterator.py",
                 "code.load(R1, R8, layout.ENTRY_COOKIE, 8)",
                 "code.set(R1, 0)",
                 (
@@ -468,10 +477,10 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/sockets.py",
+                "broker/nsbrokerd/seal/live.py",
                 "if selection == Selection():",
                 "if selection is None:",
-                ("tests/kernel/broker/commands/test_revoke.py::test_what_matches_nothing_is_said",),
+                ("tests/unit/broker/seal/test_live.py::test_revocation_of_all_sockets_is_refused",),
             ),
         ),
     ),

@@ -27,8 +27,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "netns = gate.verify(namespace_fd, made[first][1])",
-                "netns = gate.verify(gate.home_fd, made[0][1])",
+                "netns = gate.verify(namespace_fd, self._made[len(self._netns)][1])",
+                "netns = gate.verify(gate.home_fd, self._made[0][1])",
                 (
                     "tests/kernel/broker/namespaces/test_netns.py::test_sockets_that_were_made_in_the_wrong_namespace_are_closed",
                 ),
@@ -84,7 +84,7 @@ GUARANTEES = (
         "A descriptor that a client sends is used only if it is a network namespace, by the names that it has now.",
         (
             Mutant(
-                "broker/nsbrokerd/namespaces/sent.py",
+                "broker/nsbrokerd/namespaces/sent_descriptors.py",
                 "return fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET",
                 "return True",
                 (
@@ -92,13 +92,13 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/namespaces/sent.py",
+                "broker/nsbrokerd/namespaces/sent_descriptors.py",
                 "_AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, 0, buffer",
                 "_AT_EMPTY_PATH | 0x2000, 0x7FF, buffer",
                 ("tests/kernel/broker/namespaces/test_sent.py::test_file_system_of_a_descriptor_is_never_asked",),
             ),
             Mutant(
-                "broker/nsbrokerd/namespaces/sent.py",
+                "broker/nsbrokerd/namespaces/sent_descriptors.py",
                 "for name in self._names.get(wanted, ()) if identity(name) == wanted]",
                 "for name in self._names.get(wanted, ())]",
                 ("tests/kernel/broker/namespaces/test_sent.py::test_link_that_leads_elsewhere_now_is_no_name",),
@@ -110,13 +110,13 @@ GUARANTEES = (
         "@own means a namespace of the client's own user, never one of the broker's own user namespace.",
         (
             Mutant(
-                "broker/nsbrokerd/namespaces/sent.py",
+                "broker/nsbrokerd/namespaces/sent_descriptors.py",
                 "return uid != self._overflow_uid and int.from_bytes(owner, sys.byteorder) == uid",
                 "return uid != self._overflow_uid",
                 ("tests/kernel/broker/namespaces/test_own.py::test_namespace_of_another_user_is_denied",),
             ),
             Mutant(
-                "broker/nsbrokerd/namespaces/sent.py",
+                "broker/nsbrokerd/namespaces/sent_descriptors.py",
                 "if _identify(user_fd) == self._user:",
                 "if _identify(user_fd) == self._home:",
                 ("tests/kernel/broker/namespaces/test_own.py::test_named_namespace_and_the_hosts_are_nobodys_own",),

@@ -91,8 +91,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
-                "return _decide_bind(grants, (spec.bind, *spec.also))",
-                "return _decide_bind(grants, (spec.bind,))",
+                "for address in (spec.bind, *spec.also)])",
+                "for address in (spec.bind,)])",
                 ("tests/unit/broker/policy/test_decide.py::test_every_address_of_a_multi_homed_socket_must_be_listed",),
             ),
         ),
@@ -127,14 +127,14 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/policy/options.py",
-                'raise UnknownOptionError(f"option',
-                'return None\n    raise UnknownOptionError(f"option',
+                'raise UnknownOptionError(f"the broker does not set',
+                'return None\n    raise UnknownOptionError(f"the broker does not set',
                 ("tests/unit/broker/policy/test_rules.py::test_an_option_that_is_not_known_is_never_set",),
             ),
             Mutant(
                 "broker/nsbrokerd/policy/options.py",
-                "else option.value == self.value",
-                "else bool(option.name)",
+                "return (option.name, option.value) == (self.name, self.value)",
+                "return option.name == self.name",
                 ("tests/unit/broker/policy/test_rules.py::test_option_rules_cover_their_values_alone",),
             ),
             Mutant(
@@ -194,8 +194,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
-                'return Deny(f"no grant of uid {subject.uid} is for namespace {namespace!r}")',
-                'return Deny(f"denied")',
+                'return Deny(f"no grant of uid {subject.uid} covers namespace {namespace!r}")',
+                'return Deny("denied")',
                 ("tests/unit/broker/policy/test_decide.py::test_the_reason_says_what_was_missing",),
             ),
         ),
@@ -218,14 +218,14 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/config/table.py",
-                'self.complain(key, "unknown key")',
-                "key.strip()",
+                '            self.complain(key, "unknown key: correct its spelling or its place, or remove it")\n',
+                "            key.strip()\n",
                 ("tests/unit/broker/config/test_parse.py::test_a_problem_names_file_key_and_reason",),
             ),
             Mutant(
                 "broker/nsbrokerd/config/table.py",
-                "if type(value) is not kind:",
-                "if not isinstance(value, kind):",
+                "if type(value) is not expected:",
+                "if not isinstance(value, expected):",
                 ("tests/unit/broker/config/test_parse.py::test_a_problem_names_file_key_and_reason",),
             ),
         ),
@@ -260,7 +260,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/config/load.py",
-                'problems.append(Problem(str(path), "", "others than root can write it: chown root, chmod go-w"))',
+                'problems.append(Problem(str(path), "", "users other than root can write it; run chown '
+                'root and chmod go-w"))',
                 "return",
                 (
                     "tests/kernel/broker/commands/test_check_and_explain.py::test_configuration_that_others_can_write_is_refused",

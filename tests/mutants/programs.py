@@ -38,16 +38,16 @@ GUARANTEES = (
             Mutant(
                 "client/nsbroker/patching/__init__.py",
                 "        sys.meta_path.insert(0, self._guard)\n",
-                "        sys.meta_path.append(self._guard)\n",
+                "        sys.meta_path[:0] = []\n",
                 (
                     "tests/kernel/client/patching/test_patch.py::test_library_that_connects_in_c_is_refused_when_it_gets_imported",
                 ),
             ),
             Mutant(
-                "client/nsbroker/patching/stand_in.py",
+                "client/nsbroker/patching/__init__.py",
                 "                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))\n",
-                "                ORIGINAL.__init__(self, family, type, proto)\n",
-                ("tests/kernel/client/patching/test_patch.py::test_untouched_libraries_stay_in_the_namespace",),
+                "                _ORIGINAL.__init__(self, family, type, proto)\n",
+                ("tests/unit/client/patching/test_families.py::test_other_families_do_not_exist",),
             ),
         ),
     ),
@@ -149,14 +149,14 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/supervise/supervisor.py",
-                "            self._tell(line_of(error, os.strerror(error.errno or 0)))\n",
+                "            self._explain(line_of(error, os.strerror(error.errno or 0)))\n",
                 "            line_of(error, os.strerror(error.errno or 0))\n",
                 (
                     "tests/kernel/client/supervise/test_run.py::test_refusal_by_policy_is_permission_denied_and_one_line",
                 ),
             ),
             Mutant(
-                "client/nsbroker/supervise/failures.py",
+                "client/nsbroker/supervise/calls.py",
                 "return errno.EACCES",
                 "return errno.ENETDOWN",
                 ("tests/unit/client/supervise/test_calls.py",),
@@ -212,7 +212,7 @@ GUARANTEES = (
         "nsbroker-get fails with status 125 where it can't do its work, and says why in one line.",
         (
             Mutant(
-                "client/nsbroker/cli/failure.py",
+                "client/nsbroker/cli/messages.py",
                 "status: int = SETUP_FAILED)",
                 "status: int = REFUSED)",
                 ("tests/local/client/cli/test_nsbroker_get.py::test_no_broker_is_125_and_says_what_to_do",),

@@ -10,28 +10,28 @@ GUARANTEES = (
         "Each request leaves an audit record before its reply, and each refusal leaves one.",
         (
             Mutant(
-                "broker/nsbrokerd/requests/handler.py",
-                "self._audit.allowed(peer, request.request_id, opened)",
-                "__import__('threading').Timer(0.5, self._audit.allowed, (peer, request.request_id, opened)).start()",
+                "broker/nsbrokerd/requests/dispatch.py",
+                "self._in_force.audit.allowed(client.peer, request.request_id, operation.name, outcome.details)",
+                "late = (client.peer, request.request_id, operation.name, outcome.details)\n"
+                '                __import__("threading").Timer(0.5, self._in_force.audit.allowed, late).start()',
                 ("tests/kernel/broker/requests/test_audit.py::test_record_is_written_before_the_reply",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/handler.py",
-                "self._audit.refused(peer, request_id, operation, refusal, specs)",
-                "pass",
+                "broker/nsbrokerd/requests/dispatch.py",
+                "                self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)\n",
+                "                bool(specs)\n",
                 ("tests/kernel/broker/requests/test_audit.py::test_refusal_has_one_record_that_says_why",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/handler.py",
-                '                self._audit.answered(peer, request_id, "namespaces")\n',
-                "",
-                ("tests/kernel/broker/requests/test_audit.py::test_list_that_can_not_be_audited_ends_the_connection",),
+                "broker/nsbrokerd/requests/namespaces.py",
+                "[end_record({})])",
+                "[])",
+                ("tests/kernel/broker/requests/test_audit.py::test_list_has_a_record",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/handler.py",
-                'self._audit.answered(peer, request.request_id, "resolver", namespace=label, '
-                "grant=decision.grant.name)",
-                "pass",
+                "broker/nsbrokerd/requests/resolver.py",
+                'details = [end_record({"namespace": label, "grant": decision.grant.name})]',
+                "details = [] if label else [end_record({})]",
                 ("tests/kernel/broker/requests/test_audit.py::test_lookup_has_a_record",),
             ),
         ),
@@ -41,11 +41,10 @@ GUARANTEES = (
         "A socket that can't be audited is not handed out.",
         (
             Mutant(
-                "broker/nsbrokerd/requests/handler.py",
-                "            for one in opened:\n"
-                "                one.sock.close()\n"
-                '            return Refusal(OVERLOADED, f"the audit',
-                '            bool(f"the audit',
+                "broker/nsbrokerd/requests/dispatch.py",
+                "            except AuditError as error:\n",
+                "            except AuditError as error:\n"
+                "                client.reply(outcome.reply, [file.fileno() for file in outcome.files])\n",
                 ("tests/kernel/broker/requests/test_audit.py::test_nothing_is_handed_out_that_can_not_be_audited",),
             ),
         ),
@@ -114,9 +113,9 @@ GUARANTEES = (
         "The reply carries the kernel's cookies of the socket and of its namespace.",
         (
             Mutant(
-                "broker/nsbrokerd/requests/handler.py",
-                "OpenedSocket(one.cookie, one.netns, one.name)",
-                "OpenedSocket(one.cookie, one.netns + 1, one.name)",
+                "broker/nsbrokerd/requests/open.py",
+                "OpenedSocket(one.cookie, one.netns, one.address)",
+                "OpenedSocket(one.cookie, one.netns + 1, one.address)",
                 ("tests/kernel/client/link/test_batch.py",),
             ),
         ),
@@ -126,10 +125,10 @@ GUARANTEES = (
         "An answer in a memfd is sealed against every change, and the client reads no other.",
         (
             Mutant(
-                "broker/nsbrokerd/requests/answers.py",
+                "broker/nsbrokerd/requests/operation.py",
                 "fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE",
                 "fcntl.F_SEAL_GROW",
-                ("tests/unit/broker/requests/test_answers.py::test_answer_can_not_be_changed_by_anybody",),
+                ("tests/unit/broker/requests/test_answers.py::test_blob_can_not_be_changed_by_any_process",),
             ),
             Mutant(
                 "client/nsbroker/link/proof.py",
@@ -144,16 +143,16 @@ GUARANTEES = (
         "What was decided or read for one request gives nothing to another.",
         (
             Mutant(
-                "broker/nsbrokerd/requests/planner.py",
-                "key = self._policy.share_of(subject), sockets",
-                "key = self._policy.share_of(Subject(0, frozenset())), sockets",
-                ("tests/unit/broker/requests/test_planner.py::test_one_user_gets_nothing_by_what_another_was_granted",),
+                "broker/nsbrokerd/requests/open.py",
+                "        known = self._known.get(subject)\n",
+                "        known = next(iter(self._known.values()), None)\n",
+                ("tests/unit/broker/requests/test_planner.py::test_plan_of_one_user_is_not_recalled_for_another",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/reader.py",
+                "broker/nsbrokerd/requests/open.py",
                 "if not too_small < number <= MAX_REQUEST_ID:",
                 "if number > MAX_REQUEST_ID:",
-                ("tests/unit/broker/requests/test_reader.py::test_an_id_that_is_none_is_refused_as_ever",),
+                ("tests/unit/broker/requests/test_reader.py::test_packet_with_a_wrong_id_is_never_recalled",),
             ),
         ),
     ),

@@ -58,9 +58,9 @@ GUARANTEES = (
                 ("tests/kernel/broker/service/test_lifecycle.py::test_what_is_no_socket_stays_where_it_is",),
             ),
             Mutant(
-                "broker/nsbrokerd/service/listener.py",
-                "if kind != (socket.AF_UNIX, socket.SOCK_SEQPACKET, 1):",
-                "if kind[0] < 0:",
+                "broker/nsbrokerd/service/service_manager.py",
+                "if found != (socket.AF_UNIX, socket.SOCK_SEQPACKET, 1):",
+                "if found[0] < 0:",
                 ("tests/kernel/broker/service/test_lifecycle.py::test_other_sockets_of_a_service_manager_are_refused",),
             ),
         ),
@@ -70,19 +70,19 @@ GUARANTEES = (
         "A configuration is loaded whole or not at all: a reload that fails keeps everything as it was.",
         (
             Mutant(
-                "broker/nsbrokerd/service/broker.py",
+                "broker/nsbrokerd/service/lifecycle.py",
                 "                audit = Audit(config.audit_path)\n",
-                "                self._handler.use(config.policy, self._audit)\n"
+                "                self._in_force.policy = config.policy\n"
                 "                audit = Audit(config.audit_path)\n",
                 (
                     "tests/kernel/broker/service/test_lifecycle.py::test_reload_whose_audit_cant_be_written_keeps_everything_as_it_was",
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/service/broker.py",
+                "broker/nsbrokerd/service/lifecycle.py",
                 "                self._load_limits(config)\n                undo.pop_all()\n",
                 "                undo.pop_all()\n"
-                "                self._use(config, audit)\n"
+                "                self._use(config, audit, hub)\n"
                 "                self._load_limits(config)\n",
                 (
                     "tests/kernel/broker/seal/test_reload.py::test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was",
@@ -101,9 +101,9 @@ GUARANTEES = (
         "A new policy holds for clients that are connected already.",
         (
             Mutant(
-                "broker/nsbrokerd/service/broker.py",
-                "self._handler.use(config.policy, audit)",
-                "self._handler.use(self._handler._policy, audit)",
+                "broker/nsbrokerd/service/lifecycle.py",
+                "self._in_force.replace(config.policy, self._new_opener(config), audit)",
+                "self._in_force.replace(self._in_force.policy, self._new_opener(config), audit)",
                 (
                     "tests/kernel/broker/service/test_lifecycle.py::test_reload_changes_the_policy_of_those_who_are_connected",
                 ),
@@ -115,11 +115,9 @@ GUARANTEES = (
         "A reload opens the audit file anew.",
         (
             Mutant(
-                "broker/nsbrokerd/service/broker.py",
-                "                audit = Audit(config.audit_path)\n",
-                "                Audit(config.audit_path)\n"
-                "                audit = self._audit\n"
-                "                self._audit = Audit(None)\n",
+                "broker/nsbrokerd/service/lifecycle.py",
+                "        former_audit = self._in_force.audit\n",
+                "        former_audit, audit = audit, self._in_force.audit\n",
                 ("tests/kernel/broker/service/test_lifecycle.py::test_audit_goes_on_in_a_new_file_after_a_reload",),
             ),
         ),
@@ -129,7 +127,7 @@ GUARANTEES = (
         "The broker keeps six capabilities, and drops all others for ever before it reads a request.",
         (
             Mutant(
-                "broker/nsbrokerd/service/broker.py",
+                "broker/nsbrokerd/service/lifecycle.py",
                 "drop_others(*(() if is_writable_by_owner() else (DAC_OVERRIDE,)))",
                 "is_writable_by_owner()",
                 ("tests/kernel/broker/sockets/test_capabilities.py::test_broker_keeps_what_it_needs_alone",),
@@ -171,7 +169,7 @@ GUARANTEES = (
         "No interrupt comes between the entry into a namespace and the way back.",
         (
             Mutant(
-                "broker/nsbrokerd/service/broker.py",
+                "broker/nsbrokerd/service/lifecycle.py",
                 "_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)",
                 "_SIGNALS = (signal.SIGTERM, signal.SIGHUP)",
                 ("tests/kernel/broker/sockets/test_interrupts.py::test_broker_under_load_ends_cleanly_by_interrupt",),
@@ -234,7 +232,7 @@ GUARANTEES = (
                 "broker/nsbrokerd/serving/hub.py",
                 "        while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:\n",
                 "        while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end - _STOP_S:\n",
-                ("tests/local/broker/serving/test_hub.py::test_what_was_sent_before_the_end_is_served",),
+                ("tests/local/broker/serving/test_hub.py::test_packets_that_came_before_the_end_are_served",),
             ),
         ),
     ),

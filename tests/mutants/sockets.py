@@ -35,8 +35,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "if family == _AF_NETLINK:",
-                "if family < 0:",
+                "if spec.family == _AF_NETLINK:",
+                "if spec.family < 0:",
                 (
                     "tests/kernel/broker/sockets/test_lent_power.py::test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket",
                 ),
@@ -55,16 +55,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "self._credentials.without_power(self._credentials.uid, partial(_each, wanting, do_unprivileged))",
-                "_each(wanting, do_unprivileged)",
+                "self._credentials.without_power(self._credentials.uid, partial(_each, made, do_unprivileged))",
+                "_each(made, do_unprivileged)",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_unprivileged_option_is_set_with_the_clients_rights",
                 ),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "self._credentials.without_power(self._credentials.uid, partial(_each, wanting, do_unprivileged))",
-                "_each(wanting, do_unprivileged)",
+                "self._credentials.without_power(self._credentials.uid, partial(_each, made, do_unprivileged))",
+                "_each(made, do_unprivileged)",
                 (
                     "tests/kernel/broker/policy/test_refusals.py::test_port_that_its_namespace_made_privileged_is_refused_unless_listed",
                 ),
@@ -76,13 +76,13 @@ GUARANTEES = (
         "A low port and an option that a grant lists are bound and set with the broker's rights.",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/setup.py",
+                "broker/nsbrokerd/sockets/set_up.py",
                 "    if planned.binds_as_root:\n        _bind(planned, sock)\n",
                 "",
                 ("tests/kernel/broker/sockets/test_identity.py::test_port_is_shared_by_the_sockets_of_one_user_alone",),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/setup.py",
+                "broker/nsbrokerd/sockets/set_up.py",
                 "if (level, name) not in ORDINARY_OPTIONS:",
                 "if (level, name) == (1, 25):",
                 ("tests/kernel/broker/sockets/test_options.py::test_granted_option_is_set",),
@@ -95,16 +95,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "            raise OpenError(planned.position, error) from error\n\n\ndef _describe",
-                "            planned.position.bit_length()\n\n\ndef _describe",
+                "            raise OpenError(planned.position, error) from error\n\n\ndef _by_position",
+                "            planned.position.bit_length()\n\n\ndef _by_position",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_nothing_is_kept_of_a_request_whose_last_socket_fails",
                 ),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "opened.sort(key=_by_index)",
-                "opened.sort(key=_by_index, reverse=True)",
+                "opened.sort(key=_by_position)",
+                "opened.sort(key=_by_position, reverse=True)",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_order_of_the_sockets_is_that_of_the_request",
                 ),
@@ -116,10 +116,10 @@ GUARANTEES = (
         "A host whose grants have no kind of socket gets no module of the kernel for it.",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/support.py",
+                "broker/nsbrokerd/sockets/kernel_support.py",
                 "kinds = {kind for grant in policy.grants for kind in grant.kinds}",
                 "kinds = {'sctp', *(kind for grant in policy.grants for kind in grant.kinds)}",
-                ("tests/unit/broker/sockets/test_support.py::test_only_kinds_that_are_granted_are_tried",),
+                ("tests/unit/broker/sockets/test_kernel_support.py::test_only_kinds_that_are_granted_are_tried",),
             ),
         ),
     ),

@@ -13,9 +13,10 @@ import nsbrokerd.namespaces.netns
 from nsbroker.wire import SocketSpec
 from nsbrokerd.namespaces.netns import EXIT_STATUS, Gate, WrongNamespaceError
 from nsbrokerd.policy import Grant, NamespaceRule
+from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opener
+from nsbrokerd.sockets.opener import Opener, OpenGroup
 from support.inside import cookie_here, cookie_inside, path_of
 from support.users import ChildError, as_user
 
@@ -76,15 +77,17 @@ def test_socket_of_another_namespace_is_never_taken_for_one_of_this(elsewhere_fd
 def test_sockets_that_were_made_in_the_wrong_namespace_are_closed(elsewhere_fd: int, name: str) -> None:
     """The opener asks for the proof in each namespace, also when those before it were right."""
     grant = Grant("some", None, frozenset(), NamespaceRule.parse(["*"]), frozenset({"tcp"}))
+    specs = SocketSpec("@host", *TCP), SocketSpec(name, *TCP)
     here, elsewhere = (
-        PlannedSocket(position, label, SocketSpec(label, *TCP), "tcp", grant, False)
-        for position, label in enumerate(("@host", name))
+        PlannedSocket(position, str(spec.namespace), spec, triple_of(spec), "tcp", grant, False)
+        for position, spec in enumerate(specs)
     )
     gate = StayingGate()
     before = os.listdir("/proc/self/fd")
     try:
+        groups = [OpenGroup(gate.home_fd, [here]), OpenGroup(elsewhere_fd, [elsewhere])]
         with pytest.raises(WrongNamespaceError):
-            Opener(gate, Credentials(), {}).open_sockets([(gate.home_fd, [here]), (elsewhere_fd, [elsewhere])], 0, 0)
+            Opener(gate, Credentials(), {}).open_sockets(groups, 0, 0)
         assert os.listdir("/proc/self/fd") == before
     finally:
         os.close(gate.home_fd)

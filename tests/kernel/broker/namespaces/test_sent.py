@@ -15,7 +15,7 @@ import pytest
 import nsbroker
 from nsbroker import SocketSpec
 from nsbroker.link import fdpass
-from nsbrokerd.namespaces.sent import SentNamespaces
+from nsbrokerd.namespaces.sent_descriptors import SentNamespaces
 from support import fuse_server, namespaces
 from support.brokers.process import BrokerProcess
 from support.fuse_server import FuseServer

@@ -166,6 +166,14 @@ def test_nothing_is_handed_out_that_can_not_be_audited(
     assert _cookies(broker.audit()) == cookies
 
 
+def test_list_has_a_record(broker: BrokerProcess) -> None:
+    """The record says who was told of the namespaces and grants."""
+    with nsbroker.Client(str(broker.socket_path)) as client:
+        client.namespaces()
+    (record,) = broker.audit()
+    assert (record["audit"], record["outcome"], record["uid"]) == ("namespaces", "allowed", 0)
+
+
 def test_lookup_has_a_record(make_namespace: Callable[..., str], broker: BrokerProcess) -> None:
     """Who was told by which files names are looked up, where, and by which grant."""
     name = make_namespace()

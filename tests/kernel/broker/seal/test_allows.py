@@ -72,6 +72,8 @@ def exchange(one: socket.socket, other: socket.socket) -> None:
     """Data goes both ways."""
     with other:
         for sender, receiver in ((one, other), (other, one)):
+            sender.settimeout(20)
+            receiver.settimeout(20)
             sender.sendall(b"x" * 100_000)
             received = 0
             while received < 100_000:
@@ -88,6 +90,7 @@ def test_accepted_connections_work_and_lead_nowhere_else(
         server.bind((way.near, PORT))
         server.listen()
         with socket_inside(place.wire.far, way.family, *client) as peer:
+            peer.settimeout(20)
             peer.bind((way.forbidden, 0))
             peer.connect((way.near, PORT))
             accepted = server.accept()[0]

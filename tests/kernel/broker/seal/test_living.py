@@ -97,7 +97,7 @@ def test_everything_is_denied_when_the_pins_are_removed(place: Place) -> None:
         shutil.rmtree(place.broker.seal_path)
         remove_group(own_cgroup() / place.broker.seal_path.name)
         # The kernel empties the arrays of programs a little later.
-        wait_until(lambda: send(sock, ALLOWED_4) == errno.EPERM)
+        wait_until(lambda: send(sock, ALLOWED_4) == errno.EPERM, 30)
         assert send(sock, FORBIDDEN_4) == errno.EPERM
 
 

@@ -84,7 +84,7 @@ def test_socket_is_its_clients_for_the_kernel(broker: BrokerProcess, name: str) 
         [line] = ip("netns", "exec", name, "cat", "/proc/net/tcp").splitlines()[1:]
         assert int(line.split()[7]) == USER
         status = os.fstat(sock.fileno())
-        assert (status.st_uid, status.st_gid) == (USER, NOBODY)
+        assert (status.st_uid, status.st_gid) == (USER, GROUP)
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="what a firewall sees needs the command nft (nftables)")

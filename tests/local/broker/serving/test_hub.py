@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -39,81 +40,84 @@ class SlowlyAsked(FakeIntake):
         return True
 
 
-class Departure(FakeIntake):
-    """Ends the hub as soon as it has forgotten all users, or after a thousand looks in vain."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.looks = 0
-        self.hub: Hub | None = None
-
-    def interrupt(self) -> None:
-        assert self.hub is not None
-        self.looks += 1
-        if (self.looks > 1 and not self.hub._users._by_uid) or self.looks > 1000:
-            self.scope.cancel()
-
-
-def test_user_that_is_gone_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the broker's memory would grow with each uid that ever connected."""
-    monkeypatch.setattr("nsbrokerd.serving.hub._SWEEP_S", 0.001)
-    monkeypatch.setattr("nsbrokerd.clients.users._BURST_S", 0.001)
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(tmp_path / "hub.sock"))
         listener.listen()
-        intake = Departure()
-        hub = intake.hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.connect(listener.getsockname())
-            hub._accept(0)
-            assert list(hub._users._by_uid) == [os.geteuid()]
+        yield listener
 
-        async def serve() -> None:
-            with intake.scope, trio.fail_after(60):
-                await hub.run()
 
-        trio.run(serve)
-        assert hub._users._by_uid == {}
-        hub.finish()
+def connect(listener: socket.socket) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.connect(listener.getsockname())
+    return client
+
+
+def run(hub: Hub, scope: trio.CancelScope) -> None:
+    """Run a hub until the scope ends, but not forever."""
+
+    async def serve() -> None:
+        with scope, trio.move_on_after(20):
+            await hub.run()
+
+    trio.run(serve)
+
+
+class SweptCloser(FakeCloser):
+    """Ends the hub in a sweep, as soon as a condition holds."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self.condition = lambda: False
+
+    def interrupt(self) -> None:
+        if self.condition():
+            self._scope.cancel()
+
+
+def test_user_that_is_gone_is_forgotten(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the broker's memory would grow with each uid that ever connected."""
+    monkeypatch.setattr("nsbrokerd.serving.hub._SWEEP_S", 0.001)
+    monkeypatch.setattr("nsbrokerd.clients.admission.BURST_S", 0.001)
+    intake = FakeIntake()
+    closer = SweptCloser(intake.scope)
+    hub = Hub(listener, intake, closer, Quotas())  # type: ignore[arg-type]  # fakes
+    closer.condition = lambda: not hub._users._by_uid
+    with connect(listener):
+        hub._accept(0)
+        assert list(hub._users._by_uid) == [os.geteuid()]
+    run(hub, intake.scope)
+    assert hub._users._by_uid == {}
+    hub.finish()
 
 
 class Talkative(FakeIntake):
-    """Answers at length, and ends the hub when it drops a client."""
+    """Answers each packet at length."""
 
     served = 0
 
-    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         client.sock.recv(1)
         client.reply(ErrorReply(1, "denied", "x" * 2000))
         self.served += 1
         return True
 
-    def hang_up(self, uid: int, connection: socket.SocketType) -> None:
-        super().hang_up(uid, connection)
-        self.scope.cancel()
 
-
-def test_client_that_does_not_read_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a while; until then it gets no more replies than fit its queue, whatever it sends."""
+def test_client_that_does_not_read_is_dropped(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub drops it after a while. Until then, it gets no more replies than fit its queue."""
     monkeypatch.setattr("nsbrokerd.serving.hub._SWEEP_S", 0.001)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(tmp_path / "hub.sock"))
-        listener.listen()
-        intake = Talkative()
-        hub = Hub(listener, intake, Limits(reply_timeout_s=0), None)  # type: ignore[arg-type]  # a fake
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.connect(listener.getsockname())
-            for _ in range(50):
-                client.send(b"x")
-
-            async def serve() -> None:
-                with intake.scope, trio.move_on_after(10):
-                    await hub.run()
-
-            trio.run(serve)
-            assert hub._clients == {}
-            assert 1 < intake.served < 50
-        hub.finish()
+    intake = Talkative()
+    closer = SweptCloser(intake.scope)
+    hub = Hub(listener, intake, closer, Quotas(reply_timeout_s=0))  # type: ignore[arg-type]  # fakes
+    closer.condition = lambda: intake.served > 0 and not hub._clients
+    with connect(listener) as client:
+        for _ in range(50):
+            client.send(b"x")
+        run(hub, intake.scope)
+        assert hub._clients == {}
+        assert 1 < intake.served < 50
+    hub.finish()
 
 
 def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> None:
@@ -143,26 +147,21 @@ def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> 
 
 
 class Counting(FakeIntake):
-    """Counts the packets that it is given."""
+    """Counts the packets."""
 
     served = 0
 
-    def serve_one(self, client: Client, _now: float, _limits: Limits) -> bool:
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         self.served += client.sock.recv(1) == b"x"
         return True
 
 
-def test_what_was_sent_before_the_end_is_served(tmp_path: Path) -> None:
-    """By all clients of all users; then they are dropped."""
+def test_packets_that_came_before_the_end_are_served(listener: socket.socket) -> None:
+    """The hub serves those of all clients, and then drops the clients."""
+    intake = Counting()
+    hub = Hub(listener, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # fakes
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-        listener.bind(str(tmp_path / "hub.sock"))
-        listener.listen()
-        intake = Counting()
-        hub = Hub(listener, intake, Limits(), None)  # type: ignore[arg-type]  # a fake
-        clients = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(3)]
-        for client in clients:
-            client.connect(listener.getsockname())
+        clients = [stack.enter_context(connect(listener)) for _ in range(3)]
         hub._accept(0)
         for client in clients:
             for _ in range(3):

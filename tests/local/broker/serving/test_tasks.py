@@ -3,130 +3,134 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED, NamespacesRequest, OpenRequest, SocketSpec
+from nsbrokerd.clients.client import User
 from nsbrokerd.clients.peer import Peer
-from nsbrokerd.clients.users import MAX_LISTING_FOR_USER, User
-from nsbrokerd.policy import Subject
+from nsbrokerd.policy.grant import Subject
 from nsbrokerd.policy.plans import Refusal
-from nsbrokerd.serving.tasks import SlowRequests
+from nsbrokerd.requests.namespaces import ListNamespaces
+from nsbrokerd.requests.open import OpenSockets
+from nsbrokerd.requests.operation import Operation, Received
+from nsbrokerd.serving.tasks import Tasks
 
 
-class FakeDelivery:
-    """Keeps what it should deliver."""
+class FakeDispatcher:
+    """Has one operation, and keeps the refusals that it should deliver."""
 
-    def __init__(self) -> None:
-        self.delivered: list[tuple[int, Refusal]] = []
+    def __init__(self, operation: object) -> None:
+        self._operation = operation
+        self.delivered: list[tuple[int, str]] = []
 
-    def deliver(self, client: Any, _request: object, outcome: Refusal) -> None:
-        self.delivered.append((client.user.uid, outcome))
+    def operation_of(self, _request: object) -> Any:
+        return self._operation
 
-
-class EndlessHandler:
-    """Makes lists that take for ever."""
-
-    def list_namespaces(self, _peer: Peer, _request_id: int) -> Iterator[int | None]:
-        while True:
-            yield None
+    def reply(self, client: Any, _request: object, outcome: Refusal) -> None:
+        self.delivered.append((client.user.uid, outcome.code))
 
 
-class Handler:
-    """Answers with one refusal after the other, the last one again and again; `asked` counts."""
+def fake_client(uid: int) -> Any:
+    peer = Peer(Subject(uid, frozenset()), 1, 1)
+    return SimpleNamespace(user=User(uid, 0, 1), peer=peer, is_closed=False, reads_its_replies=lambda: True)
+
+
+@pytest.mark.parametrize(("operation", "most"), [(OpenSockets, 2), (ListNamespaces, 8)])
+def test_tasks_of_one_user_are_bounded(operation: type[Operation[Any]], most: int) -> None:
+    """The bound holds over all connections of the user. Another user still has a task."""
+    endless = SimpleNamespace(
+        name=operation.name, tasks_for_user=operation.tasks_for_user, serve_in_task=lambda *_: trio.sleep_forever()
+    )
+    dispatcher = FakeDispatcher(endless)
+    greedy, other = fake_client(1000), fake_client(1001)
+
+    async def ask() -> list[Refusal | None]:
+        async with trio.open_nursery() as nursery:
+            tasks = Tasks(dispatcher, nursery)  # type: ignore[arg-type]  # a fake
+
+            def start(client: Any) -> Refusal | None:
+                return tasks.start(client, Received(client.peer, NamespacesRequest(1), [], b""))
+
+            answers = [start(greedy) for _ in range(most + 1)]
+            answers.append(start(other))
+            assert tasks.running == most + 1
+            nursery.cancel_scope.cancel()
+        assert tasks.running == greedy.user.tasks[operation.name] == other.user.tasks[operation.name] == 0
+        return answers
+
+    before = os.listdir("/proc/self/fd")
+    answers = trio.run(ask)
+    assert [answer and answer.code for answer in answers] == [None] * most + [OVERLOADED, None]
+    # The broker stops: these clients may try again.
+    assert sorted(dispatcher.delivered) == [(1000, OVERLOADED)] * most + [(1001, OVERLOADED)]
+    assert os.listdir("/proc/self/fd") == before
+
+
+class Trying(OpenSockets):
+    """Gets one refusal after the other, and the last one again and again."""
 
     def __init__(self, *codes: str) -> None:
         self._codes = codes
-        self.asked = 0
+        self.tries = 0
 
-    def try_open(self, _peer: Peer, _request: OpenRequest, _fds: list[int]) -> Refusal:
-        self.asked += 1
-        return Refusal(self._codes[min(self.asked, len(self._codes)) - 1], "no")
-
-
-def fake_client(user: User) -> Any:
-    return SimpleNamespace(
-        user=user,
-        peer=Peer(Subject(user.uid, frozenset()), 1, 1),
-        is_closed=False,
-        reads_its_replies=lambda: True,
-        fd=-1,
-    )
+    def _try(self, _received: Received[OpenRequest]) -> Refusal:
+        self.tries += 1
+        return Refusal(self._codes[min(self.tries, len(self._codes)) - 1], "no")
 
 
-def wait_for(slow: SlowRequests, client: Any, wait_s: float, then: Callable[[], Awaitable[object]]) -> float:
-    """Let a request wait, and do something else meanwhile; gives when all was over. No real time passes."""
+def wait_for(operation: Trying, client: Any, wait_s: float, then: Callable[[], Awaitable[object]]) -> tuple[float, Any]:
+    """Let a request wait, and do something else meanwhile.
+
+    Returns:
+        The seconds that it took, of which no real time passes, and the delivered refusals.
+    """
+    dispatcher = FakeDispatcher(operation)
+    request = OpenRequest(1, (SocketSpec("late", 2, 1),), wait_s)
 
     async def wait() -> float:
         async with trio.open_nursery() as nursery:
-            slow.run_in(nursery)
-            slow.start(client, OpenRequest(1, (SocketSpec("late", 2, 1),), wait_s), [])
+            Tasks(dispatcher, nursery).start(client, Received(client.peer, request, [], b""))  # type: ignore[arg-type]  # a fake
             await then()
         return trio.current_time()
 
     clock = trio.testing.MockClock(autojump_threshold=0)
     began = clock.current_time()
-    return trio.run(wait, clock=clock) - began
+    return trio.run(wait, clock=clock) - began, dispatcher.delivered
 
 
 def test_request_waits_as_long_as_it_asked_to() -> None:
-    delivery, handler = FakeDelivery(), Handler(NO_SUCH_NAMESPACE)
-    slow = SlowRequests(handler, delivery)  # type: ignore[arg-type]  # fakes
-    took_s = wait_for(slow, fake_client(User(1000, 0, 1)), 30, trio.lowlevel.checkpoint)
+    operation = Trying(NO_SUCH_NAMESPACE)
+    took_s, delivered = wait_for(operation, fake_client(1000), 30, trio.lowlevel.checkpoint)
     assert 30 <= took_s < 31
-    assert [(uid, refusal.code) for uid, refusal in delivery.delivered] == [(1000, NO_SUCH_NAMESPACE)]
-    assert handler.asked > 2
+    assert delivered == [(1000, NO_SUCH_NAMESPACE)]
+    assert operation.tries > 2
 
 
 def test_request_of_a_client_that_is_gone_waits_no_longer() -> None:
-    """And nothing is made for it any more."""
-    delivery, handler = FakeDelivery(), Handler(NO_SUCH_NAMESPACE)
-    slow = SlowRequests(handler, delivery)  # type: ignore[arg-type]  # fakes
-    client = fake_client(User(1000, 0, 1))
-    asked = 0
+    """And no socket is made for it any more."""
+    operation, client = Trying(NO_SUCH_NAMESPACE), fake_client(1000)
+    tries = 0
 
     async def leave() -> None:
-        nonlocal asked
+        nonlocal tries
         await trio.sleep(5)
         client.is_closed = True
-        asked = handler.asked
+        tries = operation.tries
 
-    assert wait_for(slow, client, 30, leave) < 6
-    assert delivery.delivered == []
-    assert handler.asked == asked
-    assert (slow.running, client.user.waiting) == (0, 0)
+    took_s, delivered = wait_for(operation, client, 30, leave)
+    assert took_s < 6
+    assert delivered == []
+    assert operation.tries == tries
 
 
 def test_request_that_is_denied_meanwhile_waits_no_longer() -> None:
-    """By a reload: only a namespace that is not there yet is waited for."""
-    delivery = FakeDelivery()
-    slow = SlowRequests(Handler(NO_SUCH_NAMESPACE, DENIED), delivery)  # type: ignore[arg-type]  # fakes
-    assert wait_for(slow, fake_client(User(1000, 0, 1)), 30, trio.lowlevel.checkpoint) < 1
-    assert [refusal.code for _, refusal in delivery.delivered] == [DENIED]
-
-
-def test_lists_of_one_user_are_bounded() -> None:
-    """Over all of its connections; another user still has its list made."""
-    delivery = FakeDelivery()
-    slow = SlowRequests(EndlessHandler(), delivery)  # type: ignore[arg-type]  # fakes
-    greedy, other = User(1000, 0, 1), User(1001, 0, 1)
-
-    async def ask() -> None:
-        async with trio.open_nursery() as nursery:
-            slow.run_in(nursery)
-            for number in range(MAX_LISTING_FOR_USER + 2):
-                slow.start(fake_client(greedy), NamespacesRequest(number), [])
-            slow.start(fake_client(other), NamespacesRequest(1), [])
-            assert slow.running == MAX_LISTING_FOR_USER + 1
-            nursery.cancel_scope.cancel()
-
-    before = os.listdir("/proc/self/fd")
-    trio.run(ask)
-    assert [(uid, refusal.code) for uid, refusal in delivery.delivered[:2]] == [(1000, OVERLOADED)] * 2
-    assert "lists for uid 1000" in delivery.delivered[0][1].message
-    assert (slow.running, greedy.listing, other.listing) == (0, 0, 0)
-    assert os.listdir("/proc/self/fd") == before
+    """After a reload, for example: a request waits only for a namespace that does not exist yet."""
+    took_s, delivered = wait_for(Trying(NO_SUCH_NAMESPACE, DENIED), fake_client(1000), 30, trio.lowlevel.checkpoint)
+    assert took_s < 1
+    assert delivered == [(1000, DENIED)]

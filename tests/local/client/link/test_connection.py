@@ -56,6 +56,22 @@ def test_silent_broker_ends_in_a_timeout(broker: FakeBroker) -> None:
     assert descriptors() == before
 
 
+def test_silent_broker_holds_up_a_thread_no_longer_than_its_timeout(broker: FakeBroker) -> None:
+    os.kill(broker.pid, signal.SIGSTOP)
+    errors: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            Client(broker.path, timeout=0.05).open([TCP])
+        except BrokerUnavailableError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(20)
+    assert [error.errno for error in errors] == [errno.ETIMEDOUT]
+
+
 def test_timeout_may_be_as_long_as_one_likes(broker: FakeBroker) -> None:
     with Client(broker.path, timeout=float("inf")) as client:
         open_and_close(client)

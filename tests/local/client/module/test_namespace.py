@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -137,6 +138,20 @@ def test_every_call_finds_a_name_as_it_is_looked_up_in_the_namespace(blue: Names
     assert {event for event, _ in seen} <= WATCHED - {"socket.getaddrinfo", "socket.gethostbyname"}
     # A string is the broker's own path.
     assert {address[0] for _, (address,) in seen if not isinstance(address, str)} <= {"127.0.0.1", "::1"}
+
+
+def test_tls_socket_finds_a_name_as_it_is_looked_up_in_the_namespace(blue: Namespace) -> None:
+    """The ssl module has calls of its own. Outside, no such name exists."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    assert blue.secure(context) is context
+    with blue.create_server(("web.example", 0)) as server:
+        port = server.getsockname()[1]
+        for name in ("connect", "connect_ex"):
+            with context.wrap_socket(blue.socket(), do_handshake_on_connect=False) as sock:
+                sock.bind(("web.example", 0))
+                assert not getattr(sock, name)(("web.example", port))
+                assert sock.getpeername() == ("127.0.0.1", port)
 
 
 WATCHED = {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"} | {

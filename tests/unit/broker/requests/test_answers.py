@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 
 import pytest
 
-from nsbrokerd.requests.answers import seal
+from nsbroker.wire import BlobReply
+from nsbrokerd.requests.operation import make_blob
 
 
-def test_answer_can_not_be_changed_by_anybody() -> None:
-    """Neither by the client that gets it, nor by the broker: not written, cut, grown or mapped for writing."""
-    fd = seal(b"answer")
+def test_blob_can_not_be_changed_by_any_process() -> None:
+    """Neither the client nor the broker can write, cut or grow it, or map it for writing."""
+    answer = make_blob(7, b"answer", ["a record"])
+    assert answer.reply == BlobReply(7, 6)
+    assert answer.details == ["a record"]
+    (file,) = answer.files
+    fd = file.fileno()
     try:
         for change in (lambda: os.pwrite(fd, b"x", 0), lambda: os.ftruncate(fd, 1), lambda: os.ftruncate(fd, 9)):
             with pytest.raises(PermissionError):
                 change()
         with pytest.raises(PermissionError):
             mmap.mmap(fd, 6, mmap.MAP_SHARED, mmap.PROT_WRITE)
-        assert os.pread(fd, 99, 0) == b"answer"
+        with open(f"/proc/self/fd/{fd}", "rb") as reader:
+            assert reader.read() == b"answer"
         assert not os.get_inheritable(fd)
     finally:
-        os.close(fd)
-
-
-def test_answer_that_does_not_fit_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_fd: int, _data: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    before = os.listdir("/proc/self/fd")
-    monkeypatch.setattr(os, "write", refuse)
-    with pytest.raises(OSError, match="space"):
-        seal(b"answer")
-    assert os.listdir("/proc/self/fd") == before
+        file.close()

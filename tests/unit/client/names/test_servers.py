@@ -50,6 +50,18 @@ def test_questions_have_different_random_ids() -> None:
     assert ids == [7, 8]
 
 
+def test_ids_of_questions_can_not_be_guessed() -> None:
+    """Otherwise a stranger could answer in the server's place."""
+    ids: list[int] = []
+    network = Network({"10.0.0.53": Server(ZONE)})
+    network.before = lambda packet: ids.append(dns.message.from_wire(packet).id) or [packet]  # type: ignore[func-returns-value]
+    for _ in range(20):
+        network.run(Servers(network.configuration.settings).ask("www.test", (AAAA, A)))
+    assert len(ids) == 40
+    assert ids != sorted(ids)
+    assert max(ids) > 256
+
+
 def test_single_request_asks_one_after_the_other_each_by_its_own_socket() -> None:
     network = Network({"10.0.0.53": Server(ZONE)}, "options single-request\n")
     assert ask(network).found

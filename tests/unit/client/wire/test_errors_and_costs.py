@@ -84,6 +84,12 @@ def test_packet_of_exactly_the_limit_is_read() -> None:
     packet = wire.encode_reply(wire.ErrorReply(1, wire.DENIED, message))
     assert len(packet) == 65536
     assert wire.decode_reply(packet) == wire.ErrorReply(1, wire.DENIED, message)
+    # Of a canonical packet, as another client could send it, one byte more is refused for its length alone.
+    longer = packet.replace(
+        b"\xda" + (len(message)).to_bytes(2, "big"), b"\xda" + (len(message) + 1).to_bytes(2, "big")
+    )
+    with pytest.raises(wire.ProtocolError, match="65536"):
+        wire.decode_reply(longer.replace(b"xx", b"xxx", 1))
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\udcff"])

@@ -10,7 +10,7 @@ import pytest
 
 from nsbrokerd.policy import Grant, NamespaceRule, Policy
 from nsbrokerd.policy.kinds import triples_of
-from nsbrokerd.sockets.support import probe_kinds
+from nsbrokerd.sockets.kernel_support import probe_kinds
 
 
 def grant(*kinds: str) -> Grant:

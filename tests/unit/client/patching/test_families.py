@@ -1,0 +1,26 @@
+"""The class that replaces `socket.socket` under a patch makes sockets of known families only."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from nsbroker import Namespace
+from nsbroker.patching import _stand_in
+
+AF_RDS, AF_TIPC, AF_BLUETOOTH, AF_SMC, AF_XDP = 21, 30, 31, 43, 44
+
+
+@pytest.mark.parametrize("family", [AF_RDS, AF_TIPC, AF_BLUETOOTH, AF_SMC, AF_XDP, 0])
+def test_other_families_do_not_exist(family: int) -> None:
+    """Their sockets would be in the program's own namespace."""
+    with pytest.raises(OSError, match="not supported") as caught:
+        _stand_in(Namespace("blue"))(family, socket.SOCK_DGRAM)
+    assert caught.value.errno == errno.EAFNOSUPPORT
+
+
+def test_local_sockets_need_no_broker() -> None:
+    with _stand_in(Namespace("blue"))(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        assert sock.family == socket.AF_UNIX
