@@ -1,7 +1,7 @@
 """Copies of the checkout, each with an environment in which the copy's packages are installed.
 
-The libraries are not copied: the copy's environment has them behind its own packages. So a copy takes a moment, and every
-program that a test starts, as whichever user, imports the changed package.
+The libraries are not copied: the copy's environment has them behind its own packages. So a copy takes a moment, and
+every program that a test starts, as whichever user, imports the changed package.
 """
 
 from __future__ import annotations
