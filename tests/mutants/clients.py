@@ -267,7 +267,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "client/nsbroker/wire/requests.py",
+                "client/nsbroker/wire/codec.py",
                 "if named and named != set(range(len(named))):",
                 "if named and 0 not in named:",
                 (
@@ -314,7 +314,7 @@ GUARANTEES = (
                 ("tests/local/broker/serving/test_tasks.py::test_request_that_is_denied_meanwhile_waits_no_longer",),
             ),
             Mutant(
-                "client/nsbroker/wire/requests.py",
+                "client/nsbroker/wire/codec.py",
                 "not math.isfinite(value) or not 0 <= value <= MAX_WAIT_S:",
                 "not math.isfinite(value) or value < 0:",
                 ("tests/unit/client/wire/test_vectors.py::test_request",),

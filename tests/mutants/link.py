@@ -72,13 +72,13 @@ GUARANTEES = (
         "Replies are matched by their ids: a late reply is never taken for a later one.",
         (
             Mutant(
-                "client/nsbroker/link/exchange.py",
-                "if type(reply) is not OpenReply or reply.request_id != request_id:",
-                "if type(reply) is not OpenReply:",
+                "client/nsbroker/link/broker.py",
+                "answered = in_flight.pop(reply.request_id, None)",
+                "answered = in_flight.popitem()[1]",
                 ("tests/local/client/drivers/test_open.py::test_reply_to_another_request_is_refused",),
             ),
             Mutant(
-                "client/nsbroker/link/pool.py",
+                "client/nsbroker/link/connection.py",
                 "if not connection.unanswered and len(self._idle) < MAX_IDLE:",
                 "if len(self._idle) < MAX_IDLE:",
                 ("tests/local/client/link/test_connection.py::test_late_reply_is_never_taken_for_a_later_one",),
@@ -90,19 +90,19 @@ GUARANTEES = (
         "A restart of the broker goes unnoticed, also by a client with many idle connections.",
         (
             Mutant(
-                "client/nsbroker/link/retry.py",
+                "client/nsbroker/link/broker.py",
                 "                except ConnectionLostError as error:\n                    losses += 1\n",
                 "                except ConnectionLostError as error:\n                    losses += 9\n",
                 ("tests/local/client/link/test_connection.py::test_restarted_broker_is_found_again",),
             ),
             Mutant(
-                "client/nsbroker/link/retry.py",
-                "                self._pool.clear()\n                yield from _pause",
-                "                yield from _pause",
+                "client/nsbroker/link/broker.py",
+                "                self._pool.clear()\n                await _pause",
+                "                await _pause",
                 ("tests/local/client/link/test_connection.py::test_restart_with_many_idle_connections_goes_unnoticed",),
             ),
             Mutant(
-                "client/nsbroker/link/retry.py",
+                "client/nsbroker/link/broker.py",
                 "if error.errno not in _RESTARTING or not self._may_be_restarting():",
                 "if error.errno in _RESTARTING or not self._may_be_restarting():",
                 ("tests/local/client/link/test_connection.py::test_restart_without_a_listener_is_waited_for",),
@@ -114,7 +114,7 @@ GUARANTEES = (
         "A request that makes one broker after the other fall over is given up.",
         (
             Mutant(
-                "client/nsbroker/link/retry.py",
+                "client/nsbroker/link/broker.py",
                 "if losses > _MOST_LOSSES:",
                 "if losses > 100 * _MOST_LOSSES:",
                 ("tests/local/client/link/test_connection.py::test_broker_that_dies_of_each_request_is_given_up",),
@@ -126,7 +126,7 @@ GUARANTEES = (
         "A forked child, or a program that changed its user, goes on with no connection of before.",
         (
             Mutant(
-                "client/nsbroker/link/pool.py",
+                "client/nsbroker/link/connection.py",
                 "os.register_at_fork(after_in_child=_close_all)",
                 "os.register_at_fork(after_in_child=open_connections.copy)",
                 ("tests/local/client/link/test_connection.py::test_forked_child_has_a_connection_of_its_own",),
@@ -144,7 +144,7 @@ GUARANTEES = (
         "A call gives up a silent broker after its timeout.",
         (
             Mutant(
-                "client/nsbroker/link/retry.py",
+                "client/nsbroker/link/broker.py",
                 "deadline = monotonic() + limit_s",
                 "deadline = monotonic() + limit_s + 30",
                 (

@@ -11,8 +11,8 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/names/numeric.py",
-                "    raise name_error(host)\n\n\ndef numeric_stream",
-                "    return host\n\n\ndef numeric_stream",
+                "        return address\n    raise name_error(host)\n",
+                "        return address\n    return host\n",
                 ("tests/unit/client/names/test_numeric.py",),
             ),
             Mutant(
@@ -25,7 +25,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/module/tls.py",
-                "            super().connect(numeric_address(self, addr, look_up))\n",
+                "            super().connect(self._numeric(addr))\n",
                 "            super().connect(addr)\n",
                 (
                     "tests/local/client/module/test_namespace.py::test_tls_socket_finds_a_name_as_it_is_looked_up_in_the_namespace",
@@ -44,7 +44,7 @@ GUARANTEES = (
         "The hosts file of the namespace comes before DNS.",
         (
             Mutant(
-                "client/nsbroker/names/addrinfo.py",
+                "client/nsbroker/names/getaddrinfo.py",
                 "if lines := configuration.hosts.by_name(name, families):",
                 "if (lines := configuration.hosts.by_name(name, families)) and len(families) > 2:",
                 ("tests/unit/client/names/test_addrinfo.py::test_hosts_file_comes_before_dns",),
@@ -56,13 +56,13 @@ GUARANTEES = (
         "The search list and ndots are those of the namespace, tried in the order of the C library.",
         (
             Mutant(
-                "client/nsbroker/names/plan.py",
-                "searched = yield from _search_list(servers, bare, kinds, settings.search)\n    skips_bare",
-                "searched = yield from _search_list(servers, bare, kinds, settings.search[::-1])\n    skips_bare",
+                "client/nsbroker/names/dns/search.py",
+                "    searched = await _search_list(servers, bare, record_types, settings.search)\n    skips_bare",
+                "    searched = await _search_list(servers, bare, record_types, settings.search[::-1])\n    skips_bare",
                 ("tests/unit/client/names/test_plan.py::test_search_list_is_tried_in_glibcs_order",),
             ),
             Mutant(
-                "client/nsbroker/names/plan.py",
+                "client/nsbroker/names/dns/search.py",
                 "dots >= settings.ndots:",
                 "dots >= 1:",
                 ("tests/unit/client/names/test_plan.py::test_search_list_is_tried_in_glibcs_order",),
@@ -74,13 +74,13 @@ GUARANTEES = (
         "An answer that was cut off is asked for again by TCP, and a grant of tcp alone resolves.",
         (
             Mutant(
-                "client/nsbroker/names/asking.py",
+                "client/nsbroker/names/dns/servers.py",
                 "if transport == UDP else []",
                 "if transport == TCP else []",
                 ("tests/unit/client/names/test_servers.py::test_cut_answer_is_asked_for_again_by_tcp",),
             ),
             Mutant(
-                "client/nsbroker/names/asking.py",
+                "client/nsbroker/names/dns/servers.py",
                 "            if outcome is not None:\n                break\n",
                 "            if outcome is not None or transport == UDP:\n                break\n",
                 ("tests/unit/client/names/test_servers.py::test_grant_of_tcp_alone_is_enough",),
@@ -92,14 +92,14 @@ GUARANTEES = (
         "A packet that does not answer the question is ignored, and the ids of questions are random.",
         (
             Mutant(
-                "client/nsbroker/names/exchange.py",
+                "client/nsbroker/names/dns/questions.py",
                 "for question in [question for question in waiting if is_answer(question, message)]:",
                 "for question in [question for question in waiting if is_answer(question, message) or "
                 "len(message) > 2]:",
                 ("tests/unit/client/names/test_servers.py::test_packets_that_answer_nothing_are_passed_over",),
             ),
             Mutant(
-                "client/nsbroker/names/asking.py",
+                "client/nsbroker/names/dns/servers.py",
                 "self._random_id = random_id or _random_id",
                 "self._random_id = random_id or iter(range(65536)).__next__",
                 ("tests/unit/client/names/test_servers.py::test_ids_of_questions_can_not_be_guessed",),
@@ -111,7 +111,7 @@ GUARANTEES = (
         "The first three name servers count, as for the C library.",
         (
             Mutant(
-                "client/nsbroker/names/resolv_conf.py",
+                "client/nsbroker/names/files/resolv_conf.py",
                 "servers=tuple(servers[:MAX_SERVERS])",
                 "servers=tuple(servers)",
                 ("tests/unit/client/names/test_resolv_conf.py::test_no_more_than_three_servers_count",),
@@ -135,9 +135,9 @@ GUARANTEES = (
         "The files of a namespace are read anew after two seconds.",
         (
             Mutant(
-                "client/nsbroker/names/sources.py",
-                "return kept[2] if kept and self._clock() < kept[0] else None",
-                "return kept[2] if kept else None",
+                "client/nsbroker/names/resolver.py",
+                "if kept and self._clock() < kept[0]:",
+                "if kept:",
                 ("tests/unit/client/names/test_sources.py::test_configuration_is_fresh_for_a_few_seconds",),
             ),
         ),

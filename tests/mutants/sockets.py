@@ -95,16 +95,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "            raise OpenError(planned.position, error) from error\n\n\ndef _by_position",
-                "            planned.position.bit_length()\n\n\ndef _by_position",
+                "            raise OpenError(planned.position, error) from error\n\n\ndef _cookie",
+                "            planned.position.bit_length()\n\n\ndef _cookie",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_nothing_is_kept_of_a_request_whose_last_socket_fails",
                 ),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "opened.sort(key=_by_position)",
-                "opened.sort(key=_by_position, reverse=True)",
+                'opened.sort(key=attrgetter("planned.position"))',
+                'opened.sort(key=attrgetter("planned.position"), reverse=True)',
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_order_of_the_sockets_is_that_of_the_request",
                 ),
