@@ -128,7 +128,7 @@ GUARANTEES = (
             Mutant(
                 "client/nsbroker/link/connection.py",
                 "os.register_at_fork(after_in_child=_close_all)",
-                "os.register_at_fork(after_in_child=open_connections.copy)",
+                "os.register_at_fork(after_in_child=_open_connections.copy)",
                 ("tests/local/client/link/test_connection.py::test_forked_child_has_a_connection_of_its_own",),
             ),
             Mutant(

@@ -225,7 +225,7 @@ def unknown_key(visit: Visit) -> None:
         (no_sockets_at_all, OSError, os.strerror(errno.ENOTSOCK)),
         (one_descriptor_less, BrokerProtocolError, "1 descriptors"),
         (one_descriptor_more, BrokerProtocolError, "descriptors"),
-        (one_socket_less, BrokerProtocolError, "1 in the reply"),
+        (one_socket_less, BrokerProtocolError, "has 1 sockets"),
         (other_id, BrokerProtocolError, "OpenReply"),
         (error_of_another_id, BrokerProtocolError, "ErrorReply"),
         (error_with_descriptors, AccessDeniedError, "no"),

@@ -180,7 +180,7 @@ def test_restarted_broker_is_found_again(broker: FakeBroker) -> None:
 
 def test_restart_with_many_idle_connections_goes_unnoticed() -> None:
     """More of them than a call may lose: the first loss tells that the others are lost too."""
-    idle = nsbroker.link.retry._MOST_LOSSES + 2
+    idle = nsbroker.link.broker._MOST_LOSSES + 2
     held: list[Visit] = []
 
     def answer_together(visit: Visit) -> None:
