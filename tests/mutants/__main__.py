@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import Counter
@@ -38,6 +39,7 @@ def main(names: list[str]) -> int:
         print(f"no such guarantee: {', '.join(unknown)}; there are {', '.join(one.id for one in GUARANTEES)}")
         return 2
     chosen = {known: mutant for known, mutant in named.items() if not names or _is_meant(known, names)}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     began = time.monotonic()
     try:
         results = try_all(CHECKOUT, chosen, _tell)

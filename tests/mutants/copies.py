@@ -85,8 +85,9 @@ class Copy:
             script.chmod(0o755)
 
     def variables(self) -> dict[str, str]:
-        """Return the environment variables for what runs in it."""
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        """Return the environment variables for what runs in it. Byte code is kept: it is the same in the next copy."""
+        left_out = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
         return kept | {"PATH": f"{self.python.parent}:{kept['PATH']}", "VIRTUAL_ENV": str(self.environment)}
 
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -86,14 +86,27 @@ def try_all(checkout: Path, mutants: Mapping[str, Mutant], tell: Callable[[Resul
             tell(result)
             return result
 
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with _workers() as pool:
             return list(pool.map(try_and_tell, mutants))
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """Make threads; if the program is interrupted, what they run is ended, too."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for session in list(_running):
+                _end(session)
+            raise
 
 
 def _expect_passes(copy: Copy, tests: Iterable[str]) -> None:
     """Run all tests, without a change, in as many processes as later."""
     groups = [list(tests)[index::AT_ONCE] for index in range(AT_ONCE)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with _workers() as pool:
         runs = pool.map(lambda group: run_tests(copy, group, UNCHANGED_TIMEOUT_S) if group else None, groups)
         for group, run in zip(groups, runs, strict=True):
             if group and (run is None or set(run.outcomes) - {"passed", "skipped"} or not run.outcomes["passed"]):
@@ -143,30 +156,55 @@ def _judge(run: Run | None) -> tuple[Verdict, str]:
 
 def run_tests(copy: Copy, tests: Sequence[str], timeout_s: float) -> Run | None:
     """Run tests in a copy until the first one fails; None if they do not end in time."""
-    report = copy.checkout / "report.xml"
-    report = report.with_name(f"report-{abs(hash(tuple(tests)))}.xml")
+    report = copy.checkout / f"report-{abs(hash(tuple(tests)))}.xml"
     options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={report}"]
-    with subprocess.Popen(
-        [copy.python, "-P", "-m", "pytest", *options, *tests],
-        cwd=copy.checkout,
-        env=copy.variables(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    output_file = report.with_suffix(".log")
+    with (
+        output_file.open("wb") as output,
+        subprocess.Popen(
+            [copy.python, "-P", "-m", "pytest", *options, *tests],
+            cwd=copy.checkout,
+            env=copy.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        _running.add(process.pid)
         try:
-            output, _ = process.communicate(timeout=timeout_s)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                return None
-            raise
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
         finally:
-            _remove_namespaces(process.pid)
+            _end(process.pid)
+            _running.discard(process.pid)
     outcomes = _read(report) if report.exists() else Counter[str]()
-    return Run(outcomes, "\n".join(output.splitlines()[-30:]))
+    return Run(outcomes, "\n".join(output_file.read_text(errors="replace").splitlines()[-30:]))
+
+
+_running: set[int] = set()
+"""The process ids of pytest."""
+
+
+def _end(session: int) -> None:
+    """End what a pytest has left: a failed test can leave a broker that would take processor time from all others."""
+    while left := list(_processes(session)):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    for path in Path("/run/netns").glob(f"nsbt{session}-*"):
+        subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
+
+
+def _processes(session: int) -> Iterator[int]:
+    """Find the processes of a session that have not ended."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, its_session = stat.read_text().rpartition(") ")[2].split()[:4]
+            if its_session == str(session) and state not in "ZX":
+                yield int(stat.parent.name)
 
 
 def _read(report: Path) -> Counter[str]:
@@ -176,9 +214,3 @@ def _read(report: Path) -> Counter[str]:
         found = {child.tag for child in case} & {"failure", "error", "skipped"}
         outcomes.update({"failed" if one == "failure" else one for one in found} or {"passed"})
     return outcomes
-
-
-def _remove_namespaces(pid: int) -> None:
-    """Remove the namespaces that a killed pytest has left."""
-    for path in Path("/run/netns").glob(f"nsbt{pid}-*"):
-        subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
