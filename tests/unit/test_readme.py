@@ -14,17 +14,18 @@ OPTIONS_OF_PYTEST = {"-k", "-x"}
 
 
 def commands() -> list[list[str]]:
-    """The commands of the blocks, without their comments."""
+    """The calls of tests/run in the blocks, without their comments."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    return [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
+    lines = [line.partition("#")[0].split() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line[0] == "tests/run"]
 
 
 def test_options_and_files_of_the_commands_exist() -> None:
     shown = subprocess.run([TESTS / "run", "--help"], capture_output=True, text=True, check=True).stdout
     known = set(re.findall(r"^  +(--[a-z-]+)", shown, re.MULTILINE)) | OPTIONS_OF_PYTEST
     assert len(known) > len(OPTIONS_OF_PYTEST)
-    for program, *arguments in commands():
-        assert program == "tests/run"
+    assert commands()
+    for _, *arguments in commands():
         assert {argument for argument in arguments if argument.startswith("-")} <= known
         assert all((CHECKOUT / argument).exists() for argument in arguments if argument.startswith("tests/"))
     assert set(re.findall(r"`tests/run (--[a-z-]+)", README)) <= known
