@@ -19,7 +19,8 @@ _FIRST_UNPRIVILEGED_PORT = 1024
 _NO_NAME = "no grant covers the namespace you sent: it has no name under /run/netns, and it is not your own"
 _MAX_MEMO_ENTRIES = 16384
 _MAX_SUBJECTS = 1024
-"""Clients choose names. With subordinate ids they also choose groups, 256 at once. So both memories are bounded."""
+"""Clients choose the names in requests. A user with subordinate ids also chooses its groups, 256 at once. So both
+memories are bounded."""
 
 
 class Allow(NamedTuple):
@@ -79,7 +80,10 @@ class Policy:
         return limited or refused or Deny(_NO_NAME)
 
     def decide_lookup(self, subject: Subject, namespaces: Sequence[str]) -> Allow | Deny:
-        """Decide whether a subject may read a namespace's resolver files. It needs a grant for any IP socket there."""
+        """Decide whether a subject may read a namespace's resolver files.
+
+        This takes a grant that allows at least one kind of IP socket in the namespace.
+        """
         for grant in self.grants_of(subject):
             if any(map(grant.namespaces.covers, namespaces)) and any(map(is_inet, grant.kinds)):
                 return Allow(grant)

@@ -77,8 +77,15 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
 class Grant:
     """One rule of the policy.
 
-    `users` and `groups` are ids. If `users` is None, the grant covers everyone who can connect. The sockets of a grant
-    are sealed if it has a limit.
+    Attributes:
+        name: the name in the audit and in refusals.
+        users: ids of users. None covers every user that can connect.
+        groups: ids of groups. A client needs to match only one of `users` and `groups`.
+        namespaces: the namespaces that the grant covers.
+        kinds: the kinds of sockets that the grant allows, such as "tcp".
+        bind: the addresses that the broker binds with its own rights.
+        options: the privileged options that the client may request.
+        limit: the addresses that the kernel allows after the hand-over. None allows all of them.
     """
 
     name: str

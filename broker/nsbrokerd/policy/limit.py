@@ -13,7 +13,7 @@ from nsbroker.wire.kind_names import RAW_PROTOCOLS
 from .rules import ALL_PORTS, AddressRule, is_covered, parse_host
 
 MAX_RULES = 64
-"""For each list of a grant. The kernel's programs compare rule by rule, and the room in their maps is fixed."""
+"""Rules in each list of a limit. The kernel's programs compare rule by rule, and the room in their maps is fixed."""
 
 Endpoint = tuple[str, int]
 """A numeric address and a port."""

@@ -1,4 +1,4 @@
-"""Socket options: those that every client may request, and those that a grant must name.
+"""Socket options: the ordinary ones, which every client may request, and the privileged ones, which a grant must name.
 
 The broker has root's power, so it refuses each option that is not listed here. It sets ordinary options without any
 capability, exactly as the client could. The three privileged options need a grant that names them.
@@ -52,7 +52,7 @@ def classify(level: int, name: int, value: int | bytes) -> PrivilegedOption | No
     """Return the option that a grant must name for this request, or None for an ordinary option.
 
     Raises:
-        UnknownOptionError: the broker never sets it.
+        UnknownOptionError: the broker never sets this option, or not to this value.
     """
     if (level, name) in ORDINARY_OPTIONS:
         return None

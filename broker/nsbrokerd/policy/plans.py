@@ -15,7 +15,7 @@ from .kinds import KIND_OF_TRIPLE, Triple, triple_of
 
 
 class Refusal(NamedTuple):
-    """The reason why a request gets nothing.
+    """The reason why a request gets no socket and no answer.
 
     `errno` comes only with the code os-error. `spec_index` is the position of the socket that failed. `namespace` and
     `grant` are only for the audit.
@@ -47,7 +47,7 @@ class PlannedSocket(NamedTuple):
 
 
 class PlannedGroup(NamedTuple):
-    """The sockets of one namespace; the audit names it by `label`."""
+    """The sockets of one namespace. The audit calls the namespace `label`."""
 
     namespace: NamespaceRef
     label: str
