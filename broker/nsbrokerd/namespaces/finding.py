@@ -1,4 +1,4 @@
-"""Finds namespaces on the running system: the broker's own one, those with a name, and those of processes."""
+"""Finds all namespaces of the running system: the broker's own, the named ones, and the ones that processes are in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .netns import (
 def reachable_namespaces(gate: Gate) -> Iterator[tuple[str | None, int]]:
     """Yield the name (maybe None) and a descriptor of each namespace. The descriptor is lent until the next step.
 
-    A namespace with several names comes once for each. One that goes away meanwhile is left out.
+    A namespace with several names comes once for each name. A namespace that goes away meanwhile is left out.
     """
     yield HOST, gate.home_fd
     seen = {_identity(gate.home_fd)}
@@ -62,7 +62,7 @@ def find_namespaces(gate: Gate, cookies: Collection[int]) -> Iterator[tuple[int,
 
 
 def cookie_of(gate: Gate, fd: int) -> int:
-    """Return the number of a namespace, which is SO_NETNS_COOKIE of its sockets.
+    """Return the cookie of a namespace, which is SO_NETNS_COOKIE of its sockets.
 
     Raises:
         NamespaceNotFoundError: the descriptor is no network namespace.

@@ -42,7 +42,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 
 class NamespaceNotFoundError(Exception):
-    """There is no such network namespace now. `position` is that of the first socket that needs it, if known."""
+    """There is no such network namespace now. `position` is the place of the first socket that needs it, if known."""
 
     position: int | None = None
 
@@ -56,10 +56,10 @@ def check_name(name: str) -> NamespaceName:
     """Check that a name can be an entry of NETNS_DIRECTORY.
 
     Raises:
-        NamespaceNotFoundError: it can't, so there is no such namespace.
+        NamespaceNotFoundError: the name can't be one, so there is no such namespace.
     """
     if name in ("", ".", "..") or name[0] == "@" or "/" in name or "\0" in name or len(name.encode()) > 255:
-        raise NamespaceNotFoundError("this can't be the name of a namespace")
+        raise NamespaceNotFoundError("no namespace can have this name: use the name of an entry of /run/netns")
     return NamespaceName(name)
 
 
@@ -139,7 +139,7 @@ class Gate:
         """Prove that a socket is in the namespace of the descriptor, and return its SO_NETNS_COOKIE.
 
         Raises:
-            WrongNamespaceError: it is in another one.
+            WrongNamespaceError: the socket is in another namespace.
         """
         cookie = sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
         self._verify(namespace_fd, sock, cookie)
@@ -151,7 +151,7 @@ class Gate:
 
 
 def namespace_cookie(sock: socket.SocketType) -> int:
-    """Return SO_NETNS_COOKIE: the number of the socket's namespace, which is never used again."""
+    """Return SO_NETNS_COOKIE of a socket. No two namespaces ever have the same cookie."""
     return int.from_bytes(sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES), byteorder)
 
 
@@ -166,7 +166,7 @@ def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: b
 
 
 def namespace_id(namespace_fd: int) -> bytes | None:
-    """Return the namespace's id, which is SO_NETNS_COOKIE of its sockets, if the kernel has NS_GET_ID."""
+    """Return the cookie of a namespace as bytes, or None if the kernel lacks NS_GET_ID."""
     try:
         return fcntl.ioctl(namespace_fd, _NS_GET_ID, bytes(_COOKIE_BYTES))
     except OSError:

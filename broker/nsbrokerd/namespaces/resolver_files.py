@@ -1,8 +1,8 @@
 """The files by which host names are looked up in a namespace, and the name servers that they name.
 
-The files of /etc/netns/NAME come first, as for `ip netns exec`. A client may not be able to read them, or has others at
-these paths, in a container. The broker only hands out their texts: it looks up no name itself. Source: ip-netns(8),
-resolv.conf(5), hosts(5).
+The files of /etc/netns/NAME come first, as for `ip netns exec`. A client may be unable to read these files. In a
+container, it may have other files at these paths. The broker only hands out the texts: it looks up no name itself.
+Source: ip-netns(8), resolv.conf(5), hosts(5).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 2**20
 """A larger file is refused, because all clients wait while the broker reads."""
 
 _MAX_SERVERS = 3
-"""MAXNS of glibc, and of the client library: they ask no further server."""
+"""MAXNS of glibc. The client library has the same bound, so neither asks a fourth server."""
 
 _DEFAULT_SERVER = "127.0.0.1"
 """The server if a file names none. Source: resolv.conf(5)."""

@@ -1,6 +1,6 @@
-"""Descriptors that a client sent as namespaces: whether they are, and the names that the policy has for them.
+"""Checks the descriptors that clients send: each must be a network namespace. Finds the policy's names for it.
 
-Nothing here asks the descriptor's file system: a FUSE file system of the client might never answer.
+This module never asks the descriptor's file system, because a FUSE file system of the client might never answer.
 """
 
 from __future__ import annotations
