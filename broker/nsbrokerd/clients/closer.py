@@ -1,8 +1,8 @@
 """Closes connections and the descriptors that clients sent, in threads: closing a client's file can take forever.
 
 close(2) calls flush, and on a client's own FUSE file system the client decides when to answer. The last close of a
-socket waits as long as its SO_LINGER says, or 16 ms for a packet socket. It is also the last close if a packet that
-carried the socket is dropped, or a connection with such a packet in its queue.
+socket waits as long as its SO_LINGER says, or 16 ms for a packet socket. Dropping a packet that carries the socket can
+also be the last close, and so can closing a connection that has this packet in its queue.
 
 Each user has its own threads while something of it must be closed, so a user can delay only its own closes. A user has
 several threads for connections: each close waits for a grace period of RCU, and one period can serve many closes.
@@ -40,7 +40,7 @@ _IMPATIENT_AFTER_S = 0.1
 
 
 class _LaneName(NamedTuple):
-    """A user's descriptors or its connections. The former may hang despite every signal, the latter do not."""
+    """A lane for a user's descriptors or for its connections. Only a close of a descriptor may hang despite signals."""
 
     uid: int
     has_connections: bool

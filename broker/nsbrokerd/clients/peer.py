@@ -31,7 +31,7 @@ class Peer(NamedTuple):
 
 
 def read_peer(connection: socket.SocketType, untrusted_uid: int | None) -> Peer:
-    """Read the identity of the process that connected. A process that gets the connection later acts as that process.
+    """Read the identity of the process that connected. Later holders of the connection have the same identity.
 
     Args:
         connection: a connected Unix socket.
