@@ -1,1 +1,4 @@
-"""Makes sockets with the rights of their client, sets them up, and ends them. Imports seal, namespaces and policy."""
+"""Makes sockets with the rights of their client, sets them up, and ends TCP connections of revoked sockets.
+
+Imports seal, namespaces and policy.
+"""

@@ -92,7 +92,7 @@ def drop_others(*also: int) -> None:
 def _drop_bound(number: int) -> None:
     if _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) == 0:
         return
-    # A container's root may lack CAP_SETPCAP. The bounding set only matters for exec, which gains nothing anyway here:
+    # A container's root may lack CAP_SETPCAP. The bounding set only matters for exec, which gains no capability here:
     # PR_SET_NO_NEW_PRIVS is set.
     if ctypes.get_errno() != errno.EPERM:
         raise _last_error("PR_CAPBSET_DROP")

@@ -1,7 +1,7 @@
 """The rights of this thread for the length of a few system calls: fsuid, fsgid and effective capabilities.
 
 A socket belongs to the fsuid that made it, and keeps the capabilities of its maker. So the broker makes it with the
-client's rights. All of these belong to one thread. Source: setfsuid(2), capset(2), credentials(7).
+client's rights. Each thread has its own ids and capabilities. Source: setfsuid(2), capset(2), credentials(7).
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Credentials:
                 os._exit(EXIT_STATUS)
 
     def _become(self, setresuid: int, euid: int, fsuid: int) -> None:
-        """Change the euid, restore the capabilities that this takes away, and set the fsuid, which follows the euid."""
+        """Change the euid. Then restore the capabilities and the fsuid, which the kernel changes with the euid."""
         done = False
         try:
             done = (

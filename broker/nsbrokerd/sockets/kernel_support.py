@@ -30,7 +30,7 @@ def why_unsupported(kind: str, number: int) -> str:
 
 
 def with_advice(kind: str, error: OSError) -> OSError:
-    """Return the error of socket(2). For a ping socket it names the sysctl, which by default excludes every group."""
+    """Return the error of socket(2). For a ping socket, it names the sysctl that by default admits no group."""
     if kind == "icmp" and error.errno == errno.EACCES:
         sysctl = "net.ipv4.ping_group_range of the namespace must include 0, the broker's group"
         return OSError(error.errno, f"{error.strerror}: {sysctl}")

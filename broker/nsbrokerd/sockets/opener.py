@@ -80,8 +80,8 @@ class Opener:
 
         Args:
             groups: one for each namespace.
-            uid: the owner of the sockets, for namespaces and firewalls.
-            gid: likewise.
+            uid: the user that owns the sockets, as the kernel and firewalls see them.
+            gid: the group of the sockets, for the same purpose.
 
         Raises:
             OpenError: the kernel refused a socket, so all of them were closed.

@@ -83,7 +83,7 @@ def _bind_to_every_interface(sock: socket.SocketType, protocol: int) -> None:
 
 
 def bind_also(sock: socket.SocketType, family: int, addresses: Iterable[Address]) -> None:
-    """Bind an SCTP socket that is bound already to further addresses: to all of them, or with an error to no other.
+    """Bind an SCTP socket, which is bound already, to all of these addresses as well, or to no other one.
 
     Raises:
         OSError: as bind(2).
