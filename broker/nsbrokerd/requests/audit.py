@@ -1,7 +1,7 @@
 """The audit: one record for each request, namespace and grant, written before the reply.
 
 The records are encoded here, since the logging library would take a fourth of a round trip. If a record can't be
-written, the client gets nothing.
+written, the client gets no socket and no answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Audit:
             os.close(self._fd)
 
     def allowed(self, peer: Peer, request_id: int, operation: str, details: Sequence[str]) -> None:
-        """Write a record for each of the details, which `describe_opened` or `end_record` has made.
+        """Write a record for each of the details, which come from `describe_opened` or `end_record`.
 
         Raises:
             AuditError: the records can't be written.
@@ -78,7 +78,7 @@ class Audit:
         self._write([head + end_record(record)])
 
     def _head(self, peer: Peer, request_id: int | None, operation: str, outcome: str) -> str:
-        """Return the begin of a record: the fields of all records."""
+        """Return the beginning of a record: the fields that each record has."""
         return (
             f'{{"audit":"{operation}","time":"{self._now()}","outcome":"{outcome}","uid":{peer.subject.uid},'
             f'"gid":{peer.gid},"pid":{peer.pid},"id":{"null" if request_id is None else request_id}'

@@ -86,6 +86,6 @@ class Dispatcher:
             OSError: the reply can't be delivered.
         """
         if is_recorded:
-            with contextlib.suppress(AuditError):  # the client gets nothing in any case
+            with contextlib.suppress(AuditError):  # the client gets no socket in any case
                 self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)
         client.reply(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))

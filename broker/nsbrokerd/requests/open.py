@@ -1,7 +1,8 @@
 """The operation `open`: makes all sockets of a request, or refuses it.
 
-Most clients request one socket at a time, and the same again and again: a proxy's connections, a monitor's probes. To
-decode and plan such a request takes half as long as to make its socket. So its plan is remembered by its bytes.
+Most clients request one socket at a time, and the same one again and again: a proxy's connections, a monitor's probes.
+Decoding and planning a request takes half as long as making its socket. So the broker remembers the plan of a request
+by the bytes of its packet.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _MAX_REMEMBERED_BYTES = 256
 _MAX_REMEMBERED_OPTIONS = 4
 
 _HEAD = b"\x84\xa1v\x01\xa2id"
-"""The begin of a map of four keys, {"v": 1, "id": ...}, as the client library writes it."""
+"""The beginning of a map of four keys, {"v": 1, "id": ...}, as the client library writes it."""
 
 _ONE_BYTE_MAX = 0x7F
 _INTEGERS = {0xCC: (1, _ONE_BYTE_MAX), 0xCD: (2, 2**8 - 1), 0xCE: (4, 2**16 - 1), 0xCF: (8, 2**32 - 1)}

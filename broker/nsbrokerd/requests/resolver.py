@@ -14,7 +14,7 @@ from .operation import InForce, Operation, Outcome, Received, make_blob, refuse_
 
 
 class ReadResolverFiles(Operation[ResolverRequest]):
-    """Hands out the files' texts to a client that may have any IP socket in the namespace."""
+    """Hands out the texts of the files to a client that may have some kind of IP socket in the namespace."""
 
     name = "resolver"
 
