@@ -1,4 +1,4 @@
-"""Takes one packet off a connection, and has it answered. Nothing here trusts the packet.
+"""Takes one packet off a connection, and has it answered. This module trusts no part of the packet.
 
 The intake looks at a packet before it takes it, so that it receives only as many descriptors as the request names. Any
 others stay in the queue. They are dropped with the whole connection, in another thread, since this can take long.
