@@ -82,7 +82,10 @@ def _read(path: Path, problems: list[Problem]) -> str:
 
 
 def _refuse_foreign_writers(path: Path, problems: list[Problem]) -> None:
-    """A user that can write the policy can have every socket of this host: so only root, or the user that runs this."""
+    """Refuse a file that another user than root can write: it decides about every socket of this host.
+
+    A file of the user who runs `nsbrokerd check` is allowed as well.
+    """
     try:
         status = path.stat()
     except OSError:
