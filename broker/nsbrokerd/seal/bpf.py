@@ -84,7 +84,7 @@ def create_map(
     Args:
         name: at most 15 characters.
         shape: its type and sizes.
-        entries: how many it has room for.
+        entries: the number of entries that it has room for.
         inner_fd: for a map of maps, the descriptor of an example.
         types: a descriptor of `load_btf`, and the numbers of the types of key and value in it.
 

@@ -32,7 +32,7 @@ def describe_entry(name: str, members: Sequence[tuple[str, int]]) -> bytes:
     """Return the types of a map with a descriptor as its key and a struct as its value.
 
     Args:
-        name: of the struct.
+        name: the name of the struct.
         members: names and sizes (4 or 8 bytes), one after the other without gaps.
     """
     strings, name_at = b"\0", {}

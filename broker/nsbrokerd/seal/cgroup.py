@@ -40,7 +40,7 @@ def is_writable_by_owner() -> bool:
     try:
         return bool(own_cgroup().stat().st_mode & stat.S_IWUSR)
     except OSError:
-        return True  # even the capability would not help
+        return True  # without a group, the capability would not help either
 
 
 class SealedGroup:

@@ -42,7 +42,7 @@ class Seal:
     """The seal of a running broker. Use it in the main thread only."""
 
     def __init__(self, maps: SealMaps, thread: SealedThread, parts: ExitStack) -> None:
-        """Use the maps and the thread. Take ownership of `parts`, which closes them and whatever they need."""
+        """Use the maps and the thread. Take ownership of `parts`, which closes them and everything that they need."""
         self._maps = maps
         self._entries = Entries(maps.sockets)
         self._thread = thread
@@ -51,7 +51,7 @@ class Seal:
     def load_limits(self, policy: Policy) -> None:
         """Replace the limits of all grants at once, also for sockets that were handed out before.
 
-        A socket whose grant has lost its limit may do everything. A socket whose grant is gone may do nothing.
+        A socket whose grant has lost its limit can go anywhere. A socket whose grant is gone is cut off.
 
         Raises:
             SealError: the kernel refuses them. The former limits stay.
@@ -66,7 +66,7 @@ class Seal:
         return self._thread.call(lambda: function(self._thread.gate))
 
     def put_on(self, socks: Sequence[NewSocket], uid: int) -> None:
-        """Name the grants of sockets that one `call` has made. Before that, they can do nothing.
+        """Write the entries of sockets that one `call` has made. Without its entry, a socket is cut off.
 
         Raises:
             UnsealedError: they were not made in the sealed group.

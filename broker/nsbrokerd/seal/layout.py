@@ -21,14 +21,15 @@ UNSPECIFIED = 255
 family covers it."""
 
 ANYWHERE = 0xFFFFFFFF
-"""Instead of the number of rules: the grant does not limit this."""
+"""Stands in place of the number of rules if the grant does not limit this direction."""
 
 REVOKED = 1
 """A flag of an entry: the socket sends and receives no packets any more."""
 
 ENTRY_MEMBERS = (("grant", 8), ("netns", 8), ("cookie", 8), ("since_ns", 8), ("uid", 4), ("flags", 4))
 """The entry of a sealed socket: names and sizes in bytes. The kernel copies it to the sockets that this socket accepts.
-`cookie` is the cookie of the socket that was handed out, `since_ns` the time of that (nanoseconds of the epoch)."""
+`cookie` is the cookie of the socket that the broker handed out, `since_ns` the time of the hand-over (nanoseconds of
+the epoch)."""
 ENTRY = struct.Struct("=QQQQII")
 ENTRY_GRANT, ENTRY_NETNS, ENTRY_COOKIE, ENTRY_UID, ENTRY_FLAGS = 0, 8, 16, 32, 36
 
@@ -54,7 +55,7 @@ NAME_BYTES = 400
 
 
 def grant_id(name: str) -> int:
-    """Return the number of a grant. It depends only on the name, so it is the same after a restart."""
+    """Return the id of a grant. It depends only on the name, so it is the same after a restart."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=GRANT_ID_BYTES).digest(), "little")
 
 
@@ -64,7 +65,7 @@ def encode_grant_id(number: int) -> bytes:
 
 
 def decode_grant_id(key: bytes) -> int:
-    """Return the number of a grant from its key in the maps."""
+    """Return the id of a grant from its key in the maps."""
     return int.from_bytes(key, sys.byteorder)
 
 

@@ -30,8 +30,8 @@ def live_sockets(directory: Path, selection: Selection | None = None) -> list[Li
 def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
     """Stop all traffic of these sockets for good. Return the sockets that were not revoked before.
 
-    The kernel does not tell their holders. An established TCP connection hangs until it times out, or until it is
-    destroyed (ss --kill).
+    The kernel does not tell the processes that hold them. An established TCP connection hangs until it times out, or
+    until a caller ends it (see `sockets.sock_diag`).
 
     Raises:
         ValueError: the selection selects all sockets.
@@ -49,7 +49,7 @@ def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
 
 
 def grants_in_use(maps: SealMaps) -> set[int]:
-    """Return the numbers of the grants that have live sockets.
+    """Return the ids of the grants that have live sockets.
 
     Raises:
         OSError: this kernel can't list sockets.

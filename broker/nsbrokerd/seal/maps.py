@@ -95,7 +95,7 @@ def take_directory(directory: Path) -> int:
     Without the lock, two brokers would overwrite each other's limits.
 
     Raises:
-        OSError: it is not on a BPF file system, others than root can write it, or another broker uses it.
+        OSError: it is not on a BPF file system, other users than root can write it, or another broker uses it.
     """
     if _BPF_DIRECTORY in directory.parents:
         _mount_bpf()

@@ -1,4 +1,4 @@
-"""The thread that makes all sealed sockets, and does nothing else. Its control group seals them."""
+"""The thread that makes all sealed sockets, and has no other work. Its control group seals them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SealedThread:
         return results[0]
 
     def stop(self) -> None:
-        """End the thread. Nothing can be called in it any more."""
+        """End the thread. After that, `call` must not be used."""
         self._job = None
         os.eventfd_write(self._asked, 1)
         self._thread.join()

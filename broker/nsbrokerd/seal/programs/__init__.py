@@ -1,7 +1,7 @@
 """The programs that enforce limits in the kernel, as BPF instructions. Pure. Imports only seal.layout and policy.
 
-The kernel runs them for each socket that was made in their control group, whoever holds the socket. The group itself
-has only stubs. A stub continues in the real program, which it finds in a pinned array. So a broker can replace programs
+The kernel runs them for each socket that was made in their control group, in whichever process. The group itself has
+only stubs. A stub continues in the real program, which it finds in a pinned array. So a broker can replace programs
 even after their group was removed, and if the array has no program, the stub denies everything.
 """
 

@@ -45,7 +45,7 @@ def check_send(code: Code, version: int) -> None:
     code.label("to where")
     code.go_if_anywhere(CONNECT, "allow")
     _put_port(code)
-    # Without a port there is no address. The datagram goes to the connected peer, and connect(2) has checked that one.
+    # Without a port there is no address. The datagram goes to the connected peer, which was checked on connect(2).
     code.go_if(R9, "==", 0, "allow")
     _check_destination(code, version)
 

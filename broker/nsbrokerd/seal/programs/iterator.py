@@ -36,16 +36,16 @@ class LiveSocket(NamedTuple):
 
     Args:
         cookie: the socket's own cookie.
-        grant_id: the number of its grant in the maps.
+        grant_id: the id of its grant in the maps.
         netns: the cookie of its namespace.
-        handed_out: the cookie of the socket that was handed out. It differs if that one accepted this one.
-        since_ns: when that one was handed out, in nanoseconds of the epoch.
-        uid: the user that requested it.
-        flags: of its entry.
-        family: of socket(2).
-        state: as in /proc/net/tcp.
-        type: of socket(2).
-        protocol: of socket(2).
+        handed_out: the cookie of the socket that the broker handed out: this socket, or the listener that accepted it.
+        since_ns: the time of the hand-over, in nanoseconds of the epoch.
+        uid: the user that requested the socket.
+        flags: the flags of its entry.
+        family: as in socket(2).
+        state: the number in /proc/net/tcp.
+        type: as in socket(2).
+        protocol: as in socket(2).
         local_port: 0 if it is not bound.
         remote_port: in network order.
         local_4: its address, if it is an IPv4 socket.
@@ -76,17 +76,17 @@ class LiveSocket(NamedTuple):
 
     @property
     def local(self) -> Endpoint:
-        """The address that it is bound to, with port 0 if there is none."""
+        """The address that the socket is bound to, with port 0 if it is not bound."""
         return self._address(self.local_4, self.local_6), self.local_port
 
     @property
     def remote(self) -> Endpoint:
-        """The address of its peer, with port 0 if there is none."""
+        """The address of the socket's peer, with port 0 if it is not connected."""
         return self._address(self.remote_4, self.remote_6), int.from_bytes(self.remote_port, "big")
 
     @property
     def is_revoked(self) -> bool:
-        """Whether it was revoked."""
+        """Whether the socket was revoked."""
         return bool(self.flags & layout.REVOKED)
 
     def _address(self, ipv4: bytes, ipv6: bytes) -> str:
@@ -115,7 +115,7 @@ def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes:
     """Return the program's instructions.
 
     Args:
-        offsets: of each field in struct sock.
+        offsets: the offset of each field in struct sock, in bytes.
         selection: the sockets to list.
         revokes: whether to revoke them, too.
     """

@@ -80,7 +80,7 @@ def check_outgoing(code: Code) -> None:
 
 
 def _require(code: Code, length: int) -> None:
-    """Deny a packet that is shorter. R2 is its start, R3 its end."""
+    """Deny a packet that is shorter than `length` bytes. R2 is its start, R3 its end."""
     code.copy(R1, R2)
     code.add(R1, length)
     code.go_if_register(R1, ">", R3, "deny")
@@ -114,7 +114,7 @@ def _check_ipv6_header(code: Code) -> None:
 def _put_ports(code: Code, header_bytes: int) -> None:
     """Find the limits, and require a rule for one port (UDP-Lite) or for all ports (other protocols).
 
-    Allow packets of TCP and UDP, because other programs have checked them. But check those of raw sockets.
+    Allow packets of TCP and UDP sockets, because other programs have checked them. But check packets of raw sockets.
     """
     here = f"after {header_bytes} bytes"
     code.load(R1, R8, SOCK_TYPE)
