@@ -23,7 +23,7 @@ class OwnListener:
     def __init__(self, path: str, gid: int) -> None:
         """Listen on `path`, for root and the group `gid`.
 
-        A broker locks a file beside the socket, so that two brokers that start at once can't both take it.
+        A broker locks a file beside the socket, so that two brokers that start at once can't both take the socket.
 
         Raises:
             ListenError: another broker serves the socket, or another file is in its place.

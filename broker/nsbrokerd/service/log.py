@@ -24,7 +24,7 @@ class _StandardError:
 
 
 def set_up_log(level: str) -> None:
-    """Log messages of this level and of those above it."""
+    """Log messages of this level and of the levels above it."""
     is_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[

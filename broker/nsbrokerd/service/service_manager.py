@@ -1,4 +1,4 @@
-"""The protocols of the service manager: it passes the broker's socket, and hears how far the broker is.
+"""The protocols of the service manager: it passes the broker's socket, and the broker reports its state.
 
 Source: sd_listen_fds(3), sd_notify(3).
 """
@@ -43,7 +43,7 @@ class ServiceManager:
         self._address = "\0" + path[1:] if path.startswith("@") else path
 
     def ready(self, grants: int) -> None:
-        """Report that the broker serves by so many grants, after its start or after a reload."""
+        """Report that the broker serves, after its start or after a reload. `grants` is the number of its grants."""
         self._send(f"READY=1\nSTATUS=serving (grants: {grants})")
 
     def reloading(self) -> None:
