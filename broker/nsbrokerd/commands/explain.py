@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_config(parser)
     parser.add_argument("--user", required=True, help="the user that would request the socket, by name or id")
-    parser.add_argument("--bind", metavar="ADDRESS:PORT", help="the address that the broker would bind it to")
-    parser.add_argument("--connect", metavar="ADDRESS:PORT", help="the address that it would connect or send to")
+    parser.add_argument("--bind", metavar="ADDRESS:PORT", help="the address to which the broker would bind the socket")
+    parser.add_argument("--connect", metavar="ADDRESS:PORT", help="the address to which the client would connect")
     parser.add_argument(
         "--option", action="append", default=[], help="a privileged option: mark=0x10, bind_device=eth0 or transparent"
     )

@@ -1,7 +1,7 @@
 """`nsbrokerd revoke` revokes live sockets of grants with limits.
 
-A revoked socket sends and receives no packets any more, whoever holds it, and TCP connections end at once. The grant
-stays. To keep a user from getting new sockets, change the grant first.
+A revoked socket sends and receives no packets any more, in whichever process, and TCP connections end at once. The
+grant stays. To keep a user from getting new sockets, change the grant first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_seal(parser)
     parser.add_argument("--grant", help="sockets of this grant")
     parser.add_argument("--user", help="sockets of this user, by name or id")
-    parser.add_argument("--namespace", metavar="NS", help="sockets in it: its name, @host, or its number in the list")
+    parser.add_argument("--namespace", metavar="NS", help="sockets in this namespace, by name, @host or cookie")
     parser.add_argument(
         "--cookie",
         help="this socket, and the sockets that it accepted; several options must all match",
@@ -89,7 +89,7 @@ def _number(text: str, bits: int) -> int:
 
 
 def _netns(gate: Gate, namespace: str) -> int:
-    """Return the cookie of a namespace, from its name, or from its cookie as text."""
+    """Return the cookie of a namespace. `namespace` is its name, or the cookie itself as text."""
     if namespace == HOST:
         return cookie_of(gate, gate.home_fd)
     try:
@@ -97,7 +97,7 @@ def _netns(gate: Gate, namespace: str) -> int:
     except NamespaceNotFoundError as error:
         if namespace.isdecimal():
             return _number(namespace, 64)
-        advice = "give another name, or the number that nsbrokerd sockets shows for a namespace without a name"
+        advice = "give another name, or the cookie that nsbrokerd sockets shows for a namespace without a name"
         raise CommandError(f"there is no namespace {namespace!r}: {advice}") from error
     try:
         return cookie_of(gate, fd)

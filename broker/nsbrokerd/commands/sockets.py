@@ -68,7 +68,7 @@ def _list(directory: Path, *, as_json: bool, watch: bool) -> Iterator[str]:
 
 
 def _fields(one: LiveSocket, names: Mapping[int, str]) -> dict[str, object]:
-    """Return a socket for JSON. An unknown name is null, and so is an end that is not bound or connected."""
+    """Return a socket for JSON. An unknown name is null. `local` or `remote` is null if not bound or not connected."""
     return {
         "uid": one.uid,
         "user": _user_name(one.uid),
