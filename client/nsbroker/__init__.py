@@ -1,6 +1,6 @@
 """Sockets in network namespaces, for programs without privileges.
 
-Each name is loaded when you first use it, so a program that imports only `nsbroker.wire` pays only for that.
+Each name is loaded when you first use it, so a program that imports only `nsbroker.wire` loads no other module.
 
 Example:
     >>> import nsbroker

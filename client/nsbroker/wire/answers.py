@@ -1,4 +1,4 @@
-"""The long answers, which travel in a sealed memfd: the list of namespaces, and the files of a resolver."""
+"""The long answers, which travel in a sealed memfd: the list of namespaces, and the files for look-ups in one."""
 
 from __future__ import annotations
 

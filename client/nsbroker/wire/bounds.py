@@ -1,4 +1,4 @@
-"""The version of the protocol, and the sizes that both sides of it agree on."""
+"""The version of the protocol, and the largest sizes and numbers in it. Both sides use the same ones."""
 
 PROTOCOL_VERSION = 1
 

@@ -1,4 +1,4 @@
-"""Requests and replies to bytes and back."""
+"""Encodes requests and replies as bytes, and decodes them."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ class SocketSpec(Record):
     """The description of one socket, for `Client.open`.
 
     Attributes:
-        namespace: the name of a network namespace, such as "blue", or "@host" for the broker's own namespace. Or a path
-            with a "/", such as "/proc/PID/ns/net". Or the descriptor of a namespace, which stays open during the call.
+        namespace: the name of a network namespace, such as "blue", or "@host" for the broker's own namespace. It can
+            also be a path with a "/", such as "/proc/PID/ns/net", or a descriptor that stays open during the call.
         family: AF_INET, AF_INET6 or another family that your grants cover.
         type: SOCK_STREAM, SOCK_DGRAM or another type, optionally with SOCK_NONBLOCK.
         proto: the protocol as for socket(2).
         bind: the numeric address to which the broker binds the socket. Ports below 1024 work.
-        listen: the backlog, if the broker is to call listen(2).
+        listen: the backlog (0..65535) with which the broker calls listen(2). `None` makes no listener.
         options: (level, name, value) for setsockopt(2). The broker sets them before it binds.
         also: additional addresses for a multi-homed SCTP socket, all on the port of `bind`.
 
@@ -103,7 +103,10 @@ class ErrorReply(Record):
 
 
 class LimitSummary(Record):
-    """The addresses that a grant's sockets can reach later. `None` allows all of them, () allows no address."""
+    """The addresses that a grant's sockets can connect and bind to after the hand-over.
+
+    `None` allows every address, and () allows no address.
+    """
 
     connect: tuple[str, ...] | None = None
     bind: tuple[str, ...] | None = None
@@ -120,7 +123,7 @@ class GrantSummary(Record):
 
 
 class NamespaceList(Record):
-    """The answer to `NamespacesRequest`: grants, and by name the namespaces as (name, indices into grants)."""
+    """The answer to `NamespacesRequest`: the grants, and each namespace as (name, indices into `grants`)."""
 
     grants: tuple[GrantSummary, ...]
     namespaces: tuple[tuple[str, tuple[int, ...]], ...]
@@ -151,7 +154,7 @@ class ProtocolError(ValueError):
 
     Attributes:
         code: the code for the answer: "bad-request" or "unsupported-version".
-        request_id: the id of the packet, or `None` if it has no valid id. The peer can't be trusted after that.
+        request_id: the id of the packet, or `None` if it has no valid id. Then the connection can't be used any more.
         index: the index of the socket spec at fault, if there is one.
     """
 
