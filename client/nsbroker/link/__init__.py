@@ -1,1 +1,4 @@
-"""The connection to the broker: requests out, replies and descriptors in, once more after a restart. Imports wire."""
+"""The connection to the broker: sends requests, receives replies with descriptors, and asks again after a restart.
+
+Imports wire.
+"""

@@ -1,7 +1,7 @@
 """`Broker`: asks one broker for sockets and answers, and asks again if it was restarted in between.
 
-To ask again is safe. A reply that did not arrive was lost with its connection, and the kernel closed its descriptors.
-So no request is answered twice, and no socket is left behind.
+It is safe to ask again. A reply that did not arrive was lost with its connection, and the kernel closed its
+descriptors. So no request is answered twice, and no socket is left behind.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ class Broker:
     Args:
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout_s: seconds after which a call gives up with `BrokerUnavailableError`.
+
+    Raises:
+        ValueError: the timeout is not more than 0.
     """
 
     def __init__(self, path: str | None, timeout_s: float) -> None:

@@ -66,7 +66,7 @@ class Connection:
         self._sock.close()
 
     def next_id(self) -> int:
-        """Return an id for the next request. No two requests of a connection have the same."""
+        """Return an id for the next request. No two requests of a connection have the same id."""
         self._request_id = self._request_id % MAX_REQUEST_ID + 1
         return self._request_id
 

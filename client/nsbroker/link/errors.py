@@ -1,4 +1,4 @@
-"""The errors of asking the broker: one tree, whose leaves are also the OSError subclasses that a caller expects."""
+"""The errors of requests to the broker: one tree, whose leaves are also the OSErrors that a caller expects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Error(OSError):
 
 
 class NamespaceNotFoundError(Error, FileNotFoundError):
-    """There is no such network namespace (ENOENT).
+    """There is no such network namespace (ENOENT), or a path leads to no file (ENOENT, ENOTDIR or ESRCH).
 
     Example:
         >>> import nsbroker
@@ -37,7 +37,9 @@ class NamespaceNotFoundError(Error, FileNotFoundError):
 
 
 class AccessDeniedError(Error, PermissionError):
-    """The policy grants no such socket (EACCES). The message says which grant is missing.
+    """The policy grants no such socket, or you may not open the path of a namespace (EACCES or EPERM).
+
+    The message names the missing permission.
 
     Example:
         >>> import nsbroker
@@ -51,7 +53,9 @@ class AccessDeniedError(Error, PermissionError):
 
 
 class BrokerUnavailableError(Error, ConnectionError):
-    """The broker can't be reached (ENOENT, ECONNREFUSED), does not answer (ETIMEDOUT), or is overloaded (EAGAIN).
+    """The broker can't be reached, does not answer (ETIMEDOUT, ECONNRESET), or is overloaded (EAGAIN).
+
+    If it can't be reached, the errno says why: ENOENT or ECONNREFUSED if no broker runs, EACCES if you may not connect.
 
     Example:
         >>> import nsbroker
@@ -76,7 +80,7 @@ class BrokerProtocolError(Error):
 
 
 class WrongNamespaceError(Error):
-    """A socket arrived that is not in the namespace that the broker named (EXDEV). It was closed.
+    """A socket arrived that differs from the broker's description, or is in another namespace (EXDEV). It was closed.
 
     Example:
         >>> import nsbroker

@@ -33,7 +33,7 @@ def prove_socket(sock: socket.SocketType, opened: OpenedSocket) -> None:
     """Check that a socket, and its namespace, are those of the reply.
 
     Raises:
-        WrongNamespaceError: one of them is another one.
+        WrongNamespaceError: the socket or its namespace is another one.
     """
     get = sock.getsockopt
     if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):
@@ -43,7 +43,7 @@ def prove_socket(sock: socket.SocketType, opened: OpenedSocket) -> None:
 
 
 def netns_cookie(sock: socket.socket) -> bytes:
-    """Return the cookie of a socket's namespace. No other namespace ever has the same, not even later."""
+    """Return the cookie of a socket's namespace. No two namespaces ever have the same cookie."""
     return sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
 
 

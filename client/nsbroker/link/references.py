@@ -1,6 +1,6 @@
-"""Namespaces that the caller names by a path. They are opened here, with the caller's own rights.
+"""Opens namespaces that the caller names by a path, with the caller's own rights.
 
-The broker never opens a path that a client names. It gets the descriptor, and examines that.
+The broker never opens a path that a client names. It gets a descriptor, and proves that it is a network namespace.
 """
 
 from __future__ import annotations

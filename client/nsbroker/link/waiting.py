@@ -1,4 +1,4 @@
-"""The one wait. Code of this package that takes time is `async def` code over `wait`, written once for all drivers.
+"""`wait`, the only wait of this package. Code that takes time is `async def` code over it, the same for all drivers.
 
 Such code does its own input and output on non-blocking sockets. When it can't continue, it awaits `wait`, which hands
 the driver a deadline and the sockets to watch. The driver waits in its own way, and sends back the sockets that are
