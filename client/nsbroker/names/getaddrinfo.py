@@ -28,7 +28,7 @@ _ALL = int(socket.AI_ALL)
 _ADDRCONFIG = int(socket.AI_ADDRCONFIG)
 _NUMERICSERV = int(socket.AI_NUMERICSERV)
 _IDN_FLAGS = 0x40 | 0x80 | 0x100 | 0x200
-"""AI_IDN and its kin. Names are always encoded here, and returned as they are in DNS, as Python does."""
+"""AI_IDN and its variants. This module always encodes names, and returns them as they are in DNS, as Python does."""
 _KNOWN = _PASSIVE | _CANONNAME | _NUMERICHOST | _V4MAPPED | _ALL | _ADDRCONFIG | _NUMERICSERV | _IDN_FLAGS
 
 _MAX_SCOPE = 0xFFFFFFFF

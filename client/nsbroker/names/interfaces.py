@@ -1,4 +1,4 @@
-"""Interfaces, addresses and routes of a namespace, asked on a socket of it, without privileges and without packets.
+"""Interfaces, addresses and routes of a namespace. A socket of the namespace finds them, without privileges or packets.
 
 Source: netdevice(7), rtnetlink(7), netlink(7).
 """

@@ -1,7 +1,8 @@
 """Hosts that need no look-up: numeric addresses, and the addresses of localhost.
 
-`socket.connect(("name", 80))` asks the resolver of the caller's own namespace, and `%eth0` its interfaces. Both are
-leaks for a socket of another namespace, so this module makes every address numeric before the socket module sees it.
+`socket.connect(("name", 80))` asks the resolver of the caller's own namespace, and `%eth0` is looked up among its
+interfaces. For a socket of another namespace, both would be leaks. So this module makes every address numeric before
+the socket module sees it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class NameGivenError(socket.gaierror):
 
 def name_error(host: object) -> NameGivenError:
     """Return the exception for a host name."""
-    text = f"host names are not looked up, since the answer would be the wrong namespace's: {host!r} is not numeric"
-    return NameGivenError(socket.EAI_NONAME, text)
+    text = "host names are not looked up here, since the answer would be the wrong namespace's: give an address"
+    return NameGivenError(socket.EAI_NONAME, f"{host!r} is not a numeric address, and {text}")
 
 
 def refuse_name(host: str, family: int) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ from .getnameinfo import getnameinfo
 from .inside import Inside
 
 KEEP_S = 2.0
-"""Files are believed for so long: enough for the look-ups of one web page, and not long for a user who edits them."""
+"""Seconds until the files are read again: enough for the look-ups of one web page, and short for a user that edits
+them."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 """Look-ups in DNS: messages, one question to one server, all servers, and the search list. Imports files and link.
 
-dnspython turns messages into bytes and back. To load it takes about 50 ms, so a thread loads this package for the first
-question. Event loops load it beforehand.
+dnspython turns messages into bytes and back. Loading it takes about 50 ms, so a blocking program loads this package at
+its first question. The adapters of event loops load it beforehand.
 """

@@ -36,7 +36,7 @@ class Outcome(Record):
 
 
 class Complaint(Record):
-    """The reason why a server has no answer: in words, and as glibc's search list takes it.
+    """The reason why a server left a question open: in words, and in the way that glibc's search list counts it.
 
     `silence` is "absent" if no server is at this address, "servfail" if the server said SERVFAIL, otherwise "silent".
     """

@@ -1,1 +1,1 @@
-"""The files that decide a look-up: hosts, resolv.conf, services, and where they come from. Imports nothing above."""
+"""The files that decide a look-up: hosts, resolv.conf and services. Imports only names.errors and wire."""

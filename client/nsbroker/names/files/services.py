@@ -1,4 +1,4 @@
-"""Services, and the socket types that each one stands for: the half of getaddrinfo(3) that is not about the host."""
+"""Services and their socket types: the part of getaddrinfo(3) that is not about the host."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def services(
     """Return the services of a name, or of a number as text. "" means no service.
 
     Raises:
-        socket.gaierror: there is no such service for such sockets.
+        socket.gaierror: there is no such service for sockets of this type and protocol.
 
     Source: get_servtuples in glibc's sysdeps/posix/getaddrinfo.c.
     """
