@@ -24,7 +24,7 @@ async def run(coroutine: Waiting[T]) -> T:
 
 
 async def _until_ready(deadline: float, sockets: Sockets) -> Sockets:
-    """Wait until the deadline, or until one of the sockets is ready. Return those that are ready."""
+    """Wait until the deadline, or until one of the sockets is ready. Return the ready ones."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     ready: list[tuple[object, int]] = []

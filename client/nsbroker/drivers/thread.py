@@ -103,7 +103,10 @@ class Client:
         Raises:
             NamespaceNotFoundError, AccessDeniedError: the broker refuses. `index` is the index of the spec at fault.
             BrokerUnavailableError: the broker can't be reached, does not answer, or is overloaded.
+            BrokerProtocolError: the broker speaks another version of the protocol.
+            WrongNamespaceError: a socket arrived that differs from the broker's description.
             OSError: socket(2), setsockopt(2), bind(2) or listen(2) failed. `index` is the index of the spec.
+            ValueError: a spec is not valid, or `wait` is not in 0..60.
 
         Example:
             >>> from socket import AF_INET, SOCK_STREAM
@@ -115,7 +118,18 @@ class Client:
         return run(self.broker.open(plain_socket, specs, wait))
 
     def open_as(self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait: float = 0) -> list[S]:
-        """Open sockets as `open` does, each made by `take_fd(spec, fd)`, which then owns the descriptor.
+        """Open sockets of a class of your own, as `open` does otherwise.
+
+        Args:
+            take_fd: called as `take_fd(spec, fd)` for each socket. It returns the socket, which owns the descriptor.
+            specs: as for `open`.
+            wait: seconds, as for `open`.
+
+        Returns:
+            The results of `take_fd`, in the order of the specs.
+
+        Raises:
+            OSError: as `open`.
 
         Example:
             >>> import socket

@@ -1,4 +1,4 @@
 """A namespace through a broker, as `async def` code for every driver. Imports names, link and wire.
 
-`place` has its sockets and names. `connecting`, `listening` and `datagrams` make sockets by name.
+`place` opens its sockets and looks up its names. `connecting`, `listening` and `datagrams` also take host names.
 """

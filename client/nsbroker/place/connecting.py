@@ -127,7 +127,7 @@ async def race(
     fatal: type[OSError] | tuple[()] = Error,
     clock: Callable[[], float] = monotonic,
 ) -> T:
-    """Return the result of the first attempt that succeeds. All others are closed, and close everything they have open.
+    """Return the result of the first attempt that succeeds. The others are ended, and close everything they have open.
 
     This does no input or output itself. It only combines the waits of the attempts.
 
