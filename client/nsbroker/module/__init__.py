@@ -1,1 +1,4 @@
-"""A namespace as a stand-in for the socket module: `place`, blocking. Imports drivers, place, names, link and wire."""
+"""`Namespace`, a stand-in for the socket module: the code of `place`, run by a blocking thread.
+
+Imports drivers, place, names, link and wire.
+"""

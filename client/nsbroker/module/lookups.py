@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Lookups:
-    """The look-ups of a namespace. Names come from its own hosts file and name servers, interfaces are its own."""
+    """The look-ups of a namespace, by its own hosts file, name servers and interfaces."""
 
     _place: Place
 
@@ -80,8 +80,15 @@ class Lookups:
     def gethostbyname(self, hostname: str) -> str:
         """Find an IPv4 address of a host in the namespace, as `socket.gethostbyname` does.
 
+        Args:
+            hostname: a name or an address.
+
+        Returns:
+            The first address in the order of RFC 6724.
+
         Raises:
             socket.gaierror: the host is not found.
+            OSError: as `Client.open`.
 
         Example:
             >>> import nsbroker
@@ -93,11 +100,15 @@ class Lookups:
     def gethostbyname_ex(self, hostname: str) -> tuple[str, list[str], list[str]]:
         """Find the IPv4 addresses of a host in the namespace, as `socket.gethostbyname_ex` does.
 
+        Args:
+            hostname: a name or an address.
+
         Returns:
             The canonical name, an empty list (aliases are not known), and the addresses.
 
         Raises:
             socket.gaierror: the host is not found.
+            OSError: as `Client.open`.
 
         Example:
             >>> import nsbroker
@@ -119,6 +130,7 @@ class Lookups:
 
         Raises:
             socket.gaierror: the host has no name, or is not found.
+            OSError: as `Client.open`.
 
         Example:
             >>> import nsbroker
@@ -138,7 +150,7 @@ class Lookups:
             name: a name or an address. Default: this machine.
 
         Returns:
-            The full name, or `name` itself if it has none.
+            The full name. If the look-up fails for any reason, `name` itself.
 
         Example:
             >>> import socket
@@ -171,6 +183,9 @@ class Lookups:
     def if_nametoindex(self, if_name: str) -> int:
         """Return the index of an interface of the namespace, as `socket.if_nametoindex` does.
 
+        Args:
+            if_name: the interface's name.
+
         Raises:
             OSError: as `Client.open`, or ENODEV if there is no interface of this name.
 
@@ -183,6 +198,9 @@ class Lookups:
 
     def if_indextoname(self, if_index: int) -> str:
         """Return the name of an interface of the namespace, as `socket.if_indextoname` does.
+
+        Args:
+            if_index: the interface's index.
 
         Raises:
             OSError: as `Client.open`, or ENXIO if there is no interface of this index.

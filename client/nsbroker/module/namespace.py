@@ -30,12 +30,12 @@ class Namespace(Lookups):
     r"""A network namespace, with the names of the socket module: `socket`, `create_connection`, `AF_INET` and so on.
 
     Args:
-        namespace: a name such as "blue", or "@host" for the broker's own namespace. Or a path with a "/", such as
-            "/proc/PID/ns/net", which is opened with your rights for each request. Or the descriptor of a namespace,
-            which you keep open as long as you use this object.
+        namespace: a name such as "blue", or "@host" for the broker's own namespace. It can also be a path with a "/",
+            such as "/proc/PID/ns/net", which the library opens with your rights for each request. Or it is the
+            descriptor of a namespace, which you keep open as long as you use this object.
         client: the `Client` to ask. Default: one that all namespaces with the same path and timeout share.
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
-        timeout: seconds that a call waits for the broker.
+        timeout: seconds that a call waits for the broker. With `client`, the client's timeout counts instead.
         wait: seconds, up to 60, that a call waits for the namespace to exist.
 
     Attributes:
@@ -221,6 +221,12 @@ class Namespace(Lookups):
             family: the socket's family.
             type: the socket's type.
             proto: the socket's protocol.
+
+        Returns:
+            A socket of this namespace's class. You own it.
+
+        Raises:
+            OSError: as dup(2), for example EBADF.
 
         Example:
             >>> import nsbroker

@@ -28,8 +28,8 @@ def create_servers(
     `socket.create_server` sets: SO_REUSEADDR, and IPV6_V6ONLY for IPv6.
 
     Args:
-        listeners: (namespace, address) pairs. The namespace is as for `Namespace`, the address is (host, port) with a
-            numeric host, and "" as the host means every address.
+        listeners: (namespace, address) pairs. The namespace is as for `Namespace`. The address is (host, port) with a
+            numeric host. The host "" means every address of the family, and port 0 means any free port.
         family: AF_INET or AF_INET6 for all. Default: the family that each address looks like.
         backlog: as for `socket.listen`.
         reuse_port: set SO_REUSEPORT, so that you can have several listeners for one port.
@@ -41,6 +41,7 @@ def create_servers(
     Raises:
         OSError: as `Client.open`. `index` is the index of the pair.
         socket.gaierror: a host is a name.
+        ValueError: an address does not have the shape of its family.
 
     Example:
         >>> import nsbroker

@@ -1,4 +1,4 @@
-"""The socket class of a namespace: `socket.socket`, but the broker makes its sockets, and names are the namespace's."""
+"""The socket class of a namespace. It is `socket.socket`, but its sockets and its look-ups are in the namespace."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class NamespaceSocket(socket.socket):
     """A socket of one namespace. Each `Namespace` has its own subclass, with `_place` set.
 
-    Signatures and meanings are those of `socket.socket`. Host names are looked up in the namespace, while the socket
-    module would ask the resolver of the caller's own.
+    Signatures, results and errors are those of `socket.socket`. Host names are looked up in the namespace, while the
+    socket module would ask the resolver of the caller's own namespace.
     """
 
     __slots__ = ()
@@ -98,7 +98,7 @@ class NamespaceSocket(socket.socket):
         return super().sendmsg(buffers, ancdata, flags, address)
 
     def accept(self) -> tuple[Self, Any]:
-        """Accept a connection. Its socket is of the same class, and so of the same namespace."""
+        """Accept a connection. Its socket has the same class, and is in the same namespace."""
         fd, address = self._accept()  # type: ignore[attr-defined]  # `socket.socket.accept` uses it, since 3.4
         sock = type(self)(self.family, self.type, self.proto, fd)
         if socket.getdefaulttimeout() is None and self.gettimeout():
@@ -107,7 +107,7 @@ class NamespaceSocket(socket.socket):
 
 
 def socket_class(place: Place) -> type[NamespaceSocket]:
-    """Make the class for the sockets of a place."""
+    """Make the class of the sockets that a place opens."""
     members = {"__slots__": (), "__doc__": NamespaceSocket.__doc__, "_place": place}
     made: type[NamespaceSocket] = type("socket", (NamespaceSocket,), members)
     return made

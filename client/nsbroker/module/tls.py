@@ -1,4 +1,4 @@
-"""TLS sockets of a namespace. `SSLSocket.connect(("name", 443))` would look up the name in the caller's own."""
+"""TLS sockets of a namespace. `ssl.SSLSocket` would look up the name to connect to in the caller's own namespace."""
 
 from __future__ import annotations
 
