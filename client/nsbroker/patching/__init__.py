@@ -89,7 +89,7 @@ def patch(namespace: Namespace | NamespaceRef) -> Patch:
         namespace: a `Namespace`, or an argument for `Namespace`.
 
     Returns:
-        The patch. Undo it by its `undo`, or use it as a context manager.
+        The patch. To end it, call its `undo`, or use it as a context manager.
 
     Raises:
         PatchError: the program has loaded a library that the patch can't cover.

@@ -41,13 +41,13 @@ _SYMBOLS = {b"connect", b"getaddrinfo", b"gethostbyname", b"gethostbyname_r", b"
 """An extension module that imports one of these functions uses the network by itself."""
 
 _HARMLESS = frozenset({"cryptography"})
-"""Packages that have such symbols but make no connection. This one contains OpenSSL, and uses only its ciphers."""
+"""Packages that import these functions but make no connection. cryptography contains OpenSSL, and uses its ciphers."""
 
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 
 
 class PatchError(ImportError):
-    """A library would leave the namespace, and is loaded or about to be. The message names it.
+    """A library that would leave the namespace is loaded, or a program tries to load it. The message names it.
 
     Example:
         >>> try:
@@ -67,7 +67,7 @@ def refuse_loaded(originals: Iterable[object]) -> None:
         originals: the objects that the patch will replace. A module that did `from socket import` keeps them.
 
     Raises:
-        PatchError: such a module is loaded.
+        PatchError: a module is loaded that the patch can't cover.
     """
     taken = {id(original) for original in originals}
     for name, module in list(sys.modules.items()):
@@ -97,7 +97,7 @@ def refuse_package(name: str) -> None:
     """Refuse a module of a library in `CONNECT_IN_C` or `CONNECT_BY_CTYPES`.
 
     Raises:
-        PatchError: it is such a module.
+        PatchError: the module belongs to one of these libraries.
     """
     library = _library(name)
     by = CONNECT_IN_C.get(library) or CONNECT_BY_CTYPES.get(name)
@@ -123,7 +123,7 @@ def _refuse_extension(name: str, spec: ModuleSpec) -> None:
 
 
 class Guard:
-    """The first finder of `sys.meta_path`: refuses later imports of such modules."""
+    """The first finder of `sys.meta_path`. It refuses later imports of modules that a patch can't cover."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
