@@ -1,4 +1,4 @@
-"""anyio's UDP socket, but it looks up destinations in the namespace. trio's would look them up in the caller's own."""
+"""anyio's UDP socket, but it looks up destinations in the namespace. trio would look in the caller's own namespace."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ async def create_server(
     start_serving: bool = True,
     **options: Any,
 ) -> asyncio.AbstractServer:
-    """Return a server on every address. `options` are the arguments of `loop.create_server` not about sockets."""
+    """Return a server on every address. `options` are other arguments of `loop.create_server`."""
     sockets = await run(
         listen_tcp(
             place,

@@ -61,9 +61,9 @@ async def connect_tcp(
         remote_port: the port.
         local_host: the address to bind to, if any.
         local_port: the port to bind to, if any.
-        tls: use TLS, as it is also with ssl_context or tls_hostname.
+        tls: use TLS. ssl_context or tls_hostname also switch it on.
         ssl_context: the context (default: trust the authorities of the system).
-        tls_standard_compatible: insist on the peer's goodbye.
+        tls_standard_compatible: require the peer's close_notify of TLS at the end.
         tls_hostname: the name in the certificate (default: remote_host).
         happy_eyeballs_delay: seconds before the next address is tried as well.
 

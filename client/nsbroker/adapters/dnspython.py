@@ -87,7 +87,7 @@ class Do53Nameserver(dns.nameserver.Do53Nameserver):
             yield sock
 
     def _numeric_scope(self, sock: NamespaceSocket) -> str:
-        """Return the address with the number of its scope. dnspython would look up its name in the own namespace."""
+        """Return the address with the index of its scope, so that dnspython looks up no interface by its name."""
         address, _, scope = self.address.partition("%")
         return f"{address}%{interface_index(sock, scope)}" if scope else address
 

@@ -2,8 +2,8 @@
 
 Use the methods of the socket (`sr`, `sr1`, `send`, `sniff`). scapy's functions of these names make sockets in the
 program's own namespace. If you leave out source addresses, they are those of the namespace. You must give the
-destination of an Ethernet frame, since scapy would ask for it by ARP in the own namespace. You must also give numeric
-addresses: scapy looks up the name in `IP(dst="www.example.org")` in the own namespace at once.
+destination of an Ethernet frame, since scapy would ask for it by ARP in the program's own namespace. You must also give
+numeric addresses: scapy looks up the name in `IP(dst="www.example.org")` at once, in the program's own namespace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PACKET_MR_PROMISC = 1
 
 
 class _Completes:
-    """Fills in the addresses that scapy would take from the own namespace, before scapy remembers the sent packet."""
+    """Fills in the addresses that scapy would take from the program's own namespace, before scapy stores the packet."""
 
     _namespace: Namespace
     _mac: str | None = None
@@ -99,7 +99,7 @@ class L2Socket(_Completes, _L2Socket):
     ) -> None:
         self._namespace = as_namespace(namespace)
         self.iface, self.type = iface, type
-        self.promisc = False  # If True, scapy would end it on the interface of this name in the own namespace.
+        self.promisc = False  # If True, close() would act on the interface of this name in the program's namespace.
         self.ins = self.outs = _packet_socket(self._namespace, iface, type)
         if conf.sniff_promisc if promisc is None else promisc:
             request = pack("iHH8x", interface_index(self.ins, iface), _PACKET_MR_PROMISC, 0)

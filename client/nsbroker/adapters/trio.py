@@ -132,7 +132,7 @@ async def open_ssl_over_tcp_stream(
         namespace: a `Namespace`, or an argument for `Namespace`.
         host: a name or an address, which the certificate must have.
         port: the port.
-        https_compatible: don't wait for the peer's goodbye.
+        https_compatible: don't wait for the peer's close_notify of TLS.
         ssl_context: the context (default: trust the authorities of the system).
         happy_eyeballs_delay: seconds before the next address is tried as well (`None`: 0.25).
 
@@ -185,7 +185,7 @@ async def serve_tcp(
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen in a namespace and serve for ever, as `trio.serve_tcp` does. The broker binds, so low ports work.
+    """Listen in a namespace and serve forever, as `trio.serve_tcp` does. The broker binds, so low ports work.
 
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.

@@ -1,7 +1,7 @@
 """`urllib.request` in a namespace.
 
 The opener ignores the proxies of the environment, since they belong to the program's own namespace. It does not know
-`ftp:` and `file:`, even after a redirect, because urllib's handlers for them look up names in the own namespace.
+`ftp:` and `file:`, even after a redirect, because urllib's handlers for them look up names in the program's namespace.
 """
 
 from __future__ import annotations
