@@ -2,7 +2,7 @@
 
 A seccomp filter (`filter`) holds each socket(2) of the program. A process of ours (`supervisor`) gets the call, and
 answers it with a descriptor from the broker. The kernel runs all other calls without us, so the sockets work at full
-speed. This is a convenience for programs that cooperate, and no wall around programs that do not.
+speed. This is for programs that cooperate. It is no wall around programs that don't.
 
 It imports drivers, link and wire.
 """

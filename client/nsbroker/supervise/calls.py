@@ -44,7 +44,7 @@ def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
         args: the call's registers, unsigned. The first three are family, type and protocol.
 
     Raises:
-        Unsupported: no namespace has such a socket.
+        Unsupported: the kernel has no socket of this family, type and protocol in any namespace.
     """
     family, flagged_type, proto = (_as_int(arg) for arg in args[:3])
     socket_type, flags = flagged_type & _TYPE_MASK, flagged_type & ~_TYPE_MASK
@@ -95,7 +95,7 @@ def errno_of(error: OSError) -> int:
 
 
 def line_of(error: OSError, words: str) -> str | None:
-    """Return the line that explains a failure to people (`None`: the errno is explanation enough).
+    """Return the line that explains a failure to the user (`None`: the errno explains enough).
 
     Args:
         error: the failure of the call.

@@ -25,7 +25,7 @@ _STDERR = 2
 _IGNORED = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2
 )  # fmt: skip
-"""The supervisor ends with the last program. Programs may need it while they clean up after such a signal."""
+"""The supervisor ends with the last program. Programs may need it while they clean up after one of these signals."""
 
 
 class LostSupervisorError(Exception):

@@ -55,10 +55,10 @@ def use_files_of(namespace: str) -> list[str]:
     If there is no file to mount and no service to hide, the process stays where it is.
 
     Returns:
-        Lines for people about the mounts that failed.
+        Lines for the user, about the mounts that failed.
 
     Raises:
-        OSError: it failed half way, although it worked for a child just before.
+        OSError: a step failed half way, although a child process did the same steps just before.
     """
     plan = make_plan(namespace)
     if not (plan.services or plan.files):
@@ -100,7 +100,7 @@ def _list(path: str) -> list[str]:
 
 
 def _try_in_child(plan: Plan) -> int | None:
-    """Try it in a child, and return the errno if it failed. A process that fails half way can't undo it."""
+    """Make the mounts in a child, and return its errno if it failed. A process that fails half way can't undo them."""
     child = os.fork()
     if child == 0:
         status = 255

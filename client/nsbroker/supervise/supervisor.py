@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAX_LINES = 64
-"""How many different lines it writes."""
+"""The supervisor writes no more different lines than this."""
 _WORKERS = 4
 """Threads. One of them waits for the next call while the others ask the broker. Until a thread takes a call, a signal
 whose handler lacks SA_RESTART makes it fail with EINTR, which programs don't expect of socket(2)."""
@@ -38,7 +38,7 @@ class Supervisor:
         listener: the descriptor of the filter's notifications.
         client: the way to the broker.
         namespace: the namespace of the sockets.
-        say: writes a line for people.
+        say: writes a line for the user, to standard error.
     """
 
     def __init__(self, listener: int, client: Client, namespace: NamespaceRef, say: Callable[[str], None]) -> None:
@@ -117,7 +117,7 @@ class Supervisor:
             sleep(_PAUSE_S)
 
     def _has_moved(self, tid: int) -> bool:
-        """Whether a thread is in another network namespace than this process."""
+        """Return whether a thread is in another network namespace than this process."""
         network = network_identity(str(tid))
         return network is not None and network != self._own_network
 
