@@ -26,7 +26,7 @@ __all__ = ["main"]
 def main(args: list[str] | None = None) -> NoReturn:
     """Run nsbroker-get with these arguments (default: those of this process), then end the process.
 
-    The process ends by _exit(2): all output is written, and to take down the interpreter would add a fifth to the time.
+    The process ends by _exit(2): all output is written, and a full shutdown of Python would add a fifth to the time.
     """
     os._exit(_status_of(sys.argv[1:] if args is None else args))
 
@@ -61,7 +61,7 @@ def _prepare_process() -> None:
 
 
 def _run(args: list[str]) -> int:
-    # Loading modules makes no garbage, and to look for some takes a tenth of the time.
+    # Loading modules makes no garbage, and looking for garbage takes a tenth of the time.
     gc.disable()
     from .command import read_command
 

@@ -87,7 +87,7 @@ def _next(name: str, left: list[str]) -> str:
 
 
 def whole_number(text: str, most: int) -> int | None:
-    """Return the number from 0 to `most` that these digits are (`None`: they are not one)."""
+    """Return the number that a text of digits means (`None`: it is not a number from 0 to `most`)."""
     # int() raises an exception for thousands of digits.
     digits = text.lstrip("0") or text[:1]
     if not (text.isascii() and text.isdecimal()) or len(digits) > len(str(most)) or int(digits) > most:
@@ -156,7 +156,7 @@ def listen_address(text: str, family: int | None) -> tuple[int, tuple[str, int]]
 
 
 def host_family(host: str, family: int | None) -> int:
-    """Return the family of a numeric host. This function does not detect names.
+    """Return the family of a numeric host. This function does not tell names from addresses.
 
     Raises:
         FailureError: the host is not of the family that the user selected.

@@ -65,7 +65,7 @@ def dial(command: Command, target: Target) -> socket.socket:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether a host is one address, so that there is no look-up except of an interface."""
+    """Return whether a host is one address. Then at most an interface is looked up, and no name."""
     try:
         numeric_host(host.partition("%")[0], IPV6 if ":" in host else IPV4)
     except NameGivenError:

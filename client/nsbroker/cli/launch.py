@@ -27,7 +27,7 @@ _ABOUT_SOCKETS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"
 def lend_at(sources: list[int], targets: list[int]) -> None:
     """Put copies of `sources` at the numbers `targets`, where the next program inherits them.
 
-    A descriptor that has such a number already is closed.
+    A descriptor that already has one of these numbers is closed.
 
     Raises:
         FailureError: a number is past RLIMIT_NOFILE.

@@ -1,4 +1,4 @@
-"""Text for people: results on standard output, and a failure as one line on standard error, with env(1)'s status."""
+"""Text for the user: results on standard output, a failure as one line on standard error, and the exit statuses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FailureError(Exception):
 
 
 def usage_error(message: str) -> FailureError:
-    """Return the failure for arguments that make no sense."""
+    """Return the failure for wrong arguments. It points to --help."""
     return FailureError(f"{message} (see nsbroker-get --help)")
 
 
