@@ -163,13 +163,13 @@ GUARANTEES = (
                 "broker/nsbrokerd/requests/open.py",
                 "if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED_SUBJECTS:",
                 "if len(self._known) >= _MAX_REMEMBERED_SUBJECTS:",
-                ("tests/unit/broker/requests/test_planner.py::test_number_of_remembered_requests_is_bounded",),
+                ("tests/unit/broker/requests/test_plan_memory.py::test_number_of_remembered_requests_is_bounded",),
             ),
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
                 "if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED_SUBJECTS:",
                 "if self._count >= _MAX_REMEMBERED:",
-                ("tests/unit/broker/requests/test_planner.py::test_number_of_remembered_subjects_is_bounded",),
+                ("tests/unit/broker/requests/test_plan_memory.py::test_number_of_remembered_subjects_is_bounded",),
             ),
             Mutant(
                 "broker/nsbrokerd/seal/writing.py",
