@@ -63,14 +63,14 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/supervise/filter.py",
-                "        give(_NO_FAMILY),\n",
-                "        give(ALLOW),\n",
+                "        end_with(_NO_FAMILY),\n",
+                "        end_with(ALLOW),\n",
                 ("tests/unit/client/supervise/test_filter.py::test_every_other_family_is_unknown",),
             ),
             Mutant(
                 "client/nsbroker/supervise/filter.py",
-                '            if_equal(IO_URING_SETUP, "absent"),\n            give(ALLOW),\n            *_by_family(),',
-                "            give(ALLOW),\n            *_by_family(),",
+                '            if_equal(IO_URING_SETUP, "absent"),\n            end_with(ALLOW),\n',
+                "            end_with(ALLOW),\n",
                 ("tests/kernel/client/supervise/test_run_processes.py::test_io_uring_is_absent",),
             ),
             Mutant(
@@ -89,8 +89,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/supervise/filter.py",
-                '            if_equal(machine.foreign_audit, "foreign"),\n            give(_ABSENT),\n',
-                '            if_equal(machine.foreign_audit, "foreign"),\n            give(ALLOW),\n',
+                '            if_equal(machine.foreign_audit, "foreign"),\n            end_with(_ABSENT),\n',
+                '            if_equal(machine.foreign_audit, "foreign"),\n            end_with(ALLOW),\n',
                 ("tests/unit/client/supervise/test_filter.py::test_instruction_set_that_nobody_knows_has_no_calls",),
             ),
         ),

@@ -61,7 +61,7 @@ PURE_IMPORTS = frozenset({
 })  # fmt: skip
 PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})
-SHARED = ("nsbroker.wire", "nsbroker.link.fdpass", "nsbroker.link.errors")
+SHARED = ("nsbroker.wire", "nsbroker.link.fdpass")
 """The modules of the client's package that the daemon uses."""
 
 

@@ -106,7 +106,9 @@ class Credentials:
         """
         number = self._setresuid
         if number is None:
-            raise OSError(errno.ENOSYS, "setresuid is not known on this machine")
+            raise OSError(
+                errno.ENOSYS, f"the number of setresuid(2) on {os.uname().machine} is unknown: add it to _SYS_SETRESUID"
+            )
         try:
             self._become(number, self._unused_uid, uid)
             return self.without_capabilities(function)

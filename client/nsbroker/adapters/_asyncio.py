@@ -14,6 +14,7 @@ from ..place.connecting import connect_tcp
 from ..place.datagrams import numeric_socket, open_udp
 from ..place.listening import listen_tcp
 from ._asyncio_server import ServerGroup
+from ._place import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -87,7 +88,9 @@ async def create_connection(
         server_hostname = host
     timeouts = _given(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
     sock = await connect(place, host, port, **how)
-    return await _give(sock, make(protocol_factory, sock=sock, ssl=ssl, server_hostname=server_hostname, **timeouts))
+    return await hand_over(
+        sock, make(protocol_factory, sock=sock, ssl=ssl, server_hostname=server_hostname, **timeouts)
+    )
 
 
 async def create_server(
@@ -165,7 +168,7 @@ async def create_datagram_endpoint(
             options=options,
         )
     )
-    return await _give(sock, make(protocol_factory, sock=sock))
+    return await hand_over(sock, make(protocol_factory, sock=sock))
 
 
 async def resolve(place: Place, sock: socket.socket, address: Sequence[Any]) -> tuple[Any, ...]:
@@ -174,15 +177,6 @@ async def resolve(place: Place, sock: socket.socket, address: Sequence[Any]) -> 
     found = await run(place.getaddrinfo(host, port, sock.family, sock.type, sock.proto))
     numeric = found[0][4]
     return (*numeric[:2], *address[2:]) if len(address) > 2 and "%" not in str(host) else numeric
-
-
-async def _give(sock: socket.socket, made: Awaitable[T]) -> T:
-    """Wait for the new owner of a socket. If that fails, close the socket."""
-    try:
-        return await made
-    except BaseException:
-        sock.close()
-        raise
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The `Place` of a namespace, for the adapters of event loops."""
+"""For the adapters of event loops: the `Place` of a namespace, and a socket that gets a new owner."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from ..names.dns import search  # noqa: F401
 from ..place.place import Place
 from ._namespace import NamespaceLike, as_namespace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 
 def place_of(namespace: NamespaceLike) -> Place:
     """Return the place of a namespace. It uses the namespace's own client."""
     return as_namespace(namespace)._place
+
+
+async def hand_over(sock: socket.socket, made: Awaitable[T]) -> T:
+    """Wait for the new owner of a socket. If that fails, close the socket."""
+    try:
+        return await made
+    except BaseException:
+        sock.close()
+        raise

@@ -16,18 +16,15 @@ from ..place.connecting import connect_tcp as connect_steps
 from ..place.datagrams import open_udp
 from ..place.listening import listen_tcp
 from ._anyio_udp import NamespaceUDPSocket
-from ._place import place_of
+from ._place import hand_over, place_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable
-    from typing import Any, TypeVar
+    from typing import Any
 
     from ..module.namespace import Namespace
     from ..place.connecting import LocalAddress
     from ..wire.messages import NamespaceRef
-
-    T = TypeVar("T")
 
 __all__ = [
     "AsyncClient",
@@ -90,7 +87,7 @@ async def connect_tcp(
     except ExceptionGroup as group:
         cause = group.exceptions[0] if len(group.exceptions) == 1 else group
         raise OSError("All connection attempts failed") from cause
-    stream = await _give(sock, SocketStream.from_socket(sock))
+    stream = await hand_over(sock, SocketStream.from_socket(sock))
     if not (tls or tls_hostname or ssl_context):
         return stream
     try:
@@ -186,7 +183,7 @@ async def create_udp_socket(
         options=_options(reuse_port=reuse_port),
     )
     sock = await run(steps)
-    return NamespaceUDPSocket(await _give(sock, UDPSocket.from_socket(sock)), place, sock.family)
+    return NamespaceUDPSocket(await hand_over(sock, UDPSocket.from_socket(sock)), place, sock.family)
 
 
 async def create_connected_udp_socket(
@@ -227,7 +224,7 @@ async def create_connected_udp_socket(
         options=_options(reuse_port=reuse_port),
     )
     sock = await run(steps)
-    return await _give(sock, ConnectedUDPSocket.from_socket(sock))
+    return await hand_over(sock, ConnectedUDPSocket.from_socket(sock))
 
 
 async def getaddrinfo(
@@ -286,12 +283,3 @@ def _local(host: object, port: int | None) -> LocalAddress | None:
 
 def _options(*, reuse_port: bool) -> list[tuple[int, int, int]]:
     return [(int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)] if reuse_port else []
-
-
-async def _give(sock: socket.socket, made: Awaitable[T]) -> T:
-    """Wait for the new owner of a socket. If that fails, close the socket."""
-    try:
-        return await made
-    except BaseException:
-        sock.close()
-        raise

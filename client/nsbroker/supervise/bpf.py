@@ -43,7 +43,7 @@ def if_at_least(value: int, label: str) -> Instruction:
     return Instruction(_JUMP_GREATER_EQUAL, value, label)
 
 
-def give(value: int) -> Instruction:
+def end_with(value: int) -> Instruction:
     """Return an instruction that ends the program with this value."""
     return Instruction(_RETURN, value)
 

@@ -9,6 +9,7 @@ import errno
 import socket
 
 from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
+from ..wire.kind_names import NETLINK_PROTOCOLS
 from ..wire.messages import Address, NamespaceRef, SocketSpec
 
 _TYPE_MASK = 0xF
@@ -19,9 +20,6 @@ _IPPROTO_MAX = 262
 _INET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _NETLINK = int(socket.AF_NETLINK)
 _PACKET = int(socket.AF_PACKET)
-_NETLINK_PROTOCOLS = frozenset({0, 4, 6, 12, 16})
-"""The protocols about networks: route, sock_diag, xfrm, netfilter, generic."""
-
 _EVERY_INTERFACE = ""
 
 SEE_LIST = "; nsbroker-get list shows what you may use"
@@ -52,7 +50,7 @@ def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
         raise Unsupported(errno.EINVAL)
     if family in _INET and not 0 <= proto <= _IPPROTO_MAX:
         raise Unsupported(errno.EINVAL)
-    if family == _NETLINK and proto not in _NETLINK_PROTOCOLS:
+    if family == _NETLINK and proto not in NETLINK_PROTOCOLS.values():
         raise Unsupported(errno.EPROTONOSUPPORT)
     bind: Address | None = None
     if family == _PACKET:

@@ -12,7 +12,7 @@ import errno
 import socket
 
 from ..wire.record import Record
-from .bpf import Instruction, assemble, give, if_at_least, if_equal, load
+from .bpf import Instruction, assemble, end_with, if_at_least, if_equal, load
 
 ALLOW = 0x7FFF0000
 NOTIFY = 0x7FC00000
@@ -73,18 +73,18 @@ def assemble_filter(machine: Machine) -> bytes:
             load(ARCH_OFFSET),
             if_equal(machine.audit, "native"),
             if_equal(machine.foreign_audit, "foreign"),
-            give(_ABSENT),
+            end_with(_ABSENT),
             "native",
             load(NR_OFFSET),
             *([if_at_least(X32_BIT, "x32")] if machine.x32 else []),
             if_equal(machine.socket, "socket"),
             if_equal(IO_URING_SETUP, "absent"),
-            give(ALLOW),
+            end_with(ALLOW),
             *_by_family(),
             *_x32(machine),
             *_foreign(machine),
             "absent",
-            give(_ABSENT),
+            end_with(_ABSENT),
         ]
     )
 
@@ -95,29 +95,29 @@ def _by_family() -> list[Instruction | str]:
         load(FIRST_ARGUMENT_OFFSET),
         *(if_equal(int(family), "ask") for family in BROKERED_FAMILIES),
         *(if_equal(int(family), "local") for family in LOCAL_FAMILIES),
-        give(_NO_FAMILY),
+        end_with(_NO_FAMILY),
         "ask",
-        give(NOTIFY),
+        end_with(NOTIFY),
         "local",
-        give(ALLOW),
+        end_with(ALLOW),
     ]
 
 
 def _x32(machine: Machine) -> list[Instruction | str]:
     numbers = (X32_BIT | machine.socket, X32_BIT | IO_URING_SETUP)
-    return ["x32", *(if_equal(number, "absent") for number in numbers), give(ALLOW)] if machine.x32 else []
+    return ["x32", *(if_equal(number, "absent") for number in numbers), end_with(ALLOW)] if machine.x32 else []
 
 
 def _foreign(machine: Machine) -> list[Instruction | str]:
     program: list[Instruction | str] = ["foreign", load(NR_OFFSET)]
     program += [if_equal(number, "absent") for number in (machine.foreign_socket, IO_URING_SETUP)]
     if machine.foreign_socketcall < 0:
-        return [*program, give(ALLOW)]
-    program += [if_equal(machine.foreign_socketcall, "socketcall"), give(ALLOW)]
+        return [*program, end_with(ALLOW)]
+    program += [if_equal(machine.foreign_socketcall, "socketcall"), end_with(ALLOW)]
     return [
         *program,
         "socketcall",
         load(FIRST_ARGUMENT_OFFSET),
         if_equal(SOCKETCALL_SOCKET, "absent"),
-        give(ALLOW),
+        end_with(ALLOW),
     ]

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from nsbroker.supervise.bpf import assemble, give, if_at_least, if_equal, load
+from nsbroker.supervise.bpf import assemble, end_with, if_at_least, if_equal, load
 from nsbroker.supervise.filter import (
     ALLOW,
     BROKERED_FAMILIES,
@@ -136,7 +136,7 @@ def test_program_fits_the_kernels_limit() -> None:
 
 def test_assembler_counts_distances() -> None:
     program = assemble(
-        [load(0), if_equal(1, "one"), if_at_least(7, "many"), give(10), "one", give(11), "many", give(12)]
+        [load(0), if_equal(1, "one"), if_at_least(7, "many"), end_with(10), "one", end_with(11), "many", end_with(12)]
     )
     results = {number: interpret(program, struct.pack("=I", number)) for number in (0, 1, 6, 7, 2**32 - 1)}
     assert results == {0: 10, 1: 11, 6: 10, 7: 12, 2**32 - 1: 12}
@@ -145,9 +145,9 @@ def test_assembler_counts_distances() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        [if_equal(1, "nowhere"), give(0)],
-        ["back", load(0), if_equal(1, "back"), give(0)],
-        [if_equal(1, "far"), *[load(0)] * 256, "far", give(0)],
+        [if_equal(1, "nowhere"), end_with(0)],
+        ["back", load(0), if_equal(1, "back"), end_with(0)],
+        [if_equal(1, "far"), *[load(0)] * 256, "far", end_with(0)],
     ],
 )
 def test_assembler_refuses_what_the_kernel_would_run_otherwise(program: list[object]) -> None:
