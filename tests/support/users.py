@@ -32,11 +32,11 @@ class ChildError(Exception):
 
 
 class Child:
-    """A function in a child process of its own. `result` waits for it."""
+    """A function in a child process of its own. `result` waits for it, and `results` can be read when it has ended."""
 
     def __init__(self, pid: int, results: int) -> None:
         self.pid = pid
-        self._results = results
+        self.results = results
 
     def result(self, timeout_s: float = DEADLINE_S) -> Any:
         """Return the function's result, or raise its exception."""
@@ -59,15 +59,15 @@ class Child:
         self._wait()
 
     def _wait(self) -> int:
-        os.close(self._results)
+        os.close(self.results)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _read(self, deadline: float) -> bytes:
         answer = b""
         while True:
-            if not select.select([self._results], [], [], max(0, deadline - time.monotonic()))[0]:
+            if not select.select([self.results], [], [], max(0, deadline - time.monotonic()))[0]:
                 raise TimeoutError("the child did not end in time")
-            part = os.read(self._results, 65536)
+            part = os.read(self.results, 65536)
             if not part:
                 return answer
             answer += part

@@ -146,6 +146,35 @@ def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> 
     assert set(turns.values()) == {TURNS}
 
 
+class InOrder(FakeIntake):
+    """Notes which client is served, until all packets are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.served: list[bytes] = []
+
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
+        self.served.append(client.sock.recv(1))
+        if len(self.served) == CLIENTS * TURNS:
+            self.scope.cancel()
+        return True
+
+
+def test_connections_that_always_have_a_request_take_turns(listener: socket.socket) -> None:
+    """A connection with many requests in its queue does not come first again before the others had their turn."""
+    intake = InOrder()
+    hub = Hub(listener, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # fakes
+    with ExitStack() as stack:
+        for i in range(CLIENTS):
+            client = stack.enter_context(connect(listener))
+            for _ in range(TURNS):
+                client.send(b"%d" % i)
+        run(hub, intake.scope)
+    hub.finish()
+    half = CLIENTS * TURNS // 2  # All are accepted by then, and all have requests left.
+    assert sorted(intake.served[half : half + CLIENTS]) == [b"%d" % i for i in range(CLIENTS)]
+
+
 class Counting(FakeIntake):
     """Counts the packets."""
 
