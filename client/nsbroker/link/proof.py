@@ -74,7 +74,10 @@ def take_sockets(
         for sock in sockets:
             sock.close()
         for fd in fds[len(sockets) :]:
-            os.close(fd)
+            try:  # noqa: SIM105  # contextlib is a slow import
+                os.close(fd)
+            except OSError:
+                pass  # An interrupt right after `take_fd` has dropped its socket, and so closed the descriptor.
         raise
     return sockets
 

@@ -47,12 +47,10 @@ class NamespaceSocket(socket.socket):
         family = socket.AF_INET if family == -1 else family
         type = socket.SOCK_STREAM if type == -1 else type  # noqa: A001  # as above
         spec = self._place.blocking_spec(family, type, 0 if proto == -1 else proto)
-        run(self._place.open(self._take_fd, (spec,)))
-
-    def _take_fd(self, spec: SocketSpec, fd: int) -> Self:
+        # Not this object: after an interrupt, it would keep the number of a descriptor that `open` has closed.
+        [plain] = run(self._place.open(_plain_socket, (spec,)))
         # If the type has SOCK_NONBLOCK, the socket module sets a timeout of 0, otherwise the program's default.
-        super().__init__(spec.family, spec.type, spec.proto, fd)
-        return self
+        super().__init__(family, type, spec.proto, plain.detach())
 
     def connect(self, address: Address) -> None:
         """Connect to an address."""
@@ -104,6 +102,10 @@ class NamespaceSocket(socket.socket):
         if socket.getdefaulttimeout() is None and self.gettimeout():
             sock.setblocking(True)
         return sock, address
+
+
+def _plain_socket(spec: SocketSpec, fd: int) -> socket.SocketType:
+    return socket.SocketType(spec.family, spec.type, spec.proto, fd)
 
 
 def socket_class(place: Place) -> type[NamespaceSocket]:
