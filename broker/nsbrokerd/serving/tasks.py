@@ -43,7 +43,8 @@ class Tasks:
             return Refusal(OVERLOADED, f"{told} already; try again later")
         user.tasks[operation.name] += 1
         self.running += 1
-        self._nursery.start_soon(self._run, client, received)
+        # Without the packet, which can be longer than the request in memory, and is of no use to a task.
+        self._nursery.start_soon(self._run, client, received._replace(packet=b""))
         return None
 
     async def _run(self, client: Client, received: Received[Request]) -> None:

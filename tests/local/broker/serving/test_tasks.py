@@ -72,6 +72,27 @@ def test_tasks_of_one_user_are_bounded(operation: type[Operation[Any]], most: in
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_task_does_not_keep_the_packet_of_its_request() -> None:
+    """A packet may have 64 KB, and a user can have many uids with such tasks. The request's descriptors stay open."""
+    kept: list[Received[NamespacesRequest]] = []
+    still_open: list[bool] = []
+
+    async def show(received: Received[NamespacesRequest], _is_answerable: object) -> None:
+        kept.append(received)
+        still_open.extend(os.path.exists(f"/proc/self/fd/{fd}") for fd in received.fds)
+
+    async def ask(received: Received[NamespacesRequest]) -> None:
+        operation = SimpleNamespace(name="showing", tasks_for_user=1, serve_in_task=show)
+        async with trio.open_nursery() as nursery:
+            Tasks(FakeDispatcher(operation), nursery).start(client, received)  # type: ignore[arg-type]  # a fake
+
+    before = os.listdir("/proc/self/fd")
+    client, request = fake_client(1000), NamespacesRequest(1)
+    trio.run(ask, Received(client.peer, request, [os.open("/proc/self/ns/net", os.O_RDONLY)], bytes(65536)))
+    assert (still_open, kept) == ([True], [Received(client.peer, request, [], b"")])
+    assert os.listdir("/proc/self/fd") == before
+
+
 class Trying(OpenSockets):
     """Gets one refusal after the other, and the last one again and again."""
 
