@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nsbroker.supervise import kernel
-from nsbroker.supervise.bpf import assemble, give, if_equal, load
+from nsbroker.supervise.bpf import assemble, end_with, if_equal, load
 from nsbroker.supervise.filter import ALLOW, ERRNO, FIRST_ARGUMENT_OFFSET, NR_OFFSET
 from support.brokers.process import BrokerProcess
 from support.seccomp import install
@@ -151,13 +151,13 @@ def _refuse_listeners(number: int) -> None:
             [
                 load(NR_OFFSET),
                 if_equal(machine.seccomp, "seccomp"),
-                give(ALLOW),
+                end_with(ALLOW),
                 "seccomp",
                 load(second_argument),
                 if_equal(flags, "no"),
-                give(ALLOW),
+                end_with(ALLOW),
                 "no",
-                give(ERRNO | number),
+                end_with(ERRNO | number),
             ]
         )
     )

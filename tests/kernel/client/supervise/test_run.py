@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nsbroker.supervise import kernel
-from nsbroker.supervise.bpf import assemble, give
+from nsbroker.supervise.bpf import assemble, end_with
 from nsbroker.supervise.calls import SEE_LIST
 from nsbroker.supervise.filter import ALLOW
 from support import namespaces
@@ -200,7 +200,7 @@ def under_another_supervisor() -> None:
     machine = kernel.this_machine()
     assert machine is not None
     kernel.set_no_new_privs()
-    kernel.install_filter(machine, assemble([give(ALLOW)]))
+    kernel.install_filter(machine, assemble([end_with(ALLOW)]))
 
 
 def test_run_inside_of_run_says_that_the_kernel_allows_one(run: RunTool, name: str) -> None:

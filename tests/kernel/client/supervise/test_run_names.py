@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbroker.supervise.bpf import assemble, give, if_equal, load
+from nsbroker.supervise.bpf import assemble, end_with, if_equal, load
 from nsbroker.supervise.filter import ALLOW, ERRNO, NR_OFFSET
 from support.brokers.process import BrokerProcess
 from support.names import dnsmasq
@@ -148,7 +148,7 @@ def test_resolvers_files_stay_where_its_socket_is_hidden(run: RunTool, name: str
 
 def forbid_unshare() -> None:
     unshare = _SYS_UNSHARE[os.uname().machine]
-    install(assemble([load(NR_OFFSET), if_equal(unshare, "no"), give(ALLOW), "no", give(ERRNO | errno.EPERM)]))
+    install(assemble([load(NR_OFFSET), if_equal(unshare, "no"), end_with(ALLOW), "no", end_with(ERRNO | errno.EPERM)]))
 
 
 def test_where_user_namespaces_are_forbidden_one_line_says_that_names_leak(
