@@ -77,14 +77,14 @@ def serve(name: str, count: int, ready: int) -> None:
 def converse(sock: socket.socket, count: int) -> None:
     """Send and receive at once, in two children."""
     children = [
-        start(lambda: end_with(sock, count)),
+        start(lambda: give(sock, count)),
         start(lambda: check_all(lambda: sock.recv(2**18), OURS, count)),
     ]
     for pid in children:
         assert os.waitpid(pid, 0)[1] == 0
 
 
-def end_with(sock: socket.socket, count: int) -> None:
+def give(sock: socket.socket, count: int) -> None:
     """Send all, and half-close."""
     write_all(sock.send, THEIRS, count)
     sock.shutdown(socket.SHUT_WR)
