@@ -172,7 +172,7 @@ def test_client_itself_binds_a_low_port_that_its_limit_lists(service: Installed,
 def test_limit_that_can_not_be_enforced_is_refused(service: Installed) -> None:
     """Both the check and a reload give the reason, and the reload keeps the old configuration."""
     systemctl("start", SERVICE)
-    reason = "sctp sockets can't be limited: what an SCTP socket accepts or peels off is a new socket"
+    reason = "sctp sockets can't be limited: sockets that they accept or peel off would have no limit"
     GRANTS.write_text(LIMITED.replace('"udp"', '"sctp"'))
     try:
         done = subprocess.run([NSBROKERD, "check"], capture_output=True, text=True, check=False)

@@ -182,7 +182,7 @@ def test_multi_homed_listener_has_all_its_addresses(
     assert call_inside(name, sctp.addresses_here, PORT) == [{host for host, *_ in homes}]
     server.kill()
     asked = [sock for record in broker.audit() for sock in record.get("sockets", ())][-1]
-    assert asked["name"] == list(homes[0])
+    assert asked["address"] == list(homes[0])
     assert asked["also"] == [list(address) for address in homes[1:]]
 
 
