@@ -44,7 +44,7 @@ GUARANTEES = (
                 "has_room = users.clients < users.quotas.clients and ",
                 "has_room = ",
                 (
-                    "tests/kernel/broker/clients/test_quotas.py::test_client_beyond_the_limit_is_turned_away[clients-False]",
+                    "tests/local/broker/clients/test_admission.py::test_client_beyond_the_quota_of_all_is_told_and_closed",
                 ),
             ),
             Mutant(
@@ -52,7 +52,7 @@ GUARANTEES = (
                 "if user.clients >= self.quotas.clients_per_user:",
                 "if user.clients < 0:",
                 (
-                    "tests/kernel/broker/clients/test_quotas.py::test_client_beyond_the_limit_is_turned_away[clients_per_user-True]",
+                    "tests/unit/broker/clients/test_user_quotas.py::test_a_user_gets_its_share_of_clients_and_others_still_get_theirs",
                 ),
             ),
             Mutant(

@@ -314,7 +314,9 @@ GUARANTEES = (
                 '        self.go_if(R0, "!=", 0, "is a subflow")\n'
                 "        self.end(1)\n"
                 '        self.label("is a subflow")\n',
-                ("tests/kernel/broker/seal/test_living.py::test_without_memory_for_limits_there_is_no_socket",),
+                (
+                    "tests/kernel/broker/seal/test_living.py::test_socket_of_the_group_without_the_name_of_a_grant_can_do_nothing",
+                ),
             ),
             Mutant(
                 "broker/nsbrokerd/seal/installing.py",

@@ -212,9 +212,9 @@ GUARANTEES = (
         "nsbroker-get fails with status 125 where it can't do its work, and says why in one line.",
         (
             Mutant(
-                "client/nsbroker/cli/messages.py",
-                "status: int = SETUP_FAILED)",
-                "status: int = REFUSED)",
+                "client/nsbroker/cli/__init__.py",
+                "return SETUP_FAILED if no_broker else REFUSED",
+                "return REFUSED",
                 ("tests/local/client/cli/test_nsbroker_get.py::test_no_broker_is_125_and_says_what_to_do",),
             ),
         ),

@@ -113,6 +113,22 @@ def test_broker_ends_when_its_thread_was_moved_to_another_group(place: Place) ->
     assert "UnsealedError" in place.broker.log()
 
 
+def try_all_in_group(group: Path) -> list[int]:
+    """Enter the group as the broker's thread does, and return the errors that new sockets get there."""
+    (group.parent / "cgroup.procs").write_text("0")
+    (group / "cgroup.threads").write_text("0")
+    with socket.socket(*UDP) as udp, socket.socket(*TCP) as tcp, socket.socket(*TCP) as server:
+        with pytest.raises(PermissionError):
+            server.bind((NEAR_4, PORT))
+        return [send(udp, ALLOWED_4), udp.connect_ex((ALLOWED_4, PORT)), tcp.connect_ex((ALLOWED_4, PORT))]
+
+
+def test_socket_of_the_group_without_the_name_of_a_grant_can_do_nothing(place: Place) -> None:
+    """As a limited socket before the broker has named its grant."""
+    group = own_cgroup() / place.broker.seal_path.name / "sealed"
+    assert call_inside(place.wire.near, try_all_in_group, group) == [errno.EPERM] * 3
+
+
 def test_without_memory_for_limits_there_is_no_socket(place: Place) -> None:
     """Neither the broker nor a listener gives one. The owner of the namespace can take the memory away."""
     listener = open_as(place, LIMITED, TCP)

@@ -126,7 +126,7 @@ def test_services_that_would_look_up_names_outside_are_hidden(run: RunTool, name
         reader, writer = os.pipe()
         running = run.start(name, "run", "--", python(), "-u", "-c", code, path, stdin=reader)
         os.close(reader)
-        running.read_until(f"{errno.ENOENT}\n")
+        running.read_until("\n")
         os.unlink(path)
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(path)
