@@ -6,8 +6,10 @@ import errno
 import os
 import resource
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +129,37 @@ def test_signals_that_interrupt_calls_neither_lose_nor_double_sockets(run: RunTo
     lost, failed, made = map(int, done.out.split())
     assert (lost, done.err) == (0, "")
     assert failed < made / 2
+
+
+def test_signal_does_not_interrupt_a_call_that_was_taken(broker: BrokerProcess, run: RunTool, name: str) -> None:
+    """Its socket would be lost, or made twice. The broker stands still meanwhile, so that the call is pending."""
+    code = (
+        "signal.signal(signal.SIGUSR1, lambda *_: None); print(cookie(), flush=True); sys.stdin.read(); print(cookie())"
+    )
+    reader, writer = os.pipe()
+    running = run.start(name, *script(code), stdin=reader)
+    os.close(reader)
+    running.read_until("\n")
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        os.close(writer)
+        wait_until(lambda: _is_in_socket_call(running.pid) and _has_unread_request(broker))
+        running.send(signal.SIGUSR1)
+        wait_until(lambda: _is_signal_pending(running.pid, signal.SIGUSR1) or not _is_in_socket_call(running.pid))
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    assert running.finish() == (0, f"{cookie_inside(name)}\n" * 2, "")
+
+
+def _has_unread_request(broker: BrokerProcess) -> bool:
+    command = ["ss", "--unix", "--all", "--no-header", "src", str(broker.socket_path)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return any(int(line.split()[2]) for line in lines)  # Recv-Q
+
+
+def _is_signal_pending(pid: int, number: int) -> bool:
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool((int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)) >> (number - 1) & 1)
 
 
 def test_caller_killed_while_its_call_is_pending_harms_nobody(broker: BrokerProcess, run: RunTool, name: str) -> None:
