@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .documents import ARCHITECTURE, update_table
+from .documents import ARCHITECTURE, read_sentences, update_table
 from .everything import GUARANTEES, named_mutants
 from .trying import Result, UnchangedError, Verdict, try_all
 
@@ -46,10 +46,12 @@ def main(names: list[str]) -> int:
     except UnchangedError as error:
         print(error)
         return 1
+    sentences = read_sentences((CHECKOUT / ARCHITECTURE).read_text())
     for result in results:
         if result.verdict is not Verdict.KILLED:
             guarantee = next(one for one in GUARANTEES if result.mutant in one.mutants)
-            print(f"\n{result.name} {result.verdict.value}: {guarantee.text}\n{result.mutant.file}: {result.reason}")
+            print(f"\n{result.name} {result.verdict.value}: {sentences[guarantee.id]}")
+            print(f"{result.mutant.file}: {result.reason}")
     counts = Counter(result.verdict for result in results)
     told = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
     print(f"\n{len(results)} mutants in {time.monotonic() - began:.0f} s: {told}")

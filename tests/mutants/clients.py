@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "overflow-uid-is-nobody",
-        "The overflow uid stands for every user without an id here: it is refused, and it matches nothing.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/peer.py",
@@ -25,7 +24,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "groups-count",
-        "A client is known by its uid and all its groups, as the kernel tells them.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/peer.py",
@@ -37,7 +35,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "quota-of-connections",
-        "Connections are bounded: for each user, in all, and by the descriptors of the broker.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/admission.py",
@@ -75,7 +72,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "quota-of-requests",
-        "The requests of a user in a second are bounded over all its connections, and so is the length of a request.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/client.py",
@@ -107,7 +103,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "quota-of-waiting",
-        "The requests of a user that wait for a namespace are bounded, and so are its lists of namespaces.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/tasks.py",
@@ -125,7 +120,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "excess-does-not-fill-the-audit",
-        "Past the quota of requests, the audit has one refusal a second, with the number of the others.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/client.py",
@@ -139,7 +133,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "bounded-memory",
-        "The broker's memory of users, requests, decisions and grants is bounded, whatever clients do.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
@@ -181,7 +174,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "users-take-turns",
-        "Users take turns, and so do the connections of a user.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
@@ -199,7 +191,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unread-replies-are-bounded",
-        "The broker makes few sockets for a client that does not read its replies, and drops it after a while.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/client.py",
@@ -219,8 +210,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "hostile-descriptors",
-        "A descriptor whose closing hangs is closed elsewhere; such descriptors are bounded, and harm their "
-        "sender alone.",
         (
             Mutant(
                 "broker/nsbrokerd/clients/closer.py",
@@ -256,7 +245,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "sent-descriptors-are-named",
-        "A request names each descriptor that it sends: others are not received, and missing ones are refused.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/intake.py",
@@ -278,7 +266,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unreadable-requests",
-        "A packet without a readable id is answered, and its connection ends.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/intake.py",
@@ -292,8 +279,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "waiting-ends",
-        "A request waits as long as it asked to, 60 seconds at most, while its client is there, and only for "
-        "what is granted.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/tasks.py",

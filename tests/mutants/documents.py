@@ -31,8 +31,15 @@ def read_table(text: str) -> dict[str, Row]:
     return {row[1]: Row(tuple(_CODE.findall(row[3])), tuple(_CODE.findall(row[4]))) for row in _ROW.finditer(text)}
 
 
+def read_sentences(text: str) -> dict[str, str]:
+    """Return the sentence of each guarantee in the table, by its id."""
+    return {row[1]: row[2].strip() for row in _ROW.finditer(text)}
+
+
 def update_table(text: str, guarantees: Sequence[Guarantee]) -> str:
-    """Return the text with the right files in each row. The sentences stay, and a new guarantee gets a row at the end.
+    """Return the text with the right files in each row.
+
+    The sentences stay. A new guarantee gets a row at the end, without a sentence: write it there.
 
     Raises:
         ValueError: the text has no table.
@@ -43,7 +50,7 @@ def update_table(text: str, guarantees: Sequence[Guarantee]) -> str:
         raise ValueError(f"{ARCHITECTURE} has no table of guarantees")
     lines = [_line(known[row[1]], row[2].strip()) for row in rows if row[1] in known]
     written = {row[1] for row in rows}
-    lines += [_line(one, one.text) for one in guarantees if one.id not in written]
+    lines += [_line(one, "") for one in guarantees if one.id not in written]
     return text[: rows[0].start()] + "\n".join(lines) + text[rows[-1].end() :]
 
 

@@ -52,16 +52,14 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """A guarantee.
+    """A guarantee. The table in broker/ARCHITECTURE.md has its sentence.
 
     Attributes:
         id: its name; in the documents, `g-` stands before it.
-        text: the guarantee, as one sentence.
         mutants: changes that break it: at least one of each file that enforces it.
     """
 
     id: str
-    text: str
     mutants: tuple[Mutant, ...]
 
     @property

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "limit-directions",
-        "In a limit, an absent direction is anywhere, and an empty one is nowhere.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/limit.py",
@@ -19,7 +18,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-kinds",
-        "A limit on a kind of socket that can't be held to it is refused when the file is loaded; new kinds are.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/limit.py",
@@ -43,7 +41,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-needs-the-seal",
-        "Where limits can't be enforced, they are refused when the file is loaded, and no limited socket is made.",
         (
             Mutant(
                 "broker/nsbrokerd/config/grants.py",
@@ -73,7 +70,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-name-servers",
-        "The name servers of a grant's namespaces are added to its limit at port 53, unless it reaches nothing.",
         (
             Mutant(
                 "broker/nsbrokerd/config/grants.py",
@@ -95,7 +91,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-connect",
-        "A limited socket connects nowhere but where its limit says, whatever family the program writes.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/__init__.py",
@@ -123,7 +118,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-bind",
-        "A limited socket is bound nowhere but where its limit says, and there to low ports as well.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/__init__.py",
@@ -141,7 +135,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-datagrams",
-        "A limited socket sends datagrams nowhere but where its limit says, and from no other source.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/__init__.py",
@@ -159,7 +152,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-packets",
-        "UDP-Lite, ICMP and raw sockets send no packet but where a rule for their ports says.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/packets.py",
@@ -186,7 +178,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-headers",
-        "No packet of a limited socket has options, routing headers or a forged header.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/packets.py",
@@ -212,7 +203,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-groups",
-        "A limited socket joins only multicast groups that it may send to.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/options.py",
@@ -232,7 +222,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-local-copies",
-        "Limited raw and ICMP sockets of IPv4 send no multicasts or broadcasts to their own namespace.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/installing.py",
@@ -252,7 +241,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-special-addresses",
-        "No network covers 0.0.0.0 or :: as a destination, and a v4-mapped address is the IPv4 address.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
@@ -270,7 +258,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-accepted-connections",
-        "Connections that a limited listener accepts, and further paths of MPTCP, have its limits.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/maps.py",
@@ -293,7 +280,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-as-the-policy-says",
-        "The kernel decides exactly as the policy's own functions do.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
@@ -305,7 +291,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-is-proven",
-        "A limited socket can do nothing before it has the name of its grant, and the broker proves that it is sealed.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
@@ -331,7 +316,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-outlives-the-broker",
-        "Limits hold while the broker runs, is stopped, or was killed; without its pins, nothing is allowed.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/__init__.py",
@@ -349,7 +333,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-directory",
-        "Each broker of a host has a directory of its own for its limits, which is root's alone.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/maps.py",
@@ -373,7 +356,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-reload",
-        "A reload changes what limited sockets that are in use can do from then on, all at once.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/writing.py",
@@ -396,7 +378,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "limit-of-a-former-grant",
-        "A limited socket whose grant is gone can do nothing; one whose grant lost its limit goes anywhere.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
@@ -422,7 +403,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "no-limit-no-seal",
-        "A socket of a grant without a limit is not sealed.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
@@ -434,7 +414,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "revoke-stops-everything",
-        "Nothing goes in or out of a revoked socket, and its TCP connections end.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
@@ -462,7 +441,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "revoke-takes-what-matches",
-        "A revocation takes the sockets that match all that is given, with what they accepted, and no others.",
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/iterator.py",

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "client-compares",
-        "The client compares the kernel's cookies of each socket with those of the reply.",
         (
             Mutant(
                 "client/nsbroker/link/proof.py",
@@ -42,7 +41,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "close-on-exec",
-        "Sockets arrive close-on-exec: no program inherits one by accident.",
         (
             Mutant(
                 "client/nsbroker/link/fdpass.py",
@@ -57,7 +55,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unexpected-descriptors-are-closed",
-        "Descriptors that nobody asked for are closed.",
         (
             Mutant(
                 "client/nsbroker/link/fdpass.py",
@@ -69,7 +66,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "replies-go-by-their-ids",
-        "Replies are matched by their ids: a late reply is never taken for a later one.",
         (
             Mutant(
                 "client/nsbroker/link/broker.py",
@@ -87,7 +83,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "restart-is-unnoticed",
-        "A restart of the broker goes unnoticed, also by a client with many idle connections.",
         (
             Mutant(
                 "client/nsbroker/link/broker.py",
@@ -111,7 +106,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "losses-are-bounded",
-        "A request that makes one broker after the other fall over is given up.",
         (
             Mutant(
                 "client/nsbroker/link/broker.py",
@@ -123,7 +117,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "connections-have-one-owner",
-        "A forked child, or a program that changed its user, goes on with no connection of before.",
         (
             Mutant(
                 "client/nsbroker/link/connection.py",
@@ -141,7 +134,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "waits-have-an-end",
-        "A call gives up a silent broker after its timeout.",
         (
             Mutant(
                 "client/nsbroker/link/broker.py",
@@ -155,7 +147,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "paths-are-opened-by-the-client",
-        "A namespace that is given by a path is opened with the rights of the program.",
         (
             Mutant(
                 "client/nsbroker/link/references.py",
@@ -167,7 +158,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "errors-are-the-expected-ones",
-        "Each error is the OSError that a program expects, and errors of the kernel keep their errno.",
         (
             Mutant(
                 "client/nsbroker/link/errors.py",

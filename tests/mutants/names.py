@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "names-are-looked-up-inside",
-        "A name is looked up in the namespace or not at all: the C library is never asked.",
         (
             Mutant(
                 "client/nsbroker/names/numeric.py",
@@ -41,7 +40,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "hosts-come-first",
-        "The hosts file of the namespace comes before DNS.",
         (
             Mutant(
                 "client/nsbroker/names/getaddrinfo.py",
@@ -53,7 +51,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "search-list",
-        "The search list and ndots are those of the namespace, tried in the order of the C library.",
         (
             Mutant(
                 "client/nsbroker/names/dns/search.py",
@@ -71,7 +68,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "dns-over-tcp",
-        "An answer that was cut off is asked for again by TCP, and a grant of tcp alone resolves.",
         (
             Mutant(
                 "client/nsbroker/names/dns/servers.py",
@@ -89,7 +85,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "dns-answers-match",
-        "A packet that does not answer the question is ignored, and the ids of questions are random.",
         (
             Mutant(
                 "client/nsbroker/names/dns/questions.py",
@@ -108,7 +103,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "three-name-servers",
-        "The first three name servers count, as for the C library.",
         (
             Mutant(
                 "client/nsbroker/names/files/resolv_conf.py",
@@ -120,7 +114,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "order-of-rfc-6724",
-        "Addresses come in the order of RFC 6724.",
         (
             Mutant(
                 "client/nsbroker/names/order.py",
@@ -132,7 +125,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "files-are-read-anew",
-        "The files of a namespace are read anew after two seconds.",
         (
             Mutant(
                 "client/nsbroker/names/resolver.py",
@@ -144,7 +136,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "adapters-stay-inside",
-        "Names, reconnects and pools of a library stay in the namespace; a library without the hook is refused.",
         (
             Mutant(
                 "client/nsbroker/adapters/_asyncio_loop.py",

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "proof-of-namespace",
-        "After each entry, the broker proves that the socket is in the namespace that was asked for.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/netns.py",
@@ -37,7 +36,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "way-back-fails-closed",
-        "If the way back out of a namespace fails, the broker ends at once.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/netns.py",
@@ -49,7 +47,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "opened-at-the-request",
-        "A namespace is opened by name at the moment of the request, never from a cache.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/netns.py",
@@ -61,7 +58,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "no-path-of-a-client",
-        "The broker never opens a path that a client named, and no name leads out of /run/netns.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/netns.py",
@@ -81,7 +77,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "sent-is-proven",
-        "A descriptor that a client sends is used only if it is a network namespace, by the names that it has now.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/sent_descriptors.py",
@@ -107,7 +102,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "own-is-the-users",
-        "@own means a namespace of the client's own user, never one of the broker's own user namespace.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/sent_descriptors.py",
@@ -125,8 +119,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "files-of-the-namespace",
-        "Names are looked up by the files of the namespace, else the system's; they are bounded, and for "
-        "holders of IP sockets.",
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/resolver_files.py",

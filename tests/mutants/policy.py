@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "deny-by-default",
-        "Nothing is granted by default, to root neither: a grant is for those whom it names.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/grant.py",
@@ -25,7 +24,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "granted-alone",
-        "A grant is for the namespaces and kinds of sockets that it names, and for no others.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
@@ -43,7 +41,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "exclusions-win",
-        "A namespace that a pattern with ! matches is not granted, wherever the pattern stands.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/grant.py",
@@ -55,7 +52,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "host-is-written",
-        "No pattern matches @host or @own: they are meant only where they are written.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/grant.py",
@@ -67,7 +63,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "one-grant-allows-the-whole",
-        "One grant must allow the whole of a request: the kind, the address and the options.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
@@ -79,7 +74,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "low-ports-are-listed",
-        "A port below 1024 is bound only where a grant lists it, on each address of the socket.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
@@ -99,7 +93,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "address-rules",
-        "An address rule covers its network and its ports and nothing else; a v4-mapped address is the IPv4 address.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/rules.py",
@@ -123,7 +116,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "options-are-granted",
-        "An option is set only if it is ordinary, or if a grant names it with this value.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/options.py",
@@ -147,7 +139,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unknown-kinds-are-refused",
-        "Only combinations of family, type and protocol that a grant can name are ever made.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/plans.py",
@@ -159,7 +150,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "packet-sockets",
-        "A packet socket takes in nothing before it is bound, and a request gets one at most.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/kinds.py",
@@ -178,7 +168,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unix-sockets-listen-by-themselves",
-        "The broker never calls listen on a Unix socket: its peers would take root for the server.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/plans.py",
@@ -190,7 +179,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "refusals-say-what-is-missing",
-        "A refusal says what was missing.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
@@ -202,7 +190,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unlimited-grants-are-preferred",
-        "If several grants allow a socket, one without a limit is used, otherwise the first.",
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
@@ -214,7 +201,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unknown-keys-are-refused",
-        "An unknown key or a value of another type is an error, so that no restriction is lost by a misspelling.",
         (
             Mutant(
                 "broker/nsbrokerd/config/table.py",
@@ -232,7 +218,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "every-problem-is-named",
-        "The check of the configuration names every problem, with file, key and reason.",
         (
             Mutant(
                 "broker/nsbrokerd/config/table.py",
@@ -244,7 +229,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "names-of-grants-are-unique",
-        "No two grants share a name: audit and refusals name one grant.",
         (
             Mutant(
                 "broker/nsbrokerd/config/grants.py",
@@ -256,7 +240,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "policy-is-roots-alone",
-        "A configuration that others than root can write is refused.",
         (
             Mutant(
                 "broker/nsbrokerd/config/load.py",

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "patch-fails-closed",
-        "A patch refuses, by name, whatever would pass it by, whether it is imported before or later.",
         (
             Mutant(
                 "client/nsbroker/patching/bypass.py",
@@ -53,7 +52,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-catches-every-socket",
-        "Every network socket of a program under run is one of the namespace: no call passes by.",
         (
             Mutant(
                 "client/nsbroker/supervise/filter.py",
@@ -97,7 +95,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-gives-no-privileges",
-        "Under run, set-user-id programs and file capabilities have no effect.",
         (
             Mutant(
                 "client/nsbroker/supervise/kernel.py",
@@ -109,7 +106,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-loses-no-socket",
-        "Under run, signals neither lose nor double sockets.",
         (
             Mutant(
                 "client/nsbroker/supervise/kernel.py",
@@ -123,7 +119,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-leaves-moved-programs-alone",
-        "A program under run that moved to another network namespace makes its sockets there.",
         (
             Mutant(
                 "client/nsbroker/supervise/supervisor.py",
@@ -137,7 +132,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-fails-closed",
-        "A refusal is EACCES for a program under run, with a line that says why, and never a socket from outside.",
         (
             Mutant(
                 "client/nsbroker/supervise/supervisor.py",
@@ -165,7 +159,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-keeps-names-inside",
-        "Under run, names are those of the namespace; where that is not possible, a line says that they leak.",
         (
             Mutant(
                 "client/nsbroker/supervise/etc_files.py",
@@ -195,7 +188,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "run-keeps-nothing-open",
-        "The supervisor of run keeps no descriptor, directory or terminal that others would miss.",
         (
             Mutant(
                 "client/nsbroker/supervise/detached.py",
@@ -209,7 +201,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "tool-has-its-own-status",
-        "nsbroker-get fails with status 125 where it can't do its work, and says why in one line.",
         (
             Mutant(
                 "client/nsbroker/cli/__init__.py",

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "audit-before-the-reply",
-        "Each request leaves an audit record before its reply, and each refusal leaves one.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
@@ -38,7 +37,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unaudited-is-never-handed-out",
-        "A socket that can't be audited is not handed out.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
@@ -51,7 +49,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "audit-says-who-got-what",
-        "An audit record says who got which socket where, by which grant, with the kernel's cookies.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
@@ -71,7 +68,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "audit-quotes-names",
-        "No name of a namespace or grant can begin a field or a record of the audit.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
@@ -83,7 +79,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "audit-times-are-utc",
-        "The audit's times are in UTC.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
@@ -95,7 +90,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "audit-stays-readable",
-        "The audit stays readable when the disk was full, or the broker was killed.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
@@ -110,7 +104,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "replies-carry-cookies",
-        "The reply carries the kernel's cookies of the socket and of its namespace.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
@@ -122,7 +115,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "answers-are-sealed",
-        "An answer in a memfd is sealed against every change, and the client reads no other.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/operation.py",
@@ -140,7 +132,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "nothing-is-shared-between-grants",
-        "What was decided or read for one request gives nothing to another.",
         (
             Mutant(
                 "broker/nsbrokerd/requests/open.py",

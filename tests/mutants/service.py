@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "socket-is-for-its-group",
-        "Only root and the members of the broker's group can connect to the broker.",
         (
             Mutant(
                 "broker/nsbrokerd/service/listener.py",
@@ -35,7 +34,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "socket-is-never-taken-over",
-        "A broker never takes over a socket that another program serves, or a file that is no socket.",
         (
             Mutant(
                 "broker/nsbrokerd/service/listener.py",
@@ -67,7 +65,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "reload-is-whole",
-        "A configuration is loaded whole or not at all: a reload that fails keeps everything as it was.",
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
@@ -98,7 +95,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "reload-reaches-clients",
-        "A new policy holds for clients that are connected already.",
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
@@ -112,7 +108,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "reload-reopens-the-audit",
-        "A reload opens the audit file anew.",
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
@@ -124,7 +119,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "six-capabilities",
-        "The broker keeps six capabilities, and drops all others for ever before it reads a request.",
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
@@ -166,7 +160,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "interrupts-wait",
-        "No interrupt comes between the entry into a namespace and the way back.",
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
@@ -178,7 +171,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "log-can-fail",
-        "The broker goes on when its log can't be written.",
         (
             Mutant(
                 "broker/nsbrokerd/service/log.py",
@@ -190,7 +182,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unit-limits-no-sockets",
-        "The unit has no limit of traffic or memory, which would cut sockets that were handed out.",
         (
             Mutant(
                 "deploy/nsbrokerd.service",
@@ -202,7 +193,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "unit-keeps-the-audit",
-        "The journal drops no audit record of the unit.",
         (
             Mutant(
                 "deploy/nsbrokerd.service",
@@ -214,7 +204,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "service-starts-again",
-        "The service is started again, however often it ends.",
         (
             Mutant(
                 "deploy/nsbrokerd.service",
@@ -226,7 +215,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "end-answers-requests",
-        "A broker that stops answers the requests that clients have sent already.",
         (
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "owner",
-        "A socket is made with the client's user and group id; if that fails, the broker ends at once.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/credentials.py",
@@ -31,7 +30,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "lends-no-power",
-        "No socket lends root's power: netlink sockets are made without capabilities, also over containers.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
@@ -51,7 +49,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "no-more-rights-than-granted",
-        "Options and addresses that no grant lists are set with no more rights than the client has.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
@@ -73,7 +70,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "granted-is-done",
-        "A low port and an option that a grant lists are bound and set with the broker's rights.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/set_up.py",
@@ -91,7 +87,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "all-or-none",
-        "A request gets all of its sockets in its own order, or none.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
@@ -113,7 +108,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "only-granted-modules",
-        "A host whose grants have no kind of socket gets no module of the kernel for it.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/kernel_support.py",
@@ -125,7 +119,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "missing-kinds-are-named",
-        "A kind of socket that the kernel does not have fails with an error that names what is missing.",
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",

@@ -7,7 +7,6 @@ from .guarantee import Guarantee, Mutant
 GUARANTEES = (
     Guarantee(
         "wire-refuses-the-unknown",
-        "Unknown keys, versions, flags and codes are refused at every level.",
         (
             Mutant(
                 "client/nsbroker/wire/packet.py",
@@ -49,7 +48,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "wire-is-canonical",
-        "A packet is in its shortest encoding, no key occurs twice, and types do not mix.",
         (
             Mutant(
                 "client/nsbroker/wire/packet.py",
@@ -67,7 +65,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "wire-is-bounded",
-        "Packets, lists, sockets, options and names are bounded.",
         (
             Mutant(
                 "client/nsbroker/wire/packet.py",
@@ -109,7 +106,6 @@ GUARANTEES = (
     ),
     Guarantee(
         "wire-addresses-are-numeric",
-        "Addresses are numeric: neither side looks up a name. Only SCTP sockets have further ones.",
         (
             Mutant(
                 "client/nsbroker/wire/addresses.py",
