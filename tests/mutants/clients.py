@@ -187,6 +187,12 @@ GUARANTEES = (
                 "for client_fd, event in turn.poll(0)[:1]:",
                 ("tests/local/broker/serving/test_hub.py::test_connections_that_always_have_a_request_take_turns",),
             ),
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "else _PATIENCE_S, 1):",
+                "else _PATIENCE_S):",
+                ("tests/kernel/broker/serving/test_fairness.py::test_user_with_many_connections_has_the_turns_of_one",),
+            ),
         ),
     ),
     Guarantee(

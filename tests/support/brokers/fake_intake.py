@@ -33,3 +33,10 @@ class FakeCloser:
         connection.close()
 
     def interrupt(self) -> None: ...
+
+
+def connect(listener: socket.socket) -> socket.socket:
+    """Connect a client to a hub's listener."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.connect(listener.getsockname())
+    return client

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 import trio
@@ -16,7 +14,7 @@ from nsbroker.wire import ErrorReply
 from nsbrokerd.clients.client import Client
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
-from support.brokers.fake_intake import FakeCloser, FakeIntake
+from support.brokers.fake_intake import FakeCloser, FakeIntake, connect
 
 CLIENTS = 5
 TURNS = 20
@@ -38,20 +36,6 @@ class SlowlyAsked(FakeIntake):
         if len(self.served) == CLIENTS * TURNS:
             self.scope.cancel()
         return True
-
-
-@pytest.fixture
-def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(tmp_path / "hub.sock"))
-        listener.listen()
-        yield listener
-
-
-def connect(listener: socket.socket) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client.connect(listener.getsockname())
-    return client
 
 
 def run(hub: Hub, scope: trio.CancelScope) -> None:
@@ -120,17 +104,12 @@ def test_client_that_does_not_read_is_dropped(listener: socket.socket, monkeypat
     hub.finish()
 
 
-def test_who_asks_again_soon_has_as_many_turns_as_the_others(tmp_path: Path) -> None:
-    """Also the last one of those that were ready together: it needs a moment before it is ready again."""
-    path = str(tmp_path / "hub.sock")
+def test_client_that_soon_asks_again_has_as_many_turns_as_the_others(listener: socket.socket) -> None:
+    """Also the last one of several that were ready together: it needs a moment before it is ready again."""
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-        listener.bind(path)
-        listener.listen()
         clients = {}
         for i in range(CLIENTS):
-            client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-            client.connect(path)
+            client = stack.enter_context(connect(listener))
             clients[b"%d" % i] = client
             client.send(b"%d" % i)
         intake = SlowlyAsked(clients)

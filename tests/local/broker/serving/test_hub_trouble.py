@@ -7,8 +7,6 @@ import gc
 import os
 import select
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -17,7 +15,7 @@ import nsbrokerd.clients.admission
 from nsbrokerd.clients.admission import Admission, Users
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
-from support.brokers.fake_intake import FakeCloser, FakeIntake
+from support.brokers.fake_intake import FakeCloser, FakeIntake, connect
 
 
 class NoMoreWatches:
@@ -40,20 +38,6 @@ class RecoveringCloser(FakeCloser):
     @property
     def connections(self) -> int:  # type: ignore[override]  # it changes by itself here
         return next(self._counts, 0)
-
-
-@pytest.fixture
-def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(tmp_path / "hub.sock"))
-        listener.listen()
-        yield listener
-
-
-def connect(listener: socket.socket) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client.connect(listener.getsockname())
-    return client
 
 
 def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: socket.socket) -> None:
