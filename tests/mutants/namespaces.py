@@ -122,8 +122,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/namespaces/resolver_files.py",
-                'for name in names if not name.startswith("@")] + [etc]',
-                'for name in names if name.startswith("@")] + [etc]',
+                'for name in names if not name.startswith("@")]',
+                'for name in names if name.startswith("@")]',
                 (
                     "tests/unit/broker/namespaces/test_resolver_files.py::test_files_of_the_namespace_come_before_those_of_the_system",
                 ),

@@ -49,7 +49,7 @@ waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
 open_requests = st.builds(wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits)
 resolver_requests = st.builds(wire.ResolverRequest, ids, st.one_of(st.text(max_size=255), st.just(0)))
 requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids), resolver_requests)
-resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts)
+resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts, st.dictionaries(texts, texts, max_size=4))
 
 names = st.one_of(st.none(), v4, v6, abstract, packet)
 opened = st.lists(st.builds(wire.OpenedSocket, cookies, cookies, names), min_size=1, max_size=8).map(tuple)

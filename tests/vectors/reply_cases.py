@@ -146,10 +146,14 @@ NAMESPACES = [
 ]
 
 FILES = {"resolv_conf": "nameserver 192.0.2.53\n", "hosts": "", "origin": "/etc/netns/blue/resolv.conf"}
+MORE = {"gai.conf": "precedence ::ffff:0:0/96 100\n", "later.conf": ""}
 
 RESOLVER = [
-    good("the files of a namespace", FILES, FILES),
+    good("the files of a namespace", FILES, {**FILES, "files": {}}),
+    good("further files, one of which no client knows", {**FILES, "files": MORE}, {**FILES, "files": MORE}),
     bad("an unknown key", {**FILES, "services": ""}),
+    bad("files as a list", {**FILES, "files": ["gai.conf"]}),
+    bad("a file as bytes", {**FILES, "files": {"gai.conf": b""}}),
     bad("no hosts", {key: text for key, text in FILES.items() if key != "hosts"}),
     bad("a text as bytes", {**FILES, "hosts": b""}),
 ]

@@ -2,7 +2,7 @@
 
 The files of /etc/netns/NAME come first, as for `ip netns exec`. A client may be unable to read these files. In a
 container, it may have other files at these paths. The broker only hands out the texts: it looks up no name itself.
-Source: ip-netns(8), resolv.conf(5), hosts(5).
+Source: ip-netns(8), resolv.conf(5), hosts(5), gai.conf(5), host.conf(5), nsswitch.conf(5).
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from .netns import list_names
 MAX_FILE_BYTES = 2**20
 """A larger file is refused, because all clients wait while the broker reads."""
 
+_FURTHER_FILES = ("gai.conf", "host.conf", "nsswitch.conf")
+_LISTS_OF_NUMBERS = ("services", "protocols")
+"""Only those of /etc/netns are handed out. A client reads the system's itself, and they can be long."""
+
 _MAX_SERVERS = 3
 """MAXNS of glibc. The client library has the same bound, so neither asks a fourth server."""
 
@@ -30,9 +34,10 @@ _DEFAULT_SERVER = "127.0.0.1"
 
 
 def read_resolver_files(names: Iterable[str], etc: str = "/etc") -> ResolverFiles:
-    """Read resolv.conf and hosts: each for the first of the names that has this file, otherwise the system's.
+    """Read the files: each for the first of the names that has this file, otherwise the system's.
 
-    A file that does not exist is empty. The client then asks the name server on the namespace's own loopback.
+    A resolv.conf or hosts that does not exist is empty. Without a resolv.conf, the client asks the name server on the
+    namespace's own loopback.
 
     Args:
         names: checked names of the namespace. Special ones such as "@host" have no files.
@@ -41,14 +46,19 @@ def read_resolver_files(names: Iterable[str], etc: str = "/etc") -> ResolverFile
     Raises:
         OSError: a file can't be read, or is larger than MAX_FILE_BYTES (EFBIG).
     """
-    directories = [f"{etc}/netns/{name}" for name in names if not name.startswith("@")] + [etc]
-    resolv_conf, origin = _read_first([f"{directory}/resolv.conf" for directory in directories])
-    hosts, _ = _read_first([f"{directory}/hosts" for directory in directories])
-    return ResolverFiles(resolv_conf, hosts, origin)
+    own = [f"{etc}/netns/{name}" for name in names if not name.startswith("@")]
+    directories = [*own, etc]
+    resolv_conf, origin = _read_first("resolv.conf", directories)
+    hosts, _ = _read_first("hosts", directories)
+    others = {name: _read_first(name, directories) for name in _FURTHER_FILES}
+    others |= {name: _read_first(name, own) for name in _LISTS_OF_NUMBERS}
+    files = {name: text for name, (text, path) in others.items() if path}
+    return ResolverFiles(resolv_conf, hosts, origin or f"{etc}/resolv.conf", files)
 
 
-def _read_first(paths: list[str]) -> tuple[str, str]:
-    for path in paths:
+def _read_first(name: str, directories: list[str]) -> tuple[str, str]:
+    """Return the text and the path of the first file of this name. Both are empty if there is no such file."""
+    for path in [f"{directory}/{name}" for directory in directories]:
         try:
             # As bytes: names are UTF-8 here in every locale.
             fd = os.open(path.encode(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -61,7 +71,7 @@ def _read_first(paths: list[str]) -> tuple[str, str]:
         if len(data) > MAX_FILE_BYTES:
             raise OSError(errno.EFBIG, f"{path} is larger than {MAX_FILE_BYTES} bytes")
         return data.decode(errors="replace"), path
-    return "", paths[-1]
+    return "", ""
 
 
 def _read(fd: int) -> bytes:

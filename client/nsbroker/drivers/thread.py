@@ -165,13 +165,14 @@ class Client:
         return run(self.broker.list_namespaces())
 
     def resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
-        """Ask for the resolv.conf and hosts files by which names are looked up in a namespace.
+        """Ask for the files by which names are looked up in a namespace.
 
         Args:
             namespace: as in `SocketSpec`.
 
         Returns:
-            The texts of both files as `resolv_conf` and `hosts`, and the path of the resolv.conf as `origin`.
+            The texts of two files as `resolv_conf` and `hosts`, the path of the resolv.conf as `origin`, and the texts
+            of further files by name, such as "gai.conf", as `files`.
 
         Raises:
             NamespaceNotFoundError, AccessDeniedError: the broker refuses.

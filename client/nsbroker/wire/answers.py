@@ -7,7 +7,7 @@ from .messages import GrantSummary, LimitSummary, NamespaceList, ProtocolError, 
 from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack, refuse_unknown_keys, shorten, unpack
 
 _LIST_KEYS = frozenset({"grants", "namespaces"})
-_RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin"})
+_RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin", "files"})
 _GRANT_KEYS = frozenset({"name", "sockets", "bind", "options", "limit"})
 _LIMIT_KEYS = frozenset({"connect", "bind"})
 
@@ -70,7 +70,10 @@ def _decode_entry(value: Value, grants: int) -> tuple[str, tuple[int, ...]]:
 
 def encode_resolver_files(files: ResolverFiles) -> bytes:
     """Encode the answer to a `ResolverRequest`."""
-    return pack({"resolv_conf": files.resolv_conf, "hosts": files.hosts, "origin": files.origin}, MAX_BLOB_BYTES)
+    message: dict[str, Value] = {"resolv_conf": files.resolv_conf, "hosts": files.hosts, "origin": files.origin}
+    if files.files:
+        message["files"] = dict(files.files)
+    return pack(message, MAX_BLOB_BYTES)
 
 
 def decode_resolver_files(blob: bytes) -> ResolverFiles:
@@ -82,4 +85,8 @@ def decode_resolver_files(blob: bytes) -> ResolverFiles:
     message = unpack(blob, MAX_BLOB_BYTES)
     refuse_unknown_keys(message, _RESOLVER_KEYS, "the answer")
     resolv_conf, hosts, origin = (expect_str(message.get(key), key) for key in ("resolv_conf", "hosts", "origin"))
-    return ResolverFiles(resolv_conf, hosts, origin)
+    files = message.get("files", {})
+    if type(files) is not dict:
+        raise ProtocolError(f"files must be a map, got {shorten(files)}")
+    # Not refused: a later broker may send files that this client does not know.
+    return ResolverFiles(resolv_conf, hosts, origin, {name: expect_str(text, name) for name, text in files.items()})

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from .record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 NamespaceRef = str | int
 """A namespace: its name, "@host", or (an int) the index of a descriptor that the client sends with the request."""
 
@@ -64,7 +68,7 @@ class NamespacesRequest(Record):
 
 
 class ResolverRequest(Record):
-    """Asks for the resolv.conf and hosts files of a namespace."""
+    """Asks for the files by which host names are looked up in a namespace."""
 
     request_id: int
     namespace: NamespaceRef
@@ -130,11 +134,15 @@ class NamespaceList(Record):
 
 
 class ResolverFiles(Record):
-    """The answer to `ResolverRequest`: the texts of both files, and the path of the resolv.conf."""
+    """The answer to `ResolverRequest`: the texts of both files, and the path of the resolv.conf.
+
+    `files` has the texts of further files by name, for example of "gai.conf". A file that does not exist is left out.
+    """
 
     resolv_conf: str
     hosts: str
     origin: str
+    files: Mapping[str, str] = {}
 
 
 Request = OpenRequest | NamespacesRequest | ResolverRequest

@@ -29,6 +29,17 @@ def test_files_of_the_namespace_come_before_those_of_the_system(tmp_path: Path) 
     assert read_resolver_files(["red", "blue"], str(tmp_path)) == expected
 
 
+def test_further_files_that_exist_come_along(tmp_path: Path) -> None:
+    """The lists of numbers come only from the namespace's own files: the client has the system's."""
+    for name in ("gai.conf", "nsswitch.conf", "services", "protocols"):
+        write(tmp_path / name, "system")
+    for name in ("gai.conf", "services", "shadow"):
+        write(tmp_path / "netns/blue" / name, "blue")
+    files = {"gai.conf": "blue", "nsswitch.conf": "system", "services": "blue"}
+    assert read_resolver_files(["blue"], str(tmp_path)).files == files
+    assert read_resolver_files([], str(tmp_path)).files == {"gai.conf": "system", "nsswitch.conf": "system"}
+
+
 def test_host_has_the_files_of_the_system_whatever_is_called_alike(tmp_path: Path) -> None:
     write(tmp_path / "resolv.conf", "system")
     write(tmp_path / "netns/@host/resolv.conf", "trap")
