@@ -5,9 +5,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 LOCK=tests/requirements.lock
 OLDEST_LOCK=tests/requirements-oldest.lock
 
-# listed SUITE: prints the lines of tests/packages.txt that belong to the suite.
+# listed SUITE: prints the lines of tests/packages.txt that belong to the suite. 3.x is the version of Debian's Python.
 listed() {
-  sed '/^#/d' tests/packages.txt | awk -v suite="$1" '$1 == suite || $2 == "python3-venv"'
+  local version
+  version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3.11)
+  sed "/^#/d; s/3\.x/$version/" tests/packages.txt | awk -v suite="$1" '$1 == suite || $2 == "python3-venv"'
 }
 
 # locked DIRECTORY COMMAND...: runs a command that changes this directory while no other test run changes it.
