@@ -1,4 +1,4 @@
-"""Reads the words of a command line: options, numbers, addresses with ports.
+"""Reads the words of a command line: options, numbers, addresses with ports, options of sockets.
 
 Options are read as getopt(3) reads them. Python's `getopt` takes 3 ms to load, since it loads gettext and so `re`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 
+from ..place.options import AtBirth
 from .messages import usage_error
 
 IPV4 = int(socket.AF_INET)
@@ -23,6 +24,9 @@ PORT_KINDS = {
     "sctp": (_STREAM, 132),
 }
 """The kinds whose addresses have ports, each with type and protocol as in socket(2)."""
+
+AT_BIRTH = {"--mark": True, "--transparent": False, "--freebind": False}
+"""The options that set options of sockets. Every verb that makes sockets for the user has them."""
 
 
 def parse(
@@ -108,6 +112,27 @@ def seconds(name: str, value: str, most: float = 1e6) -> float:
     if not 0 <= number <= most:
         raise usage_error(f"{name} takes seconds, 0 to {most:g}, not {value!r}")
     return number
+
+
+def at_birth(options: list[tuple[str, str]]) -> AtBirth:
+    """Return the options of sockets that --mark, --transparent and --freebind select.
+
+    Raises:
+        FailureError: the mark is not a number, or is out of range.
+    """
+    given = dict(options)
+    mark = _mark(given["--mark"]) if "--mark" in given else None
+    return AtBirth(mark, "--transparent" in given, "--freebind" in given)
+
+
+def _mark(text: str) -> int:
+    try:
+        mark = int(text, 0)
+    except ValueError:
+        mark = -1
+    if not 0 <= mark < 2**32:
+        raise usage_error(f"--mark takes a number such as 16 or 0x10, at most 0xffffffff, not {text!r}")
+    return mark
 
 
 def family_option(options: list[tuple[str, str]]) -> int | None:
