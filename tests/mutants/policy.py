@@ -152,7 +152,7 @@ GUARANTEES = (
         "packet-sockets",
         (
             Mutant(
-                "broker/nsbrokerd/policy/kinds.py",
+                "client/nsbroker/wire/kind_names.py",
                 '        (int(socket.AF_PACKET), _RAW, 0): "packet",\n',
                 '        (int(socket.AF_PACKET), _RAW, 0): "packet",\n'
                 '        (int(socket.AF_PACKET), _RAW, 0x0300): "packet",\n',

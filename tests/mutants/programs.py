@@ -44,7 +44,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/patching/__init__.py",
-                "                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))\n",
+                "                raise kernel_error(family, type, proto) or unknown\n",
                 "                _ORIGINAL.__init__(self, family, type, proto)\n",
                 ("tests/unit/client/patching/test_families.py::test_other_families_do_not_exist",),
             ),

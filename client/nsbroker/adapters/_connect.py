@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..module.namespace import Namespace
-from ..module.sockets import NamespaceSocket
 
 PROGRAMS_DEFAULT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # typeshed leaves it out
 """The standard library's default for a timeout. It means `socket.getdefaulttimeout()`."""
@@ -22,7 +21,7 @@ def connect(
     source_address: Any = None,
     options: Iterable[tuple[Any, ...]] = (),
     family: int = 0,
-) -> NamespaceSocket:
+) -> socket.socket:
     """Connect a TCP socket to the first address of a host that answers, as `socket.create_connection` does.
 
     Args:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..link.broker import DEFAULT_TIMEOUT_S, Broker, plain_socket
 from ..link.waiting import READ
+from ..place.binding import open_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -107,7 +108,7 @@ class BaseAsyncClient(ABC):
             False
             >>> sock.close()
         """
-        return await self._run(self._broker.open(plain_socket, specs, wait))
+        return await self._run(open_sockets(self._broker, plain_socket, specs, wait))
 
     async def namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use. Result and errors are those of `Client.namespaces`.

@@ -8,6 +8,7 @@ import socket
 from time import monotonic, sleep
 
 from ..link.broker import DEFAULT_PATH, DEFAULT_TIMEOUT_S, Broker, plain_socket
+from ..place.binding import open_sockets
 from ..wire.messages import NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
 
 _LONGEST_POLL_S = 1e6
@@ -94,8 +95,10 @@ class Client:
         """Open sockets, all or none. Each 253 sockets take one round trip.
 
         Args:
-            specs: one `SocketSpec` for each socket.
-            wait: seconds, up to 60, to wait for namespaces that do not exist yet. They come on top of the timeout.
+            specs: one `SocketSpec` for each socket. An IPv6 address to bind to can name an interface of the namespace,
+                for example "fe80::1%eth0".
+            wait: seconds, up to 60, to wait for namespaces, and for addresses to bind to, that do not exist yet. They
+                come on top of the timeout.
 
         Returns:
             The sockets in the order of the specs. You own them.
@@ -115,7 +118,7 @@ class Client:
             >>> for sock in Client().open(specs, wait=1):
             ...     sock.close()
         """
-        return run(self.broker.open(plain_socket, specs, wait))
+        return run(open_sockets(self.broker, plain_socket, specs, wait))
 
     def open_as(self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait: float = 0) -> list[S]:
         """Open sockets of a class of your own, as `open` does otherwise.
@@ -144,7 +147,7 @@ class Client:
             'MySocket'
             >>> sock.close()
         """
-        return run(self.broker.open(take_fd, specs, wait))
+        return run(open_sockets(self.broker, take_fd, specs, wait))
 
     def namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use, and which sockets the user may have there.

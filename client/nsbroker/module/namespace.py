@@ -6,12 +6,13 @@ import os
 import socket as _socket
 
 from ..drivers.thread import Client, run, shared_client
-from ..link.broker import DEFAULT_TIMEOUT_S
-from ..names.numeric import NameGivenError, numeric_host
+from ..link.broker import DEFAULT_TIMEOUT_S, plain_socket
+from ..names.numeric import NameGivenError, numeric_address, numeric_host
 from ..place.connecting import connect_in_turn
 from ..place.listening import listener_spec
+from ..place.options import AtBirth, split_privileged
 from ..place.place import Place
-from ..wire.messages import NamespaceRef, SocketSpec
+from ..wire.messages import NamespaceRef
 from .lookups import Lookups
 from .passthrough import pass_on
 from .sockets import NamespaceSocket, socket_class
@@ -36,15 +37,19 @@ class Namespace(Lookups):
         client: the `Client` to ask. Default: one that all namespaces with the same path and timeout share.
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout: seconds that a call waits for the broker. With `client`, the client's timeout counts instead.
-        wait: seconds, up to 60, that a call waits for the namespace to exist.
+        wait: seconds, up to 60, that a call waits for the namespace, and for an address to listen on, to exist.
+        mark: SO_MARK of every IP and packet socket, also for looking up names. A grant must have it in `options`.
+        transparent: set IP_TRANSPARENT (IPV6_TRANSPARENT) on every IP socket. A grant must have it in `options`.
+        freebind: set IP_FREEBIND (IPV6_FREEBIND) on every IP socket, so that you can bind to an address that the
+            namespace does not have.
 
     Attributes:
-        socket: the class of this namespace's sockets. It is a subclass of `socket.socket` whose sockets are born in the
-            namespace and look up names there. Create one with `blue.socket(family, type, proto)`.
+        socket: the class of this namespace's unconnected sockets. It is a subclass of `socket.socket` whose sockets are
+            born in the namespace and look up names there. Create one with `blue.socket(family, type, proto)`.
 
     Raises:
         TypeError: both a client and a path are given.
-        ValueError: the timeout is not more than 0.
+        ValueError: the timeout is not more than 0, or the mark is out of range.
 
     Example:
         >>> import nsbroker
@@ -68,10 +73,14 @@ class Namespace(Lookups):
         path: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_S,
         wait: float = 0,
+        mark: int | None = None,
+        transparent: bool = False,
+        freebind: bool = False,
     ) -> None:
         if client is not None and path is not None:
             raise TypeError("give either a client or a path: a client has a path already")
-        self._place = Place((client or shared_client(path, timeout)).broker, namespace, wait)
+        at_birth = AtBirth(mark, transparent, freebind)
+        self._place = Place((client or shared_client(path, timeout)).broker, namespace, wait, at_birth)
         self.socket = socket_class(self._place)
 
     def __repr__(self) -> str:
@@ -88,7 +97,7 @@ class Namespace(Lookups):
         source_address: tuple[str, int] | None = None,
         *,
         all_errors: bool = False,
-    ) -> NamespaceSocket:
+    ) -> _socket.socket:
         """Connect a TCP socket in the namespace, as `socket.create_connection` does. It tries each address of the host.
 
         Args:
@@ -99,7 +108,7 @@ class Namespace(Lookups):
             all_errors: raise the errors of all addresses, not only the last one.
 
         Returns:
-            The connected socket, with the timeout set.
+            The connected socket, with the timeout set. It is a plain `socket.socket`.
 
         Raises:
             socket.gaierror: the host is not found.
@@ -123,19 +132,20 @@ class Namespace(Lookups):
         family: int = 0,
         *,
         all_errors: bool = False,
-    ) -> NamespaceSocket:
-        """Connect as `create_connection` does, after `setsockopt` with each of the options."""
+    ) -> _socket.socket:
+        """Connect as `create_connection` does, on sockets with these options: the arguments of `setsockopt`."""
+        privileged, others = split_privileged(options)
 
-        def prepare(sock: NamespaceSocket) -> None:
-            for option in options:
+        def prepare(sock: _socket.socket) -> None:
+            for option in others:
                 sock.setsockopt(*option)
             if timeout is not _PROGRAMS_DEFAULT:
                 sock.settimeout(timeout)  # type: ignore[arg-type]  # a number or None; else its own TypeError
             if source_address:
-                sock.bind(source_address)
+                sock.bind(numeric_address(sock, source_address, self._look_up))
 
         try:
-            return run(connect_in_turn(self._place, *address, family, self._adopt, prepare))
+            return run(connect_in_turn(self._place, *address, family, privileged, prepare))
         except ExceptionGroup as group:
             errors = group.exceptions
         try:
@@ -145,26 +155,26 @@ class Namespace(Lookups):
 
     def create_server(
         self,
-        address: tuple[Any, ...],
+        address: Any,
         *,
         family: int = _socket.AF_INET,
         backlog: int | None = None,
         reuse_port: bool = False,
         dualstack_ipv6: bool = False,
-    ) -> NamespaceSocket:
+    ) -> _socket.socket:
         """Listen on a TCP address of the namespace, as `socket.create_server` does. The broker binds.
 
-        Ports below 1024 work if a grant covers them.
+        Ports below 1024 work if a grant covers them. With another family, such as AF_UNIX, your own process binds.
 
         Args:
             address: (host, port). "" is every address of the family, and port 0 is any free port.
-            family: AF_INET or AF_INET6.
+            family: AF_INET or AF_INET6, or another family with addresses of its own shape.
             backlog: as for `socket.listen`.
             reuse_port: set SO_REUSEPORT, so that you can have several listeners for one port.
             dualstack_ipv6: with AF_INET6, accept IPv4 connections as well.
 
         Returns:
-            The listening socket.
+            The listening socket. It is a plain `socket.socket`.
 
         Raises:
             socket.gaierror: the host is not found.
@@ -179,17 +189,33 @@ class Namespace(Lookups):
             ...         far, address = server.accept()
             >>> far.close()
         """
+        plain = self._place.blocking_spec(int(family), int(_socket.SOCK_STREAM))
+        if family not in (_socket.AF_INET, _socket.AF_INET6) and not dualstack_ipv6:
+            [sock] = run(self._place.open(plain_socket, (plain,)))
+            try:
+                sock.bind(address)
+                sock.listen(*(() if backlog is None else (backlog,)))
+            except BaseException:
+                sock.close()
+                raise
+            return sock
         try:
             numeric_host(str(address[0]).partition("%")[0], family)
         except NameGivenError:
-            address = (run(self._place.look_up(address[0], family))[0], *address[1:])
+            address = (self._look_up(address[0], family)[0], *address[1:])
         spec = listener_spec(
-            self._place.namespace, address, family, backlog, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6
+            self._place.namespace,
+            address,
+            family,
+            backlog,
+            reuse_port=reuse_port,
+            dualstack_ipv6=dualstack_ipv6,
+            at_birth=plain.options,
         )
-        return run(self._place.open(self._adopt, (spec,)))[0]
+        return run(self._place.open(plain_socket, (spec,)))[0]
 
-    def _adopt(self, spec: SocketSpec, fd: int) -> NamespaceSocket:
-        return self.socket(spec.family, spec.type, spec.proto, fd)
+    def _look_up(self, host: str, family: int) -> tuple[Any, ...]:
+        return run(self._place.look_up(host, family))
 
     def secure(self, context: SSLContext) -> SSLContext:
         """Make a TLS context's sockets look up names in the namespace, even if they are wrapped before they connect.

@@ -1,4 +1,4 @@
-"""The socket class of a namespace. It is `socket.socket`, but its sockets and its look-ups are in the namespace."""
+"""The class of a namespace's unconnected sockets. It is `socket.socket`, but with its look-ups in the namespace."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import socket
 
 from ..drivers.thread import run
 from ..names.numeric import numeric_address
+from ..place.kernel_errors import REFUSALS, kernel_error
+from ..place.options import expect_set_already
 from ..place.place import Place
 from ..wire.messages import SocketSpec
 
@@ -16,7 +18,7 @@ _FIRST_FREE_PORT = 1024
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Self
+    from typing import Any
 
     from _typeshed import ReadableBuffer
 
@@ -27,7 +29,8 @@ class NamespaceSocket(socket.socket):
     """A socket of one namespace. Each `Namespace` has its own subclass, with `_place` set.
 
     Signatures, results and errors are those of `socket.socket`. Host names are looked up in the namespace, while the
-    socket module would ask the resolver of the caller's own namespace.
+    socket module would ask the resolver of the caller's own namespace. Accepted sockets are plain, because they have
+    no more names to look up.
     """
 
     __slots__ = ()
@@ -48,7 +51,12 @@ class NamespaceSocket(socket.socket):
         type = socket.SOCK_STREAM if type == -1 else type  # noqa: A001  # as above
         spec = self._place.blocking_spec(family, type, 0 if proto == -1 else proto)
         # Not this object: after an interrupt, it would keep the number of a descriptor that `open` has closed.
-        [plain] = run(self._place.open(_plain_socket, (spec,)))
+        try:
+            [plain] = run(self._place.open(_plain_socket, (spec,)))
+        except REFUSALS as error:
+            if impossible := kernel_error(family, type, spec.proto):
+                raise impossible from error
+            raise
         # If the type has SOCK_NONBLOCK, the socket module sets a timeout of 0, otherwise the program's default.
         super().__init__(family, type, spec.proto, plain.detach())
 
@@ -95,13 +103,12 @@ class NamespaceSocket(socket.socket):
             address = self._numeric(address)
         return super().sendmsg(buffers, ancdata, flags, address)
 
-    def accept(self) -> tuple[Self, Any]:
-        """Accept a connection. Its socket has the same class, and is in the same namespace."""
-        fd, address = self._accept()  # type: ignore[attr-defined]  # `socket.socket.accept` uses it, since 3.4
-        sock = type(self)(self.family, self.type, self.proto, fd)
-        if socket.getdefaulttimeout() is None and self.gettimeout():
-            sock.setblocking(True)
-        return sock, address
+    def setsockopt(self, *args: Any) -> None:
+        """Set an option. One that only the broker can set may be set again to the value that it has from birth."""
+        try:
+            super().setsockopt(*args)
+        except PermissionError as error:
+            expect_set_already(self, error, args)
 
 
 def _plain_socket(spec: SocketSpec, fd: int) -> socket.SocketType:

@@ -1,4 +1,4 @@
-"""`patch`: points the whole program's `socket` module at a namespace, and fails closed. Imports module and wire."""
+"""`patch`: points the whole program's `socket` module at a namespace, and fails closed. Imports module, place and wire."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import sys
 from ..module.namespace import Namespace
 from ..module.sockets import NamespaceSocket
 from ..module.tls import ssl_socket_class
+from ..place.kernel_errors import kernel_error
 from .bypass import Guard, PatchError, refuse_loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Callable
+    from typing import Any, Self
 
     from ..wire.messages import NamespaceRef
 
 __all__ = ["Patch", "PatchError", "patch"]
 
 _FUNCTIONS = (
-    "create_server", "getaddrinfo", "getfqdn", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo",
+    "getaddrinfo", "getfqdn", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo",
     "if_indextoname", "if_nameindex", "if_nametoindex",
 )  # fmt: skip
 """The functions that the namespace replaces. (The socket module's own create_connection calls them.)"""
@@ -50,10 +52,11 @@ class Patch:
     def __init__(self, namespace: Namespace) -> None:
         self._replaced: list[tuple[object, str, object]] = []
         self._guard = Guard()
-        originals = [socket.socket, socket.create_connection, *(getattr(socket, name) for name in _FUNCTIONS)]
+        originals = [socket.socket, socket.create_connection, socket.create_server, *(getattr(socket, name) for name in _FUNCTIONS)]
         refuse_loaded(originals)
         sys.meta_path.insert(0, self._guard)
         self._replace(socket, "socket", _stand_in(namespace))
+        self._replace(socket, "create_server", _server_maker(namespace))
         for name in _FUNCTIONS:
             self._replace(socket, name, getattr(namespace, name))
         self._replace(ssl.SSLContext, "sslsocket_class", ssl_socket_class(namespace._place))
@@ -107,6 +110,17 @@ def patch(namespace: Namespace | NamespaceRef) -> Patch:
     return _active[0]
 
 
+def _server_maker(namespace: Namespace) -> Callable[..., socket.socket]:
+    """Return the function that replaces `socket.create_server`. The broker binds, except for local sockets."""
+    make_local = socket.create_server
+
+    def create_server(address: Any, *, family: int = socket.AF_INET, **how: Any) -> socket.socket:
+        make = make_local if family in _LOCAL else namespace.create_server
+        return make(address, family=family, **how)
+
+    return create_server
+
+
 class _AnySocket(type):
     """Makes every socket an instance of the stand-in: TLS sockets, earlier sockets, accepted sockets."""
 
@@ -135,7 +149,8 @@ def _stand_in(namespace: Namespace) -> type[NamespaceSocket]:
             elif family in _LOCAL:
                 _ORIGINAL.__init__(self, family, type, proto)
             else:
-                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+                unknown = OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+                raise kernel_error(family, type, proto) or unknown
 
     Socket.__name__ = Socket.__qualname__ = "socket"
     made: type[NamespaceSocket] = Socket

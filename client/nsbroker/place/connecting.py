@@ -9,6 +9,7 @@ from time import monotonic
 from ..link.broker import plain_socket
 from ..link.errors import Error
 from ..link.waiting import connect, wait
+from .options import add_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
 
     from ..link.waiting import Sockets, Waiting
     from ..names.numeric import AddressInfo, SocketAddress
-    from ..wire.messages import SocketSpec
+    from ..wire.messages import Option, SocketSpec
     from .place import Place
 
-    S = TypeVar("S", bound=socket.SocketType)
     T = TypeVar("T")
 
     LocalAddress: TypeAlias = tuple[str | None, int | str | None]
@@ -69,7 +69,7 @@ async def connect_tcp(
         await connect(sock, address)
 
     ordered = interleave(found, interleave_from) if interleave_from else found
-    attempts = [_attempt(place, plain_socket, place.spec(*info[:3]), finish, info[4]) for info in ordered]
+    attempts = [_attempt(place, place.spec(*info[:3]), finish, info[4]) for info in ordered]
     return await race(attempts, stagger_s)
 
 
@@ -78,9 +78,9 @@ async def connect_in_turn(
     host: str | None,
     port: int | str | None,
     family: int,
-    take_fd: Callable[[SocketSpec, int], S],
-    prepare: Callable[[S], None],
-) -> S:
+    options: Sequence[Option],
+    prepare: Callable[[socket.socket], None],
+) -> socket.socket:
     """Connect to a host as `socket.create_connection` does: one address after the other, on sockets that may block.
 
     Args:
@@ -88,8 +88,8 @@ async def connect_in_turn(
         host: a name or an address. `None` is the loopback address.
         port: a number, or the name of a service.
         family: the family of addresses to use, or 0 for all.
-        take_fd: makes each socket.
-        prepare: sets its timeout and options, and binds it, before it connects.
+        options: options that the broker sets.
+        prepare: sets the timeout and other options of each socket, and binds it, before it connects.
 
     Raises:
         socket.gaierror: a name has no address.
@@ -97,22 +97,24 @@ async def connect_in_turn(
     """
     found = await place.stream_addresses(host, port, family)
 
-    async def finish(sock: S, address: SocketAddress) -> None:
+    async def finish(sock: socket.socket, address: SocketAddress) -> None:
         prepare(sock)
-        socket.SocketType.connect(sock, address)  # It may block here, with its own timeout.
+        sock.connect(address)  # It may block here, with its own timeout.
 
-    attempts = [_attempt(place, take_fd, place.blocking_spec(*info[:3]), finish, info[4]) for info in found]
+    specs = [place.blocking_spec(*info[:3]) for info in found]
+    if options:
+        specs = [spec._replace(options=add_options(spec.options, options)) for spec in specs]
+    attempts = [_attempt(place, spec, finish, info[4]) for spec, info in zip(specs, found, strict=True)]
     return await race(attempts, None, fatal=())
 
 
 async def _attempt(
     place: Place,
-    take_fd: Callable[[SocketSpec, int], S],
     spec: SocketSpec,
-    finish: Callable[[S, SocketAddress], Waiting[None]],
+    finish: Callable[[socket.socket, SocketAddress], Waiting[None]],
     address: SocketAddress,
-) -> S:
-    [sock] = await place.open(take_fd, (spec,))
+) -> socket.socket:
+    [sock] = await place.open(plain_socket, (spec,))
     try:
         await finish(sock, address)
     except BaseException:

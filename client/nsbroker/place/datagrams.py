@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..link.waiting import connect
 from ..names.numeric import numeric_address
 from .connecting import bind_to_one
+from .options import add_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,8 @@ async def open_udp(
     failure: OSError | None = None
     for found, found_proto, here, there in _pairs(local, remote, family, proto):
         try:
-            spec = place.spec(found, DGRAM, found_proto)._replace(options=tuple(options))
+            spec = place.spec(found, DGRAM, found_proto)
+            spec = spec._replace(options=add_options(spec.options, options))
             return await _open_one(place, take_fd, spec, here, there)
         except OSError as error:
             failure = failure or error

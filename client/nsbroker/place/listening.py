@@ -30,24 +30,25 @@ def family_of(address: tuple[object, ...]) -> int:
 
 
 def bind_address(address: tuple[object, ...], family: int) -> Address:
-    """Return the numeric address for the broker to bind to.
+    """Return the address for the broker to bind to. It is numeric, except for the name of an interface.
 
     Raises:
-        socket.gaierror: the host is a name, or the scope is a name.
+        socket.gaierror: the host is a name.
         ValueError: it does not have the shape of the family's addresses.
     """
     if len(address) < 2 or not isinstance(address[0], str):
         raise ValueError(f"an address is (host, port), not {address!r}")
     port = numeric_port(address[1])
-    host, _, scope = address[0].partition("%")
-    host = numeric_host(host, family)
     if family != _AF_INET6:
-        return host, port
-    flowinfo, scope_id = (*address[2:], 0, 0)[:2]
-    if scope and not scope.isdecimal():
-        text = f"the broker looks up no names: give the number of the interface {scope!r} in an address to bind"
-        raise socket.gaierror(socket.EAI_NONAME, text)
-    return host, port, int(str(flowinfo)), int(str(scope_id)) or int(scope or 0)
+        return numeric_host(address[0], family), port
+    host, percent, scope = address[0].partition("%")
+    host = numeric_host(host, family)
+    flowinfo, scope_id = (int(str(number)) for number in (*address[2:], 0, 0)[:2])
+    if scope.isdecimal():
+        scope_id = scope_id or int(scope)
+    elif percent and not scope_id:
+        host = f"{host}%{scope}"
+    return host, port, flowinfo, scope_id
 
 
 def listener_spec(
@@ -58,6 +59,7 @@ def listener_spec(
     *,
     reuse_port: bool = False,
     dualstack_ipv6: bool = False,
+    at_birth: tuple[Option, ...] = (),
 ) -> SocketSpec:
     """Return the spec of a TCP listener for which the broker calls bind(2) and listen(2).
 
@@ -68,7 +70,7 @@ def listener_spec(
     family = family_of(address) if family is None else int(family)
     if dualstack_ipv6 and family != _AF_INET6:
         raise ValueError("dualstack_ipv6 requires AF_INET6 family")
-    options = server_options(family, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6)
+    options = at_birth + server_options(family, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6)
     backlog = DEFAULT_BACKLOG if backlog is None else max(0, backlog)
     return SocketSpec(namespace, family, _STREAM, 0, bind_address(address, family), backlog, options)
 
@@ -115,13 +117,15 @@ async def listen_tcp(
     for host in [hosts] if hosts is None or isinstance(hosts, str) else hosts:
         for found, _, proto, _, address in await place.getaddrinfo(host or None, port, family, _STREAM, 0, flags):
             options = server_options(found, reuse_port=reuse_port)[0 if reuse_address else 1 :]
-            specs[address] = place.spec(found, _STREAM, proto)._replace(
-                bind=address, listen=DEFAULT_BACKLOG if backlog is None else backlog, options=options
+            spec = place.spec(found, _STREAM, proto)
+            specs[address] = spec._replace(
+                bind=address, listen=DEFAULT_BACKLOG if backlog is None else backlog, options=spec.options + options
             )
     wanted = list(specs.values())
     while True:
         try:
-            return await place.open(plain_socket, wanted)
+            # To wait for one of several addresses would delay the others: its family may be missing for good.
+            return await place.open(plain_socket, wanted, wait_for_addresses=len(wanted) == 1)
         except OSError as error:
             index = getattr(error, "index", None)
             if error.errno not in _MISSING_FAMILY or index is None or len(wanted) == 1:

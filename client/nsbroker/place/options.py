@@ -107,20 +107,23 @@ def add_options(options: tuple[Option, ...], more: Iterable[Option]) -> tuple[Op
     return tuple([(level, name, value) for (level, name), value in merged.items()])
 
 
-def explain_refused(sock: socket.SocketType, error: PermissionError, args: tuple[Any, ...]) -> PermissionError | None:
-    """Return the error for a `setsockopt` that the kernel refused, or `None` if the socket has this value already.
+def expect_set_already(sock: socket.SocketType, error: PermissionError, args: tuple[Any, ...]) -> None:
+    """Return if a socket has the value already that the kernel did not let its owner set.
 
     Args:
         sock: the socket.
-        error: the kernel's error, which is returned for options that the broker does not set either.
+        error: the kernel's error.
         args: the arguments of `setsockopt`.
+
+    Raises:
+        PermissionError: it has another value. The message names the way that works, if there is one.
     """
     value = _as_privileged(*args) if len(args) == 3 else None
     if value is None:
-        return error
+        raise error
     level, name, _ = args
     if sock.getsockopt(level, name) & _MAX_MARK == value:
-        return None
+        return
     way = f"mark={value:#x}" if (level, name) == _MARK else "transparent=True"
     text = f"{os.strerror(errno.EPERM)}: only the broker can set this option, when it makes the socket"
-    return PermissionError(errno.EPERM, f"{text}: use Namespace(..., {way}), if a grant has it in options")
+    raise PermissionError(errno.EPERM, f"{text}: use Namespace(..., {way}), if a grant has it in options") from error

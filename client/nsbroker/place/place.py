@@ -10,6 +10,9 @@ from ..link.broker import plain_socket
 from ..link.proof import netns_cookie
 from ..names.numeric import interface_index, numeric_stream
 from ..wire.messages import NamespaceRef, SocketSpec
+from .binding import open_sockets
+from .kernel_errors import REFUSALS, kernel_error
+from .options import NO_OPTIONS, AtBirth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=socket.SocketType)
 
 _NONBLOCK = int(socket.SOCK_NONBLOCK)
+_FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_PACKET))
+"""The families that have options from birth."""
 _INET, _STREAM, _DGRAM = int(socket.AF_INET), int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 
 
@@ -35,24 +40,35 @@ class Place:
         broker: the way to the broker.
         namespace: as in `SocketSpec`.
         wait_s: seconds, up to 60, that a call waits for the namespace to exist.
+        at_birth: options of every socket.
+
+    Raises:
+        ValueError: the mark is out of range.
     """
 
-    def __init__(self, broker: Broker, namespace: NamespaceRef, wait_s: float = 0) -> None:
+    def __init__(
+        self, broker: Broker, namespace: NamespaceRef, wait_s: float = 0, at_birth: AtBirth = NO_OPTIONS
+    ) -> None:
         self._broker = broker
         self.namespace = namespace
         self._wait_s = wait_s
+        self._options = {family: options for family in _FAMILIES if (options := at_birth.of(family))}
         self._resolver: Resolver | None = None
 
     def spec(self, family: int, type: int, proto: int = 0) -> SocketSpec:  # noqa: A002  # the socket module's own name
         """Return the spec of a non-blocking socket."""
-        return SocketSpec(self.namespace, int(family), int(type) | _NONBLOCK, int(proto))
+        return self.blocking_spec(int(family), int(type) | _NONBLOCK, int(proto))
 
     def blocking_spec(self, family: int, type: int, proto: int = 0) -> SocketSpec:  # noqa: A002  # the same
         """Return the spec of a socket whose timeout is the program's default."""
-        return SocketSpec(self.namespace, family, type, proto)
+        return SocketSpec(self.namespace, family, type, proto, None, None, self._options.get(family, ()))
 
-    def open(self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec]) -> Waiting[list[S]]:
+    def open(
+        self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], *, wait_for_addresses: bool = True
+    ) -> Waiting[list[S]]:
         """Open sockets that `take_fd` makes, all or none. The caller owns them."""
+        if wait_for_addresses:
+            return open_sockets(self._broker, take_fd, specs, self._wait_s)
         return self._broker.open(take_fd, specs, self._wait_s)
 
     async def open_one(
@@ -62,7 +78,12 @@ class Place:
         proto: int = 0,
     ) -> socket.socket:
         """Open a plain non-blocking socket. The caller owns it."""
-        return (await self.open(plain_socket, [self.spec(family, type, proto)]))[0]
+        try:
+            return (await self.open(plain_socket, [self.spec(family, type, proto)]))[0]
+        except REFUSALS as error:
+            if impossible := kernel_error(family, type, proto):
+                raise impossible from error
+            raise
 
     async def has(self, sock: socket.socket) -> bool:
         """Return whether a socket is in this namespace. This opens a UDP socket to compare with."""

@@ -133,8 +133,11 @@ def test_listener_address_must_be_host_and_port(address: tuple[object, ...]) -> 
         bind_address(address, V4)
 
 
-def test_listener_scope_is_a_number() -> None:
+def test_listener_scope_is_a_number_or_the_name_of_an_interface() -> None:
+    """The name is looked up later, in the namespace. IPv4 has no scopes."""
     assert bind_address(("fe80::1%3", 80), V6) == ("fe80::1", 80, 0, 3)
     assert bind_address(("fe80::1", 80, 1, 2), V6) == ("fe80::1", 80, 1, 2)
-    with pytest.raises(socket.gaierror, match="number of the interface"):
-        bind_address(("fe80::1%eth0", 80), V6)
+    assert bind_address(("fe80::1%eth0", 80), V6) == ("fe80::1%eth0", 80, 0, 0)
+    assert bind_address(("fe80::1%eth0", 80, 1, 2), V6) == ("fe80::1", 80, 1, 2)
+    with pytest.raises(socket.gaierror, match="not a numeric address"):
+        bind_address(("127.0.0.1%eth0", 80), V4)

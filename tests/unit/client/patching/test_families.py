@@ -15,10 +15,16 @@ AF_RDS, AF_TIPC, AF_BLUETOOTH, AF_SMC, AF_XDP = 21, 30, 31, 43, 44
 
 @pytest.mark.parametrize("family", [AF_RDS, AF_TIPC, AF_BLUETOOTH, AF_SMC, AF_XDP, 0])
 def test_other_families_do_not_exist(family: int) -> None:
-    """Their sockets would be in the program's own namespace."""
+    """Their sockets would be in the program's own namespace. If the kernel knows the family, it may lack the type."""
     with pytest.raises(OSError, match="not supported") as caught:
         _stand_in(Namespace("blue"))(family, socket.SOCK_DGRAM)
-    assert caught.value.errno == errno.EAFNOSUPPORT
+    assert caught.value.errno in (errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT)
+
+
+def test_argument_that_is_no_number_is_a_type_error() -> None:
+    for module in (socket.socket, _stand_in(Namespace("blue"))):
+        with pytest.raises(TypeError, match="'str' object cannot be interpreted as an integer"):
+            module("x")
 
 
 def test_local_sockets_need_no_broker() -> None:
