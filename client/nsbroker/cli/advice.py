@@ -13,7 +13,7 @@ from .messages import REFUSED, FailureError
 
 _TO_BIND = {
     errno.EADDRINUSE: "another socket of the namespace has it; end its program, or choose another port or name",
-    errno.EADDRNOTAVAIL: "no interface of the namespace has it; give it to one, or leave the address out",
+    errno.EADDRNOTAVAIL: "no interface of the namespace has it; give it to one, or use --wait or --freebind",
     errno.EACCES: "the namespace allows ports this low only to root; let a grant list the port in bind",
     errno.EPROTONOSUPPORT: "this kernel can't do that protocol; load its module, or use another one",
     errno.EAFNOSUPPORT: "this kernel can't do that family of addresses; use IPv4",

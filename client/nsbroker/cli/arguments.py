@@ -8,10 +8,12 @@ from __future__ import annotations
 import socket
 
 from ..place.options import AtBirth
+from ..wire.messages import Option
 from .messages import usage_error
 
 IPV4 = int(socket.AF_INET)
 IPV6 = int(socket.AF_INET6)
+_PACKET, _UNIX = int(socket.AF_PACKET), int(socket.AF_UNIX)
 
 _STREAM = int(socket.SOCK_STREAM)
 _DGRAM = int(socket.SOCK_DGRAM)
@@ -25,7 +27,7 @@ PORT_KINDS = {
 }
 """The kinds whose addresses have ports, each with type and protocol as in socket(2)."""
 
-AT_BIRTH = {"--mark": True, "--transparent": False, "--freebind": False}
+OPTIONS_AT_BIRTH = {"--mark": True, "--transparent": False, "--freebind": False}
 """The options that set options of sockets. Every verb that makes sockets for the user has them."""
 
 
@@ -123,6 +125,29 @@ def at_birth(options: list[tuple[str, str]]) -> AtBirth:
     given = dict(options)
     mark = _mark(given["--mark"]) if "--mark" in given else None
     return AtBirth(mark, "--transparent" in given, "--freebind" in given)
+
+
+def options_at_birth(options: list[tuple[str, str]], family: int) -> tuple[Option, ...]:
+    """Return those of the options that --mark, --transparent and --freebind select which sockets of a family have.
+
+    Raises:
+        FailureError: as `at_birth`.
+    """
+    return at_birth(options).of(family)
+
+
+def all_options_at_birth(options: list[tuple[str, str]], family: int) -> tuple[Option, ...]:
+    """Return the options that --mark, --transparent and --freebind select, for a socket of a family.
+
+    Raises:
+        FailureError: as `at_birth`, or sockets of this family don't have one of the options.
+    """
+    selected = options_at_birth(options, family)
+    if len(selected) < sum(name in OPTIONS_AT_BIRTH for name in dict(options)):
+        names = "only --mark" if family == _PACKET else "none of --mark, --transparent and --freebind"
+        kind = "packet" if family == _PACKET else "Unix" if family == _UNIX else "netlink"
+        raise usage_error(f"{kind} sockets have {names}")
+    return selected
 
 
 def _mark(text: str) -> int:

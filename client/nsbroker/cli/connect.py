@@ -13,12 +13,12 @@ from math import inf
 
 from ..link.errors import Error
 from ..link.fdpass import lend_packet
-from .arguments import family_option, parse, port_number, seconds
+from .arguments import OPTIONS_AT_BIRTH, at_birth, family_option, parse, port_number, seconds
 from .command import Command
 from .dialing import Target, dial, is_numeric
 from .messages import REFUSED, FailureError, usage_error
 
-_OPTIONS = {"-u": False, "-F": False, "-4": False, "-6": False, "-w": True, "-s": True}
+_OPTIONS = {"-u": False, "-F": False, "-4": False, "-6": False, "-w": True, "-s": True, **OPTIONS_AT_BIRTH}
 _STDOUT = 1
 
 
@@ -49,7 +49,8 @@ def _target(options: list[tuple[str, str]], rest: list[str], limit_s: float | No
         raise usage_error(f"-s takes an address of the namespace, not {source!r}")
     is_udp = "-u" in given
     family, number = family_option(options) or 0, _port(port, is_udp=is_udp)
-    return Target(host, number, family, source, is_udp, inf if limit_s is None else limit_s)
+    limit_s = inf if limit_s is None else limit_s
+    return Target(host, number, family, source, is_udp, limit_s, at_birth(options))
 
 
 def _port(text: str, *, is_udp: bool) -> int:

@@ -12,6 +12,7 @@ from time import monotonic
 from ..drivers.thread import run
 from ..link.waiting import connect, wait
 from ..names.numeric import NameGivenError, numeric_address, numeric_host
+from ..place.options import NO_OPTIONS, AtBirth
 from ..wire.messages import SocketSpec
 from ..wire.record import Record
 from .arguments import IPV4, IPV6, host_family
@@ -35,6 +36,7 @@ class Target(Record):
         source: the address to connect from, if any.
         is_udp: UDP, not TCP.
         limit_s: seconds for connecting, from the moment when the namespace exists.
+        at_birth: the options of the sockets.
     """
 
     host: str
@@ -43,6 +45,7 @@ class Target(Record):
     source: str | None = None
     is_udp: bool = False
     limit_s: float = inf
+    at_birth: AtBirth = NO_OPTIONS
 
 
 class SourceError(OSError):
@@ -76,7 +79,8 @@ def is_numeric(host: str) -> bool:
 def _dial_address(command: Command, target: Target) -> socket.socket:
     family = host_family(target.host, target.family or None)
     socket_type = (_DGRAM if target.is_udp else _STREAM) | _NONBLOCK
-    (sock,) = command.client.open([SocketSpec(command.namespace, family, socket_type)], command.wait_s)
+    spec = SocketSpec(command.namespace, family, socket_type, options=target.at_birth.of(family))
+    (sock,) = command.client.open([spec], command.wait_s)
     try:
         if target.source is not None:
             _bind(sock, target.source)
@@ -101,7 +105,7 @@ def _dial_name(command: Command, target: Target) -> socket.socket:
     from ..place.datagrams import open_udp
     from ..place.place import Place
 
-    place = Place(command.client.broker, command.namespace, command.wait_s)
+    place = Place(command.client.broker, command.namespace, command.wait_s, target.at_birth)
     family, local, remote = target.family, None, (target.host, target.port)
     if target.source is not None:
         family, local = family or host_family(target.source, None), (target.source, 0)

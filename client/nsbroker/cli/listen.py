@@ -12,13 +12,23 @@ from ..place.listening import DEFAULT_BACKLOG, bind_address, server_options
 from ..wire.bounds import MAX_ABSTRACT_BYTES, MAX_WAIT_S
 from ..wire.messages import SocketSpec
 from . import launch
-from .arguments import PORT_KINDS, family_option, listen_address, parse, seconds, whole_number
+from .arguments import (
+    OPTIONS_AT_BIRTH,
+    PORT_KINDS,
+    all_options_at_birth,
+    family_option,
+    listen_address,
+    parse,
+    seconds,
+    whole_number,
+)
 from .command import Command
 from .messages import usage_error
 
 _OPTIONS = {
     **dict.fromkeys(("-4", "-6", "-u", "--inetd", "--nginx", "--accept"), False),
     **dict.fromkeys(("-l", "-p", "--fdname", "--max", "--wait"), True),
+    **OPTIONS_AT_BIRTH,
 }
 _EXCLUDE_EACH_OTHER = (
     ("-u", "-p"),
@@ -109,6 +119,7 @@ def _specs(namespace: str, endpoints: list[str], options: list[tuple[str, str]],
     given, family = dict(options), family_option(options)
     kind = given.get("-p", "udp" if "-u" in given else "tcp")
     specs = [listener_spec(namespace, text, kind, family, backlog) for text in endpoints]
+    specs = [spec._replace(options=all_options_at_birth(options, spec.family) + spec.options) for spec in specs]
     if "--nginx" in given:
         # nginx does not change inherited listeners. On a blocking one, a worker would hang when another was faster.
         specs = [spec._replace(type=spec.type | socket.SOCK_NONBLOCK) for spec in specs]

@@ -8,12 +8,23 @@ import socket
 from ..place.listening import bind_address
 from ..wire.kind_names import NETLINK_PROTOCOLS, RAW_PROTOCOLS
 from ..wire.messages import Address, SocketSpec
-from .arguments import IPV4, IPV6, PORT_KINDS, family_option, host_family, listen_address, parse, whole_number
+from .arguments import (
+    IPV4,
+    IPV6,
+    OPTIONS_AT_BIRTH,
+    PORT_KINDS,
+    all_options_at_birth,
+    family_option,
+    host_family,
+    listen_address,
+    parse,
+    whole_number,
+)
 from .command import Command
 from .launch import run_program
 from .messages import usage_error
 
-_OPTIONS = {"--type": True, "-4": False, "-6": False, "--bind": True, "--fd": True}
+_OPTIONS = {"--type": True, "-4": False, "-6": False, "--bind": True, "--fd": True, **OPTIONS_AT_BIRTH}
 _ALL_PROTOCOLS = 3
 """ETH_P_ALL."""
 _MOST_DESCRIPTOR = 2**31 - 1
@@ -35,6 +46,7 @@ def run(command: Command) -> int:
     if not program:
         raise usage_error("socket needs a command to run, after --")
     spec = _spec(command.namespace, given["--type"], given.get("--bind"), family_option(options))
+    spec = spec._replace(options=all_options_at_birth(options, spec.family))
     (sock,) = _open(command, spec, given.get("--bind"))
     run_program(program, [sock.fileno()] * len(targets), targets)
 

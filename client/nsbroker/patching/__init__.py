@@ -1,4 +1,7 @@
-"""`patch`: points the whole program's `socket` module at a namespace, and fails closed. Imports module, place and wire."""
+"""`patch`: points the whole program's `socket` module at a namespace, and fails closed.
+
+Imports module, place and wire.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,8 @@ class Patch:
     def __init__(self, namespace: Namespace) -> None:
         self._replaced: list[tuple[object, str, object]] = []
         self._guard = Guard()
-        originals = [socket.socket, socket.create_connection, socket.create_server, *(getattr(socket, name) for name in _FUNCTIONS)]
+        names = ("socket", "create_connection", "create_server", *_FUNCTIONS)
+        originals = [getattr(socket, name) for name in names]
         refuse_loaded(originals)
         sys.meta_path.insert(0, self._guard)
         self._replace(socket, "socket", _stand_in(namespace))

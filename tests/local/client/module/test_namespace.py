@@ -78,7 +78,7 @@ def test_unreachable_broker_raises_from_the_constructor() -> None:
 
 
 def test_streams_are_plain_sockets(blue: Namespace) -> None:
-    """Libraries and multiprocessing know the socket module's class only. These sockets have no more names to look up."""
+    """Libraries and multiprocessing know the socket module's class only."""
     with blue.create_server(("127.0.0.1", 0)) as server, blue.create_connection(server.getsockname()) as near:
         far, address = server.accept()
         with far, near.dup() as copy:
@@ -286,11 +286,11 @@ def test_other_families_pass_their_addresses(blue: Namespace, tmp_path: object) 
 
 def test_create_server_is_the_socket_modules(blue: Namespace) -> None:
     """The visible options are the same."""
-    with blue.create_server(("127.0.0.1", 0), backlog=7, reuse_port=True) as ours:
-        with socket.create_server(("127.0.0.1", 0), backlog=7, reuse_port=True) as theirs:
-            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT, socket.SO_ACCEPTCONN):
-                values = [sock.getsockopt(socket.SOL_SOCKET, option) for sock in (ours, theirs)]
-                assert values == [1, 1]
+    servers = [module.create_server(("127.0.0.1", 0), backlog=7, reuse_port=True) for module in (blue, socket)]
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT, socket.SO_ACCEPTCONN):
+        assert [server.getsockopt(socket.SOL_SOCKET, option) for server in servers] == [1, 1]
+    for server in servers:
+        server.close()
 
 
 @pytest.mark.parametrize("dualstack", [False, True])
