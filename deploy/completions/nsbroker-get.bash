@@ -44,7 +44,7 @@ _nsbroker_get() {
         fi
         case $word in
         --broker=*) broker=("$word") ;;
-        --broker | --timeout | --wait | -w | -s | -l | -p | --fdname | --max | --type | --bind | --fd) option=$word ;;
+        --broker | --timeout | --wait | -w | -s | -l | -p | --fdname | --max | --type | --bind | --fd | --mark) option=$word ;;
         --)
             case $verb in connect | list | resolve) return ;; esac
             _nsbroker_get_command $((i + 1))
@@ -77,11 +77,14 @@ _nsbroker_get() {
         ;;
     -p) _nsbroker_get_offer tcp udp udplite mptcp sctp ;;
     -*) ;;
-    connect/*) _nsbroker_get_offer_options -F -u -4 -6 -w -s ;;
-    listen/*) _nsbroker_get_offer_options -l -4 -6 -u -p --fdname --inetd --nginx --accept --max --wait -- ;;
+    connect/*) _nsbroker_get_offer_options -F -u -4 -6 -w -s --mark --transparent --freebind ;;
+    listen/*)
+        _nsbroker_get_offer_options -l -4 -6 -u -p --fdname --inetd --nginx --accept --max --wait \
+            --mark --transparent --freebind --
+        ;;
     resolve/*) _nsbroker_get_offer_options -4 -6 ;;
     run/*) _nsbroker_get_offer -- --help ;;
-    socket/*) _nsbroker_get_offer_options --type -4 -6 --bind --fd -- ;;
+    socket/*) _nsbroker_get_offer_options --type -4 -6 --bind --fd --mark --transparent --freebind -- ;;
     list/*)
         _nsbroker_get_offer_options --json
         [[ $namespace || $cur == -* ]] || ((operands)) || _nsbroker_get_offer_namespaces

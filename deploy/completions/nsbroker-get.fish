@@ -13,7 +13,7 @@ function __nsbroker_get_place
             continue
         end
         switch $word
-            case --broker --timeout --wait -w -s -l -p --fdname --max --type --bind --fd
+            case --broker --timeout --wait -w -s -l -p --fdname --max --type --bind --fd --mark
                 set option $word
             case --
                 contains -- "$verb" connect resolve list; and return
@@ -81,7 +81,7 @@ complete -c nsbroker-get -n '__nsbroker_get_at first' -a '(__nsbroker_get_namesp
 complete -c nsbroker-get -n '__nsbroker_get_at first' -a list -d 'the namespaces and sockets that you may use'
 complete -c nsbroker-get -n '__nsbroker_get_at first' -l broker -r -F -d 'the socket of the broker'
 complete -c nsbroker-get -n '__nsbroker_get_at first' -l timeout -x -d 'seconds to wait for the broker'
-complete -c nsbroker-get -n '__nsbroker_get_at first' -l wait -x -d 'seconds to wait for a namespace'
+complete -c nsbroker-get -n '__nsbroker_get_at first' -l wait -x -d 'seconds to wait for a namespace or address'
 complete -c nsbroker-get -n '__nsbroker_get_at first' -l version -d 'print the version'
 complete -c nsbroker-get -n 'not __nsbroker_get_at command' -s h -l help -d 'print help'
 
@@ -107,7 +107,10 @@ complete -c nsbroker-get -n '__nsbroker_get_at listen' -l inetd -d 'as standard 
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'pass the sockets in NGINX'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l accept -d 'one command for each connection'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'commands at once'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to wait for a namespace'
+complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to wait for a namespace or address'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen socket' -l mark -x -d 'the firewall mark of the sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen socket' -l transparent -d 'set IP_TRANSPARENT'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen socket' -l freebind -d 'allow addresses that the namespace lacks'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'kind of socket' -a "$__nsbroker_get_kinds"
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'address to bind'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'number of the descriptor'
