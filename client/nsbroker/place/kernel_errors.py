@@ -17,8 +17,9 @@ REFUSALS = (AccessDeniedError, BrokerProtocolError, ValueError, TypeError)
 
 _FLAGS = int(socket.SOCK_NONBLOCK) | int(socket.SOCK_CLOEXEC)
 _PACKET = int(socket.AF_PACKET)
+_ETHERTYPES = 0xFFFF
 _FAMILIES = frozenset(family for family, _, _ in KIND_OF_TRIPLE)
-_UNKNOWN = frozenset({errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE, errno.EINVAL})
+_UNKNOWN = frozenset({errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE, errno.EINVAL, errno.ENODEV})
 
 
 def kernel_error(family: int, type: int, proto: int) -> Exception | None:  # noqa: A002  # the socket module's own name
@@ -32,11 +33,13 @@ def kernel_error(family: int, type: int, proto: int) -> Exception | None:  # noq
     try:
         if (family, type & ~_FLAGS, proto) not in KIND_OF_TRIPLE:
             # A packet socket with a protocol would receive packets at once. All protocols are the same to socket(2).
-            socket.SocketType(family, type, 0 if family == _PACKET else proto).close()
+            socket.SocketType(family, type, proto & ~_ETHERTYPES if family == _PACKET else proto).close()
     except (TypeError, OverflowError) as error:
         return error
     except OSError as error:
         # A sandbox that forbids the families of IP says EAFNOSUPPORT, too.
         if error.errno in _UNKNOWN or (error.errno == errno.EAFNOSUPPORT and family not in _FAMILIES):
             return error
+        if error.errno == errno.EPERM and min(type, proto) < 0:
+            return error  # No request can carry these numbers, so the policy has no say.
     return None

@@ -163,7 +163,7 @@ bind = ["*:80"]
             ["-l", "[fe80::1%99]:80"],
             "-l [fe80::1%99]:80: No such device: the namespace has no such interface",
         ),
-        (["-l", "[fe80::1%lo]:80"], "the broker looks up no names: give the number of the interface 'lo'"),
+        (["-l", "[fe80::1%lo]:80"], "-l [fe80::1%lo]:80: Cannot assign requested address: no interface of"),
         (["-l", "www.example.org:80"], "'www.example.org' is not a numeric address, and host names are not looked up"),
     ],
 )
