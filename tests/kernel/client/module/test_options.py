@@ -123,6 +123,18 @@ def test_option_can_be_set_again_to_its_value_only(name: str, broker: BrokerProc
     assert seen == [16, 16, 1, errno.EPERM, mark, transparent, plain]
 
 
+def _connect_with_options(path: str, name: str) -> list[int]:
+    blue = Namespace(name, path=path)
+    options = [(socket.SOL_SOCKET, SO_MARK, 16), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    with blue.create_server(("127.0.0.1", 0)) as server, blue._connect(server.getsockname(), options=options) as near:
+        return [near.getsockopt(*option[:2]) for option in options]
+
+
+def test_option_that_a_library_sets_is_set_by_the_broker(name: str, broker: BrokerProcess) -> None:
+    """The adapters pass on the options of their libraries, of which some need rights."""
+    assert as_unprivileged(_connect_with_options, str(broker.socket_path), name) == [16, 1]
+
+
 def _ask_for_another_mark(path: str, name: str) -> str:
     with pytest.raises(AccessDeniedError) as caught:
         Namespace(name, path=path, mark=17).socket()

@@ -69,6 +69,41 @@ else:
 print("done")
 """
 
+CLASSES = """
+nsbroker.patch(namespace)
+import os, socket, tempfile, trio
+
+class WithArgument(socket.socket):
+    def __init__(self, argument):
+        super().__init__()
+
+with WithArgument("x") as listener:
+    listener.bind(("10.77.0.1", 0))
+    listener.listen()
+    with socket.create_connection(listener.getsockname()) as near, listener.accept()[0] as far:
+        assert type(near) is type(far) is type(near.dup()) is socket.socket
+with socket.create_server(("10.77.0.1", 80)) as low:
+    assert type(low) is socket.socket
+    trio.socket.from_stdlib_socket(low)
+path = os.path.join(tempfile.mkdtemp(), "socket")
+with socket.create_server(path, family=socket.AF_UNIX, backlog=3) as local:
+    assert (type(local), local.getsockname()) == (socket.socket, path)
+    with socket.socket(socket.AF_UNIX) as near:
+        near.connect(path)
+        local.accept()[0].close()
+for family in (socket.AF_UNIX, socket.AF_INET):
+    try:
+        socket.create_server(("10.77.0.1", 0), family=family, dualstack_ipv6=True)
+    except ValueError as error:
+        assert "dualstack_ipv6" in str(error)
+    else:
+        raise AssertionError("an option of IPv6 was ignored")
+try:
+    socket.socket("x")
+except TypeError as error:
+    print(error)
+"""
+
 UNDONE = """
 import socket, ssl
 before = dict(vars(socket)), ssl.SSLContext.sslsocket_class, list(sys.meta_path)
@@ -139,6 +174,11 @@ def run(make_namespace: Callable[..., str], broker: BrokerProcess) -> Callable[[
 def test_untouched_libraries_stay_in_the_namespace(run: Callable[[str], str]) -> None:
     """Servers and clients of the standard library, sync and async: 10.77.0.1 is nowhere else."""
     assert run(LIBRARIES) == "done\n"
+
+
+def test_sockets_are_of_the_class_that_they_have_without_a_patch(run: Callable[[str], str]) -> None:
+    """Accepted ones are not of a subclass, and Unix sockets with a path are local."""
+    assert run(CLASSES) == "'str' object cannot be interpreted as an integer\n"
 
 
 def test_end_of_the_patch_puts_everything_back(run: Callable[[str], str]) -> None:

@@ -17,6 +17,10 @@ import pytest
 import trio
 
 from nsbroker import BrokerUnavailableError, Client, Namespace, create_servers
+from nsbroker.drivers.thread import run
+from nsbroker.link.broker import plain_socket
+from nsbroker.place.datagrams import open_udp
+from nsbroker.place.listening import listen_tcp
 from support.brokers.fake import FakeBroker, descriptors
 from support.users import USER
 
@@ -418,3 +422,38 @@ def test_descriptor_names_a_namespace(broker: FakeBroker) -> None:
     Namespace("/proc/self/ns/net", path=broker.path).socket().close()
     os.close(fd)
     assert [line.split()[2] for line in broker.seen()] == ["1", "1"]
+
+
+def test_options_of_a_namespace_come_from_the_broker(broker: FakeBroker) -> None:
+    """The broker, which is root here, sets them, also on the sockets that look up names."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to set a mark")
+    blue = Namespace("blue", path=broker.path, mark=16, freebind=True)
+    with run(blue._place.open_one(socket.AF_INET, socket.SOCK_DGRAM)) as question:
+        assert question.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 16
+    options = ((socket.SOL_SOCKET, socket.SO_REUSEPORT, 1),)
+    with run(open_udp(blue._place, plain_socket, local_addr=("127.0.0.1", 0), options=options)) as udp:
+        assert [udp.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_MARK, socket.SO_REUSEPORT)] == [16, 1]
+    with blue.create_server(("127.0.0.1", 0), reuse_port=True) as server:
+        assert [server.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_MARK, socket.SO_REUSEPORT)] == [16, 1]
+    for listener in run(listen_tcp(blue._place, ["127.0.0.1", "::1"], 0)):
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 16
+        listener.close()
+
+
+def test_unix_server_is_bound_by_the_program(blue: Namespace, tmp_path: object) -> None:
+    """The broker could not open the path, and peers must not see root."""
+    with blue.create_server(f"{tmp_path}/socket", family=socket.AF_UNIX, backlog=3) as server:
+        assert (type(server), server.getsockname()) == (socket.socket, f"{tmp_path}/socket")
+        with blue.socket(socket.AF_UNIX) as near:
+            near.connect(f"{tmp_path}/socket")
+            server.accept()[0].close()
+    before = descriptors()
+    with pytest.raises(OSError, match="in use"):
+        blue.create_server(f"{tmp_path}/socket", family=socket.AF_UNIX)
+    assert descriptors() == before
+
+
+def test_name_to_bind_a_connection_to_is_looked_up_in_the_namespace(blue: Namespace, server: socket.socket) -> None:
+    with blue.create_connection(server.getsockname(), source_address=("web.example", 0)) as sock:
+        assert sock.getsockname()[0] == "127.0.0.1"
