@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clients, limits, link, names, namespaces, policy, programs, requests, service, sockets, wire
+from . import clients, limits, link, module, names, namespaces, policy, programs, requests, service, sockets, wire
 from .guarantee import Guarantee, Mutant
 
 GUARANTEES: tuple[Guarantee, ...] = (
@@ -15,6 +15,7 @@ GUARANTEES: tuple[Guarantee, ...] = (
     *limits.GUARANTEES,
     *wire.GUARANTEES,
     *link.GUARANTEES,
+    *module.GUARANTEES,
     *names.GUARANTEES,
     *programs.GUARANTEES,
 )

@@ -29,7 +29,8 @@ def create_servers(
 
     Args:
         listeners: (namespace, address) pairs. The namespace is as for `Namespace`. The address is (host, port) with a
-            numeric host. The host "" means every address of the family, and port 0 means any free port.
+            numeric host, which may name an interface ("fe80::1%eth0"). The host "" means every address of the family,
+            and port 0 means any free port.
         family: AF_INET or AF_INET6 for all. Default: the family that each address looks like.
         backlog: as for `socket.listen`.
         reuse_port: set SO_REUSEPORT, so that you can have several listeners for one port.

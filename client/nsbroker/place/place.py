@@ -51,6 +51,7 @@ class Place:
     ) -> None:
         self._broker = broker
         self.namespace = namespace
+        self.at_birth = at_birth
         self._wait_s = wait_s
         self._options = {family: options for family in _FAMILIES if (options := at_birth.of(family))}
         self._resolver: Resolver | None = None

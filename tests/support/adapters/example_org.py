@@ -37,6 +37,9 @@ UNKNOWN = "nothing.example.org"
 LONG_RECORD = "long.example.org"
 """Its TXT records do not fit into a datagram."""
 
+MARK = 0x10
+"""The mark that the clients may have on their sockets."""
+
 CLOSED_PORT = 1
 SILENT_PORT = 2
 """Here the connection is made, and never a byte comes back."""
@@ -167,4 +170,5 @@ users = [{USER}]
 namespaces = ["{PREFIX}client", "{PREFIX}alpha", "{PREFIX}beta", "@host"]
 sockets = ["tcp", "udp", "icmp", "packet", "raw:raw", "netlink:route"]
 bind = ["*:*"]
+options = ["mark={MARK:#x}"]
 """

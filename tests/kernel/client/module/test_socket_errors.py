@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import itertools
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from nsbroker import AccessDeniedError, Namespace
+from nsbroker.place.kernel_errors import kernel_error
 from nsbrokerd.policy.kinds import KIND_OF_TRIPLE, KINDS
 from support.brokers.process import BrokerProcess
 from support.inside import enter, path_of
@@ -89,6 +91,20 @@ def test_impossible_socket_fails_as_inside(
 ) -> None:
     assert as_user(0, 0, _native, name, [args]) == [expected]
     assert as_user(USER, GROUP, _ours, str(broker.socket_path), name, [args]) == [expected]
+
+
+def test_kernel_is_not_asked_about_kinds_of_the_policy() -> None:
+    """For some of them, it would look for a module to load. The list of kinds is enough."""
+    made: list[object] = []
+    recording = True
+    # An audit hook can't be removed, so it goes quiet instead.
+    sys.addaudithook(lambda event, args: made.append(args) if recording and event == "socket.__new__" else None)
+    for triple in KIND_OF_TRIPLE:
+        assert kernel_error(*triple) is None
+    assert made == []
+    assert kernel_error(2, 1, 99)
+    assert len(made) == 1
+    recording = False
 
 
 def test_socket_that_the_policy_refuses_is_a_denial(name: str, start_broker: Callable[..., BrokerProcess]) -> None:
