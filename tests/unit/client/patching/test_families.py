@@ -14,10 +14,11 @@ AF_RDS, AF_TIPC, AF_BLUETOOTH, AF_SMC, AF_XDP = 21, 30, 31, 43, 44
 
 
 @pytest.mark.parametrize("family", [AF_RDS, AF_TIPC, AF_BLUETOOTH, AF_SMC, AF_XDP, 0])
-def test_other_families_do_not_exist(family: int) -> None:
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW])
+def test_other_families_do_not_exist(family: int, kind: int) -> None:
     """Their sockets would be in the program's own namespace. If the kernel knows the family, it may lack the type."""
     with pytest.raises(OSError, match="not supported") as caught:
-        _stand_in(Namespace("blue"))(family, socket.SOCK_DGRAM)
+        _stand_in(Namespace("blue"))(family, kind)
     assert caught.value.errno in (errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT)
 
 
