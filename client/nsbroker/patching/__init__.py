@@ -59,7 +59,11 @@ class Patch:
         originals = [getattr(socket, name) for name in names]
         refuse_loaded(originals)
         sys.meta_path.insert(0, self._guard)
-        self._replace(socket, "socket", _stand_in(namespace))
+        stand_in = _stand_in(namespace)
+        self._replace(socket, "socket", stand_in)
+        if reduction := sys.modules.get("multiprocessing.reduction"):
+            # If it is imported later, it finds the stand-in by itself.
+            reduction.register(stand_in, reduction._reduce_socket)
         self._replace(socket, "create_server", _server_maker(namespace))
         for name in _FUNCTIONS:
             self._replace(socket, name, getattr(namespace, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from nsbroker import AccessDeniedError, Client, Namespace, SocketSpec
+from nsbroker.adapters.asyncio import AsyncClient
 from nsbrokerd.policy.options import IP_TRANSPARENT, IPV6_TRANSPARENT, SO_MARK
 from support.brokers.process import BrokerProcess
 from support.namespaces import PREFIX, ip
@@ -212,6 +214,9 @@ def _by_interface(path: str, name: str) -> list[tuple[str, int]]:
     assert socks[0].getsockname()[0] == "::1"
     for sock in socks:
         sock.close()
+    [sock] = asyncio.run(AsyncClient(path).open([spec]))
+    with sock:
+        seen.append(sock.getsockname())
     with pytest.raises(OSError, match="No such device") as caught:
         Client(path).open([plain, spec._replace(bind=("fe80::a%nowhere", 7778, 0, 0))])
     assert getattr(caught.value, "index", None) == 1
@@ -220,4 +225,4 @@ def _by_interface(path: str, name: str) -> list[tuple[str, int]]:
 
 def test_addresses_name_interfaces_of_the_namespace(va: str, broker: BrokerProcess) -> None:
     index = int(ip("-n", va, "-o", "link", "show", "va").partition(":")[0])
-    assert as_unprivileged(_by_interface, str(broker.socket_path), va) == [("fe80::a", index)] * 4
+    assert as_unprivileged(_by_interface, str(broker.socket_path), va) == [("fe80::a", index)] * 5

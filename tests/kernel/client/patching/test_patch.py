@@ -70,8 +70,9 @@ print("done")
 """
 
 CLASSES = """
+import multiprocessing.reduction
 nsbroker.patch(namespace)
-import os, socket, tempfile, trio
+import os, pickle, socket, tempfile, trio
 
 class WithArgument(socket.socket):
     def __init__(self, argument):
@@ -85,6 +86,10 @@ with WithArgument("x") as listener:
 with socket.create_server(("10.77.0.1", 80)) as low:
     assert type(low) is socket.socket
     trio.socket.from_stdlib_socket(low)
+with socket.socket(type=socket.SOCK_DGRAM) as sock:
+    sock.bind(("10.77.0.1", 0))
+    with pickle.loads(multiprocessing.reduction.ForkingPickler.dumps(sock)) as copy:
+        assert (type(copy), copy.getsockname()) == (socket.socket, sock.getsockname())
 path = os.path.join(tempfile.mkdtemp(), "socket")
 with socket.create_server(path, family=socket.AF_UNIX, backlog=3) as local:
     assert (type(local), local.getsockname()) == (socket.socket, path)
