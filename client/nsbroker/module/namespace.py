@@ -189,8 +189,10 @@ class Namespace(Lookups):
             ...         far, address = server.accept()
             >>> far.close()
         """
+        if dualstack_ipv6 and family != _socket.AF_INET6:
+            raise ValueError("dualstack_ipv6 requires AF_INET6 family")
         plain = self._place.blocking_spec(int(family), int(_socket.SOCK_STREAM))
-        if family not in (_socket.AF_INET, _socket.AF_INET6) and not dualstack_ipv6:
+        if family not in (_socket.AF_INET, _socket.AF_INET6):
             [sock] = run(self._place.open(plain_socket, (plain,)))
             try:
                 sock.bind(address)

@@ -65,11 +65,9 @@ def listener_spec(
 
     Raises:
         socket.gaierror: the host is a name.
-        ValueError: the address does not have the family's shape, or `dualstack_ipv6` comes without AF_INET6.
+        ValueError: the address does not have the family's shape.
     """
     family = family_of(address) if family is None else int(family)
-    if dualstack_ipv6 and family != _AF_INET6:
-        raise ValueError("dualstack_ipv6 requires AF_INET6 family")
     options = at_birth + server_options(family, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6)
     backlog = DEFAULT_BACKLOG if backlog is None else max(0, backlog)
     return SocketSpec(namespace, family, _STREAM, 0, bind_address(address, family), backlog, options)

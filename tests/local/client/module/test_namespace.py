@@ -302,8 +302,9 @@ def test_create_server_is_dual_stack_when_asked(blue: Namespace, dualstack: bool
     with blue.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=dualstack) as server:
         assert server.getsockname()[0] == "::"
         assert server.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == (not dualstack)
-    with pytest.raises(ValueError, match="AF_INET6"):
-        blue.create_server(("", 0), dualstack_ipv6=True)
+    for family in (socket.AF_INET, socket.AF_UNIX):
+        with pytest.raises(ValueError, match="AF_INET6"):
+            blue.create_server(("", 0), family=family, dualstack_ipv6=True)
 
 
 def test_address_in_use_is_the_kernels_errno(blue: Namespace, server: socket.socket) -> None:
