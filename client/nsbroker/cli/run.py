@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 from ..drivers.thread import Client
 from ..link.references import open_path
 from ..supervise import detached, etc_files, kernel
+from ..supervise.caller import ForeignProcError, own_network
 from ..supervise.filter import Machine, assemble_filter
 from ..supervise.supervisor import Supervisor
 from ..wire.messages import NamespaceRef
-from .arguments import parse
+from .arguments import OPTIONS_AT_BIRTH, options_at_birth, parse
 from .command import Command
 from .launch import run_program
 from .messages import FailureError, say, usage_error
@@ -21,7 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OPTIONS: dict[str, bool] = {}
+_OPTIONS: dict[str, bool] = OPTIONS_AT_BIRTH
+_FAMILIES_WITH_OPTIONS = (int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_PACKET))
+"""The mark has no effect on the other family, AF_NETLINK."""
 _WHY_NOT = {
     errno.EBUSY: "this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows one: "
     "leave out the inner one",
@@ -32,16 +36,20 @@ _WHY_NOT = {
 
 def run(command: Command) -> int:
     """Start a supervisor, then execute the program under its filter."""
-    _, program = parse(command.args, _OPTIONS)
+    given, program = parse(command.args, _OPTIONS)
     if not program:
         raise usage_error("run needs a command to run, after --")
     machine = kernel.this_machine()
     if machine is None:
         raise FailureError(f"run works on x86-64 and arm64, not on {os.uname().machine}")
+    options = {family: options_at_birth(given, family) for family in _FAMILIES_WITH_OPTIONS}
+    _expect_own_proc()
     # The supervisor leaves this directory.
     client = Client(os.path.abspath(command.client.path), command.client.timeout)
     namespace = _namespace(command, client)
-    supervision = _start_supervisor(client, namespace)
+    supervision = _start_supervisor(
+        lambda listener: Supervisor(machine, listener, client, namespace, options, say), namespace
+    )
     if isinstance(namespace, str):
         for warning in etc_files.use_files_of(namespace):
             say(warning)
@@ -65,9 +73,19 @@ def _namespace(command: Command, client: Client) -> NamespaceRef:
     return command.namespace
 
 
-def _start_supervisor(client: Client, namespace: NamespaceRef) -> detached.Supervision:
+def _expect_own_proc() -> None:
+    try:
+        own_network()
+    except ForeignProcError as error:
+        raise FailureError(
+            "run needs the /proc of its own pid namespace, to find the programs there: mount it, "
+            "for example by unshare --mount-proc"
+        ) from error
+
+
+def _start_supervisor(make: Callable[[int], Supervisor], namespace: NamespaceRef) -> detached.Supervision:
     def serve(listener: int, caller: int, caller_ended: Callable[[], None]) -> None:
-        Supervisor(listener, client, namespace, say).serve(caller, caller_ended)
+        make(listener).serve(caller, caller_ended)
 
     try:
         return detached.start(serve, [namespace] if isinstance(namespace, int) else [])

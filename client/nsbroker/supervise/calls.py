@@ -1,4 +1,4 @@
-"""A call of socket(2): the socket that it asks the broker for, and the errno and line with which it fails. Pure.
+"""The calls that reach the supervisor: the sockets that they need, and the errno and line with which they fail. Pure.
 
 Source: net/socket.c, net/ipv4/af_inet.c, net/netlink/af_netlink.c and net/packet/af_packet.c for the errnos.
 """
@@ -10,7 +10,11 @@ import socket
 
 from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
 from ..wire.kind_names import NETLINK_PROTOCOLS
-from ..wire.messages import Address, NamespaceRef, SocketSpec
+from ..wire.messages import Address, NamespaceRef, Option, SocketSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TYPE_MASK = 0xF
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
@@ -22,41 +26,65 @@ _NETLINK = int(socket.AF_NETLINK)
 _PACKET = int(socket.AF_PACKET)
 _EVERY_INTERFACE = ""
 
+SOCKETS_FOR_INTERFACES = (
+    (int(socket.AF_INET), int(socket.SOCK_DGRAM), 0),
+    (int(socket.AF_INET), int(socket.SOCK_STREAM), 0),
+    (int(socket.AF_INET), int(socket.SOCK_DGRAM), int(socket.IPPROTO_ICMP)),
+    (int(socket.AF_INET), int(socket.SOCK_RAW), int(socket.IPPROTO_ICMP)),
+    (_NETLINK, int(socket.SOCK_RAW), 0),
+    (_PACKET, int(socket.SOCK_DGRAM), 0),
+)
+"""Sockets that answer questions about the interfaces of their namespace, as family, type and protocol. One must be
+granted."""
+LOCAL_PROTOCOLS = ("UNIX", "UNIX-STREAM", "AF_VSOCK", "ALG")
+"""The kernel's names for the protocols of the local families, whose sockets are in the caller's own namespace."""
+OPTIONS_WITH_FLAGS = {
+    (1, 36): ("SO_MARK", "--mark"),
+    (0, 19): ("IP_TRANSPARENT", "--transparent"),
+    (41, 75): ("IPV6_TRANSPARENT", "--transparent"),
+}
+"""The options that need privileges, by level and name of setsockopt(2): the name, and the flag of `run` for it."""
+
 SEE_LIST = "; nsbroker-get list shows what you may use"
 """The remedy, for a socket that the policy does not grant."""
 
 
-class Unsupported(Exception):  # a refusal is a noun
-    """The kernel itself would refuse the call, with this errno."""
+class Refusal(Exception):  # a refusal is a noun
+    """The call fails with this errno. The line tells the user why (`None`: the errno explains enough)."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, line: str | None = None) -> None:
         super().__init__(f"errno {number}")
         self.errno = number
+        self.line = line
 
 
-def read_spec(namespace: NamespaceRef, args: tuple[int, ...]) -> SocketSpec:
-    """Return the spec of the socket that a call asks for.
+def read_spec(
+    namespace: NamespaceRef, args: tuple[int, ...], options: Mapping[int, tuple[Option, ...]] | None = None
+) -> SocketSpec:
+    """Return the spec of the socket that a call of socket(2) asks for.
 
     Args:
         namespace: the namespace of the socket.
         args: the call's registers, unsigned. The first three are family, type and protocol.
+        options: the options that sockets of a family get at birth.
 
     Raises:
-        Unsupported: the kernel has no socket of this family, type and protocol in any namespace.
+        Refusal: the kernel has no socket of this family, type and protocol in any namespace.
     """
-    family, flagged_type, proto = (_as_int(arg) for arg in args[:3])
+    family, flagged_type, proto = (as_int(arg) for arg in args[:3])
     socket_type, flags = flagged_type & _TYPE_MASK, flagged_type & ~_TYPE_MASK
     if flags & ~(_CLOEXEC | _NONBLOCK) or socket_type > _MAX_TYPE:
-        raise Unsupported(errno.EINVAL)
+        raise Refusal(errno.EINVAL)
     if family in _INET and not 0 <= proto <= _IPPROTO_MAX:
-        raise Unsupported(errno.EINVAL)
+        raise Refusal(errno.EINVAL)
     if family == _NETLINK and proto not in NETLINK_PROTOCOLS.values():
-        raise Unsupported(errno.EPROTONOSUPPORT)
+        raise Refusal(errno.EPROTONOSUPPORT)
     bind: Address | None = None
     if family == _PACKET:
         # The broker makes packet sockets without a protocol. They get it by bind(2).
         proto, bind = 0, _packet_address(proto)
-    return SocketSpec(namespace, family, socket_type | flags & _NONBLOCK, proto, bind)
+    at_birth = options.get(family, ()) if options else ()
+    return SocketSpec(namespace, family, socket_type | flags & _NONBLOCK, proto, bind, options=at_birth)
 
 
 def descriptor_flags(args: tuple[int, ...]) -> int:
@@ -65,12 +93,29 @@ def descriptor_flags(args: tuple[int, ...]) -> int:
     return flagged_type & _CLOEXEC
 
 
+def option_line(level: int, name: int, value: int | None) -> str | None:
+    """Return the line for a program that may not set an option (`None`: it may, since every program may switch it off).
+
+    Args:
+        level: the level of setsockopt(2).
+        name: the option.
+        value: the value that the program sets (`None`: the supervisor may not read it).
+    """
+    words, flag = OPTIONS_WITH_FLAGS[level, name]
+    if value is None:
+        return f"can't compare the {words} that the program sets with that of the socket, since it can't be traced"
+    if flag != "--mark" and not value:
+        return None
+    remedy = f"{flag} {value:#x}" if flag == "--mark" else flag
+    return f"the program may not set {words} to {value:#x} itself: use nsbroker-get NS run {remedy}"
+
+
 def _packet_address(proto: int) -> Address | None:
     protocol = socket.ntohs(proto & 0xFFFF)
     return (_EVERY_INTERFACE, protocol) if protocol else None
 
 
-def _as_int(arg: int) -> int:
+def as_int(arg: int) -> int:
     """Return the int that the kernel reads from a register of 64 bits."""
     low = arg & 0xFFFFFFFF
     return low - 2**32 if low >= 2**31 else low

@@ -1,7 +1,7 @@
 """The system calls that Python has no function for: prctl, seccomp and its notifications, unshare, mount.
 
-No function reads memory of the program under the filter. If a caller is gone, or another call has its number now, the
-kernel refuses the answer. So there is no race to guard against. Source: seccomp(2), seccomp_unotify(2).
+If a caller is gone, or another call has its number now, the kernel refuses the answer. Source: seccomp(2),
+seccomp_unotify(2), pidfd_getfd(2).
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ _SEND = 0xC0182101
 _ADD_FD = 0x40182103
 
 _CONTINUE = 1
-_ADDFD_SEND = 2
+_ADDFD_SETFD = 1
+
+_PIDFD_GETFD = 438
+"""The same number on all machines."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
@@ -89,11 +92,13 @@ class Notification(Record):
     Attributes:
         id: the call's number.
         tid: the calling thread (0: not visible in this process's pid namespace).
+        number: the number of the system call.
         args: the call's registers, unsigned.
     """
 
     id: int
     tid: int
+    number: int
     args: tuple[int, ...]
 
 
@@ -110,35 +115,61 @@ def take_notification(listener: int) -> Notification | None:
         if error.errno in (errno.ENOENT, errno.EINTR):
             return None
         raise
-    number, tid, _, _, _, _, *args = _NOTIF.unpack(data)
-    return Notification(number, tid, tuple(args))
+    notification_id, tid, _, number, _, _, *args = _NOTIF.unpack(data)
+    return Notification(notification_id, tid, number, tuple(args))
 
 
-def answer_fd(listener: int, notification: Notification, fd: int, flags: int) -> None:
-    """Let the call return a copy of `fd` that has `flags` (O_CLOEXEC, or 0).
+def lend_fd(listener: int, notification: Notification, fd: int, flags: int, number: int | None = None) -> int:
+    """Put a copy of `fd` into the caller's table, while its call waits. The caller of this function still owns `fd`.
+
+    Args:
+        listener: the descriptor of the filter's notifications.
+        notification: the call that waits.
+        fd: the descriptor to copy.
+        flags: the flags of the copy: O_CLOEXEC, or 0.
+        number: the number that the copy takes over from another descriptor, which is closed. `None` takes a free one.
+
+    Returns:
+        The copy's number.
 
     Raises:
-        OSError: the caller's table is full (EMFILE), or a security module forbids it. The call still waits then.
+        OSError: ENOENT: the caller was killed. EMFILE: its table is full. Or a security module forbids it.
     """
-    _answer(listener, _ADD_FD, _ADDFD.pack(notification.id, _ADDFD_SEND, fd, 0, flags))
+    how = 0 if number is None else _ADDFD_SETFD
+    data = bytearray(_ADDFD.pack(notification.id, how, fd, number or 0, flags))
+    return int(fcntl.ioctl(listener, _ADD_FD, data, True))  # Only for a mutable argument is this the result.
+
+
+def answer(listener: int, notification: Notification, value: int) -> None:
+    """Let the call return this value."""
+    _answer(listener, _RESPONSE.pack(notification.id, value, 0, 0))
 
 
 def answer_errno(listener: int, notification: Notification, number: int) -> None:
     """Let the call fail with this errno."""
-    _answer(listener, _SEND, _RESPONSE.pack(notification.id, 0, -number, 0))
+    _answer(listener, _RESPONSE.pack(notification.id, 0, -number, 0))
 
 
 def answer_continue(listener: int, notification: Notification) -> None:
     """Let the call run as if there were no filter."""
-    _answer(listener, _SEND, _RESPONSE.pack(notification.id, 0, 0, _CONTINUE))
+    _answer(listener, _RESPONSE.pack(notification.id, 0, 0, _CONTINUE))
 
 
-def _answer(listener: int, request: int, data: bytes) -> None:
+def _answer(listener: int, response: bytes) -> None:
     try:
-        fcntl.ioctl(listener, request, data)
+        fcntl.ioctl(listener, _SEND, response)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESRCH):  # The caller was killed.
             raise
+
+
+def take_copy(pidfd: int, fd: int) -> int:
+    """Return a copy of another process's descriptor. The caller owns it.
+
+    Raises:
+        OSError: EPERM: this process may not trace the other one. EBADF: it has no such descriptor.
+    """
+    return _check(_libc.syscall(_PIDFD_GETFD, pidfd, fd, 0))
 
 
 def unshare(flags: int) -> None:

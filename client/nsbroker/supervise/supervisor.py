@@ -1,7 +1,10 @@
-"""The supervisor's loop: takes each call of socket(2), asks the broker, and answers.
+"""The supervisor's loop: takes each call that the filter holds, asks the broker if need be, and answers.
 
 It runs as the user, beside the programs and not above them. A program can make it ask the broker for a socket, which
-the user may do anyway. It reads three integers of a call, and no memory of the caller.
+the user may do anyway. It reads the registers of a call, and the memory of the caller only for the value of an option.
+
+When a call returns, the supervisor holds no copy of its socket. So the port of a socket that the program closes is
+free at once.
 """
 
 from __future__ import annotations
@@ -11,17 +14,33 @@ import errno
 import os
 import select
 import socket
+import sys
 from time import monotonic, sleep
 
 from ..drivers.thread import Client
-from ..link.errors import BrokerUnavailableError
+from ..link.errors import AccessDeniedError, BrokerUnavailableError
 from ..wire.messages import NamespaceRef, SocketSpec
-from .calls import Unsupported, descriptor_flags, errno_of, line_of, read_spec
-from .kernel import Notification, answer_continue, answer_errno, answer_fd, take_notification
+from . import caller
+from .calls import (
+    LOCAL_PROTOCOLS,
+    SEE_LIST,
+    SOCKETS_FOR_INTERFACES,
+    Refusal,
+    as_int,
+    descriptor_flags,
+    errno_of,
+    line_of,
+    option_line,
+    read_spec,
+)
+from .filter import TUNSETIFF, Machine
+from .kernel import Notification, answer, answer_continue, answer_errno, lend_fd, take_copy, take_notification
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from ..wire.messages import Option
 
 _MAX_LINES = 64
 """The supervisor writes no more different lines than this."""
@@ -29,25 +48,43 @@ _WORKERS = 4
 """Threads. One of them waits for the next call while the others ask the broker. Until a thread takes a call, a signal
 whose handler lacks SA_RESTART makes it fail with EINTR, which programs don't expect of socket(2)."""
 _PAUSE_S = 0.05
+_INT_BYTES = 4
+_UNSIGNED = 0xFFFFFFFF
 
 
 class Supervisor:
     """Serves the calls of one listener.
 
     Args:
+        machine: the machine of the filter.
         listener: the descriptor of the filter's notifications.
         client: the way to the broker.
         namespace: the namespace of the sockets.
+        options: the options that sockets of a family get at birth.
         say: writes a line for the user, to standard error.
+
+    Raises:
+        ForeignProcError: /proc shows other processes, so the callers can't be found there.
     """
 
-    def __init__(self, listener: int, client: Client, namespace: NamespaceRef, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        listener: int,
+        client: Client,
+        namespace: NamespaceRef,
+        options: Mapping[int, tuple[Option, ...]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._machine = machine
         self._listener = listener
         self._client = client
         self._namespace = namespace
+        self._options = options
         self._say = say
         self._said: set[str] = set()
-        self._own_network = network_identity("self")
+        self._own_network = caller.own_network()
+        self._for_interfaces: tuple[tuple[int, int, int], ...] = SOCKETS_FOR_INTERFACES
         self._turn = _thread.allocate_lock()
 
     def serve(self, first: int, first_ended: Callable[[], None]) -> None:
@@ -82,6 +119,9 @@ class Supervisor:
     def _serve(self, notification: Notification) -> None:
         try:
             self._answer(notification)
+        except Refusal as refusal:
+            self._explain(refusal.line)
+            answer_errno(self._listener, notification, refusal.errno)
         except OSError as error:
             self._explain(line_of(error, os.strerror(error.errno or 0)))
             answer_errno(self._listener, notification, errno_of(error))
@@ -89,18 +129,95 @@ class Supervisor:
             self._explain(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
             answer_errno(self._listener, notification, errno.ENETDOWN)
 
-    def _answer(self, notification: Notification) -> None:
-        if self._has_moved(notification.tid):
-            answer_continue(self._listener, notification)
-            return
+    def _answer(self, call: Notification) -> None:
+        if self._has_moved(call.tid):
+            answer_continue(self._listener, call)
+        elif call.number == self._machine.socket:
+            self._make_socket(call)
+        elif call.number == self._machine.ioctl:
+            self._ask_about_interfaces(call)
+        else:
+            self._set_option(call)
+
+    def _make_socket(self, call: Notification) -> None:
+        sock = self._open(read_spec(self._namespace, call.args, self._options))
         try:
-            spec = read_spec(self._namespace, notification.args)
-        except Unsupported as refusal:
-            answer_errno(self._listener, notification, refusal.errno)
-            return
-        sock = self._open(spec)
+            number = lend_fd(self._listener, call, sock.fileno(), descriptor_flags(call.args))
+        finally:
+            # Before the program goes on: otherwise the port could outlive the program's own close(2).
+            sock.close()
+        answer(self._listener, call, number)
+
+    def _ask_about_interfaces(self, call: Notification) -> None:
+        """Let an ioctl(2) run. If its socket is a local one, first put a socket of the namespace into its place."""
+        fd, request = (as_int(arg) for arg in call.args[:2])
+        if request == TUNSETIFF:
+            raise Refusal(errno.EPERM, "a tun or tap device would be in your own namespace: the program can't have one")
+        sock = self._read_socket(call.tid, fd)
+        if sock is not None and sock.protocol in LOCAL_PROTOCOLS:
+            if not caller.is_idle_unix_socket(sock.inode):
+                raise Refusal(
+                    errno.EPERM, "the program asks a Unix socket in use about interfaces: they would be your own"
+                )
+            inside = self._open_for_interfaces(sock.flags & os.O_NONBLOCK)
+            try:
+                lend_fd(self._listener, call, inside.fileno(), sock.flags & os.O_CLOEXEC, fd)
+            finally:
+                inside.close()
+        answer_continue(self._listener, call)
+
+    def _read_socket(self, tid: int, fd: int) -> caller.Socket | None:
         try:
-            answer_fd(self._listener, notification, sock.fileno(), descriptor_flags(notification.args))
+            return caller.read_socket(tid, fd)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and caller.network_identity(str(tid)) is not None:
+                raise Refusal(errno.EBADF) from error
+            line = "can't see which socket the program asks about interfaces, since it can't be traced"
+            raise Refusal(errno.EPERM, f"{line}: {error.strerror}") from error
+
+    def _open_for_interfaces(self, nonblock: int) -> socket.SocketType:
+        """Open a socket of the namespace, of any kind that a grant allows."""
+        for kind in self._for_interfaces:
+            family, socket_type, proto = kind
+            try:
+                sock = self._open(SocketSpec(self._namespace, family, socket_type | nonblock, proto))
+            except AccessDeniedError as error:
+                refused = error
+                continue
+            self._for_interfaces = (kind, *(other for other in self._for_interfaces if other != kind))
+            return sock
+        line = (
+            f"the program can't ask about interfaces, since no socket for it is granted: {refused.strerror}{SEE_LIST}"
+        )
+        raise Refusal(errno.EPERM, line)
+
+    def _set_option(self, call: Notification) -> None:
+        """Let a setsockopt(2) succeed if the socket has the value already. Otherwise the kernel decides."""
+        fd, level, name, _, size = (as_int(arg) for arg in call.args[:5])
+        line: str | None = None
+        try:
+            if size >= _INT_BYTES:
+                value = int.from_bytes(caller.read_memory(call.tid, call.args[3], _INT_BYTES), sys.byteorder)
+                if self._has_option(call.tid, fd, level, name, value):
+                    answer(self._listener, call, 0)
+                    return
+                line = option_line(level, name, value)
+        except PermissionError:
+            line = option_line(level, name, None)
+        except OSError:
+            pass  # No socket, or no memory: the kernel says so.
+        if not caller.may_set_options(call.tid):
+            self._explain(line)
+        answer_continue(self._listener, call)
+
+    def _has_option(self, tid: int, fd: int, level: int, name: int, value: int) -> bool:
+        pidfd = caller.open_process(tid)
+        try:
+            sock = socket.SocketType(fileno=take_copy(pidfd, fd))
+        finally:
+            os.close(pidfd)
+        try:
+            return sock.getsockopt(level, name) & _UNSIGNED == value
         finally:
             sock.close()
 
@@ -117,27 +234,14 @@ class Supervisor:
             sleep(_PAUSE_S)
 
     def _has_moved(self, tid: int) -> bool:
-        """Return whether a thread is in another network namespace than this process."""
-        network = network_identity(str(tid))
+        """Return whether a thread is in another network namespace than this process. Unknown means no."""
+        network = caller.network_identity(str(tid))
         return network is not None and network != self._own_network
 
     def _explain(self, line: str | None) -> None:
         if line is not None and line not in self._said and len(self._said) < _MAX_LINES:
             self._said.add(line)
             self._say(line)
-
-
-def network_identity(tid: str) -> int | None:
-    """Return a number that all threads of one network namespace share (`None`: it is unknown).
-
-    The files in /proc/TID/net are those of the thread's namespace, and have other inodes in each namespace. Unlike
-    /proc/TID/ns/net, every user can read them. So this works where ptrace(2) is refused: for a process that is not
-    dumpable, or under a security module.
-    """
-    try:
-        return os.stat(f"/proc/{tid}/net/dev").st_ino
-    except OSError:
-        return None
 
 
 def _take_fd(spec: SocketSpec, fd: int) -> socket.SocketType:

@@ -22,6 +22,7 @@ import pytest
 
 from nsbroker.cli import main
 from support.brokers.process import BrokerProcess
+from support.inside import enter, path_of
 from support.users import GROUP, USER, as_unprivileged
 from support.waiting import LIMIT_S, wait_until
 
@@ -124,8 +125,12 @@ class RunTool:
         groups: Sequence[int] = (),
         stdin: int | None = None,
         before: Callable[[], object] = lambda: None,
+        network: str | None = None,
     ) -> Running:
-        """Start it with these supplementary groups. `before` is called in its process, as its user."""
+        """Start it with these supplementary groups, in a network namespace by name.
+
+        `before` is called in its process, as its user.
+        """
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         with warnings.catch_warnings():
@@ -133,6 +138,8 @@ class RunTool:
             pid = os.fork()
         if pid == 0:
             null = os.open(os.devnull, os.O_RDONLY)
+            if network is not None:
+                enter(path_of(network))
             self.become([null if stdin is None else stdin, out_write, err_write], args, uid, groups, before)
         os.close(out_write)
         os.close(err_write)

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from nsbroker.link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
-from nsbroker.supervise.calls import SEE_LIST, Unsupported, descriptor_flags, errno_of, line_of, read_spec
+from nsbroker.supervise.calls import SEE_LIST, Refusal, descriptor_flags, errno_of, line_of, read_spec
 from nsbroker.wire.codec import decode_request, encode_request
 from nsbroker.wire.messages import OpenRequest, SocketSpec
 
@@ -91,7 +91,7 @@ def test_what_no_kernel_makes_is_refused_as_the_kernel_does(
     if number is None:
         spec_of(family, kind, proto)
         return
-    with pytest.raises(Unsupported) as caught:
+    with pytest.raises(Refusal) as caught:
         spec_of(family, kind, proto)
     assert caught.value.errno == number
 
