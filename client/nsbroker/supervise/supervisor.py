@@ -18,7 +18,7 @@ import sys
 from time import monotonic, sleep
 
 from ..drivers.thread import Client
-from ..link.errors import AccessDeniedError, BrokerUnavailableError
+from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
 from ..wire.messages import NamespaceRef, SocketSpec
 from . import caller
 from .calls import (
@@ -181,7 +181,10 @@ class Supervisor:
             family, socket_type, proto = kind
             try:
                 sock = self._open(SocketSpec(self._namespace, family, socket_type | nonblock, proto))
-            except AccessDeniedError as error:
+            except OSError as error:
+                # Denied by the policy, or by the kernel in the namespace, for example by its ping_group_range.
+                if isinstance(error, Error) and not isinstance(error, AccessDeniedError):
+                    raise
                 refused = error
                 continue
             self._for_interfaces = (kind, *(other for other in self._for_interfaces if other != kind))

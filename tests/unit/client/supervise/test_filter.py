@@ -50,7 +50,9 @@ def interpret(program: bytes, data: bytes) -> int:
             raise AssertionError(f"instruction {place - 1} has the unknown code {code:#x}")
 
 
-def ask(machine: Machine, number: int, first: int = 0, audit: int | None = None, second: int = 2, third: int = 2) -> int:
+def ask(
+    machine: Machine, number: int, first: int = 0, audit: int | None = None, second: int = 2, third: int = 2
+) -> int:
     """Return the action for a system call, given as `struct seccomp_data` of seccomp(2) with six arguments."""
     arguments = (first, second, third, 2, 2, 2)
     data = struct.pack("=IIQ6Q", number, machine.audit if audit is None else audit, 0xDEAD, *arguments)
