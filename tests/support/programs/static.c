@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -54,6 +55,8 @@ int main(void) {
   show("int80 socket", call_int80(359, AF_INET, SOCK_STREAM, 0));
   show("int80 socketcall", call_int80(102, 1, 0, 0));
   show("int80 getpid", call_int80(20, 0, 0, 0));
+  show("x32 ioctl", call_x32(514, 0, SIOCGIFINDEX, 0));
+  show("int80 ioctl", call_int80(54, 0, SIOCGIFINDEX, 0));
 #endif
   printf("}\n");
   return 0;

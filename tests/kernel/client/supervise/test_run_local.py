@@ -87,7 +87,9 @@ BUS = """
   <type>custom</type>
   <listen>unix:path={path}</listen>
   <auth>EXTERNAL</auth>
-  <policy context="default"><allow user="*"/><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
 </busconfig>
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nsbroker.supervise import kernel
 from support.brokers.process import BrokerProcess
 from support.inside import cookie_here, cookie_inside
 from support.job_control import Shell
@@ -129,6 +131,42 @@ def test_signals_that_interrupt_calls_neither_lose_nor_double_sockets(run: RunTo
     lost, failed, made = map(int, done.out.split())
     assert (lost, done.err) == (0, "")
     assert failed < made / 2
+
+
+CLOSE = """
+STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+def reaches_a_closed_listener():
+    other, sock = socket.socket(), socket.socket()
+    sock.bind(("127.0.0.1", 0)); sock.listen(); address = sock.getsockname()
+    sock.close()
+    with other: return other.connect_ex(address) != errno.ECONNREFUSED
+def port_is_in_use(kind):
+    other, sock = (socket.socket(socket.AF_INET, kind) for _ in range(2))
+    sock.bind(("127.0.0.1", 0)); address = sock.getsockname()
+    if kind == STREAM: sock.listen()
+    sock.close()
+    with other:
+        try:
+            other.bind(address)
+            if kind == STREAM: other.listen()
+        except OSError as error: return error.errno == errno.EADDRINUSE
+    return False
+count = int(sys.argv[1])
+measures = (reaches_a_closed_listener, lambda: port_is_in_use(DGRAM), lambda: port_is_in_use(STREAM))
+print(*(sum(measure() for _ in range(count)) for measure in measures))
+"""
+
+
+@pytest.mark.parametrize("busy", [0, 2], ids=["idle", "busy"])
+def test_port_is_free_when_close_returns(run: RunTool, name: str, busy: int, long: bool) -> None:
+    """Neither the supervisor nor the broker has a copy of the socket then, whatever else the processors do."""
+    loops = [subprocess.Popen([python(), "-c", "while True: pass"]) for _ in range(busy)]
+    try:
+        assert run(name, *script(CLOSE, "1000" if long else "100")) == (0, "0 0 0\n", "")
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def test_signal_does_not_interrupt_a_call_that_was_taken(broker: BrokerProcess, run: RunTool, name: str) -> None:
@@ -294,8 +332,7 @@ def test_supervisor_keeps_nothing_that_others_miss(run: RunTool, name: str) -> N
     assert os.readlink(f"/proc/{supervisor}/cwd") == "/"
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         os.kill(supervisor, number)
-    # The program has its socket a moment before the supervisor has closed its own copy.
-    wait_until(lambda: supervisor_keeps(supervisor) == SUPERVISORS_OWN, 60)
+    assert supervisor_keeps(supervisor) == SUPERVISORS_OWN, "no copy of the program's socket"
     os.close(writer)
     assert running.finish() == (0, inside * 2, "")
 
@@ -333,6 +370,49 @@ print(own, cookie())
     assert moved not in (cookie_inside(name), cookie_here())
     assert stayed == [cookie_inside(name)] * 2
     assert done.err == ""
+
+
+def pid_namespace_of_its_own(mounts_proc: bool) -> None:
+    """Go on as the first process of a new pid namespace, as `unshare --map-current-user --pid --fork` does.
+
+    Its /proc is still that of the outer pid namespace, unless it mounts one, as with --mount-proc.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0:
+        os._exit(NO_USER_NAMESPACES)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    if child := os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if mounts_proc:
+        kernel.mount("none", "/", "none", kernel.MS_SLAVE | kernel.MS_REC)
+        kernel.mount("proc", "/proc", "proc", 0)
+
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+NO_USER_NAMESPACES = 77
+
+
+@pytest.mark.parametrize("mounts_proc", [False, True])
+def test_pid_namespace_needs_its_own_proc(
+    run: RunTool, name: str, make_namespace: Callable[..., str], mounts_proc: bool
+) -> None:
+    """In another one's /proc, the number of a program's thread means a thread elsewhere, or none.
+
+    The caller's network namespace is not that of the machine, so a thread elsewhere looks like one that has moved.
+    """
+    outside = make_namespace("own")
+    before = lambda: pid_namespace_of_its_own(mounts_proc)  # noqa: E731
+    done = run.start(name, *script("print(cookie())"), before=before, network=outside).finish()
+    if done.status == NO_USER_NAMESPACES:
+        pytest.skip("user namespaces are not allowed here")
+    if mounts_proc:
+        assert done == (0, f"{cookie_inside(name)}\n", "")
+    else:
+        line = "run needs the /proc of its own pid namespace, to find the programs there: mount it, for example by "
+        assert done == (125, "", f"nsbroker-get: {line}unshare --mount-proc\n")
 
 
 def test_io_uring_is_absent(run: RunTool, name: str) -> None:

@@ -145,6 +145,8 @@ def test_static_program(run: RunTool, name: str, place: Path) -> None:
         assert shown.pop("int80 socket") == 38
         assert shown.pop("int80 socketcall") == 38
         assert shown.pop("int80 getpid") in (0, 38)
+        assert shown.pop("x32 ioctl") == 38
+        assert shown.pop("int80 ioctl") == 38
     assert shown == {}
 
 

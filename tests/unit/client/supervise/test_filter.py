@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from functools import cache
 
 import pytest
 
@@ -50,13 +51,14 @@ def interpret(program: bytes, data: bytes) -> int:
             raise AssertionError(f"instruction {place - 1} has the unknown code {code:#x}")
 
 
-def ask(
-    machine: Machine, number: int, first: int = 0, audit: int | None = None, second: int = 2, third: int = 2
-) -> int:
+filter_of = cache(assemble_filter)
+
+
+def ask(machine: Machine, number: int, first: int = 0, audit: int | None = None, rest: tuple[int, ...] = (2, 2)) -> int:
     """Return the action for a system call, given as `struct seccomp_data` of seccomp(2) with six arguments."""
-    arguments = (first, second, third, 2, 2, 2)
+    arguments = (first, *rest, 2, 2, 2)
     data = struct.pack("=IIQ6Q", number, machine.audit if audit is None else audit, 0xDEAD, *arguments)
-    return interpret(assemble_filter(machine), data)
+    return interpret(filter_of(machine), data)
 
 
 @both
@@ -90,6 +92,59 @@ def test_family_is_an_int_as_the_kernel_takes_it(machine: Machine) -> None:
     assert ask(machine, machine.socket, 1 << 32 | socket.AF_UNIX) == ALLOW
 
 
+ABOUT_INTERFACES = {
+    "SIOCADDRT": 0x890B, "SIOCGIFNAME": 0x8910, "SIOCGIFCONF": 0x8912, "SIOCGIFFLAGS": 0x8913, "SIOCSIFFLAGS": 0x8914,
+    "SIOCGIFADDR": 0x8915, "SIOCGIFHWADDR": 0x8927, "SIOCGIFINDEX": 0x8933, "SIOCETHTOOL": 0x8946, "SIOCGSKNS": 0x894C,
+    "SIOCDARP": 0x8953, "SIOCGIFMAP": 0x8970, "SIOCGIFVLAN": 0x8982, "SIOCBONDENSLAVE": 0x8990, "SIOCBRADDBR": 0x89A0,
+    "SIOCSHWTSTAMP": 0x89B0, "SIOCDEVPRIVATE": 0x89F0, "SIOCDEVPRIVATE + 15": 0x89FF, "SIOCSIWCOMMIT": 0x8B00,
+    "SIOCGIWNAME": 0x8B01, "SIOCIWLASTPRIV": 0x8BFF, "TUNSETIFF": 0x400454CA,
+}  # fmt: skip
+NOT_ABOUT_INTERFACES = {
+    "FIONREAD": 0x541B, "FIONBIO": 0x5421, "SIOCOUTQ": 0x5411, "FIOCLEX": 0x5451, "TCGETS": 0x5401,
+    "SIOCATMARK": 0x8905, "SIOCGSTAMP": 0x8906, "SIOCGSTAMPNS_NEW": 0x80108907, "SIOCOUTQNSD": 0x894B, "SIOCPROTOPRIVATE": 0x89E0,
+    "SIOCPROTOPRIVATE + 15": 0x89EF, "TUNGETIFF": 0x800454D2, "past all": 0x8C00, "first": 0, "last": 0xFFFFFFFF,
+}  # fmt: skip
+"""Source: include/uapi/linux/sockios.h, asm-generic/ioctls.h, linux/wireless.h, linux/if_tun.h."""
+
+
+@both
+def test_requests_about_interfaces_are_asked_about(machine: Machine) -> None:
+    """For every socket. The upper half of the register means nothing."""
+    for name, request in ABOUT_INTERFACES.items():
+        assert ask(machine, machine.ioctl, 3, rest=(request, 2)) == NOTIFY, name
+        assert ask(machine, machine.ioctl, 3, rest=(1 << 32 | request, 2)) == NOTIFY, name
+
+
+@both
+def test_other_requests_run_at_full_speed(machine: Machine) -> None:
+    for name, request in NOT_ABOUT_INTERFACES.items():
+        assert ask(machine, machine.ioctl, 3, rest=(request, 2)) == ALLOW, name
+
+
+def test_other_instruction_sets_can_not_ask_about_interfaces() -> None:
+    """The supervisor reads the registers of the machine's own calls only."""
+    for name, request in ABOUT_INTERFACES.items():
+        for machine, number, audit in (
+            (X86, X32_BIT | 514, X86.audit),
+            (X86, 54, X86.foreign_audit),
+            (ARM, 54, ARM.foreign_audit),
+        ):
+            assert ask(machine, number, 3, audit, (request, 2)) == ABSENT, name
+            assert ask(machine, number, 3, audit, (0x541B, 2)) == ALLOW
+
+
+@both
+def test_options_with_a_flag_are_asked_about(machine: Machine) -> None:
+    """SO_MARK, IP_TRANSPARENT and IPV6_TRANSPARENT, and no other option."""
+    asked = {
+        (level, name)
+        for level in range(300)
+        for name in range(100)
+        if ask(machine, machine.setsockopt, 3, rest=(level, name)) == NOTIFY
+    }
+    assert asked == {(1, 36), (0, 19), (41, 75)}
+
+
 @both
 def test_no_other_call_is_touched(machine: Machine) -> None:
     """io_uring is the exception, because its rings make sockets without a system call."""
@@ -101,6 +156,7 @@ def test_no_other_call_is_touched(machine: Machine) -> None:
 def test_the_numbers_are_the_kernels() -> None:
     """Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
     assert (X86.socket, X86.seccomp, ARM.socket, ARM.seccomp, IO_URING_SETUP) == (41, 317, 198, 277, 425)
+    assert (X86.ioctl, X86.setsockopt, ARM.ioctl, ARM.setsockopt) == (16, 54, 29, 208)
 
 
 def test_32_bit_x86_has_all_calls_but_those_that_make_sockets() -> None:
