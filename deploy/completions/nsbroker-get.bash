@@ -83,7 +83,7 @@ _nsbroker_get() {
             --mark --transparent --freebind --
         ;;
     resolve/*) _nsbroker_get_offer_options -4 -6 ;;
-    run/*) _nsbroker_get_offer -- --help ;;
+    run/*) _nsbroker_get_offer --mark --transparent --freebind -- --help ;;
     socket/*) _nsbroker_get_offer_options --type -4 -6 --bind --fd --mark --transparent --freebind -- ;;
     list/*)
         _nsbroker_get_offer_options --json

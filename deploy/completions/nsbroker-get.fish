@@ -108,9 +108,9 @@ complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'pass the soc
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l accept -d 'one command for each connection'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'commands at once'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to wait for a namespace or address'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen socket' -l mark -x -d 'the firewall mark of the sockets'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen socket' -l transparent -d 'set IP_TRANSPARENT'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen socket' -l freebind -d 'allow addresses that the namespace lacks'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen run socket' -l mark -x -d 'the firewall mark of the sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen run socket' -l transparent -d 'set IP_TRANSPARENT'
+complete -c nsbroker-get -n '__nsbroker_get_at connect listen run socket' -l freebind -d 'allow addresses that the namespace lacks'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'kind of socket' -a "$__nsbroker_get_kinds"
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'address to bind'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'number of the descriptor'

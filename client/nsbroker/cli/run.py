@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from ..drivers.thread import Client
 from ..link.references import open_path
@@ -13,7 +12,7 @@ from ..supervise.caller import ForeignProcError, own_network
 from ..supervise.filter import Machine, assemble_filter
 from ..supervise.supervisor import Supervisor
 from ..wire.messages import NamespaceRef
-from .arguments import OPTIONS_AT_BIRTH, options_at_birth, parse
+from .arguments import OPTIONS_AT_BIRTH, at_birth, parse
 from .command import Command
 from .launch import run_program
 from .messages import FailureError, say, usage_error
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OPTIONS: dict[str, bool] = OPTIONS_AT_BIRTH
-_FAMILIES_WITH_OPTIONS = (int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_PACKET))
-"""The mark has no effect on the other family, AF_NETLINK."""
 _WHY_NOT = {
     errno.EBUSY: "this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows one: "
     "leave out the inner one",
@@ -42,7 +39,7 @@ def run(command: Command) -> int:
     machine = kernel.this_machine()
     if machine is None:
         raise FailureError(f"run works on x86-64 and arm64, not on {os.uname().machine}")
-    options = {family: options_at_birth(given, family) for family in _FAMILIES_WITH_OPTIONS}
+    options = at_birth(given)
     _expect_own_proc()
     # The supervisor leaves this directory.
     client = Client(os.path.abspath(command.client.path), command.client.timeout)

@@ -14,7 +14,7 @@ from ..wire.messages import Address, NamespaceRef, Option, SocketSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
 _TYPE_MASK = 0xF
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
@@ -59,14 +59,14 @@ class Refusal(Exception):  # a refusal is a noun
 
 
 def read_spec(
-    namespace: NamespaceRef, args: tuple[int, ...], options: Mapping[int, tuple[Option, ...]] | None = None
+    namespace: NamespaceRef, args: tuple[int, ...], options_of: Callable[[int], tuple[Option, ...]]
 ) -> SocketSpec:
     """Return the spec of the socket that a call of socket(2) asks for.
 
     Args:
         namespace: the namespace of the socket.
         args: the call's registers, unsigned. The first three are family, type and protocol.
-        options: the options that sockets of a family get at birth.
+        options_of: returns the options that sockets of a family have from birth.
 
     Raises:
         Refusal: the kernel has no socket of this family, type and protocol in any namespace.
@@ -83,8 +83,7 @@ def read_spec(
     if family == _PACKET:
         # The broker makes packet sockets without a protocol. They get it by bind(2).
         proto, bind = 0, _packet_address(proto)
-    at_birth = options.get(family, ()) if options else ()
-    return SocketSpec(namespace, family, socket_type | flags & _NONBLOCK, proto, bind, options=at_birth)
+    return SocketSpec(namespace, family, socket_type | flags & _NONBLOCK, proto, bind, options=options_of(family))
 
 
 def descriptor_flags(args: tuple[int, ...]) -> int:

@@ -38,9 +38,9 @@ from .kernel import Notification, answer, answer_continue, answer_errno, lend_fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from ..wire.messages import Option
+    from ..place.options import AtBirth
 
 _MAX_LINES = 64
 """The supervisor writes no more different lines than this."""
@@ -60,7 +60,7 @@ class Supervisor:
         listener: the descriptor of the filter's notifications.
         client: the way to the broker.
         namespace: the namespace of the sockets.
-        options: the options that sockets of a family get at birth.
+        at_birth: the options that the sockets have from birth.
         say: writes a line for the user, to standard error.
 
     Raises:
@@ -73,14 +73,14 @@ class Supervisor:
         listener: int,
         client: Client,
         namespace: NamespaceRef,
-        options: Mapping[int, tuple[Option, ...]],
+        at_birth: AtBirth,
         say: Callable[[str], None],
     ) -> None:
         self._machine = machine
         self._listener = listener
         self._client = client
         self._namespace = namespace
-        self._options = options
+        self._at_birth = at_birth
         self._say = say
         self._said: set[str] = set()
         self._own_network = caller.own_network()
@@ -140,7 +140,7 @@ class Supervisor:
             self._set_option(call)
 
     def _make_socket(self, call: Notification) -> None:
-        sock = self._open(read_spec(self._namespace, call.args, self._options))
+        sock = self._open(read_spec(self._namespace, call.args, self._at_birth.of))
         try:
             number = lend_fd(self._listener, call, sock.fileno(), descriptor_flags(call.args))
         finally:

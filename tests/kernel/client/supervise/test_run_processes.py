@@ -18,8 +18,17 @@ from nsbroker.supervise import kernel
 from support.brokers.process import BrokerProcess
 from support.inside import cookie_here, cookie_inside
 from support.job_control import Shell
+from support.own_run import own_run
 from support.tool.running import RunTool, children, python, run_tool
+from support.users import GROUP, USER
 from support.waiting import wait_until
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+PR_SET_DUMPABLE = 4
+NO_USER_NAMESPACES = 77
+"""An exit status of the test's own."""
+
+libc = ctypes.CDLL(None, use_errno=True)
 
 COOKIE = "int.from_bytes(socket.socket().getsockopt(1, 71, 8), 'little')"
 TRY = f"""
@@ -377,7 +386,6 @@ def pid_namespace_of_its_own(mounts_proc: bool) -> None:
 
     Its /proc is still that of the outer pid namespace, unless it mounts one, as with --mount-proc.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.getuid(), os.getgid()
     if libc.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0:
         os._exit(NO_USER_NAMESPACES)
@@ -389,10 +397,6 @@ def pid_namespace_of_its_own(mounts_proc: bool) -> None:
     if mounts_proc:
         kernel.mount("none", "/", "none", kernel.MS_SLAVE | kernel.MS_REC)
         kernel.mount("proc", "/proc", "proc", 0)
-
-
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
-NO_USER_NAMESPACES = 77
 
 
 @pytest.mark.parametrize("mounts_proc", [False, True])
@@ -413,6 +417,40 @@ def test_pid_namespace_needs_its_own_proc(
     else:
         line = "run needs the /proc of its own pid namespace, to find the programs there: mount it, for example by "
         assert done == (125, "", f"nsbroker-get: {line}unshare --mount-proc\n")
+
+
+def proc_that_hides_processes() -> None:
+    """Go on as the user, with a /proc that shows a process only to users who may trace it."""
+    if libc.unshare(CLONE_NEWNS) != 0:
+        os._exit(1)
+    kernel.mount("none", "/", "none", kernel.MS_SLAVE | kernel.MS_REC)
+    kernel.mount("proc", "/proc", "proc", 0, "hidepid=invisible")
+    os.setgroups([])
+    os.setresgid(GROUP, GROUP, GROUP)
+    os.setresuid(USER, USER, USER)
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def test_caller_that_can_not_be_seen_counts_as_not_moved(
+    run: RunTool, name: str, make_namespace: Callable[..., str]
+) -> None:
+    """Its sockets are those of the namespace, and it can't ask about interfaces.
+
+    Without services to hide, it is in no user namespace, in which the supervisor could see it.
+    """
+    outside = make_namespace("own")
+    code = (
+        "import ctypes\n"
+        "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n"
+        "print(cookie())\n"
+        "try: socket.if_nametoindex('lo')\n"
+        "except OSError: print('refused')\n"
+    )
+    with own_run():
+        done = run.start(name, *script(code), uid=0, before=proc_that_hides_processes, network=outside).finish()
+    assert (done.status, done.out) == (0, f"{cookie_inside(name)}\nrefused\n")
+    line = "can't see which socket the program asks about interfaces, since it can't be traced"
+    assert done.err == f"nsbroker-get: {line}: No such file or directory\n"
 
 
 def test_io_uring_is_absent(run: RunTool, name: str) -> None:

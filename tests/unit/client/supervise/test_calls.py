@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from nsbroker.link.errors import BrokerProtocolError, BrokerUnavailableError, WrongNamespaceError, os_error, refusal
-from nsbroker.supervise.calls import SEE_LIST, Refusal, descriptor_flags, errno_of, line_of, read_spec
+from nsbroker.place.options import AtBirth
+from nsbroker.supervise.calls import SEE_LIST, Refusal, descriptor_flags, errno_of, line_of, option_line, read_spec
 from nsbroker.wire.codec import decode_request, encode_request
 from nsbroker.wire.messages import OpenRequest, SocketSpec
 
@@ -24,7 +25,7 @@ def as_register(number: int) -> int:
 
 def spec_of(family: int, kind: int, proto: int) -> SocketSpec:
     args = tuple(as_register(arg) for arg in (family, kind, proto, 7, 8, 9))
-    spec = read_spec("blue", args)
+    spec = read_spec("blue", args, AtBirth().of)
     request = OpenRequest(1, (spec,))
     assert decode_request(encode_request(request)) == request, "the broker must be able to read it"
     return spec
@@ -56,7 +57,7 @@ def test_close_on_exec_is_the_descriptors_and_not_the_sockets() -> None:
 
 def test_upper_halves_of_registers_mean_nothing() -> None:
     noise = 0xABCD << 32
-    spec = read_spec("blue", (noise | INET, noise | DGRAM, noise | 17, 0, 0, 0))
+    spec = read_spec("blue", (noise | INET, noise | DGRAM, noise | 17, 0, 0, 0), AtBirth().of)
     assert spec == SocketSpec("blue", INET, DGRAM, 17)
 
 
@@ -67,6 +68,28 @@ def test_packet_socket_gets_its_protocol_by_bind() -> None:
     # The kernel takes 16 bits of it.
     assert spec_of(PACKET, DGRAM | CLOEXEC, 0x50000 | every) == SocketSpec("blue", PACKET, DGRAM, 0, ("", 3))
     assert spec_of(PACKET, RAW, 0x50000) == SocketSpec("blue", PACKET, RAW, 0)
+
+
+def test_sockets_have_the_options_of_their_family_from_birth() -> None:
+    at_birth = AtBirth(16, transparent=True, freebind=True)
+    expected = {
+        INET: ((1, 36, 16), (0, 19, 1), (0, 15, 1)),
+        INET6: ((1, 36, 16), (41, 75, 1), (41, 78, 1)),
+        PACKET: ((1, 36, 16),),
+        NETLINK: (),
+    }
+    assert {family: read_spec("blue", (family, RAW, 0), at_birth.of).options for family in expected} == expected
+
+
+def test_line_about_an_option_names_the_flag() -> None:
+    """A transparent socket may become another one without any right."""
+    lines = {
+        (1, 36, 0): "the program may not set SO_MARK to 0x0 itself: use nsbroker-get NS run --mark 0x0",
+        (0, 19, 1): "the program may not set IP_TRANSPARENT to 0x1 itself: use nsbroker-get NS run --transparent",
+        (41, 75, 7): "the program may not set IPV6_TRANSPARENT to 0x7 itself: use nsbroker-get NS run --transparent",
+        (0, 19, 0): None,
+    }
+    assert {option: option_line(*option) for option in lines} == lines
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,8 @@ ABOUT_INTERFACES = {
 }  # fmt: skip
 NOT_ABOUT_INTERFACES = {
     "FIONREAD": 0x541B, "FIONBIO": 0x5421, "SIOCOUTQ": 0x5411, "FIOCLEX": 0x5451, "TCGETS": 0x5401,
-    "SIOCATMARK": 0x8905, "SIOCGSTAMP": 0x8906, "SIOCGSTAMPNS_NEW": 0x80108907, "SIOCOUTQNSD": 0x894B, "SIOCPROTOPRIVATE": 0x89E0,
+    "SIOCATMARK": 0x8905, "SIOCGSTAMP": 0x8906, "SIOCGSTAMPNS_NEW": 0x80108907, "SIOCOUTQNSD": 0x894B,
+    "SIOCPROTOPRIVATE": 0x89E0,
     "SIOCPROTOPRIVATE + 15": 0x89EF, "TUNGETIFF": 0x800454D2, "past all": 0x8C00, "first": 0, "last": 0xFFFFFFFF,
 }  # fmt: skip
 """Source: include/uapi/linux/sockios.h, asm-generic/ioctls.h, linux/wireless.h, linux/if_tun.h."""
