@@ -94,6 +94,108 @@ GUARANTEES = (
         ),
     ),
     Guarantee(
+        "run-keeps-interfaces-inside",
+        (
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                '            if_equal(machine.ioctl, "ioctl"),\n',
+                "",
+                (
+                    "tests/kernel/client/supervise/test_run_interfaces.py::test_names_and_numbers_are_those_of_the_namespace",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                "range(0x89F0, 0x8A00), range(0x8B00, 0x8C00))",
+                "range(0x89F0, 0x8A00))",
+                ("tests/unit/client/supervise/test_filter.py::test_requests_about_interfaces_are_asked_about",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/filter.py",
+                '    program += [if_equal(machine.foreign_ioctl, "other ioctl")]\n',
+                "",
+                (
+                    "tests/unit/client/supervise/test_filter.py::test_other_instruction_sets_can_not_ask_about_interfaces",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "            if not caller.is_idle_unix_socket(sock.inode):\n",
+                "            if False:\n",
+                ("tests/kernel/client/supervise/test_run_interfaces.py::test_unix_socket_in_use_is_not_asked",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                '            raise Refusal(errno.EPERM, f"{line}: {error.strerror}") from error\n',
+                "            return None\n",
+                (
+                    "tests/kernel/client/supervise/test_run_interfaces.py::test_process_that_can_not_be_traced_is_refused",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "        if request == TUNSETIFF:\n",
+                "        if request == 0:\n",
+                ("tests/kernel/client/supervise/test_run_interfaces.py::test_tun_devices_are_refused",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-knows-its-programs",
+        (
+            Mutant(
+                "client/nsbroker/supervise/caller.py",
+                "    if shown != str(os.getpid()) or network is None:\n",
+                "    if network is None:\n",
+                ("tests/kernel/client/supervise/test_run_processes.py::test_pid_namespace_needs_its_own_proc",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "return network is not None and network != self._own_network",
+                "return network != self._own_network",
+                (
+                    "tests/kernel/client/supervise/test_run_processes.py::test_caller_that_can_not_be_seen_counts_as_not_moved",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-keeps-no-copy",
+        (
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "            sock.close()\n        answer(self._listener, call, number)\n",
+                "            answer(self._listener, call, number)\n            sock.close()\n",
+                ("tests/kernel/client/supervise/test_run_processes.py::test_port_is_free_when_close_returns",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "run-sets-options-at-birth",
+        (
+            Mutant(
+                "client/nsbroker/supervise/calls.py",
+                "proto, bind, options=options_of(family))",
+                "proto, bind)",
+                ("tests/kernel/client/supervise/test_run_options.py::test_sockets_have_the_options_from_birth",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "return sock.getsockopt(level, name) & _UNSIGNED == value",
+                "return True",
+                (
+                    "tests/kernel/client/supervise/test_run_options.py::test_other_value_is_refused_and_the_line_names_the_flag",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "            self._explain(line)\n        answer_continue(",
+                "            pass\n        answer_continue(",
+                ("tests/kernel/client/supervise/test_run_options.py::test_without_a_flag_the_line_names_it",),
+            ),
+        ),
+    ),
+    Guarantee(
         "run-gives-no-privileges",
         (
             Mutant(
