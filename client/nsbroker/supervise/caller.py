@@ -31,12 +31,10 @@ class Socket(Record):
     Attributes:
         inode: its number, unique in its network namespace.
         protocol: the kernel's name for its protocol, such as "UDP" or "UNIX".
-        flags: the descriptor's flags: O_CLOEXEC and O_NONBLOCK, among others.
     """
 
     inode: int
     protocol: str
-    flags: int
 
 
 def own_network() -> int:
@@ -80,9 +78,16 @@ def read_socket(tid: int, fd: int) -> Socket | None:
     kind, _, number = os.readlink(path).partition(":")
     if kind != "socket":
         return None
-    protocol = os.getxattr(path, _NAME_ATTRIBUTE).rstrip(b"\0").decode()
-    flags = int(_field(f"/proc/{tid}/fdinfo/{fd}", "flags"), 8)
-    return Socket(int(number.strip("[]")), protocol, flags)
+    return Socket(int(number.strip("[]")), os.getxattr(path, _NAME_ATTRIBUTE).rstrip(b"\0").decode())
+
+
+def read_flags(tid: int, fd: int) -> int:
+    """Return the flags of a thread's descriptor: O_CLOEXEC and O_NONBLOCK, among others.
+
+    Raises:
+        OSError: as `read_socket`.
+    """
+    return int(_field(f"/proc/{tid}/fdinfo/{fd}", "flags"), 8)
 
 
 def is_idle_unix_socket(inode: int) -> bool:

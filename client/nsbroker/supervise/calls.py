@@ -45,6 +45,12 @@ OPTIONS_WITH_FLAGS = {
 }
 """The options that need privileges, by level and name of setsockopt(2): the name, and the flag of `run` for it."""
 
+NO_TUN = "a tun or tap device would be in your own namespace: pass the program an open one"
+IN_USE = "the program asks a Unix socket in use, which knows your own interfaces: let it ask a new socket"
+UNSEEN = "can't see which socket the program asks about interfaces, since it can't be traced: let it ask by netlink"
+NOT_GRANTED = "the program can't ask about interfaces, since no socket for it is granted"
+"""The lines for a refused ioctl(2)."""
+
 SEE_LIST = "; nsbroker-get list shows what you may use"
 """The remedy, for a socket that the policy does not grant."""
 
@@ -102,7 +108,7 @@ def option_line(level: int, name: int, value: int | None) -> str | None:
     """
     words, flag = OPTIONS_WITH_FLAGS[level, name]
     if value is None:
-        return f"can't compare the {words} that the program sets with that of the socket, since it can't be traced"
+        return f"can't read the {words} of the program, which can't be traced: its sockets keep that of {flag}"
     if flag != "--mark" and not value:
         return None
     remedy = f"{flag} {value:#x}" if flag == "--mark" else flag

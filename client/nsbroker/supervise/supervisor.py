@@ -22,9 +22,13 @@ from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
 from ..wire.messages import NamespaceRef, SocketSpec
 from . import caller
 from .calls import (
+    IN_USE,
     LOCAL_PROTOCOLS,
+    NO_TUN,
+    NOT_GRANTED,
     SEE_LIST,
     SOCKETS_FOR_INTERFACES,
+    UNSEEN,
     Refusal,
     as_int,
     descriptor_flags,
@@ -152,16 +156,15 @@ class Supervisor:
         """Let an ioctl(2) run. If its socket is a local one, first put a socket of the namespace into its place."""
         fd, request = (as_int(arg) for arg in call.args[:2])
         if request == TUNSETIFF:
-            raise Refusal(errno.EPERM, "a tun or tap device would be in your own namespace: the program can't have one")
+            raise Refusal(errno.EPERM, NO_TUN)
         sock = self._read_socket(call.tid, fd)
         if sock is not None and sock.protocol in LOCAL_PROTOCOLS:
             if not caller.is_idle_unix_socket(sock.inode):
-                raise Refusal(
-                    errno.EPERM, "the program asks a Unix socket in use about interfaces: they would be your own"
-                )
-            inside = self._open_for_interfaces(sock.flags & os.O_NONBLOCK)
+                raise Refusal(errno.EPERM, IN_USE)
+            flags = caller.read_flags(call.tid, fd)
+            inside = self._open_for_interfaces(flags & os.O_NONBLOCK)
             try:
-                lend_fd(self._listener, call, inside.fileno(), sock.flags & os.O_CLOEXEC, fd)
+                lend_fd(self._listener, call, inside.fileno(), flags & os.O_CLOEXEC, fd)
             finally:
                 inside.close()
         answer_continue(self._listener, call)
@@ -172,8 +175,7 @@ class Supervisor:
         except OSError as error:
             if isinstance(error, FileNotFoundError) and caller.network_identity(str(tid)) is not None:
                 raise Refusal(errno.EBADF) from error
-            line = "can't see which socket the program asks about interfaces, since it can't be traced"
-            raise Refusal(errno.EPERM, f"{line}: {error.strerror}") from error
+            raise Refusal(errno.EPERM, UNSEEN) from error
 
     def _open_for_interfaces(self, nonblock: int) -> socket.SocketType:
         """Open a socket of the namespace, of any kind that a grant allows."""
@@ -189,10 +191,7 @@ class Supervisor:
                 continue
             self._for_interfaces = (kind, *(other for other in self._for_interfaces if other != kind))
             return sock
-        line = (
-            f"the program can't ask about interfaces, since no socket for it is granted: {refused.strerror}{SEE_LIST}"
-        )
-        raise Refusal(errno.EPERM, line)
+        raise Refusal(errno.EPERM, f"{NOT_GRANTED}: {refused.strerror}{SEE_LIST}")
 
     def _set_option(self, call: Notification) -> None:
         """Let a setsockopt(2) succeed if the socket has the value already. Otherwise the kernel decides."""

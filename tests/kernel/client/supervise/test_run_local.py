@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.brokers.process import BrokerProcess
+from support.inside import call_inside
 from support.tool.running import RunTool, program, python, run_tool
 
 ASK = "import socket, sys; assert socket.if_nametoindex('lo') == 1\n"
@@ -114,14 +115,20 @@ def test_d_bus(run: RunTool, name: str, bus: str) -> None:
     assert done.out.splitlines()[1].split() == ["uint32", "0"]
 
 
+def first_words(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines()]
+
+
 def test_proc_and_sys_are_the_callers(run: RunTool, name: str) -> None:
     """The documents say so, and that netlink answers for the namespace."""
-    paths = ("/proc/net/dev", "/proc/net/route")
-    for path in paths:
-        own = [line.split(":")[0].split()[0] for line in Path(path).read_text().splitlines()]
-        done = run(name, "run", "--", "cat", path)
-        assert [line.split(":")[0].split()[0] for line in done.out.splitlines()] == own
+    for path in ("/proc/net/dev", "/proc/net/route"):
+        seen = run(name, "run", "--", "cat", path).out
+        assert first_words(seen) == first_words(Path(path).read_text())
+    setting = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    call_inside(name, Path(setting).write_text, "80")
+    own = Path(setting).read_text()
+    assert own != "80\n"
+    assert run(name, "run", "--", "cat", setting).out == own
     own_interfaces = sorted(os.listdir("/sys/class/net"))
     assert sorted(run(name, "run", "--", "ls", "/sys/class/net").out.split()) == own_interfaces
-    links = run(name, "run", "--", program("ip"), "-brief", "link").out.splitlines()
-    assert [line.split()[0] for line in links] == ["lo"]
+    assert first_words(run(name, "run", "--", program("ip"), "-brief", "link").out) == ["lo"]

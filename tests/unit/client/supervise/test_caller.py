@@ -39,17 +39,17 @@ def test_unknown_thread_has_no_network() -> None:
 @pytest.mark.parametrize(
     ("family", "protocol"), [(socket.AF_INET, "UDP"), (socket.AF_INET6, "UDPv6"), (socket.AF_UNIX, "UNIX")]
 )
-def test_socket_has_its_number_protocol_and_flags(family: int, protocol: str) -> None:
+def test_socket_has_its_number_and_protocol(family: int, protocol: str) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        seen = caller.read_socket(os.getpid(), sock.fileno())
-        assert seen is not None
-        assert (seen.inode, seen.protocol) == (inode(sock), protocol)
-        assert seen.flags & (os.O_CLOEXEC | os.O_NONBLOCK) == os.O_CLOEXEC
-        sock.setblocking(False)
-        os.set_inheritable(sock.fileno(), True)
-        seen = caller.read_socket(os.getpid(), sock.fileno())
-        assert seen is not None
-        assert seen.flags & (os.O_CLOEXEC | os.O_NONBLOCK) == os.O_NONBLOCK
+        assert caller.read_socket(os.getpid(), sock.fileno()) == (inode(sock), protocol)
+
+
+def test_descriptor_has_its_flags(idle: socket.socket) -> None:
+    wanted = os.O_CLOEXEC | os.O_NONBLOCK
+    assert caller.read_flags(os.getpid(), idle.fileno()) & wanted == os.O_CLOEXEC
+    idle.setblocking(False)
+    os.set_inheritable(idle.fileno(), True)
+    assert caller.read_flags(os.getpid(), idle.fileno()) & wanted == os.O_NONBLOCK
 
 
 def test_file_is_no_socket(tmp_path: Path) -> None:
