@@ -342,22 +342,29 @@ def test_supervisor_keeps_nothing_that_others_miss(run: RunTool, name: str) -> N
     assert os.readlink(f"/proc/{supervisor}/cwd") == "/"
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         os.kill(supervisor, number)
-    assert supervisor_keeps(supervisor) == SUPERVISORS_OWN, "no copy of the program's socket"
+    others, sockets = supervisor_keeps(supervisor)
+    assert others == SUPERVISORS_OWN
+    assert set(sockets) <= {"UNIX", "UNIX-STREAM"}, "it has a copy of the program's socket"
     os.close(writer)
     assert running.finish() == (0, inside * 2, "")
 
 
-SUPERVISORS_OWN = ["/dev/null", "/dev/null", "anon_inode", "anon_inode", "pipe", "socket"]
-"""Standard error, the listener, the program's pidfd, and the connection to the broker."""
+SUPERVISORS_OWN = ["/dev/null", "/dev/null", "anon_inode", "anon_inode", "pipe"]
+"""Standard error, the listener and the program's pidfd. It also has Unix sockets to the broker."""
 
 
-def supervisor_keeps(pid: int) -> list[str]:
-    """The kinds of its descriptors; without one that is closed meanwhile."""
-    kinds = []
+def supervisor_keeps(pid: int) -> tuple[list[str], list[str]]:
+    """The kinds of its descriptors, and the protocols of its sockets; without one that is closed meanwhile."""
+    kinds, protocols = [], []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):
-            kinds.append(os.readlink(f"/proc/{pid}/fd/{fd}").partition(":")[0])
-    return sorted(kinds)
+            path = f"/proc/{pid}/fd/{fd}"
+            kind = os.readlink(path).partition(":")[0]
+            if kind == "socket":
+                protocols.append(os.getxattr(path, "system.sockprotoname").rstrip(b"\0").decode())
+            else:
+                kinds.append(kind)
+    return sorted(kinds), protocols
 
 
 def test_caller_that_moved_to_another_network_namespace_is_left_alone(run: RunTool, name: str) -> None:
