@@ -1,12 +1,13 @@
-"""The cost of `nsbroker-get NS run` against the same inside the namespace: each socket(2), and the later throughput.
+"""The cost of `nsbroker-get NS run` against the same inside the namespace: calls that it catches, and the throughput.
 
     PYTHONPATH=tests python tests/bench/run_cost.py          (as root; needs ip, setpriv and iperf3)
 
-The same programs, as an unprivileged user, by turns: under `run`, and by `ip netns exec`. For socket(2) two processes
-live through the whole measurement, and make 200 sockets at a time; all of it, broker and supervisor too, on one
-processor, then on all of them. For iperf3, server and client are both under `run`, or both not, over the loopback of
-the namespace. On a machine that does other things too, the processor time for the sent data says more than its
-amount.
+The same programs, as an unprivileged user, by turns: under `run`, and by `ip netns exec`. For the calls, two processes
+live through the whole measurement, and make 200 calls at a time; all of it, broker and supervisor too, on one
+processor, then on all of them. The calls are socket(2), the look-up of an interface by its name (socket(2) and ioctl(2)
+on a Unix socket), and the same ioctl(2) on a UDP socket of the namespace. For iperf3, server and client are both under
+`run`, or both not, over the loopback of the namespace. On a machine that does other things too, the processor time for
+the sent data says more than its amount.
 """
 
 from __future__ import annotations
@@ -24,20 +25,27 @@ from support.brokers.process import EVERYTHING, BrokerProcess
 from support.tool.running import RunTool, program, python, run_tool
 from support.users import GROUP, USER
 
-ROUNDS, SOCKETS = 40, 200
+ROUNDS, CALLS = 40, 200
 THROUGHPUT_ROUNDS, SECONDS = 40, 1
 
-MAKE_SOCKETS = """
-import json, socket, sys, time
+MAKE_CALLS = """
+import fcntl, json, socket, sys, time
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+call = {
+    "socket(2)": socket.socket,
+    "if_nametoindex(3)": lambda: socket.if_nametoindex("lo"),
+    "ioctl(2) of UDP": lambda: fcntl.ioctl(udp, 0x8933, b"lo".ljust(40, b"\\0")),
+}[sys.argv[1]]
 for line in sys.stdin:
     times = []
     for _ in range(int(line)):
         start = time.perf_counter_ns()
-        sock = socket.socket()
+        result = call()
         times.append(time.perf_counter_ns() - start)
-        sock.close()
+        if isinstance(result, socket.socket): result.close()
     print(json.dumps(times), flush=True)
 """
+CAUGHT = ("socket(2)", "if_nametoindex(3)", "ioctl(2) of UDP")
 
 Become = Callable[[list[int], list[str]], NoReturn]
 """Makes this process a program, with these standard descriptors and arguments."""
@@ -86,13 +94,13 @@ def ways(run: RunTool, name: str) -> dict[str, Become]:
     return {"inside": by_ip, "run": by_run}
 
 
-def measure_sockets(starts: dict[str, Become]) -> dict[str, Any]:
-    """Let both make sockets in turns, and return microseconds."""
-    makers = {who: Program(become, [python(), "-c", MAKE_SOCKETS]) for who, become in starts.items()}
+def measure_calls(starts: dict[str, Become], call: str) -> dict[str, Any]:
+    """Let both make calls in turns, and return microseconds."""
+    makers = {who: Program(become, [python(), "-c", MAKE_CALLS, call]) for who, become in starts.items()}
     rounds: dict[str, list[list[int]]] = {who: [] for who in makers}
     for _ in range(ROUNDS):
         for who, maker in makers.items():
-            rounds[who].append(json.loads(maker.order(str(SOCKETS))))
+            rounds[who].append(json.loads(maker.order(str(CALLS))))
     for maker in makers.values():
         maker.finish()
     row: dict[str, Any] = {}
@@ -163,7 +171,8 @@ def main() -> None:
             starts = ways(run, name)
             for title, processors in (("one processor", {min(everywhere)}), ("all processors", everywhere)):
                 with on_processors(broker, processors):
-                    print(json.dumps({"row": f"socket(2), us, {title}"} | measure_sockets(starts)))
+                    for call in CAUGHT:
+                        print(json.dumps({"row": f"{call}, us, {title}"} | measure_calls(starts, call)))
             for row in measure_throughput(starts):
                 print(json.dumps(row))
     finally:

@@ -172,7 +172,7 @@ def test_port_is_free_when_close_returns(run: RunTool, name: str, busy: int, lon
     """Neither the supervisor nor the broker has a copy of the socket then, whatever else the processors do."""
     loops = [subprocess.Popen([python(), "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        assert run(name, *script(CLOSE, "1000" if long else "100")) == (0, "0 0 0\n", "")
+        assert run(name, *script(CLOSE, "1000" if long else "50")) == (0, "0 0 0\n", "")
     finally:
         for loop in loops:
             loop.kill()
