@@ -42,10 +42,63 @@ GUARANTEES = (
         "hosts-come-first",
         (
             Mutant(
-                "client/nsbroker/names/getaddrinfo.py",
-                "if lines := configuration.hosts.by_name(name, families):",
-                "if (lines := configuration.hosts.by_name(name, families)) and len(families) > 2:",
+                "client/nsbroker/names/files/nsswitch.py",
+                '(Source("files"), Source("dns"))',
+                '(Source("dns"), Source("files"))',
                 ("tests/unit/client/names/test_getaddrinfo.py::test_hosts_file_comes_before_dns",),
+            ),
+            Mutant(
+                "client/nsbroker/names/sources.py",
+                """is_localhost(name) and name.removesuffix(".") not in configuration.hosts""",
+                "is_localhost(name)",
+                (
+                    "tests/unit/client/names/test_getaddrinfo.py::test_hosts_file_comes_before_the_built_in_addresses_of_localhost",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/names/numeric.py",
+                "        return address\n    raise name_error(host)\n",
+                "        return address\n    if host == 'localhost':\n        return '::1'\n"
+                "    raise name_error(host)\n",
+                ("tests/unit/client/names/test_numeric.py::test_name_is_refused_with_the_usual_code",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "names-are-glibcs",
+        (
+            Mutant(
+                "client/nsbroker/names/sources.py",
+                "        if status in source.last_after:\n            break\n",
+                "        if status == SUCCESS:\n            break\n",
+                ("tests/unit/client/names/test_getaddrinfo.py::test_sources_are_asked_in_the_order_of_nsswitch_conf",),
+            ),
+            Mutant(
+                "client/nsbroker/names/files/configuration.py",
+                "        resolv_conf.parse(files.resolv_conf, hostname(), variables),",
+                "        resolv_conf.parse(files.resolv_conf, hostname(), {}),",
+                (
+                    "tests/unit/client/names/files/test_configuration.py::test_environment_overrides_the_files",
+                    "tests/unit/client/names/files/test_configuration.py::test_changed_environment_is_read_like_a_changed_file",
+                ),
+            ),
+            Mutant(
+                "client/nsbroker/names/files/hosts.py",
+                "            aliases += line.names[1:]\n",
+                "            pass\n",
+                ("tests/unit/client/names/files/test_hosts.py::test_aliases_are_those_of_all_lines",),
+            ),
+            Mutant(
+                "client/nsbroker/names/gethostby.py",
+                "    except socket.gaierror as error:\n        raise herror(error) from error\n    if host.addresses",
+                "    except socket.gaierror:\n        raise\n    if host.addresses",
+                ("tests/unit/client/names/test_gethostby.py::test_address_without_a_name_is_an_herror",),
+            ),
+            Mutant(
+                "client/nsbroker/names/interfaces.py",
+                '        return _is_reachable(sock, "::1")\n',
+                "        return True\n",
+                ("tests/kernel/client/names/test_glibc.py::test_every_way_has_the_answers_of_glibc[no IPv6]",),
             ),
         ),
     ),
@@ -54,8 +107,8 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/names/dns/search.py",
-                "    searched = await _search_list(servers, bare, record_types, settings.search)\n    skips_bare",
-                "    searched = await _search_list(servers, bare, record_types, settings.search[::-1])\n    skips_bare",
+                "    searched = await _search_list(servers, bare, record_types, settings.search)\n    has_root",
+                "    searched = await _search_list(servers, bare, record_types, settings.search[::-1])\n    has_root",
                 ("tests/unit/client/names/dns/test_search.py::test_search_list_is_tried_in_glibcs_order",),
             ),
             Mutant(
@@ -117,9 +170,15 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/names/order.py",
-                "        int(_scope(origin) != scope),",
-                "        0 * int(_scope(origin) != scope),",
+                "        or second.scope_matches - first.scope_matches",
+                "        or 0 * (second.scope_matches - first.scope_matches)",
                 ("tests/unit/client/names/test_order.py::test_examples_of_the_rfc",),
+            ),
+            Mutant(
+                "client/nsbroker/names/getaddrinfo.py",
+                "for each in addresses], sources, rules)",
+                "for each in addresses], sources)",
+                ("tests/unit/client/names/test_getaddrinfo.py::test_dns_answers_come_in_the_order_of_rfc_6724",),
             ),
         ),
     ),

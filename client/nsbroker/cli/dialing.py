@@ -73,7 +73,7 @@ def is_numeric(host: str) -> bool:
         numeric_host(host.partition("%")[0], IPV6 if ":" in host else IPV4)
     except NameGivenError:
         return False
-    return host.lower() != "localhost"  # It has two addresses.
+    return True
 
 
 def _dial_address(command: Command, target: Target) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket as _socket
 
 from ..drivers.thread import run
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..names.numeric import AddressInfo
+
+_MAX_INDEX = 0xFFFFFFFF
 
 
 class Lookups:
@@ -77,7 +81,7 @@ class Lookups:
         """
         return run(self._place.getnameinfo(sockaddr, flags))
 
-    def gethostbyname(self, hostname: str) -> str:
+    def gethostbyname(self, hostname: str | bytes | bytearray) -> str:
         """Find an IPv4 address of a host in the namespace, as `socket.gethostbyname` does.
 
         Args:
@@ -95,16 +99,16 @@ class Lookups:
             >>> nsbroker.Namespace("blue").gethostbyname("localhost")
             '127.0.0.1'
         """
-        return str(run(self._place.look_up(hostname, _socket.AF_INET))[0])
+        return run(self._place.gethostbyname(hostname))
 
-    def gethostbyname_ex(self, hostname: str) -> tuple[str, list[str], list[str]]:
+    def gethostbyname_ex(self, hostname: str | bytes | bytearray) -> tuple[str, list[str], list[str]]:
         """Find the IPv4 addresses of a host in the namespace, as `socket.gethostbyname_ex` does.
 
         Args:
             hostname: a name or an address.
 
         Returns:
-            The canonical name, an empty list (aliases are not known), and the addresses.
+            The canonical name, the aliases, and the addresses.
 
         Raises:
             socket.gaierror: the host is not found.
@@ -112,24 +116,23 @@ class Lookups:
 
         Example:
             >>> import nsbroker
-            >>> nsbroker.Namespace("blue").gethostbyname_ex("localhost")
-            ('localhost', [], ['127.0.0.1'])
+            >>> nsbroker.Namespace("blue").gethostbyname_ex("127.0.0.1")
+            ('127.0.0.1', [], ['127.0.0.1'])
         """
-        flags = _socket.AI_CANONNAME
-        found = self.getaddrinfo(hostname, 0, _socket.AF_INET, _socket.SOCK_STREAM, 0, flags)
-        return found[0][3] or hostname, [], [str(sockaddr[0]) for *_, sockaddr in found]
+        return run(self._place.gethostbyname_ex(hostname))
 
-    def gethostbyaddr(self, ip_address: str) -> tuple[str, list[str], list[str]]:
-        """Find the name of a host in the namespace, as `socket.gethostbyaddr` does.
+    def gethostbyaddr(self, ip_address: str | bytes | bytearray) -> tuple[str, list[str], list[str]]:
+        """Find the names of a host in the namespace, as `socket.gethostbyaddr` does.
 
         Args:
             ip_address: an address, or a name that is looked up first.
 
         Returns:
-            The name, an empty list (aliases are not known), and the address in a list.
+            The canonical name, the aliases, and the address in a list.
 
         Raises:
-            socket.gaierror: the host has no name, or is not found.
+            socket.herror: the host has no name.
+            socket.gaierror: the host is not found.
             OSError: as `Client.open`.
 
         Example:
@@ -137,34 +140,89 @@ class Lookups:
             >>> blue = nsbroker.Namespace("blue")
             >>> try:
             ...     name, aliases, addresses = blue.gethostbyaddr("127.0.0.1")
-            ... except blue.gaierror:
+            ... except blue.herror:
             ...     name = "127.0.0.1"
         """
-        sockaddr = self.getaddrinfo(ip_address, 0, 0, _socket.SOCK_STREAM)[0][4]
-        return self.getnameinfo(sockaddr, _socket.NI_NAMEREQD)[0], [], [str(sockaddr[0])]
+        return run(self._place.gethostbyaddr(ip_address))
 
     def getfqdn(self, name: str = "") -> str:
         """Find the full name of a host in the namespace, as `socket.getfqdn` does.
 
         Args:
-            name: a name or an address. Default: this machine.
+            name: a name or an address. Default: this machine, by the name that the namespace has for it.
 
         Returns:
-            The full name. If the look-up fails for any reason, `name` itself.
+            The first of the host's names that has a dot, otherwise its canonical name. If the look-up fails, `name`
+            itself.
+
+        Raises:
+            UnicodeError: the codec "idna" can't encode the name.
 
         Example:
-            >>> import socket
             >>> import nsbroker
-            >>> nsbroker.Namespace("blue").getfqdn() == socket.gethostname()
-            True
+            >>> nsbroker.Namespace("blue").getfqdn("192.0.2.1")
+            '192.0.2.1'
         """
         name = name.strip()
         if name in ("", "0.0.0.0", "::"):
-            return _socket.gethostname()
+            name = _socket.gethostname()
         try:
-            return self.gethostbyaddr(name)[0]
-        except OSError:
+            canonical, aliases, _ = self.gethostbyaddr(name)
+        except OSError as error:
+            if isinstance(error, UnicodeError):
+                raise
             return name
+        return next((each for each in (canonical, *aliases) if "." in each), canonical)
+
+    def getservbyname(self, servicename: str, *protocolname: str) -> int:
+        """Return the port of a service, as `socket.getservbyname` does.
+
+        Args:
+            servicename: the service's name.
+            protocolname: "tcp" or "udp". Default: any protocol.
+
+        Raises:
+            OSError: there is no such service, or as `Client.open`.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").getservbyname("http", "tcp")
+            80
+        """
+        return run(self._place.configuration()).port_of(servicename, *protocolname)
+
+    def getservbyport(self, port: int, *protocolname: str) -> str:
+        """Return the service that has a port, as `socket.getservbyport` does.
+
+        Args:
+            port: the port.
+            protocolname: "tcp" or "udp". Default: any protocol.
+
+        Raises:
+            OSError: there is no such service, or as `Client.open`.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").getservbyport(80, "tcp")
+            'http'
+        """
+        return run(self._place.configuration()).service_of(port, *protocolname)
+
+    def getprotobyname(self, protocolname: str) -> int:
+        """Return the number of a protocol, as `socket.getprotobyname` does.
+
+        Args:
+            protocolname: the protocol's name.
+
+        Raises:
+            OSError: there is no such protocol, or as `Client.open`.
+
+        Example:
+            >>> import nsbroker
+            >>> nsbroker.Namespace("blue").getprotobyname("tcp")
+            6
+        """
+        return run(self._place.configuration()).protocol_of(protocolname)
 
     def if_nameindex(self) -> list[tuple[int, str]]:
         """List the interfaces of the namespace as (index, name), as `socket.if_nameindex` does.
@@ -180,21 +238,27 @@ class Lookups:
         """
         return run(self._place.interfaces())
 
-    def if_nametoindex(self, if_name: str) -> int:
+    def if_nametoindex(self, if_name: str | bytes | os.PathLike[str]) -> int:
         """Return the index of an interface of the namespace, as `socket.if_nametoindex` does.
 
         Args:
             if_name: the interface's name.
 
         Raises:
-            OSError: as `Client.open`, or ENODEV if there is no interface of this name.
+            TypeError, ValueError: this can't be a name.
+            OSError: there is no interface of this name, or as `Client.open`.
 
         Example:
             >>> import nsbroker
             >>> nsbroker.Namespace("blue").if_nametoindex("lo")
             1
         """
-        return run(self._place.interface_index(if_name))
+        name = os.fsencode(if_name)
+        if b"\0" in name:
+            raise ValueError("embedded null byte")
+        if index := run(self._place.interface_index(name)):
+            return index
+        raise OSError("no interface with this name")
 
     def if_indextoname(self, if_index: int) -> str:
         """Return the name of an interface of the namespace, as `socket.if_indextoname` does.
@@ -203,11 +267,20 @@ class Lookups:
             if_index: the interface's index.
 
         Raises:
-            OSError: as `Client.open`, or ENXIO if there is no interface of this index.
+            TypeError, OverflowError: this can't be an index.
+            OSError: there is no interface of this index (ENXIO), or as `Client.open`.
 
         Example:
             >>> import nsbroker
             >>> nsbroker.Namespace("blue").if_indextoname(1)
             'lo'
         """
-        return run(self._place.interface_name(if_index))
+        if not isinstance(if_index, int):
+            raise TypeError("an integer is required")
+        if if_index < 0:
+            raise OverflowError("can't convert negative value to unsigned int")
+        if if_index > _MAX_INDEX:
+            raise OverflowError("index is too large")
+        if name := run(self._place.interface_name(if_index)):
+            return name
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))

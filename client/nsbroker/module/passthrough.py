@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 _PASSED = frozenset({
     "AddressFamily", "AddressInfo", "CMSG_LEN", "CMSG_SPACE", "MsgFlag", "SocketIO", "SocketKind", "SocketType",
     "close", "dup", "error", "gaierror", "getdefaulttimeout", "gethostname", "has_dualstack_ipv6", "has_ipv6",
-    "getprotobyname", "getservbyname", "getservbyport",
     "herror", "htonl", "htons", "inet_aton", "inet_ntoa", "inet_ntop", "inet_pton", "ntohl", "ntohs",
     "setdefaulttimeout", "socketpair", "timeout",
 })  # fmt: skip

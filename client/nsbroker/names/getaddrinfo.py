@@ -5,20 +5,19 @@ from __future__ import annotations
 import socket
 
 from ..wire.record import Record
-from .errors import EAI_ADDRFAMILY, EAI_BADFLAGS, EAI_FAMILY, EAI_NONAME, gaierror
-from .files.services import services
+from .errors import EAI_ADDRFAMILY, EAI_BADFLAGS, EAI_FAMILY, EAI_NONAME, HostEncodingError, gaierror
+from .files.services import is_number, services
 from .numeric import ipv4_address
 from .order import preference
+from .sources import AF_INET, AF_INET6, find_by_name, find_mapped, is_only_digits, reordered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .host import Host
     from .inside import Inside
     from .numeric import AddressInfo, SocketAddress
-
-AF_INET = int(socket.AF_INET)
-AF_INET6 = int(socket.AF_INET6)
 
 _PASSIVE = int(socket.AI_PASSIVE)
 _CANONNAME = int(socket.AI_CANONNAME)
@@ -31,6 +30,7 @@ _IDN_FLAGS = 0x40 | 0x80 | 0x100 | 0x200
 """AI_IDN and its variants. This module always encodes names, and returns them as they are in DNS, as Python does."""
 _KNOWN = _PASSIVE | _CANONNAME | _NUMERICHOST | _V4MAPPED | _ALL | _ADDRCONFIG | _NUMERICSERV | _IDN_FLAGS
 
+_MAX_LABEL = 63
 _MAX_SCOPE = 0xFFFFFFFF
 _LOOPBACK = {AF_INET6: "::1", AF_INET: "127.0.0.1"}
 _ANY = {AF_INET6: "::", AF_INET: "0.0.0.0"}
@@ -66,8 +66,8 @@ async def getaddrinfo(
     """Find the addresses of a host and a service.
 
     Raises:
-        socket.gaierror: as in the socket module, and as `dns.search.look_up`. For a host that can't be a name this is
-            EAI_NONAME, not a UnicodeError.
+        socket.gaierror: as in the socket module, and as `sources.find_by_name`. For a host that can't be a name, this
+            is a UnicodeError, too.
         OSError: the broker fails.
     """
     name, service = encode_host(host), _encode_port(port)
@@ -75,12 +75,15 @@ async def getaddrinfo(
     _check(name, service, family, flags)
     if flags & _ADDRCONFIG:
         family = await _configured_family(inside, family)
-    found_services = services(service, int(type), int(proto), numeric_only=bool(flags & _NUMERICSERV))
+    by_name = socket.getservbyname if service is None or is_number(service) else (await inside.configuration()).port_of
+    found_services = services(service, int(type), int(proto), numeric_only=bool(flags & _NUMERICSERV), by_name=by_name)
     addresses, canonical = await _find_host(inside, name, family, flags)
     if len(addresses) > 1:
         destinations = [address.with_port(found_services[0].port) for address in addresses]
         sources = await inside.find_sources(destinations)
-        addresses = tuple(addresses[index] for index in preference([each.host for each in addresses], sources))
+        rules = (await inside.configuration()).rules
+        order = preference([each.host for each in addresses], sources, rules)
+        addresses = tuple(addresses[index] for index in order)
     rows = [(address, service) for address in addresses for service in found_services]
     return [
         (
@@ -94,25 +97,37 @@ async def getaddrinfo(
     ]
 
 
-def encode_host(host: object) -> str | None:
+def encode_host(host: object, *, star_is_any: bool = True) -> str | None:
     """Return a host in ASCII, or `None` for no host.
 
     Raises:
-        socket.gaierror: no name can look like this.
+        socket.gaierror: no name can look like this. If the codec "idna" can't encode it, this is a HostEncodingError.
         TypeError: it is not text.
     """
-    if host is None or (isinstance(host, str) and host.isascii()):
-        name = host
-    elif isinstance(host, str | bytes):
-        try:
-            name = (host if isinstance(host, bytes) else host.encode("idna")).decode("ascii")
-        except UnicodeError as error:
-            raise gaierror(EAI_NONAME) from error
+    if host is None:
+        name = None
+    elif isinstance(host, str):
+        name = host if host.isascii() and _has_good_labels(host) else _encode_idna(host)
+    elif isinstance(host, bytes):
+        name = host.decode(errors="surrogateescape")
     else:
         raise TypeError("getaddrinfo() argument 1 must be string or None")
     if name and "\0" in name:
         raise gaierror(EAI_NONAME)
-    return None if name == "*" else name
+    return None if name == "*" and star_is_any else name
+
+
+def _has_good_labels(name: str) -> bool:
+    """Return whether the codec "idna" leaves an ASCII name as it is. The codec itself is slow to import."""
+    *labels, last = name.split(".")
+    return all(0 < len(label) <= _MAX_LABEL for label in labels) and len(last) <= _MAX_LABEL
+
+
+def _encode_idna(name: str) -> str:
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise HostEncodingError(EAI_NONAME, str(error)) from error
 
 
 def _encode_port(port: object) -> str | None:
@@ -123,7 +138,7 @@ def _encode_port(port: object) -> str | None:
     elif isinstance(port, bytes):
         text = port.decode("utf-8", "surrogateescape")
     elif isinstance(port, str):
-        text = port
+        text = port.encode().decode()  # A lone surrogate is a UnicodeEncodeError, as in the socket module.
     else:
         raise OSError("Int or String expected")
     return None if text == "*" else text
@@ -157,39 +172,32 @@ async def _find_host(inside: Inside, name: str | None, family: int, flags: int) 
         return _Host((address,), name)
     if flags & _NUMERICHOST or not name:
         raise gaierror(EAI_NONAME)
-    maps = v4_mapped and family == AF_INET6
-    host = await _find_name(inside, name, (AF_INET6, AF_INET) if maps else families)
-    return host._replace(addresses=_as_ipv6(host.addresses, keep_all=bool(flags & _ALL))) if maps else host
+    if v4_mapped and family == AF_INET6:
+        return _as_ipv6(_found(await find_mapped(inside, name, keep_all=bool(flags & _ALL))), bool(flags & _ALL))
+    if family == AF_INET and not flags & _CANONNAME:
+        # For this one, glibc uses gethostbyname(3).
+        if is_only_digits(name):
+            raise gaierror(EAI_NONAME)
+        return _found(await reordered(inside, await find_by_name(inside, family, name)))
+    return _found(await find_by_name(inside, family, name))
 
 
-async def _find_name(inside: Inside, name: str, families: tuple[int, ...]) -> _Host:
-    """Find a name: localhost, in the namespace's hosts file, or in DNS."""
-    if is_localhost(name):
-        return _Host(_fixed(_LOOPBACK, families), name)
-    configuration = await inside.configuration()
-    if lines := configuration.hosts.by_name(name, families):
-        return _Host(tuple(Address(line.family, line.address) for line in lines), lines[0].names[0])
-    from .dns.search import look_up
-
-    found = await look_up(inside, name, families, configuration)
-    return _Host(tuple(Address(family, host) for family, host in found.addresses), found.canonical)
+def _found(host: Host) -> _Host:
+    return _Host(tuple(Address(family, address) for family, address in host.addresses), host.canonical)
 
 
 def _fixed(hosts: dict[int, str], families: Iterable[int]) -> tuple[Address, ...]:
     return tuple(Address(family, hosts[family]) for family in families)
 
 
-def is_localhost(name: str) -> bool:
-    """Return whether a name is localhost, or below it. Source: RFC 6761, section 6.3."""
-    name = name.lower().removesuffix(".")
-    return name == "localhost" or name.endswith(".localhost")
-
-
-def _as_ipv6(addresses: tuple[Address, ...], *, keep_all: bool) -> tuple[Address, ...]:
-    ipv6 = tuple(address for address in addresses if address.family == AF_INET6)
-    if ipv6 and not keep_all:
-        return ipv6
-    return ipv6 + tuple(_mapped(address.host) for address in addresses if address.family == AF_INET)
+def _as_ipv6(host: _Host, keep_all: bool) -> _Host:
+    addresses = [_mapped(each.host) if each.family == AF_INET else each for each in host.addresses]
+    if not keep_all and host.addresses[0].family == AF_INET6:
+        # glibc leaves out mapped addresses here, also those that a hosts file has.
+        addresses = [each for each in addresses if not socket.inet_pton(AF_INET6, each.host).startswith(_MAPPED_PREFIX)]
+    if not addresses:
+        raise gaierror(EAI_NONAME)
+    return host._replace(addresses=tuple(addresses))
 
 
 def _mapped(ipv4: str) -> Address:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from .errors import EAI_BADFLAGS, EAI_NONAME, gaierror
+from ..link.errors import Error
+from .errors import EAI_AGAIN, EAI_BADFLAGS, EAI_NONAME, gaierror
 from .files.services import services
-from .getaddrinfo import AF_INET, Address, encode_host, is_link_local, numeric
+from .getaddrinfo import Address, encode_host, is_link_local, numeric
+from .sources import AF_INET, find_by_address, find_by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +24,7 @@ _MAX_FLOWINFO = 0xFFFFF
 _MAX_SCOPE = 0xFFFFFFFF
 
 
-async def getnameinfo(
-    inside: Inside,
-    sockaddr: tuple[object, ...],
-    flags: int,
-    by_port: Callable[[int, str], str] = socket.getservbyport,
-) -> tuple[str, str]:
+async def getnameinfo(inside: Inside, sockaddr: tuple[object, ...], flags: int) -> tuple[str, str]:
     """Find the names of a host and a service.
 
     Raises:
@@ -43,7 +40,9 @@ async def getnameinfo(
         if flags & socket.NI_NAMEREQD:
             raise gaierror(EAI_NONAME)
         host = await _with_scope(inside, address)
-    return host, _service_name(port, flags, by_port)
+    if flags & socket.NI_NUMERICSERV:
+        return host, str(port)
+    return host, _service_name(port, flags, (await inside.configuration()).service_of)
 
 
 async def _read(inside: Inside, sockaddr: tuple[object, ...]) -> tuple[Address, int]:
@@ -69,21 +68,31 @@ async def _read(inside: Inside, sockaddr: tuple[object, ...]) -> tuple[Address, 
 
 async def _find_name(inside: Inside, address: Address, flags: int) -> str:
     """Return the name of an address from the namespace's hosts file or from DNS, or "" if it has no name."""
-    configuration = await inside.configuration()
     try:
-        if names := configuration.hosts.by_address(address.host):
-            name = names[0]
-        else:
-            from .dns.search import look_up_address
-
-            name = await look_up_address(inside, _packed(address), configuration)
+        name = (await find_by_address(inside, address.family, address.host)).canonical
     except socket.gaierror as error:
-        if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
-            return ""
-        raise
-    if flags & socket.NI_NOFQDN and configuration.settings.search:
-        return name.removesuffix(f".{configuration.settings.search[0].strip('.')}")
+        if error.errno == EAI_AGAIN or isinstance(error.__cause__, Error):
+            raise
+        return ""
+    if flags & socket.NI_NOFQDN:
+        domain = await _own_domain(inside)
+        start = name.find(domain) if domain else 0
+        if start > 1 and name[start - 1] == ".":
+            return name[: start - 1]
     return name
+
+
+async def _own_domain(inside: Inside) -> str:
+    """Return the domain of this machine in the namespace. Source: nrl_domainname_core in glibc's getnameinfo.c."""
+    hostname = socket.gethostname()
+    for find, host in ((find_by_name, "localhost"), (find_by_name, hostname), (find_by_address, "127.0.0.1")):
+        try:
+            name = (await find(inside, AF_INET, host)).canonical
+        except socket.gaierror:
+            name = ""
+        if domain := name.partition(".")[2] or hostname.partition(".")[2]:
+            return domain
+    return ""
 
 
 async def _with_scope(inside: Inside, address: Address) -> str:
@@ -93,13 +102,11 @@ async def _with_scope(inside: Inside, address: Address) -> str:
     return f"{address.host}%{interface or address.scope}"
 
 
-def _service_name(port: int, flags: int, by_port: Callable[[int, str], str]) -> str:
-    if not flags & socket.NI_NUMERICSERV:
-        try:
-            return by_port(port, "udp" if flags & socket.NI_DGRAM else "tcp")
-        except OSError:
-            pass
-    return str(port)
+def _service_name(port: int, flags: int, by_port: Callable[..., str]) -> str:
+    try:
+        return by_port(port, "udp" if flags & socket.NI_DGRAM else "tcp")
+    except OSError:
+        return str(port)
 
 
 def _packed(address: Address) -> bytes:

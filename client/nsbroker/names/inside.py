@@ -8,13 +8,15 @@ from time import monotonic
 
 from ..link.errors import AccessDeniedError
 from ..link.waiting import READ, WRITE, connect, wait
-from .interfaces import find_interface, has_addresses, name_interface, source_addresses
+from .interfaces import find_interface, has_addresses, ipv4_networks, name_interface, source_addresses
+from .order import Source, networks_matter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from .files.configuration import Configuration
+    from .interfaces import Networks
     from .numeric import SocketAddress
 
     OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
@@ -127,30 +129,56 @@ class Inside:
                 return False
             raise
 
-    async def find_sources(self, destinations: Sequence[SocketAddress]) -> list[str | None] | None:
-        """Return the address from which the namespace would send to each destination.
+    async def find_ipv4_networks(self) -> Networks:
+        """Return the length of the prefix of each IPv4 address of the namespace."""
+        with await self._any_socket() as sock:
+            return ipv4_networks(sock)
 
-        The address is `None` if there is no route. Instead of the list, the result is `None` if the policy refuses a
+    async def find_sources(self, destinations: Sequence[SocketAddress]) -> list[Source | None] | None:
+        """Return the source from which the namespace would send to each destination.
+
+        The source is `None` if there is no route. Instead of the list, the result is `None` if the policy refuses a
         socket to find out.
         """
-        found: dict[SocketAddress, str | None] = {}
+        found: dict[SocketAddress, Source | None] = {}
         for family, length in ((AF_INET, 2), (AF_INET6, 4)):
             group = [destination for destination in destinations if len(destination) == length]
             sources = await self._sources_of(family, group) if group else []
             if sources is None:
                 return None
             found.update(zip(group, sources, strict=True))
-        return [found[destination] for destination in destinations]
+        result = [found[destination] for destination in destinations]
+        hosts = [destination[0] for destination in destinations]
+        if networks_matter(hosts, result) and not await self._has_family(AF_INET6):
+            # glibc knows the networks only where it has seen an IPv6 address.
+            return [Source(source.address) if source else None for source in result]
+        return result
 
-    async def _sources_of(self, family: int, group: list[SocketAddress]) -> list[str | None] | None:
+    async def _sources_of(self, family: int, group: list[SocketAddress]) -> list[Source | None] | None:
         if self._sock is not None and (self._sock.family, self._sock.type) == (family, _UDP):
-            return source_addresses(self._sock, group)  # This saves the broker a request.
+            return _sources(self._sock, group)  # This saves the broker a request.
         try:
             with await self._open_socket(family, _UDP) as sock:
-                return source_addresses(sock, group)
+                return _sources(sock, group)
         except AccessDeniedError:
             return None
         except OSError as error:
             if error.errno == errno.EAFNOSUPPORT:
                 return [None] * len(group)
             raise
+
+
+def _sources(sock: socket.socket, group: list[SocketAddress]) -> list[Source | None] | None:
+    addresses = source_addresses(sock, group)
+    if addresses is None:
+        return None
+    networks = ipv4_networks(sock) if sock.family == AF_INET and len(group) > 1 else {}
+    return [
+        None if address is None else Source(address, networks.get(_interface_address(address), 0))
+        for address in addresses
+    ]
+
+
+def _interface_address(source: str) -> str:
+    """Return the address under which glibc looks for a source: that of the loopback interface for 127.x.x.x."""
+    return "127.0.0.1" if source.startswith("127.") else source

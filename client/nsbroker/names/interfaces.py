@@ -13,8 +13,6 @@ import struct
 from array import array
 from functools import cache
 
-from .numeric import interface_index
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,9 +20,14 @@ if TYPE_CHECKING:
 
     from .numeric import SocketAddress
 
+    Networks = dict[str, int]
+
 _SIOCGIFNAME = 0x8910
 _SIOCGIFCONF = 0x8912
-"""Both answer for the namespace of the socket that they are asked on."""
+_SIOCGIFDSTADDR = 0x8917
+_SIOCGIFNETMASK = 0x891B
+_SIOCGIFINDEX = 0x8933
+"""All of these answer for the namespace of the socket that they are asked on."""
 _IFNAMSIZ = 16
 _IFREQ_BYTES = _IFNAMSIZ + 3 * struct.calcsize("P")
 _IFCONF = "iP"
@@ -44,11 +47,20 @@ _MOST_BYTES = 65536
 
 
 def find_interface(sock: socket.SocketType, name: str) -> int:
+    """Return the index of an interface that a scope names, or 0 if there is none. A number is no name here."""
+    return 0 if name.isdecimal() else index_of(sock, name.encode(errors="surrogateescape"))
+
+
+def index_of(sock: socket.SocketType, name: bytes) -> int:
     """Return the index of an interface in the namespace of `sock`, or 0 if there is no interface of this name."""
+    if len(name) >= _IFNAMSIZ or b"\0" in name:
+        return 0
     try:
-        return 0 if name.isdecimal() else interface_index(sock, name)
+        answer = fcntl.ioctl(sock.fileno(), _SIOCGIFINDEX, name.ljust(_IFREQ_BYTES, b"\0"))
     except OSError:
         return 0
+    index: int = struct.unpack_from("i", answer, _IFNAMSIZ)[0]
+    return index
 
 
 def name_interface(sock: socket.SocketType, index: int) -> str:
@@ -66,22 +78,56 @@ def has_addresses(sock: socket.SocketType) -> bool:
 
 
 def _has_ipv4(sock: socket.SocketType) -> bool:
+    return any(address != b"\x7f\0\0\1" for _, address in _ipv4_addresses(sock))
+
+
+def ipv4_networks(sock: socket.SocketType) -> Networks:
+    """Return the length of the prefix of each IPv4 address in the namespace of `sock`, an IPv4 socket.
+
+    As in glibc, the address of a point-to-point interface is that of its peer.
+    """
+    networks: Networks = {}
+    for name, address in _ipv4_addresses(sock):
+        request = name + struct.pack("=H2x4s", socket.AF_INET, address).ljust(_IFREQ_BYTES - _IFNAMSIZ, b"\0")
+        try:
+            peer, mask = (
+                fcntl.ioctl(sock.fileno(), number, request)[_IFNAMSIZ + 4 : _IFNAMSIZ + 8]
+                for number in (_SIOCGIFDSTADDR, _SIOCGIFNETMASK)
+            )
+        except OSError:
+            continue  # It is gone.
+        networks.setdefault(socket.inet_ntoa(peer), int.from_bytes(mask, "big").bit_count())
+    return networks
+
+
+def _ipv4_addresses(sock: socket.SocketType) -> list[tuple[bytes, bytes]]:
+    """Return (name of the interface with trailing NULs, address) of each IPv4 address of the namespace."""
     space = array("B", bytes(_IFREQ_BYTES * _MOST_ADDRESSES))
     start, size = space.buffer_info()
     request = bytearray(struct.pack(_IFCONF, size, start).ljust(struct.calcsize(_IFCONF), b"\0"))
     fcntl.ioctl(sock.fileno(), _SIOCGIFCONF, request)
     used: int = struct.unpack_from("i", request)[0]
+    found = [space[begin : begin + _IFREQ_BYTES].tobytes() for begin in range(0, used, _IFREQ_BYTES)]
     # struct ifreq: the name, then a sockaddr_in: family, port, address.
-    addresses = [space[begin + 20 : begin + 24].tobytes() for begin in range(0, used, _IFREQ_BYTES)]
-    return any(address != b"\x7f\0\0\1" for address in addresses)
+    return [(each[:_IFNAMSIZ], each[_IFNAMSIZ + 4 : _IFNAMSIZ + 8]) for each in found]
 
 
 def _has_ipv6(sock: socket.SocketType) -> bool:
     try:
         sock.connect((_ANY_MULTICAST, 9))
     except OSError as error:
-        # Every other error means that there is such an interface: EADDRNOTAVAIL while its address is tentative.
-        return error.errno != errno.ENETUNREACH
+        if error.errno != errno.EADDRNOTAVAIL:
+            return error.errno != errno.ENETUNREACH
+        # Either the address of the interface is tentative, or IPv6 is switched off, and then "::1" is missing, too.
+        return _is_reachable(sock, "::1")
+    return True
+
+
+def _is_reachable(sock: socket.SocketType, host: str) -> bool:
+    try:
+        sock.connect((host, 9))
+    except OSError as error:
+        return error.errno == errno.EPERM  # The grant's limit forbids to ask.
     return True
 
 

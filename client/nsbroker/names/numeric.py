@@ -1,4 +1,4 @@
-"""Hosts that need no look-up: numeric addresses, and the addresses of localhost.
+"""Hosts that need no look-up: numeric addresses.
 
 `socket.connect(("name", 80))` asks the resolver of the caller's own namespace, and `%eth0` is looked up among its
 interfaces. For a socket of another namespace, both would be leaks. So this module makes every address numeric before
@@ -55,9 +55,8 @@ def refuse_name(host: str, family: int) -> tuple[Any, ...]:
 def numeric_address(sock: socket.SocketType, address: Address, look_up: LookUp = refuse_name) -> Address:
     """Return the address for `sock` in numeric form. Addresses of other families than IPv4 and IPv6 stay as they are.
 
-    As in the socket module, "" means any address, and for IPv4, "<broadcast>" means the broadcast address. "localhost"
-    is the loopback address. `%scope` of an IPv6 address is looked up in the namespace of `sock`, and a name by
-    `look_up`.
+    As in the socket module, "" means any address, and for IPv4, "<broadcast>" means the broadcast address. `%scope` of
+    an IPv6 address is looked up in the namespace of `sock`, and a name by `look_up`, also "localhost".
 
     Raises:
         socket.gaierror: `look_up` does not find the name, or the host is of the other family.
@@ -96,8 +95,6 @@ def numeric_host(host: str, family: int) -> str:
         return "0.0.0.0" if family == _AF_INET else "::"
     if host == "<broadcast>" and family == _AF_INET:
         return "255.255.255.255"
-    if host.lower() == "localhost":
-        return "127.0.0.1" if family == _AF_INET else "::1"
     if _is_numeric(host, _AF_INET6 if family == _AF_INET else _AF_INET):
         # glibc's EAI_ADDRFAMILY, which the socket module lacks on Linux.
         raise socket.gaierror(-9, f"Address family for hostname not supported: {host!r}")

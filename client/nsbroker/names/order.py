@@ -1,12 +1,17 @@
-"""The order in which to try a host's addresses: RFC 6724, section 6.
+"""The order in which to try a host's addresses: RFC 6724, section 6, with the tables of gai.conf.
 
 Rules 3, 4 and 7 are about deprecated addresses, home addresses and tunnels, which only a netlink socket can tell.
 glibc's getaddrinfo leaves out the same rules where it has no such socket.
+Source: rfc3484_sort in glibc's sysdeps/posix/getaddrinfo.c.
 """
 
 from __future__ import annotations
 
 import socket
+from functools import cmp_to_key
+
+from ..wire.record import Record
+from .files.gai_conf import Rules, value_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,59 +19,81 @@ if TYPE_CHECKING:
 
 _LINK_LOCAL, _SITE_LOCAL, _GLOBAL = 0x2, 0x5, 0xE
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
-_INTERFACE_BITS = 64
-"""Rule 9 compares prefixes up to the source's own prefix length, which is 64 in all but odd networks."""
+_LOOPBACK6 = bytes(15) + b"\1"
+_DEFAULT_RULES = Rules()
 
 
-def _row(prefix: str, bits: int, precedence: int, label: int) -> tuple[int, int, int, int]:
-    return int.from_bytes(socket.inet_pton(socket.AF_INET6, prefix), "big") >> (128 - bits), bits, precedence, label
+class Source(Record):
+    """The address from which a destination would be reached.
+
+    `network_bits` is the length of its network's prefix. It is known only for IPv4, and otherwise 0.
+    """
+
+    address: str
+    network_bits: int = 0
 
 
-_POLICY = (
-    _row("::1", 128, 50, 0),
-    _row("::ffff:0:0", 96, 35, 4),
-    _row("::", 96, 1, 3),
-    _row("2001::", 32, 5, 5),
-    _row("2002::", 16, 30, 2),
-    _row("3ffe::", 16, 1, 12),
-    _row("fec0::", 10, 1, 11),
-    _row("fc00::", 7, 3, 13),
-    _row("::", 0, 40, 1),
-)
-"""Prefix, its length, precedence and label. The longest prefix comes first. Source: RFC 6724, section 2.1."""
+class _Candidate(Record):
+    """A destination, and the numbers that the rules compare."""
+
+    is_ipv4: bool
+    precedence: int
+    scope: int
+    is_reachable: bool = False
+    scope_matches: bool = False
+    label_matches: bool = False
+    common_bits: int = 0
 
 
-def preference(destinations: Sequence[str], sources: Sequence[str | None] | None) -> list[int]:
+def preference(
+    destinations: Sequence[str], sources: Sequence[Source | None] | None, rules: Rules = _DEFAULT_RULES
+) -> list[int]:
     """Return the indices of the destinations in the order to try them. Equal ones keep their order.
 
     Args:
         destinations: addresses as text.
-        sources: for each destination the address from which it would be reached, or `None` if there is no route.
-            Without any sources (`None` instead of the list), the rules about them do not apply.
+        sources: for each destination its source, or `None` if there is no route. Without any sources (`None` instead
+            of the list), the rules about them do not apply.
+        rules: the tables of gai.conf.
     """
-    known: Sequence[str | None] = sources or [None] * len(destinations)
-    keys = [_key(_packed(destination), source) for destination, source in zip(destinations, known, strict=True)]
-    return sorted(range(len(keys)), key=keys.__getitem__)
+    known: Sequence[Source | None] = sources or [None] * len(destinations)
+    candidates = [_candidate(address, source, rules) for address, source in zip(destinations, known, strict=True)]
+    by_rules = cmp_to_key(_compare)
+    return sorted(range(len(candidates)), key=lambda index: by_rules(candidates[index]))
 
 
-def _key(destination: bytes, source: str | None) -> tuple[int, ...]:
-    """Return the sort key of a destination, with one number for each rule.
+def networks_matter(destinations: Sequence[str], sources: Sequence[Source | None]) -> bool:
+    """Return whether the networks of IPv4 sources can change the order."""
+    pairs = zip(destinations, sources, strict=True)
+    return len({_common_ipv4_bits(there, here) for there, here in pairs if here and ":" not in there}) > 1
 
-    Each rule compares two addresses, and one number per address suffices: IPv4 and IPv6 never reach rule 9 together,
-    since no IPv6 prefix has the precedence of IPv4.
-    """
-    precedence, label = _policy(destination)
-    scope = _scope(destination)
+
+def _compare(first: _Candidate, second: _Candidate) -> int:
+    """Return a negative number if the first one is to be tried first. Rule 10 is the stability of the sort."""
+    difference = (
+        second.is_reachable - first.is_reachable  # Rule 1: avoid unusable destinations.
+        or second.scope_matches - first.scope_matches  # Rule 2: prefer matching scope.
+        or second.label_matches - first.label_matches  # Rule 5: prefer matching label.
+        or second.precedence - first.precedence  # Rule 6: prefer higher precedence.
+        or first.scope - second.scope  # Rule 8: prefer smaller scope.
+    )
+    if not difference and first.is_ipv4 == second.is_ipv4:
+        return second.common_bits - first.common_bits  # Rule 9: use longest matching prefix.
+    return difference
+
+
+def _candidate(address: str, source: Source | None, rules: Rules) -> _Candidate:
+    is_ipv4 = ":" not in address
+    packed, scope = _packed(address), _scope(address, rules)
+    candidate = _Candidate(is_ipv4, value_for(rules.precedences, packed), scope)
     if source is None:
-        return 1, 0, 0, -precedence, scope, 0
-    origin = _packed(source)
-    return (
-        0,  # Rule 1: avoid unusable destinations.
-        int(_scope(origin) != scope),  # Rule 2: prefer matching scope.
-        int(_policy(origin)[1] != label),  # Rule 5: prefer matching label.
-        -precedence,  # Rule 6: prefer higher precedence.
-        scope,  # Rule 8: prefer smaller scope.
-        -_common_bits(origin, destination),  # Rule 9: use longest matching prefix. Rule 10 is a stable sort.
+        return candidate
+    origin = _packed(source.address)
+    return candidate._replace(
+        is_reachable=True,
+        scope_matches=_scope(source.address, rules) == scope,
+        label_matches=value_for(rules.labels, packed) == value_for(rules.labels, origin),
+        common_bits=_common_ipv4_bits(address, source) if is_ipv4 else _common_bits(packed, origin),
     )
 
 
@@ -77,26 +104,27 @@ def _packed(address: str) -> bytes:
     return _MAPPED_PREFIX + socket.inet_pton(socket.AF_INET, address)
 
 
-def _policy(address: bytes) -> tuple[int, int]:
-    number = int.from_bytes(address, "big")
-    return next(row[2:] for row in _POLICY if number >> (128 - row[1]) == row[0])
-
-
-def _scope(address: bytes) -> int:
-    if address.startswith(_MAPPED_PREFIX):
-        # RFC 6724, section 3.2: private IPv4 addresses are global.
-        return _LINK_LOCAL if address[12] == 127 or address[12:14] == b"\xa9\xfe" else _GLOBAL
-    if address[0] == 0xFF:
-        return address[1] & 0x0F
-    top = address[0] << 8 | address[1]
-    if top & 0xFFC0 == 0xFE80 or address == bytes(15) + b"\1":
+def _scope(address: str, rules: Rules) -> int:
+    packed = _packed(address)
+    if ":" not in address:
+        return value_for(rules.scopes, packed[12:])
+    if packed[0] == 0xFF:
+        return packed[1] & 0x0F
+    top = packed[0] << 8 | packed[1]
+    if top & 0xFFC0 == 0xFE80 or packed == _LOOPBACK6:
         return _LINK_LOCAL
     return _SITE_LOCAL if top & 0xFFC0 == 0xFEC0 else _GLOBAL
 
 
-def _common_bits(source: bytes, destination: bytes) -> int:
-    """Return the length of the common prefix, or 0 for IPv4, where it has no meaning beyond a subnet (as in glibc)."""
-    if destination.startswith(_MAPPED_PREFIX):
-        return 0
-    different = int.from_bytes(source, "big") ^ int.from_bytes(destination, "big")
-    return min(128 - different.bit_length(), _INTERFACE_BITS)
+def _common_ipv4_bits(address: str, source: Source) -> int:
+    """Return the length of the common prefix within a network. Beyond it, IPv4 addresses have no meaning in common.
+
+    As in glibc, an address whose network is not known is a network of its own.
+    """
+    common = _common_bits(_packed(address), _packed(source.address)) - 96
+    return common if common >= (source.network_bits or 32) else 0
+
+
+def _common_bits(first: bytes, second: bytes) -> int:
+    different = int.from_bytes(first, "big") ^ int.from_bytes(second, "big")
+    return 8 * len(first) - different.bit_length()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from time import monotonic
 
 from .files import configuration
 from .getaddrinfo import getaddrinfo
+from .gethostby import gethostbyaddr, gethostbyname, gethostbyname_ex
 from .getnameinfo import getnameinfo
 from .inside import Inside
 
@@ -16,13 +18,16 @@ them."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from typing import Any
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Any, Concatenate, ParamSpec, TypeVar
 
     from ..wire.messages import ResolverFiles
     from .files.configuration import Configuration
     from .inside import OpenSocket
     from .numeric import AddressInfo
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 
 class Resolver:
@@ -33,6 +38,7 @@ class Resolver:
         read_files: gets the namespace's files from the broker.
         namespace: the namespace's name for errors, or "".
         clock: returns seconds.
+        environ: the environment, whose variables override the files.
     """
 
     def __init__(
@@ -41,14 +47,16 @@ class Resolver:
         read_files: Callable[[], Awaitable[ResolverFiles]],
         namespace: str = "",
         clock: Callable[[], float] = monotonic,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._open_socket = open_socket
         self._read_files = read_files
         self._namespace = namespace
         self._clock = clock
+        self._environ = environ
         self._rotation = itertools.count()
         # One tuple, so that another thread never sees a part of it.
-        self._kept: tuple[float, ResolverFiles, Configuration] | None = None
+        self._kept: tuple[float, object, Configuration] | None = None
 
     async def getaddrinfo(
         self,
@@ -60,17 +68,30 @@ class Resolver:
         flags: int = 0,
     ) -> list[AddressInfo]:
         """Find addresses as `socket.getaddrinfo` does, but in the namespace."""
-        inside = Inside(self._open_socket, self.configuration, next(self._rotation))
-        try:
-            return await getaddrinfo(inside, host, port, family, type, proto, flags)
-        finally:
-            inside.close()
+        return await self._ask(getaddrinfo, host, port, family, type, proto, flags)
 
     async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
         """Find names as `socket.getnameinfo` does, but in the namespace."""
+        return await self._ask(getnameinfo, sockaddr, flags)
+
+    async def gethostbyname(self, name: object) -> str:
+        """Find an IPv4 address as `socket.gethostbyname` does, but in the namespace."""
+        return await self._ask(gethostbyname, name)
+
+    async def gethostbyname_ex(self, name: object) -> tuple[str, list[str], list[str]]:
+        """Find names and IPv4 addresses as `socket.gethostbyname_ex` does, but in the namespace."""
+        return await self._ask(gethostbyname_ex, name)
+
+    async def gethostbyaddr(self, name: object) -> tuple[str, list[str], list[str]]:
+        """Find the names of an address as `socket.gethostbyaddr` does, but in the namespace."""
+        return await self._ask(gethostbyaddr, name)
+
+    async def _ask(
+        self, function: Callable[Concatenate[Inside, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         inside = Inside(self._open_socket, self.configuration, next(self._rotation))
         try:
-            return await getnameinfo(inside, sockaddr, flags)
+            return await function(inside, *args, **kwargs)
         finally:
             inside.close()
 
@@ -80,6 +101,10 @@ class Resolver:
         if kept and self._clock() < kept[0]:
             return kept[2]
         files = await self._read_files()
-        parsed = kept[2] if kept and kept[1] == files else configuration.parse(files, self._namespace)
-        self._kept = (self._clock() + KEEP_S, files, parsed)
+        variables = {name: self._environ[name] for name in configuration.VARIABLES if name in self._environ}
+        if kept and kept[1] == (files, variables):
+            parsed = kept[2]
+        else:
+            parsed = configuration.parse(files, self._namespace, environment=variables)
+        self._kept = (self._clock() + KEEP_S, (files, variables), parsed)
         return parsed

@@ -28,7 +28,7 @@ __all__ = ["Patch", "PatchError", "patch"]
 
 _FUNCTIONS = (
     "getaddrinfo", "getfqdn", "gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getnameinfo",
-    "if_indextoname", "if_nameindex", "if_nametoindex",
+    "getprotobyname", "getservbyname", "getservbyport", "if_indextoname", "if_nameindex", "if_nametoindex",
 )  # fmt: skip
 """The functions that the namespace replaces. (The socket module's own create_connection calls them.)"""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 
 from ..link.broker import plain_socket
 from ..link.proof import netns_cookie
-from ..names.numeric import interface_index, numeric_stream
+from ..names.numeric import numeric_stream
 from ..wire.messages import NamespaceRef, SocketSpec
 from .binding import open_sockets
 from .kernel_errors import REFUSALS, kernel_error
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..link.broker import Broker
     from ..link.waiting import Waiting
+    from ..names.files.configuration import Configuration
     from ..names.numeric import AddressInfo, SocketAddress
     from ..names.resolver import Resolver
     from ..wire.messages import ResolverFiles
@@ -107,6 +106,22 @@ class Place:
         """Find names as `socket.getnameinfo` does, but in the namespace."""
         return await self._names().getnameinfo(sockaddr, flags)
 
+    async def gethostbyname(self, name: object) -> str:
+        """Find an IPv4 address as `socket.gethostbyname` does, but in the namespace."""
+        return await self._names().gethostbyname(name)
+
+    async def gethostbyname_ex(self, name: object) -> tuple[str, list[str], list[str]]:
+        """Find names and IPv4 addresses as `socket.gethostbyname_ex` does, but in the namespace."""
+        return await self._names().gethostbyname_ex(name)
+
+    async def gethostbyaddr(self, name: object) -> tuple[str, list[str], list[str]]:
+        """Find the names of an address as `socket.gethostbyaddr` does, but in the namespace."""
+        return await self._names().gethostbyaddr(name)
+
+    async def configuration(self) -> Configuration:
+        """Return the files by which names are looked up in the namespace, parsed."""
+        return await self._names().configuration()
+
     async def stream_addresses(
         self, host: str | bytes | None, port: int | str | bytes | None, family: int = 0, proto: int = 0, flags: int = 0
     ) -> list[AddressInfo]:
@@ -128,31 +143,22 @@ class Place:
         return self._resolver
 
     def resolver_files(self) -> Waiting[ResolverFiles]:
-        """Get the namespace's resolv.conf and hosts."""
+        """Get the files by which names are looked up in the namespace."""
         return self._broker.read_resolver_files(self.namespace)
 
-    async def interface_index(self, name: str) -> int:
-        """Return the index of an interface.
+    async def interface_index(self, name: bytes) -> int:
+        """Return the index of an interface, or 0 if there is no interface of this name."""
+        from ..names.interfaces import index_of
 
-        Raises:
-            OSError: there is no interface of this name (ENODEV).
-        """
         with await self.open_one(_INET, _STREAM) as sock:
-            return interface_index(sock, name)
+            return index_of(sock, name)
 
     async def interface_name(self, index: int) -> str:
-        """Return the name of an interface.
-
-        Raises:
-            OSError: there is no interface of this index (ENXIO).
-        """
+        """Return the name of an interface, or "" if there is no interface of this index."""
         from ..names.interfaces import name_interface
 
         with await self.open_one(_INET, _STREAM) as sock:
-            name = name_interface(sock, index)
-        if not name:
-            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
-        return name
+            return name_interface(sock, index)
 
     async def interfaces(self) -> list[tuple[int, str]]:
         """Return (index, name) of every interface. This needs a grant of netlink:route."""

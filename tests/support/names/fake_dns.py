@@ -19,6 +19,7 @@ from nsbroker.link.errors import AccessDeniedError
 from nsbroker.names.dns.questions import TCP, UDP, frame, split_stream
 from nsbroker.names.files import hosts, resolv_conf
 from nsbroker.names.files.configuration import Configuration
+from nsbroker.names.order import Source
 from nsbroker.names.resolver import Resolver
 
 Zone = dict[str, str]
@@ -121,6 +122,7 @@ class Network:
         self.streams_end = False
         self.interfaces = {"eth0": 7}
         self.sources: dict[str, str | None] | None = {}
+        self.networks: dict[str, int] = {}
         self.families = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
         self.configured = 0
         self._arriving: deque[bytes] = deque()
@@ -143,9 +145,14 @@ class Network:
     async def find_families(self) -> frozenset[int]:
         return self.families
 
-    async def find_sources(self, destinations: Sequence[tuple[Any, ...]]) -> list[str | None] | None:
-        known = self.sources
-        return None if known is None else [known.get(address[0]) for address in destinations]
+    async def find_sources(self, destinations: Sequence[tuple[Any, ...]]) -> list[Source | None] | None:
+        if self.sources is None:
+            return None
+        found = [self.sources.get(address[0]) for address in destinations]
+        return [Source(address) if address else None for address in found]
+
+    async def find_ipv4_networks(self) -> dict[str, int]:
+        return self.networks
 
     async def send(
         self, family: int, type_: int, address: tuple[Any, ...], packets: Sequence[bytes], timeout_s: float

@@ -49,9 +49,9 @@ class Question(Record):
 class Answer(Record):
     """A server's answer to one question.
 
-    `records` are addresses or names as text, and `canonical` is their name at the end of all aliases. `any_records` is
-    true if the answer section has any record, for example only aliases. `lame` is true for an empty answer of a server
-    that does not know the zone, as far as the flags that it leaves out show.
+    `records` are addresses or names as text, `canonical` is their name at the end of all aliases, and `aliases` are the
+    names on the way there. `any_records` is true if the answer section has any record, for example only aliases. `lame`
+    is true for an empty answer of a server that does not know the zone, as far as the flags that it leaves out show.
     """
 
     record_type: int
@@ -61,6 +61,7 @@ class Answer(Record):
     any_records: bool = False
     canonical: str = ""
     records: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 def make_question(
@@ -116,24 +117,26 @@ def read_answer(question: Question, data: bytes) -> Answer:
     # The test of glibc's send_dg for a server that refers us elsewhere.
     lame = answers + additional == 0 and not flags & (dns.flags.AA | dns.flags.RA)
     try:
-        canonical, records = _follow(question, dns.message.from_wire(data, ignore_trailing=True))
+        canonical, records, aliases = _follow(question, dns.message.from_wire(data, ignore_trailing=True))
     except Exception:  # dnspython raises many types for hostile bytes. Each means one bad answer.
         if not truncated:
             return Answer(question.record_type, BAD_ANSWER)
-        canonical, records = question.name, ()
-    return Answer(question.record_type, rcode, truncated, lame, answers > 0, canonical, records)
+        canonical, records, aliases = question.name, (), ()
+    return Answer(question.record_type, rcode, truncated, lame, answers > 0, canonical, records, aliases)
 
 
-def _follow(question: Question, message: dns.message.Message) -> tuple[str, tuple[str, ...]]:
-    """Follow the aliases of one answer to its records."""
+def _follow(question: Question, message: dns.message.Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Follow the aliases of one answer to its records. Return their name, the records, and the aliases."""
+    aliases: tuple[str, ...] = ()
     name = message.question[0].name
     sets = {(rrset.name, int(rrset.rdtype)): rrset for rrset in message.answer if rrset.rdclass == dns.rdataclass.IN}
     for _ in range(_LONGEST_CHAIN):
         if found := sets.get((name, question.record_type)):
-            return _text(name), tuple(_values(found))
+            return _text(name), tuple(_values(found)), aliases
         alias = sets.get((name, int(dns.rdatatype.CNAME)))
         if alias is None:
-            return _text(name), ()
+            return _text(name), (), aliases
+        aliases += (_text(name),)
         name = alias[0].target
     raise ValueError("the chain of aliases has no end")
 

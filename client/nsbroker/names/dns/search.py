@@ -5,10 +5,11 @@ Source: __res_context_search in glibc's resolv/res_query.c.
 
 from __future__ import annotations
 
+import re
 import socket
 
-from ...wire.record import Record
-from ..errors import EAI_AGAIN, EAI_NODATA, EAI_NONAME, gaierror
+from ..errors import EAI_AGAIN, EAI_FAIL, EAI_NODATA, EAI_NONAME, gaierror
+from ..host import Host
 from .messages import AAAA, PTR, A
 from .questions import SILENT
 from .servers import Servers
@@ -26,19 +27,14 @@ _LONGEST_NAME = 253
 _LONGEST_LABEL = 63
 _RECORD_TYPES = {int(socket.AF_INET): A, int(socket.AF_INET6): AAAA}
 _FAMILIES = {record_type: family for family, record_type in _RECORD_TYPES.items()}
+_MOST_SORTED = 48
+"""Addresses that `sortlist` sorts. Source: MAX_NR_ADDRS in glibc's resolv/nss_dns/dns-host.c."""
 _OWN_FILES = "/etc/netns/"
 """A resolv.conf below this belongs to one namespace. Source: ip-netns(8)."""
 
 
-class Found(Record):
-    """Addresses as (family, text), and the name that has them at the end of all aliases."""
-
-    addresses: tuple[tuple[int, str], ...]
-    canonical: str
-
-
-async def look_up(inside: Inside, name: str, families: Iterable[int], configuration: Configuration) -> Found:
-    """Look up the addresses of an ASCII name with the search list.
+async def look_up(inside: Inside, name: str, families: Sequence[int], configuration: Configuration) -> Host:
+    """Look up the addresses of an ASCII name with the search list. The aliases are those of the first family.
 
     Raises:
         socket.gaierror: EAI_NONAME: there is no such name. EAI_NODATA: it has no such address. EAI_AGAIN: no server
@@ -46,17 +42,27 @@ async def look_up(inside: Inside, name: str, families: Iterable[int], configurat
         OSError: the broker fails.
     """
     settings = configuration.settings
+    if not is_host_name(name):
+        raise gaierror(EAI_NONAME)
+    if "." not in name and configuration.aliases_file:
+        name = alias_of(name, configuration.aliases_file)
     wanted = [each for each in map(_RECORD_TYPES.__getitem__, families) if not (settings.no_aaaa and each == AAAA)]
-    servers = Servers(inside, settings)
     # If no-aaaa leaves no type, glibc still finds out whether there is such a name.
+    servers = Servers(inside, settings, hides_records=not wanted)
     verdict = await _search(servers, name, wanted or [A], settings)
     if verdict is None:
         raise gaierror(EAI_NONAME)
     answers = [answer for each in wanted if (answer := verdict.answers.get(each)) and answer.records]
     if not answers:
         raise _why_not(verdict, servers, configuration)
+    first = answers[0]
+    if not all(map(is_host_name, (first.canonical, *first.aliases))):
+        raise gaierror(EAI_NONAME)
     found = tuple((_FAMILIES[answer.record_type], record) for answer in answers for record in answer.records)
-    return Found(found, answers[0].canonical)
+    if len(families) == 1 and settings.sortlist:
+        sort, rest = found[:_MOST_SORTED], found[_MOST_SORTED:]
+        found = (*sorted(sort, key=lambda address: _network_number(address, settings)), *rest)
+    return Host(first.canonical, first.aliases, found)
 
 
 async def look_up_address(inside: Inside, packed: bytes, configuration: Configuration) -> str:
@@ -69,7 +75,10 @@ async def look_up_address(inside: Inside, packed: bytes, configuration: Configur
     verdict = await servers.ask(reverse_name(packed), [PTR])
     if not verdict.found:
         raise _why_not(verdict, servers, configuration)
-    return verdict.answers[PTR].records[0]
+    name = verdict.answers[PTR].records[0]
+    if not is_host_name(name):
+        raise gaierror(EAI_FAIL)
+    return name
 
 
 def reverse_name(packed: bytes) -> str:
@@ -81,8 +90,36 @@ def reverse_name(packed: bytes) -> str:
 
 def is_name(name: str) -> bool:
     """Return whether DNS can have an absolute name, which is given without its final dot."""
-    labels = name.split(".")
+    labels = name.split(".") if name else []
     return name.isascii() and len(name) <= _LONGEST_NAME and all(1 <= len(label) <= _LONGEST_LABEL for label in labels)
+
+
+def is_host_name(name: str) -> bool:
+    """Return whether a name has only characters of host names. Source: res_hnok in glibc's res-name-checking.c."""
+    return bool(re.fullmatch(r"(?!-)[A-Za-z0-9_.-]*", name))
+
+
+def alias_of(name: str, path: str) -> str:
+    """Return the name that a user's file has for a name without dots, or the name itself.
+
+    Source: hostname(7), and resolv/res_context_hostalias.c in glibc.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                match = re.match(r"(\S*)\s+(\S*)", line)
+                if match and match[1].lower() == name.lower():
+                    return match[2] or name
+    except (OSError, ValueError):
+        pass
+    return name
+
+
+def _network_number(address: tuple[int, str], settings: Settings) -> int:
+    """Return the number of the first network of `sortlist` that has an IPv4 address."""
+    number = int.from_bytes(socket.inet_pton(*address), "big")
+    found = (index for index, (network, mask) in enumerate(settings.sortlist) if number & mask == network)
+    return next(found, len(settings.sortlist)) if address[0] == socket.AF_INET else 0
 
 
 async def _search(servers: Servers, name: str, record_types: Sequence[int], settings: Settings) -> Verdict | None:
@@ -96,7 +133,8 @@ async def _search(servers: Servers, name: str, record_types: Sequence[int], sett
         found = await _search_list(servers, bare, record_types, settings.search)
         return found if found and found.is_final else as_is
     searched = await _search_list(servers, bare, record_types, settings.search)
-    skips_bare = "." in settings.search or (settings.no_tld_query and not dots and searched is not None)
+    has_root = any(domain in ("", ".") for domain in settings.search)
+    skips_bare = has_root or (settings.no_tld_query and not dots and searched is not None)
     if searched is not None and (skips_bare or _is_last(searched)):
         return searched
     as_is = await _ask(servers, bare, record_types)
@@ -111,9 +149,9 @@ async def _search_list(
     """Try a name in each domain of the search list. Without success, return the verdict with the most hope."""
     best: Verdict | None = None
     for domain in search:
-        verdict = await _ask(servers, f"{bare}.{domain.strip('.')}".removesuffix("."), record_types)
+        verdict = await _ask(servers, f"{bare}.{domain.removeprefix('.')}".removesuffix("."), record_types)
         if verdict is None:
-            continue
+            break
         if _is_last(verdict):
             return verdict
         best = max(best or verdict, verdict, key=_hope)

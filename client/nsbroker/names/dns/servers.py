@@ -57,9 +57,18 @@ class Servers:
         inside: the namespace of the look-up. Its `rotation` is the server with which `options rotate` begins.
         settings: the contents of resolv.conf.
         random_id: returns the ids of questions, 0..65535. Default: random.
+        hides_records: the answers are those for a type of which no name has records.
     """
 
-    def __init__(self, inside: Inside, settings: Settings, random_id: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        inside: Inside,
+        settings: Settings,
+        random_id: Callable[[], int] | None = None,
+        *,
+        hides_records: bool = False,
+    ) -> None:
+        self._hides_records = hides_records
         self._inside = inside
         self._settings = settings
         self._random_id = random_id or _random_id
@@ -91,6 +100,8 @@ class Servers:
             missing = [each for each in record_types if each not in answers]
             for group in [[each] for each in missing] if self._settings.single_request else [missing]:
                 good, complaint = await self._try(server, name, group, timeout_s)
+                if self._hides_records:
+                    good = {each: answer._replace(any_records=False, records=()) for each, answer in good.items()}
                 answers.update(good)
                 if complaint:
                     complaints[server] = self._complaints[server] = complaint

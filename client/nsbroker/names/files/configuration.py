@@ -1,15 +1,27 @@
-"""The files of a namespace, parsed: resolv.conf and hosts."""
+"""The files of a namespace, parsed, together with the environment of this program, which overrides some of them."""
 
 from __future__ import annotations
 
 import socket
 
 from ...wire.record import Record
-from . import hosts, resolv_conf
+from . import gai_conf, host_conf, hosts, nsswitch, numbers, resolv_conf
+
+VARIABLES = (
+    "HOSTALIASES",
+    "LOCALDOMAIN",
+    "RES_OPTIONS",
+    "RESOLV_ADD_TRIM_DOMAINS",
+    "RESOLV_HOST_CONF",
+    "RESOLV_MULTI",
+    "RESOLV_OVERRIDE_TRIM_DOMAINS",
+    "RESOLV_REORDER",
+)
+"""The variables that glibc's look-ups read. Source: environ(7), resolv.conf(5), host.conf(5), hostname(7)."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ...wire.messages import ResolverFiles
 
@@ -17,23 +29,73 @@ if TYPE_CHECKING:
 class Configuration(Record):
     """The parsed files of a namespace.
 
-    `origin` is the path of the resolv.conf. `namespace` is the namespace's name, or "" if it has no name. Errors use
-    both.
+    Attributes:
+        settings: the resolv.conf.
+        hosts: the hosts file.
+        origin: the path of the resolv.conf, for errors.
+        namespace: the namespace's name for errors, or "" if it has no name.
+        sources: the sources of names in nsswitch.conf.
+        host_conf: the host.conf.
+        rules: the tables of gai.conf.
+        port_of: returns the port of a service, given its name and protocol, as `socket.getservbyname`.
+        service_of: returns the service of a port, as `socket.getservbyport`.
+        protocol_of: returns the number of a protocol, as `socket.getprotobyname`.
+        aliases_file: the value of HOSTALIASES: a file with other names for the names to look up. It may be "".
     """
 
     settings: resolv_conf.Settings
     hosts: hosts.Hosts
     origin: str = "/etc/resolv.conf"
     namespace: str = ""
+    sources: tuple[nsswitch.Source, ...] = nsswitch.DEFAULT
+    host_conf: host_conf.HostConf = host_conf.HostConf()
+    rules: gai_conf.Rules = gai_conf.Rules()
+    port_of: Callable[..., int] = socket.getservbyname
+    service_of: Callable[..., str] = socket.getservbyport
+    protocol_of: Callable[[str], int] = socket.getprotobyname
+    aliases_file: str = ""
 
 
-def parse(files: ResolverFiles, namespace: str = "", hostname: Callable[[], str] = socket.gethostname) -> Configuration:
+def parse(
+    files: ResolverFiles,
+    namespace: str = "",
+    hostname: Callable[[], str] = socket.gethostname,
+    environment: Mapping[str, str] | None = None,
+) -> Configuration:
     """Parse a namespace's files.
 
     Args:
         files: the texts, and the path of the resolv.conf.
         namespace: the namespace's name for errors, or "".
         hostname: returns this machine's name. Its domain is searched if resolv.conf names no domain.
+        environment: the variables that override the files: those of `VARIABLES` that are set.
     """
-    settings = resolv_conf.parse(files.resolv_conf, hostname())
-    return Configuration(settings, hosts.parse(files.hosts), files.origin, namespace)
+    variables, more = environment or {}, files.files
+    conf = host_conf.parse(_host_conf_text(more, variables), variables)
+    configuration = Configuration(
+        resolv_conf.parse(files.resolv_conf, hostname(), variables),
+        hosts.parse(files.hosts, multi=conf.multi),
+        files.origin,
+        namespace,
+        nsswitch.parse(more.get("nsswitch.conf", "")),
+        conf,
+        gai_conf.parse(more.get("gai.conf", "")),
+        aliases_file=variables.get("HOSTALIASES", ""),
+    )
+    if "services" in more:
+        services = numbers.Services(more["services"])
+        configuration = configuration._replace(port_of=services.port_of, service_of=services.name_of)
+    if "protocols" in more:
+        protocols = more["protocols"]
+        configuration = configuration._replace(protocol_of=lambda name: numbers.protocol_number(protocols, name))
+    return configuration
+
+
+def _host_conf_text(files: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    if "RESOLV_HOST_CONF" not in variables:
+        return files.get("host.conf", "")
+    try:
+        with open(variables["RESOLV_HOST_CONF"], encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return ""

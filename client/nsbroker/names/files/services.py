@@ -95,6 +95,12 @@ def _named(name: str, transport: _Transport, by_name: Callable[[str, str], int])
         return None
 
 
+def is_number(service: str) -> bool:
+    """Return whether a service is given by its port, or is "". Only a name is looked up."""
+    number = _number(service) if service else 0
+    return number is not None and number >= 0
+
+
 def _number(text: str) -> int | None:
     """Read a number as glibc does (strtoul(3), cut to an int). Return `None` for other text."""
     match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)

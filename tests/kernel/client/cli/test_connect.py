@@ -90,9 +90,9 @@ def reached(process: Piped, server: socket.socket) -> str:
         ([ADDRESS, "80"], ADDRESS),
         ([ADDRESS6, "http"], ADDRESS6),
         ([f"[{ADDRESS6}]", "80"], ADDRESS6),
-        (["both.test", "80"], ADDRESS),
-        (["both.test", "http"], ADDRESS),
-        (["-6", "both.test", "80"], ADDRESS6),
+        (["both.test", "80"], ADDRESS6),
+        (["both.test", "http"], ADDRESS6),
+        (["-4", "both.test", "80"], ADDRESS),
         (["-4", "localhost", "80"], "127.0.0.1"),
         (["localhost", "80"], "::1"),
         (["127.1", "80"], "127.0.0.1"),
@@ -134,11 +134,11 @@ def test_source_is_the_address_that_was_asked_for(
     assert process.wait() == 0
 
 
-@pytest.mark.parametrize("host", [ADDRESS, "both.test"])
-def test_datagrams_go_and_come(connect: Callable[..., Piped], name: str, host: str) -> None:
+@pytest.mark.parametrize("host", [[ADDRESS], ["-4", "both.test"]])
+def test_datagrams_go_and_come(connect: Callable[..., Piped], name: str, host: list[str]) -> None:
     with open_inside(name, socket.SOCK_DGRAM, PORT) as server:
         server.settimeout(LIMIT_S)
-        process = connect("-u", host, "80")
+        process = connect("-u", *host, "80")
         process.write(b"one")
         data, peer = server.recvfrom(99)
         assert data == b"one"
@@ -146,12 +146,12 @@ def test_datagrams_go_and_come(connect: Callable[..., Piped], name: str, host: s
         assert process.read(3) == b"two"
         process.write(b"three")
         assert server.recv(99) == b"three"
-        process = connect("-u", "-s", "127.0.0.8", host, "80")
+        process = connect("-u", "-s", "127.0.0.8", *host, "80")
         process.write(b"one")
         assert server.recvfrom(99)[1][0] == "127.0.0.8"
 
 
-@pytest.mark.parametrize("args", [[ADDRESS], ["-u", ADDRESS], ["both.test"], ["-u", "both.test"]])
+@pytest.mark.parametrize("args", [[ADDRESS], ["-u", ADDRESS], ["-4", "both.test"], ["-4u", "both.test"]])
 def test_connection_is_passed_over_standard_output(
     run: RunTool, name: str, server: socket.socket, args: list[str]
 ) -> None:

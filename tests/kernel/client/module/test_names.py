@@ -52,8 +52,8 @@ def test_unprivileged_program_finds_names_as_the_namespace_has_them(blue: str, b
         "server": ("127.0.0.7", 80),
         "peer": ("127.0.0.7", 80),
         "back": ("host.example", "http"),
-        "by name": ["127.0.0.7", ("host.example", [], ["127.0.0.7"])],
-        "by address": [("host.example", [], ["127.0.0.7"]), "host.example", "127.0.0.8"],
+        "by name": ["127.0.0.7", ("host.example", ["alias.example"], ["127.0.0.7"])],
+        "by address": [("host.example", ["alias.example"], ["127.0.0.7"]), "host.example", "127.0.0.8"],
         "interfaces": ["onlyhere0", True],
     }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from socket import AF_INET, AF_INET6, SOCK_STREAM
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -42,6 +43,7 @@ class Files(NamedTuple):
     resolv_conf: str
     hosts: str = HOSTS
     origin: str = "/etc/resolv.conf"
+    files: Mapping[str, str] = MappingProxyType({"host.conf": "multi on\n"})
 
 
 class Place:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from itertools import product
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_STREAM
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from nsbroker.drivers.thread import run
+from nsbroker.names.files import gai_conf
+from nsbroker.names.files.host_conf import HostConf
+from nsbroker.names.files.nsswitch import Source
 from nsbroker.names.files.services import services
 from nsbroker.names.getaddrinfo import getaddrinfo
 from support.names.fake_dns import Blocking, Network, Server
@@ -42,6 +45,7 @@ def code_of(*arguments: Any, on: Network | None = None, **named: Any) -> int | N
 
 class _NoFiles:
     resolv_conf = hosts = origin = ""
+    files: ClassVar[dict[str, str]] = {}
 
 
 def outcome(function: Any, *arguments: Any) -> object:
@@ -91,12 +95,36 @@ def test_numeric_host_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST", "localhost.", "a.b.localhost", "LocalHost."])
-def test_localhost_asks_nobody(name: str) -> None:
-    """Not even when the hosts file or a name server would say something else."""
+def test_localhost_that_the_hosts_file_lacks_has_the_loopback_addresses(name: str) -> None:
+    """No name server is asked, even if the namespace has no source but DNS."""
     quiet = network()
     assert hosts_of(name, 80, on=quiet) == ["::1", "127.0.0.1"]
     assert hosts_of(name, 80, AF_INET, on=quiet) == ["127.0.0.1"]
-    assert (quiet.configured, quiet.asked) == (0, [])
+    quiet.files = quiet.files._replace(sources=(Source("dns", frozenset({"NOTFOUND"})),))
+    assert hosts_of(name, 80, AF_INET6, on=quiet) == ["::1"]
+    assert quiet.asked == []
+
+
+def test_hosts_file_comes_before_the_built_in_addresses_of_localhost() -> None:
+    """It also decides which families localhost has."""
+    mine = Network({"10.0.0.53": Server(ZONE)}, "", "127.0.0.5 localhost\n10.0.0.2 app.localhost\n")
+    assert hosts_of("localhost", 80, on=mine) == ["127.0.0.5"]
+    assert hosts_of("app.localhost", 80, on=mine) == ["10.0.0.2"]
+    assert code_of("localhost", 80, AF_INET6, on=mine) == socket.EAI_NONAME
+    assert hosts_of("other.localhost", 80, AF_INET, on=mine) == ["127.0.0.1"]
+
+
+def test_sources_are_asked_in_the_order_of_nsswitch_conf() -> None:
+    """A source that is not installed here is passed over, with its actions."""
+    asking = network()
+    asking.files = asking.files._replace(sources=(Source("mdns"), Source("dns"), Source("files")))
+    assert hosts_of("host", 80, AF_INET, on=asking) == ["10.5.5.5", "10.5.5.6"]
+    assert asking.questions() == ["A host.test", "A host"]
+    asking.files = asking.files._replace(sources=(Source("files", frozenset({"NOTFOUND", "SUCCESS"})), Source("dns")))
+    assert code_of("www", 80, on=asking) == socket.EAI_NONAME
+    asking.files = asking.files._replace(sources=(Source("resolve", frozenset({"UNAVAIL"})), Source("files")))
+    assert code_of("host", 80, on=asking) == socket.EAI_NONAME
+    assert len(asking.asked) == 2
 
 
 def test_hosts_file_comes_before_dns() -> None:
@@ -119,6 +147,18 @@ def test_dns_answers_come_in_the_order_of_rfc_6724() -> None:
     unknown = network()
     unknown.sources = None
     assert hosts_of("www", 80, on=unknown) == ["2001:db8::1", "10.0.0.1"]
+    sorted_otherwise = network()
+    sorted_otherwise.files = sorted_otherwise.files._replace(rules=gai_conf.parse("precedence ::ffff:0:0/96 100"))
+    assert hosts_of("www", 80, on=sorted_otherwise) == ["10.0.0.1", "2001:db8::1"]
+
+
+def test_address_in_a_network_of_the_namespace_comes_first_on_request() -> None:
+    """Source: host.conf(5)."""
+    near = network()
+    near.networks = {"10.5.5.7": 31}
+    assert hosts_of("host", 80, AF_INET, on=near) == ["10.5.5.5", "10.5.5.6"]
+    near.files = near.files._replace(host_conf=HostConf(reorder=True))
+    assert hosts_of("host", 80, AF_INET, on=near) == ["10.5.5.6", "10.5.5.5"]
 
 
 def test_one_address_needs_no_order() -> None:
@@ -145,13 +185,35 @@ def test_canonical_name_stands_in_the_first_row_alone() -> None:
 def test_names_in_other_scripts_are_asked_for_as_idna() -> None:
     asking = network()
     assert hosts_of("bücher.test", 80, on=asking) == ["10.0.0.6"]
-    assert asking.questions()[-1] == "A xn--bcher-kva.test"
+    assert asking.questions() == ["A xn--bcher-kva.test", "AAAA xn--bcher-kva.test"]
     assert hosts_of(b"www.test", 80, AF_INET) == ["10.0.0.1"]
 
 
-@pytest.mark.parametrize("host", ["", "é" * 64, b"\xff", "a\0b", "a..b", "x" * 300, "\udc80"])
+@pytest.mark.parametrize("host", ["", "é" * 64, b"\xff", "a\0b", "a..b", "x" * 300, "\udc80", "a b", "-www", b"x" * 64])
 def test_host_that_can_be_no_name_is_eai_noname(host: str | bytes) -> None:
-    assert code_of(host, 80) == socket.EAI_NONAME
+    quiet = network()
+    assert code_of(host, 80, on=quiet) == socket.EAI_NONAME
+    assert quiet.asked == []
+
+
+@pytest.mark.parametrize("host", ["é" * 64, "a..b", "x" * 64, "\udc80"])
+def test_host_that_idna_can_not_encode_is_a_unicode_error_too(host: str) -> None:
+    with pytest.raises(UnicodeError, match=r"label|Invalid character|long"):
+        hosts_of(host, 80)
+
+
+def test_port_that_is_no_unicode_is_the_error_of_the_socket_module() -> None:
+    with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
+        hosts_of("1.2.3.4", "\ud800")
+
+
+def test_digits_and_dots_that_are_no_address_are_no_question() -> None:
+    """Source: nss/digits_dots.c in glibc, which only gethostbyname(3) uses."""
+    asking = network()
+    assert code_of("1.2.3.4.5", 80, AF_INET, on=asking) == socket.EAI_NONAME
+    assert asking.asked == []
+    assert code_of("1.2.3.4.5", 80, on=asking) == socket.EAI_NONAME
+    assert asking.questions() != []
 
 
 def test_v4mapped_gives_ipv4_addresses_where_there_are_no_others() -> None:

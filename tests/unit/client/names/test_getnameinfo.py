@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from nsbroker.drivers.thread import run
+from nsbroker.names.files.host_conf import HostConf
 from nsbroker.names.getnameinfo import getnameinfo
 from support.names.fake_dns import Blocking, Network, Server, silent
 
@@ -26,6 +27,7 @@ def names(sockaddr: tuple[Any, ...], flags: int = 0, on: Network | None = None) 
 
 class _NoFiles:
     resolv_conf = hosts = origin = ""
+    files: ClassVar[dict[str, str]] = {}
 
 
 def outcome(function: Any, *arguments: Any) -> object:
@@ -75,7 +77,29 @@ def test_address_without_a_name_stays_a_number(host: str) -> None:
 
 
 def test_own_domain_is_left_out_on_request() -> None:
-    assert names(("10.0.0.5", 80), socket.NI_NOFQDN)[0] == "five"
+    """It is the domain that the namespace has for localhost or for this machine."""
+    mine = Network({}, "", HOSTS + "127.0.0.1 localhost.corp.test localhost\n")
+    assert names(("10.0.0.5", 80), socket.NI_NOFQDN, on=mine)[0] == "five"
+    assert names(("10.0.0.5", 80), 0, on=mine)[0] == "five.corp.test"
+    assert names(("2001:db8::5", 80, 0, 0), socket.NI_NOFQDN, on=mine)[0] == "six"
+
+
+def test_name_from_a_name_server_that_is_no_host_name_is_left_out() -> None:
+    """It could hold anything, for example a terminal's control characters."""
+    odd = Network({"10.0.0.53": Server({"9.0.0.10.in-addr.arpa": "PTR -odd.test."})})
+    assert names(("10.0.0.9", 80), on=odd)[0] == "10.0.0.9"
+
+
+def test_any_address_is_no_question() -> None:
+    quiet = network()
+    assert names(("::", 80, 0, 0), on=quiet)[0] == "::"
+    assert quiet.asked == []
+
+
+def test_ends_of_host_conf_are_cut_off() -> None:
+    mine = network()
+    mine.files = mine.files._replace(host_conf=HostConf(trim=(".corp.TEST",)))
+    assert names(("10.0.0.5", 80), on=mine)[0] == "five"
 
 
 def test_silent_servers_are_an_error_as_in_the_socket_module() -> None:
@@ -91,10 +115,8 @@ def test_interface_is_named_inside_the_namespace() -> None:
 
 
 def test_services_of_udp_have_their_own_names() -> None:
-    def by_port(port: int, proto: str) -> str:
-        return f"{proto}{port}"
-
-    flags = socket.NI_NUMERICHOST
-    assert run(getnameinfo(network(), ("10.0.0.1", 9), flags, by_port=by_port))[1] == "tcp9"
-    assert run(getnameinfo(network(), ("10.0.0.1", 9), flags | socket.NI_DGRAM, by_port=by_port))[1] == "udp9"
-    assert run(getnameinfo(network(), ("10.0.0.1", 9), flags | socket.NI_NUMERICSERV, by_port=by_port))[1] == "9"
+    mine, flags = network(), socket.NI_NUMERICHOST
+    mine.files = mine.files._replace(service_of=lambda port, protocol: f"{protocol}{port}")
+    assert names(("10.0.0.1", 9), flags, on=mine)[1] == "tcp9"
+    assert names(("10.0.0.1", 9), flags | socket.NI_DGRAM, on=mine)[1] == "udp9"
+    assert names(("10.0.0.1", 9), flags | socket.NI_NUMERICSERV, on=mine)[1] == "9"

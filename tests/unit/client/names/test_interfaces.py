@@ -12,7 +12,8 @@ import pytest
 from nsbroker.drivers.thread import run
 from nsbroker.names.files.configuration import Configuration
 from nsbroker.names.inside import Inside
-from nsbroker.names.interfaces import find_interface, name_interface, source_addresses
+from nsbroker.names.interfaces import find_interface, ipv4_networks, name_interface, source_addresses
+from nsbroker.names.order import Source
 
 
 @pytest.fixture
@@ -40,6 +41,10 @@ def test_index_that_is_not_there_has_no_name(sock: socket.socket, index: int) ->
 @pytest.mark.parametrize("index", [1 << 31, 1 << 40, -(1 << 40)])
 def test_index_that_no_interface_can_have_has_no_name(sock: socket.socket, index: int) -> None:
     assert name_interface(sock, index) == ""
+
+
+def test_addresses_have_the_prefix_of_their_network(sock: socket.socket) -> None:
+    assert ipv4_networks(sock)["127.0.0.1"] == 8
 
 
 def test_one_socket_finds_the_source_for_each_destination(sock: socket.socket) -> None:
@@ -76,5 +81,6 @@ def test_destinations_of_a_family_share_one_socket() -> None:
         raise NotImplementedError
 
     found = run(Inside(open_socket, configuration).find_sources([("127.0.0.1", 1), ("::1", 1, 0, 0), ("127.0.0.2", 1)]))
-    assert found == ["127.0.0.1", "::1", "127.0.0.1"]
-    assert opened == [socket.AF_INET, socket.AF_INET6]
+    assert found == [Source("127.0.0.1", 8), Source("::1"), Source("127.0.0.1", 8)]
+    # The last one finds out whether the namespace has IPv6 addresses: otherwise glibc ignores the networks.
+    assert opened == [socket.AF_INET, socket.AF_INET6, socket.AF_INET6]

@@ -27,8 +27,6 @@ class FakeSocket:
         ("", V4, "0.0.0.0"),
         ("", V6, "::"),
         ("<broadcast>", V4, "255.255.255.255"),
-        ("localhost", V4, "127.0.0.1"),
-        ("LocalHost", V6, "::1"),
         ("10.1.2.3", V4, "10.1.2.3"),
         ("fe80::1", V6, "fe80::1"),
         ("::ffff:10.1.2.3", V6, "::ffff:10.1.2.3"),
@@ -41,7 +39,7 @@ def test_host_without_a_look_up(host: str, family: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["example.com", "a", "face", "1.2.3.4.5", "10.0.0.1 x", "<broadcast", "::1::", "\0", "ü"]
+    "host", ["localhost", "example.com", "a", "face", "1.2.3.4.5", "10.0.0.1 x", "<broadcast", "::1::", "\0", "ü"]
 )
 @pytest.mark.parametrize("family", [V4, V6])
 def test_name_is_refused_with_the_usual_code(host: str, family: int) -> None:

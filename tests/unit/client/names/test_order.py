@@ -6,14 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsbroker.names.order import preference
+from nsbroker.names.files import gai_conf
+from nsbroker.names.order import Source, networks_matter, preference
 
 ADDRESSES = st.ip_addresses().map(str)
 
 
 def order(*pairs: tuple[str, str | None]) -> list[str]:
     destinations = [destination for destination, _ in pairs]
-    return [destinations[index] for index in preference(destinations, [source for _, source in pairs])]
+    return [destinations[index] for index in preference(destinations, [at(source) for _, source in pairs])]
+
+
+def at(source: str | None) -> Source | None:
+    """Return a source, given as its address, optionally with "/" and the length of its network's prefix."""
+    address, _, bits = (source or "").partition("/")
+    return Source(address, int(bits or 0)) if address else None
 
 
 @pytest.mark.parametrize(
@@ -51,8 +58,28 @@ def test_unreachable_ones_come_last_and_in_order_of_precedence() -> None:
 
 
 def test_ipv4_addresses_keep_the_order_of_the_name_server() -> None:
-    """A common prefix with a private source would undo the server's rotation."""
+    """A common prefix with a source beyond its network would undo the server's rotation."""
+    assert order(("203.0.113.1", "10.0.0.9/24"), ("10.0.1.1", "10.0.0.9/24")) == ["203.0.113.1", "10.0.1.1"]
     assert order(("203.0.113.1", "10.0.0.9"), ("10.0.0.1", "10.0.0.9")) == ["203.0.113.1", "10.0.0.1"]
+
+
+def test_ipv4_address_in_the_network_of_its_source_comes_first() -> None:
+    assert order(("203.0.113.1", "10.0.0.9/24"), ("10.0.0.1", "10.0.0.9/24")) == ["10.0.0.1", "203.0.113.1"]
+    near, far = ("10.0.0.1", "203.0.113.1"), [Source("10.0.0.9", 24)] * 2
+    assert networks_matter(near, far)
+    assert not networks_matter(near, [None, None])
+    assert not networks_matter(("203.0.113.1", "10.0.9.1"), far)
+
+
+def test_tables_of_gai_conf_replace_the_usual_ones() -> None:
+    pairs = [("2001:db8::1", "2001:db8::9"), ("10.0.0.1", "10.0.0.9"), ("169.254.0.1", "10.0.0.9")]
+
+    def with_tables(text: str) -> list[int]:
+        return preference([there for there, _ in pairs], [at(here) for _, here in pairs], gai_conf.parse(text))
+
+    assert with_tables("") == [0, 1, 2]
+    assert with_tables("precedence ::ffff:0:0/96 100") == [1, 0, 2]
+    assert with_tables("label 2001:db8::1/128 7\nscopev4 169.254.0.0/16 14") == [1, 2, 0]
 
 
 def test_loopback_comes_before_ipv4_loopback() -> None:
@@ -63,16 +90,22 @@ def test_unknown_sources_leave_the_rules_that_need_none() -> None:
     assert preference(["10.0.0.1", "2001:db8::1", "10.0.0.2"], None) == [1, 0, 2]
 
 
-def test_prefix_is_compared_no_further_than_a_network_goes() -> None:
-    """Bits past the first 64 are the interface part, which does not count."""
+def test_ipv6_prefix_is_compared_to_its_end() -> None:
     pairs = [("2001:db8::ffff", "2001:db8::1:0:0:1"), ("2001:db8::1:0:0:2", "2001:db8::1:0:0:1")]
-    assert order(*pairs) == [destination for destination, _ in pairs]
+    assert order(*pairs) == ["2001:db8::1:0:0:2", "2001:db8::ffff"]
+
+
+def test_mapped_address_counts_as_ipv6() -> None:
+    assert order(("::ffff:127.0.0.1", "::ffff:127.0.0.1"), ("::ffff:10.0.0.1", None)) == [
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+    ]
 
 
 @given(st.lists(st.tuples(ADDRESSES, st.none() | ADDRESSES), max_size=8))
 def test_every_address_is_there_once_and_the_order_is_stable(pairs: list[tuple[str, str | None]]) -> None:
     destinations, sources = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    first = preference(destinations, sources)
+    first = preference(destinations, [at(source) for source in sources])
     assert sorted(first) == list(range(len(pairs)))
-    again = preference([destinations[index] for index in first], [sources[index] for index in first])
+    again = preference([destinations[index] for index in first], [at(sources[index]) for index in first])
     assert again == list(range(len(pairs)))

@@ -98,6 +98,7 @@ class Files:
 
     def __init__(self, text: str = "") -> None:
         self.resolv_conf = f"nameserver 10.0.0.53\n{text}"
+        self.files: dict[str, str] = {}
 
 
 def resolver(local: LocalServer, text: str = "") -> Blocking:
@@ -215,7 +216,7 @@ def test_dnspython_is_loaded_for_the_first_question_and_not_before() -> None:
     code = (
         "import sys, socket, nsbroker.names.resolver\n"
         "from nsbroker.drivers.thread import run\n"
-        "class Files: resolv_conf, hosts, origin = '', '10.0.0.1 host', ''\n"
+        "class Files: resolv_conf, hosts, origin, files = '', '10.0.0.1 host', '', {}\n"
         "async def open_socket(family, type): return socket.socket(family, type)\n"
         "async def read_files(): return Files\n"
         "resolver = nsbroker.names.resolver.Resolver(open_socket, read_files)\n"

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbroker.drivers.thread import run
-from nsbroker.names.dns.search import Found, is_name, look_up, look_up_address, reverse_name
+from nsbroker.names.dns.search import is_name, look_up, look_up_address, reverse_name
+from nsbroker.names.host import Host
 from support.names.fake_dns import Network, Server, refused, silent
 
 ZONE = {
@@ -29,7 +30,7 @@ ZONE = {
 BOTH = (AF_INET6, AF_INET)
 
 
-def find(name: str, text: str = "", families: tuple[int, ...] = (AF_INET,), network: Network | None = None) -> Found:
+def find(name: str, text: str = "", families: tuple[int, ...] = (AF_INET,), network: Network | None = None) -> Host:
     network = network or Network({"10.0.0.53": Server(ZONE)}, text)
     return run(look_up(network, name, families, network.files))
 
@@ -48,7 +49,8 @@ def code_of(name: str, network: Network, families: tuple[int, ...] = BOTH) -> in
 
 
 def test_addresses_come_with_their_family_and_the_canonical_name() -> None:
-    assert find("alias.test", families=BOTH) == Found(((AF_INET6, "2001:db8::1"), (AF_INET, "10.0.0.1")), "www.test")
+    addresses = ((AF_INET6, "2001:db8::1"), (AF_INET, "10.0.0.1"))
+    assert find("alias.test", families=BOTH) == Host("www.test", ("alias.test", "alias2.test"), addresses)
 
 
 def test_families_that_are_not_asked_for_are_no_question() -> None:
@@ -167,7 +169,7 @@ def test_no_aaaa_asks_for_ipv4_alone() -> None:
     assert code_of("nope.test", network, (AF_INET6,)) == socket.EAI_NONAME
 
 
-@pytest.mark.parametrize("name", ["x" * 64, f"{'x' * 64}.test", "a..b", ".a", ".", "..", ".".join(["x" * 60] * 5)])
+@pytest.mark.parametrize("name", ["x" * 64, f"{'x' * 64}.test", "a..b", ".a", "..", "-a", ".".join(["x" * 60] * 5)])
 def test_what_can_be_no_name_is_not_asked_for(name: str) -> None:
     network = Network({"10.0.0.53": Server(ZONE)}, "search test\n")
     assert code_of(name, network) == socket.EAI_NONAME

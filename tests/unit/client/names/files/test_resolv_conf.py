@@ -50,11 +50,10 @@ def test_line_that_names_no_server_is_ignored(line: str) -> None:
     assert servers(f"{line}\nnameserver 10.0.0.1\n") == ["10.0.0.1"]
 
 
-def test_server_ends_where_a_comment_begins() -> None:
+def test_server_ends_at_a_blank() -> None:
+    """Glibc reads no comment here, and no port."""
     assert servers("nameserver 10.0.0.1#53\nnameserver 10.0.0.2;x\nnameserver 10.0.0.3 # the last one\r\n") == [
-        "10.0.0.1",
-        "10.0.0.2",
-        "10.0.0.3",
+        "10.0.0.3"
     ]
 
 
@@ -73,6 +72,31 @@ def test_own_domain_is_searched_when_the_file_names_none() -> None:
     assert parse("", "machine.corp.test").search == ("corp.test",)
     assert parse("", "machine").search == ()
     assert parse("search a.test", "machine.corp.test").search == ("a.test",)
+
+
+def test_local_domains_replace_those_of_the_file() -> None:
+    def search(value: str) -> tuple[str, ...]:
+        return parse("search a.test\n", "machine.corp.test", {"LOCALDOMAIN": value}).search
+
+    assert search("b.test\t c.test ") == ("b.test", "c.test")
+    assert search("b.test\nc.test") == ("b.test",)
+    assert search("") == ("",)
+    assert search(" b.test") == ("", "b.test")
+
+
+def test_options_of_the_environment_come_last() -> None:
+    settings = parse("options ndots:2 timeout:3\n", environment={"RES_OPTIONS": "use-vc ndots:4"})
+    assert (settings.ndots, settings.timeout_s, settings.use_vc) == (4, 3, True)
+
+
+def test_sorted_networks_have_the_mask_of_their_class() -> None:
+    text = "sortlist 10.0.0.0 172.16.0.0/255.240.0.0 nope\nsortlist 192.168.1.0&255.255.0.0 192.0.2.0 ; 1.0.0.0\n"
+    assert [(hex(network), hex(mask)) for network, mask in parse(text).sortlist] == [
+        ("0xa000000", "0xff000000"),
+        ("0xac100000", "0xfff00000"),
+        ("0xc0a80100", "0xffff0000"),
+        ("0xc0000200", "0xffffff00"),
+    ]
 
 
 def test_options_are_read_and_add_up() -> None:
@@ -95,8 +119,8 @@ def test_options_are_read_and_add_up() -> None:
 @pytest.mark.parametrize(
     ("option", "field", "value"),
     [("ndots:16", "ndots", 15), ("ndots:0", "ndots", 0), ("ndots:", "ndots", 0), ("ndots:x", "ndots", 0),
-     ("ndots:-1", "ndots", 0), ("timeout:31", "timeout_s", 30), ("timeout:0", "timeout_s", 1),
-     ("attempts:9", "attempts", 5), ("attempts:0", "attempts", 1), ("timeout:3x", "timeout_s", 3)],
+     ("ndots:-1", "ndots", 15), ("timeout:31", "timeout_s", 30), ("timeout:0", "timeout_s", 1),
+     ("attempts:9", "attempts", 5), ("attempts:0", "attempts", 0), ("timeout:3x", "timeout_s", 3)],
 )  # fmt: skip
 def test_numbers_stay_within_glibcs_limits(option: str, field: str, value: int) -> None:
     assert getattr(parse(f"options {option}"), field) == value
@@ -108,7 +132,7 @@ def test_any_text_gives_settings_that_can_be_used(text: str) -> None:
     assert 1 <= len(settings.servers) <= 3
     assert 0 <= settings.ndots <= 15
     assert 1 <= settings.timeout_s <= 30
-    assert 1 <= settings.attempts <= 5
+    assert 0 <= settings.attempts <= 5
     assert all(domain and not domain.isspace() for domain in settings.search)
 
 
