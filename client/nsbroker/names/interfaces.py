@@ -31,7 +31,7 @@ _SIOCGIFINDEX = 0x8933
 _IFNAMSIZ = 16
 _IFREQ_BYTES = _IFNAMSIZ + 3 * struct.calcsize("P")
 _IFCONF = "iP"
-_MOST_ADDRESSES = 1024
+_FEW_ADDRESSES, _MOST_ADDRESSES = 64, 1024
 _ANY_MULTICAST = "ff05::1"
 """Each interface with IPv6, except loopback, has a route to this site-scope address, even without a default route."""
 
@@ -102,12 +102,15 @@ def ipv4_networks(sock: socket.SocketType) -> Networks:
 
 def _ipv4_addresses(sock: socket.SocketType) -> list[tuple[bytes, bytes]]:
     """Return (name of the interface with trailing NULs, address) of each IPv4 address of the namespace."""
-    space = array("B", bytes(_IFREQ_BYTES * _MOST_ADDRESSES))
-    start, size = space.buffer_info()
-    request = bytearray(struct.pack(_IFCONF, size, start).ljust(struct.calcsize(_IFCONF), b"\0"))
-    fcntl.ioctl(sock.fileno(), _SIOCGIFCONF, request)
-    used: int = struct.unpack_from("i", request)[0]
-    found = [space[begin : begin + _IFREQ_BYTES].tobytes() for begin in range(0, used, _IFREQ_BYTES)]
+    used = size = 0
+    while used == size < _MOST_ADDRESSES * _IFREQ_BYTES:  # There may be more than fit.
+        size = size * 16 or _FEW_ADDRESSES * _IFREQ_BYTES
+        space = array("B", bytes(size))
+        request = bytearray(struct.pack(_IFCONF, size, space.buffer_info()[0]).ljust(struct.calcsize(_IFCONF), b"\0"))
+        fcntl.ioctl(sock.fileno(), _SIOCGIFCONF, request)
+        used = struct.unpack_from("i", request)[0]
+    data = space.tobytes()
+    found = [data[begin : begin + _IFREQ_BYTES] for begin in range(0, used, _IFREQ_BYTES)]
     # struct ifreq: the name, then a sockaddr_in: family, port, address.
     return [(each[:_IFNAMSIZ], each[_IFNAMSIZ + 4 : _IFNAMSIZ + 8]) for each in found]
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LINK_LOCAL, _SITE_LOCAL, _GLOBAL = 0x2, 0x5, 0xE
-_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
-_LOOPBACK6 = bytes(15) + b"\1"
+_MAPPED = 0xFFFF << 32
 _DEFAULT_RULES = Rules()
 
 
@@ -65,7 +64,7 @@ def preference(
 def networks_matter(destinations: Sequence[str], sources: Sequence[Source | None]) -> bool:
     """Return whether the networks of IPv4 sources can change the order."""
     pairs = zip(destinations, sources, strict=True)
-    return len({_common_ipv4_bits(there, here) for there, here in pairs if here and ":" not in there}) > 1
+    return len({_common_bits(_number(there), here) for there, here in pairs if here and ":" not in there}) > 1
 
 
 def _compare(first: _Candidate, second: _Candidate) -> int:
@@ -84,47 +83,40 @@ def _compare(first: _Candidate, second: _Candidate) -> int:
 
 def _candidate(address: str, source: Source | None, rules: Rules) -> _Candidate:
     is_ipv4 = ":" not in address
-    packed, scope = _packed(address), _scope(address, rules)
-    candidate = _Candidate(is_ipv4, value_for(rules.precedences, packed), scope)
+    number = _number(address)
+    scope, precedence = _scope(number, is_ipv4, rules), value_for(rules.precedences, number)
     if source is None:
-        return candidate
-    origin = _packed(source.address)
-    return candidate._replace(
-        is_reachable=True,
-        scope_matches=_scope(source.address, rules) == scope,
-        label_matches=value_for(rules.labels, packed) == value_for(rules.labels, origin),
-        common_bits=_common_ipv4_bits(address, source) if is_ipv4 else _common_bits(packed, origin),
-    )
+        return _Candidate(is_ipv4, precedence, scope)
+    origin = _number(source.address)
+    scope_matches = _scope(origin, is_ipv4, rules) == scope
+    label_matches = value_for(rules.labels, number) == value_for(rules.labels, origin)
+    return _Candidate(is_ipv4, precedence, scope, True, scope_matches, label_matches, _common_bits(number, source))
 
 
-def _packed(address: str) -> bytes:
-    """Return an address as 16 bytes. IPv4 addresses are mapped."""
+def _number(address: str) -> int:
+    """Return an address as a number of 128 bits. IPv4 addresses are mapped."""
     if ":" in address:
-        return socket.inet_pton(socket.AF_INET6, address)
-    return _MAPPED_PREFIX + socket.inet_pton(socket.AF_INET, address)
+        return int.from_bytes(socket.inet_pton(socket.AF_INET6, address), "big")
+    return _MAPPED | int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big")
 
 
-def _scope(address: str, rules: Rules) -> int:
-    packed = _packed(address)
-    if ":" not in address:
-        return value_for(rules.scopes, packed[12:])
-    if packed[0] == 0xFF:
-        return packed[1] & 0x0F
-    top = packed[0] << 8 | packed[1]
-    if top & 0xFFC0 == 0xFE80 or packed == _LOOPBACK6:
+def _scope(number: int, is_ipv4: bool, rules: Rules) -> int:
+    if is_ipv4:
+        return value_for(rules.scopes, number & 0xFFFFFFFF, 32)
+    top = number >> 112
+    if top >> 8 == 0xFF:
+        return top & 0x0F
+    if top & 0xFFC0 == 0xFE80 or number == 1:
         return _LINK_LOCAL
     return _SITE_LOCAL if top & 0xFFC0 == 0xFEC0 else _GLOBAL
 
 
-def _common_ipv4_bits(address: str, source: Source) -> int:
-    """Return the length of the common prefix within a network. Beyond it, IPv4 addresses have no meaning in common.
+def _common_bits(number: int, source: Source) -> int:
+    """Return the length of the common prefix. IPv4 addresses have one only within a network.
 
-    As in glibc, an address whose network is not known is a network of its own.
+    As in glibc, an IPv4 source whose network is not known is a network of its own.
     """
-    common = _common_bits(_packed(address), _packed(source.address)) - 96
-    return common if common >= (source.network_bits or 32) else 0
-
-
-def _common_bits(first: bytes, second: bytes) -> int:
-    different = int.from_bytes(first, "big") ^ int.from_bytes(second, "big")
-    return 8 * len(first) - different.bit_length()
+    common = 128 - (number ^ _number(source.address)).bit_length()
+    if ":" in source.address:
+        return common
+    return common - 96 if common - 96 >= (source.network_bits or 32) else 0

@@ -8,7 +8,6 @@ Source: get_nss_addresses in glibc's sysdeps/posix/getaddrinfo.c, and nss/getXXb
 from __future__ import annotations
 
 import socket
-from functools import partial
 
 from .errors import EAI_AGAIN, EAI_NODATA, EAI_NONAME, gaierror
 from .files.nsswitch import NOTFOUND, SUCCESS, UNAVAIL
@@ -41,7 +40,7 @@ async def find_by_name(inside: Inside, family: int, name: str) -> Host:
             answered. EAI_FAIL: the policy grants no socket to ask by.
         OSError: the broker fails.
     """
-    return await _by_name(inside, family, name, _ask_once)
+    return await _by_name(inside, family, name, lambda ask_for: ask_for(family))
 
 
 async def find_mapped(inside: Inside, name: str, *, keep_all: bool) -> Host:
@@ -51,7 +50,7 @@ async def find_mapped(inside: Inside, name: str, *, keep_all: bool) -> Host:
         socket.gaierror, OSError: as `find_by_name`.
     """
 
-    async def ask(ask_for: AskFor, _: int) -> Host:
+    async def ask(ask_for: AskFor) -> Host:
         hosts: list[Host] = []
         errors: list[socket.gaierror] = []
         for family in (AF_INET6, AF_INET):
@@ -68,8 +67,11 @@ async def find_mapped(inside: Inside, name: str, *, keep_all: bool) -> Host:
     return await _by_name(inside, AF_INET6, name, ask)
 
 
-async def _by_name(inside: Inside, family: int, name: str, ask: Callable[[AskFor, int], Awaitable[Host]]) -> Host:
-    """Find the host of a name in the sources. `ask` asks one of them for the families that it needs."""
+async def _by_name(inside: Inside, family: int, name: str, ask: Callable[[AskFor], Awaitable[Host]]) -> Host:
+    """Find the host of a name in the sources. `ask` asks one of them for the families that it needs.
+
+    A built-in name has the loopback addresses of `family`.
+    """
     configuration = await inside.configuration()
     is_built_in = is_localhost(name) and name.removesuffix(".") not in configuration.hosts
 
@@ -84,16 +86,12 @@ async def _by_name(inside: Inside, family: int, name: str, ask: Callable[[AskFor
         return await look_up(inside, name, (family,) if family else (AF_INET, AF_INET6), configuration)
 
     try:
-        return await _first(configuration, partial(ask, ask_files, family), partial(ask, ask_dns, family))
+        return await _first(configuration, lambda: ask(ask_files), lambda: ask(ask_dns))
     except socket.gaierror:
         if not is_built_in:
             raise
     families = (family,) if family else (AF_INET6, AF_INET)
     return Host(name, (), tuple((each, _LOOPBACK[each]) for each in families))
-
-
-async def _ask_once(ask_for: AskFor, family: int) -> Host:
-    return await ask_for(family)
 
 
 async def find_by_address(inside: Inside, family: int, address: str) -> Host:

@@ -69,7 +69,7 @@ def about(*names: str | bytes) -> list[Call]:
     """Every look-up of these names."""
     calls: list[Call] = []
     for name in names:
-        calls += [("getaddrinfo", (name, 80, family, SOCK_STREAM, 0, flags)) for family, flags in HINTS]
+        calls += [("getaddrinfo", (name, 80, family, SOCK_STREAM, 0, int(flags))) for family, flags in HINTS]
         calls += [(function, (name,)) for function in ("gethostbyname", "gethostbyname_ex", "gethostbyaddr")]
         if name and isinstance(name, str):
             calls.append(("getfqdn", (name,)))

@@ -53,10 +53,16 @@ class Rules(Record):
     scopes: Table = _table(("169.254.0.0", 16, 2), ("127.0.0.0", 8, 2), ("0.0.0.0", 0, 14))
 
 
-def value_for(table: Table, packed: bytes) -> int:
-    """Return the value of the longest prefix that an address has. The address is given as inet_pton(3) packs it."""
-    number, size = int.from_bytes(packed, "big"), 8 * len(packed)
-    return next(value for prefix, bits, value in table if number >> (size - bits) == prefix)
+def value_for(table: Table, number: int, size: int = 128) -> int:
+    """Return the value of the longest prefix that an address has. The address is a number of `size` bits.
+
+    Raises:
+        LookupError: the table has no value for all addresses.
+    """
+    for prefix, bits, value in table:
+        if number >> (size - bits) == prefix:
+            return value
+    raise LookupError
 
 
 def parse(text: str) -> Rules:

@@ -14,7 +14,8 @@ WORDS = st.sampled_from(["label", "precedence", "scopev4", "::/0", "::ffff:0:0/9
 
 
 def value(table: tuple[tuple[int, int, int], ...], address: str) -> int:
-    return value_for(table, socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address))
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    return value_for(table, int.from_bytes(packed, "big"), 8 * len(packed))
 
 
 def test_defaults_are_those_of_glibc() -> None:
