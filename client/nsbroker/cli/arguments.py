@@ -211,7 +211,7 @@ def host_family(host: str, family: int | None) -> int:
     Raises:
         FailureError: the host is not of the family that the user selected.
     """
-    found = IPV6 if ":" in host else family if host == "localhost" and family else IPV4
+    found = IPV6 if ":" in host else IPV4
     if family and family != found:
         raise usage_error(f"{host} is no address for -{4 if family == IPV4 else 6}")
     return found
