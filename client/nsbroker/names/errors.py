@@ -41,6 +41,10 @@ class HostEncodingError(socket.gaierror, UnicodeError):
     """
 
 
+class NoRecoveryError(socket.gaierror):
+    """A name server's answer is of no use. The functions of the C library have different codes for this."""
+
+
 def gaierror(code: int, detail: str = "") -> socket.gaierror:
     """Return the exception for a code: its usual text, and after a colon the detail."""
     text = _TEXTS[code]
@@ -50,7 +54,7 @@ def gaierror(code: int, detail: str = "") -> socket.gaierror:
 def herror(error: socket.gaierror) -> socket.herror:
     """Return the exception of gethostbyaddr(3) for the same failure. It keeps the detail and the notes."""
     code, text = _HOST_ERRORS[error.errno or EAI_FAIL]
-    _, colon, detail = str(error.strerror).partition(": ")
+    _, colon, detail = ("", "", "") if isinstance(error, NoRecoveryError) else str(error.strerror).partition(": ")
     made = socket.herror(code, text + colon + detail)
     for note in getattr(error, "__notes__", ()):
         made.add_note(note)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import socket
 
 from ..wire.record import Record
-from .errors import EAI_ADDRFAMILY, EAI_BADFLAGS, EAI_FAMILY, EAI_NONAME, HostEncodingError, gaierror
+from .errors import (
+    EAI_ADDRFAMILY,
+    EAI_BADFLAGS,
+    EAI_FAMILY,
+    EAI_NODATA,
+    EAI_NONAME,
+    HostEncodingError,
+    NoRecoveryError,
+    gaierror,
+)
 from .files.services import is_number, services
 from .numeric import ipv4_address
 from .order import preference
@@ -167,15 +176,25 @@ async def _find_host(inside: Inside, name: str | None, family: int, flags: int) 
     families = (family,) if family else (AF_INET6, AF_INET)
     if name is None:
         return _Host(_fixed(_ANY if flags & _PASSIVE else _LOOPBACK, families), "")
-    v4_mapped = bool(flags & _V4MAPPED)
-    if address := await numeric(inside, name, family, v4_mapped=v4_mapped):
+    if address := await numeric(inside, name, family, v4_mapped=bool(flags & _V4MAPPED)):
         return _Host((address,), name)
     if flags & _NUMERICHOST or not name:
         raise gaierror(EAI_NONAME)
-    if v4_mapped and family == AF_INET6:
+    try:
+        return await _find_name(inside, name, family, flags)
+    except NoRecoveryError as error:
+        raise gaierror(EAI_NODATA if _is_simple(family, flags) else EAI_NONAME) from error
+
+
+def _is_simple(family: int, flags: int) -> bool:
+    """Return whether glibc uses gethostbyname(3). Source: try_simple_gethostbyname in its getaddrinfo.c."""
+    return family == AF_INET and not flags & _CANONNAME
+
+
+async def _find_name(inside: Inside, name: str, family: int, flags: int) -> _Host:
+    if flags & _V4MAPPED and family == AF_INET6:
         return _as_ipv6(_found(await find_mapped(inside, name, keep_all=bool(flags & _ALL))), bool(flags & _ALL))
-    if family == AF_INET and not flags & _CANONNAME:
-        # For this one, glibc uses gethostbyname(3).
+    if _is_simple(family, flags):
         if is_only_digits(name):
             raise gaierror(EAI_NONAME)
         return _found(await reordered(inside, await find_by_name(inside, family, name)))

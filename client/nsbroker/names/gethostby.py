@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 
-from .errors import EAI_NONAME, gaierror, herror
+from .errors import EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror, herror
 from .getaddrinfo import encode_host, getaddrinfo, numeric
 from .numeric import ipv4_address
 from .sources import find_by_address, find_by_name, is_only_digits, reordered
@@ -42,6 +42,8 @@ async def gethostbyname_ex(inside: Inside, hostname: object) -> tuple[str, list[
     except socket.gaierror as error:
         if is_address:
             raise herror(error) from error
+        if isinstance(error, NoRecoveryError):
+            raise gaierror(EAI_NODATA) from error
         raise
     return _as_tuple(host)
 

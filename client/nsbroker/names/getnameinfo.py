@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..link.errors import Error
-from .errors import EAI_AGAIN, EAI_BADFLAGS, EAI_NONAME, gaierror
+from .errors import EAI_BADFLAGS, EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror
 from .files.services import services
 from .getaddrinfo import Address, encode_host, is_link_local, numeric
 from .sources import AF_INET, find_by_address, find_by_name
@@ -71,9 +70,9 @@ async def _find_name(inside: Inside, address: Address, flags: int) -> str:
     try:
         name = (await find_by_address(inside, address.family, address.host)).canonical
     except socket.gaierror as error:
-        if error.errno == EAI_AGAIN or isinstance(error.__cause__, Error):
-            raise
-        return ""
+        if error.errno in (EAI_NONAME, EAI_NODATA) or isinstance(error, NoRecoveryError):
+            return ""
+        raise
     if flags & socket.NI_NOFQDN:
         domain = await _own_domain(inside)
         start = name.find(domain) if domain else 0

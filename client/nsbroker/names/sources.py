@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import socket
 
-from .errors import EAI_AGAIN, EAI_NODATA, EAI_NONAME, gaierror
-from .files.nsswitch import NOTFOUND, SUCCESS, UNAVAIL
+from .errors import EAI_AGAIN, EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror
+from .files.nsswitch import NOTFOUND, SUCCESS, TRYAGAIN, UNAVAIL
 from .host import Host
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ async def find_by_name(inside: Inside, family: int, name: str) -> Host:
 
     Raises:
         socket.gaierror: EAI_NONAME: there is no such name. EAI_NODATA: it has no such address. EAI_AGAIN: no server
-            answered. EAI_FAIL: the policy grants no socket to ask by.
+            answered. EAI_FAIL: the policy grants no socket to ask by, or (as a NoRecoveryError) an answer is of no use.
         OSError: the broker fails.
     """
     return await _by_name(inside, family, name, lambda ask_for: ask_for(family))
@@ -158,6 +158,8 @@ async def _first(
             except socket.gaierror as error:
                 failure = error
                 status = NOTFOUND if error.errno in (EAI_NONAME, EAI_NODATA) else UNAVAIL
+                if isinstance(error, NoRecoveryError):
+                    status = TRYAGAIN
         if status in source.last_after:
             break
     if host is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from struct import unpack_from
 
 import dns.flags
@@ -34,7 +35,6 @@ _EDNS_PAYLOAD_BYTES = 1200
 _RESPONSE = 0x8000
 _OPCODE = 0x7800
 _RCODE = 0x000F
-_LONGEST_CHAIN = 16
 
 
 class Question(Record):
@@ -126,19 +126,28 @@ def read_answer(question: Question, data: bytes) -> Answer:
 
 
 def _follow(question: Question, message: dns.message.Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Follow the aliases of one answer to its records. Return their name, the records, and the aliases."""
-    aliases: tuple[str, ...] = ()
-    name = message.question[0].name
-    sets = {(rrset.name, int(rrset.rdtype)): rrset for rrset in message.answer if rrset.rdclass == dns.rdataclass.IN}
-    for _ in range(_LONGEST_CHAIN):
-        if found := sets.get((name, question.record_type)):
-            return _text(name), tuple(_values(found)), aliases
-        alias = sets.get((name, int(dns.rdatatype.CNAME)))
-        if alias is None:
-            return _text(name), (), aliases
-        aliases += (_text(name),)
-        name = alias[0].target
-    raise ValueError("the chain of aliases has no end")
+    """Follow the aliases of one answer to its records. Return their name, the records, and the aliases.
+
+    As in glibc, an alias counts whatever its owner, and one that is no host name is followed, but not returned.
+    Source: getanswer_r in glibc's resolv/nss_dns/dns-host.c.
+    """
+    expected = message.question[0].name
+    names = [_text(expected)]
+    records: list[str] = []
+    for rrset in message.answer:
+        if rrset.rdclass != dns.rdataclass.IN:
+            continue
+        if rrset.rdtype == dns.rdatatype.CNAME:
+            expected = rrset[-1].target
+            names += [name for rdata in rrset if is_host_name(name := _text(rdata.target))]
+        elif rrset.rdtype == question.record_type and rrset.name == expected:
+            records += _values(rrset)
+    return names[-1], tuple(records), tuple(names[:-1])
+
+
+def is_host_name(name: str) -> bool:
+    """Return whether a name has only characters of host names. Source: res_hnok in glibc's res-name-checking.c."""
+    return bool(re.fullmatch(r"(?!-)[A-Za-z0-9_.-]*", name))
 
 
 def _values(rrset: dns.rrset.RRset) -> Iterator[str]:

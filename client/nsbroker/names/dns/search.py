@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import socket
 
-from ..errors import EAI_AGAIN, EAI_FAIL, EAI_NODATA, EAI_NONAME, gaierror
+from ..errors import EAI_AGAIN, EAI_FAIL, EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror
 from ..host import Host
-from .messages import AAAA, PTR, A
+from .messages import AAAA, PTR, A, is_host_name
 from .questions import SILENT
 from .servers import Servers
 
@@ -27,6 +27,7 @@ _LONGEST_NAME = 253
 _LONGEST_LABEL = 63
 _RECORD_TYPES = {int(socket.AF_INET): A, int(socket.AF_INET6): AAAA}
 _FAMILIES = {record_type: family for family, record_type in _RECORD_TYPES.items()}
+_UNUSABLE = "the answer has no record that can be used"
 _MOST_SORTED = 48
 """Addresses that `sortlist` sorts. Source: MAX_NR_ADDRS in glibc's resolv/nss_dns/dns-host.c."""
 _OWN_FILES = "/etc/netns/"
@@ -38,7 +39,7 @@ async def look_up(inside: Inside, name: str, families: Sequence[int], configurat
 
     Raises:
         socket.gaierror: EAI_NONAME: there is no such name. EAI_NODATA: it has no such address. EAI_AGAIN: no server
-            answered. EAI_FAIL: the policy grants no socket to ask by.
+            answered. EAI_FAIL: the policy grants no socket to ask by, or (as a NoRecoveryError) an answer is of no use.
         OSError: the broker fails.
     """
     settings = configuration.settings
@@ -54,10 +55,10 @@ async def look_up(inside: Inside, name: str, families: Sequence[int], configurat
         raise gaierror(EAI_NONAME)
     answers = [answer for each in wanted if (answer := verdict.answers.get(each)) and answer.records]
     if not answers:
+        if verdict.is_final:
+            raise gaierror(EAI_NONAME) if len(families) > 1 else NoRecoveryError(EAI_FAIL, _UNUSABLE)
         raise _why_not(verdict, servers, configuration)
     first = answers[0]
-    if not all(map(is_host_name, (first.canonical, *first.aliases))):
-        raise gaierror(EAI_NONAME)
     found = tuple((_FAMILIES[answer.record_type], record) for answer in answers for record in answer.records)
     if len(families) == 1 and settings.sortlist:
         sort, rest = found[:_MOST_SORTED], found[_MOST_SORTED:]
@@ -73,12 +74,9 @@ async def look_up_address(inside: Inside, packed: bytes, configuration: Configur
     """
     servers = Servers(inside, configuration.settings)
     verdict = await servers.ask(reverse_name(packed), [PTR])
-    if not verdict.found:
-        raise _why_not(verdict, servers, configuration)
-    name = verdict.answers[PTR].records[0]
-    if not is_host_name(name):
-        raise gaierror(EAI_FAIL)
-    return name
+    if verdict.found and is_host_name(name := verdict.answers[PTR].records[0]):
+        return name
+    raise NoRecoveryError(EAI_FAIL, _UNUSABLE) if verdict.is_final else _why_not(verdict, servers, configuration)
 
 
 def reverse_name(packed: bytes) -> str:
@@ -92,11 +90,6 @@ def is_name(name: str) -> bool:
     """Return whether DNS can have an absolute name, which is given without its final dot."""
     labels = name.split(".") if name else []
     return name.isascii() and len(name) <= _LONGEST_NAME and all(1 <= len(label) <= _LONGEST_LABEL for label in labels)
-
-
-def is_host_name(name: str) -> bool:
-    """Return whether a name has only characters of host names. Source: res_hnok in glibc's res-name-checking.c."""
-    return bool(re.fullmatch(r"(?!-)[A-Za-z0-9_.-]*", name))
 
 
 def alias_of(name: str, path: str) -> str:

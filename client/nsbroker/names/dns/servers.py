@@ -46,8 +46,8 @@ class Verdict(Record):
 
     @property
     def exists(self) -> bool:
-        """Whether some server knows the name."""
-        return any(answer.rcode == NOERROR for answer in self.answers.values())
+        """Whether the servers know the name. If they disagree about it, glibc takes it for unknown."""
+        return bool(self.answers) and all(answer.rcode == NOERROR for answer in self.answers.values())
 
 
 class Servers:

@@ -18,6 +18,7 @@ ZONE = {
     "1.0.0.10.in-addr.arpa": "PTR www.test.",
     "3.0.0.10.in-addr.arpa": "TXT hello",
     "4.0.0.10.in-addr.arpa": "PTR -odd.test.",
+    "dangling.test": "CNAME x.elsewhere.",
 }
 HOSTS = "10.73.0.98 web web.corp.test\n127.0.0.1 localhost\n"
 
@@ -68,6 +69,14 @@ def test_name_that_is_not_found_is_a_gaierror() -> None:
     for function in (gethostbyname, gethostbyname_ex, gethostbyaddr):
         with pytest.raises(socket.gaierror, match="Name or service not known"):
             run(function(network(), "nope"))
+
+
+def test_answer_of_no_use_has_the_code_of_each_function() -> None:
+    for function in (gethostbyname, gethostbyname_ex):
+        with pytest.raises(socket.gaierror, match="No address associated with hostname"):
+            run(function(network(), "dangling"))
+    with pytest.raises(socket.gaierror, match="Name or service not known"):
+        run(gethostbyaddr(network(), "dangling"))
 
 
 def test_text_that_only_the_first_of_two_look_ups_takes_for_an_address_is_an_herror() -> None:

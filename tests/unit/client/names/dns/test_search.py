@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nsbroker.drivers.thread import run
 from nsbroker.names.dns.search import is_name, look_up, look_up_address, reverse_name
+from nsbroker.names.errors import NoRecoveryError
 from nsbroker.names.host import Host
 from support.names.fake_dns import Network, Server, refused, silent
 
@@ -110,8 +111,10 @@ def test_search_ends_where_there_is_no_server() -> None:
 
 def test_alias_that_leads_nowhere_ends_the_search() -> None:
     network = Network({"10.0.0.53": Server(ZONE)}, "search test corp\n")
-    assert code_of("dangling", network, (AF_INET,)) == socket.EAI_NODATA
+    with pytest.raises(NoRecoveryError):
+        find("dangling", network=network)
     assert len(network.asked) == 1
+    assert code_of("dangling", network) == socket.EAI_NONAME
 
 
 def test_name_that_does_not_exist_is_eai_noname() -> None:
