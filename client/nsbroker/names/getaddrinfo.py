@@ -15,7 +15,7 @@ from .errors import (
     NoRecoveryError,
     gaierror,
 )
-from .files.services import is_number, services
+from .files.services import is_number, no_name, services
 from .numeric import ipv4_address
 from .order import preference
 from .sources import AF_INET, AF_INET6, find_by_name, find_mapped, is_only_digits, reordered
@@ -84,7 +84,7 @@ async def getaddrinfo(
     _check(name, service, family, flags)
     if flags & _ADDRCONFIG:
         family = await _configured_family(inside, family)
-    by_name = socket.getservbyname if service is None or is_number(service) else (await inside.configuration()).port_of
+    by_name = no_name if service is None or is_number(service) else (await inside.configuration()).port_of
     found_services = services(service, int(type), int(proto), numeric_only=bool(flags & _NUMERICSERV), by_name=by_name)
     addresses, canonical = await _find_host(inside, name, family, flags)
     if len(addresses) > 1:

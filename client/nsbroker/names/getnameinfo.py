@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from .errors import EAI_BADFLAGS, EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror
-from .files.services import services
+from .files.services import no_name, services
 from .getaddrinfo import Address, encode_host, is_link_local, numeric
 from .sources import AF_INET, find_by_address, find_by_name
 
@@ -57,7 +57,7 @@ async def _read(inside: Inside, sockaddr: tuple[object, ...]) -> tuple[Address, 
     address = await numeric(inside, encode_host(sockaddr[0]) or "", 0, v4_mapped=False)
     if address is None:
         raise gaierror(EAI_NONAME)
-    port = services(str(sockaddr[1]), socket.SOCK_DGRAM, 0, numeric_only=False)[0].port
+    port = services(str(sockaddr[1]), socket.SOCK_DGRAM, 0, numeric_only=False, by_name=no_name)[0].port
     if address.family == AF_INET:
         if len(sockaddr) != 2:
             raise OSError("IPv4 sockaddr must be 2 tuple")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 
+# From here, because `patch` replaces those of the socket module.
+from _socket import getprotobyname, getservbyname, getservbyport
+
 from ...wire.record import Record
 from . import gai_conf, host_conf, hosts, nsswitch, numbers, resolv_conf
 
@@ -50,9 +53,9 @@ class Configuration(Record):
     sources: tuple[nsswitch.Source, ...] = nsswitch.DEFAULT
     host_conf: host_conf.HostConf = host_conf.HostConf()
     rules: gai_conf.Rules = gai_conf.Rules()
-    port_of: Callable[..., int] = socket.getservbyname
-    service_of: Callable[..., str] = socket.getservbyport
-    protocol_of: Callable[[str], int] = socket.getprotobyname
+    port_of: Callable[..., int] = getservbyname
+    service_of: Callable[..., str] = getservbyport
+    protocol_of: Callable[[str], int] = getprotobyname
     aliases_file: str = ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 
 from ...wire.record import Record
 from ..errors import EAI_NONAME, EAI_SERVICE, EAI_SOCKTYPE, gaierror
@@ -54,7 +53,7 @@ def services(
     proto: int,
     *,
     numeric_only: bool,
-    by_name: Callable[[str, str], int] = socket.getservbyname,
+    by_name: Callable[[str, str], int],
 ) -> list[Service]:
     """Return the services of a name, or of a number as text. "" means no service.
 
@@ -93,6 +92,15 @@ def _named(name: str, transport: _Transport, by_name: Callable[[str, str], int])
         return Service(transport.type, transport.proto, by_name(name, transport.name))
     except (OSError, ValueError):
         return None
+
+
+def no_name(service: str, protocol: str) -> int:
+    """Find no service. This is for callers that have a number.
+
+    Raises:
+        OSError: always.
+    """
+    raise OSError("service/proto not found")
 
 
 def is_number(service: str) -> bool:

@@ -24,6 +24,8 @@ nsbroker.patch(namespace)
 import asyncio, http.client, http.server, socket, socketserver, ssl, threading, urllib.request, xmlrpc.client
 
 assert socket.gethostbyname("localhost") == "127.0.0.1"
+assert (socket.getservbyname("http"), socket.getservbyport(53, "udp")) == (80, "domain")
+assert socket.getprotobyname("udp") == 17
 assert "onlyhere0" in [name for _, name in socket.if_nameindex()]
 
 class Answer(http.server.BaseHTTPRequestHandler):
