@@ -19,7 +19,7 @@ import trio
 import nsbroker.adapters
 from support import docstring_examples
 from support.adapters import mail_servers
-from support.adapters.example_org import SERVER, ExampleOrg
+from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
 from support.docstring_examples import Case
 
 PACKAGE = "nsbroker.adapters"
@@ -68,7 +68,7 @@ def what_a_reader_has(module: str) -> tuple[dict[str, Any], RunAsync]:
 
 def run_case(namespace: str, case: Case) -> None:
     scope, run_async = what_a_reader_has(case.module)
-    replaced = {'"blue"': repr(namespace), "10.0.0.1": SERVER}
+    replaced = {'"blue"': repr(namespace), "10.0.0.1": SERVER, "10.0.0.2": CLIENT}
     docstring_examples.run(case, scope, replaced, run_async)
 
 
