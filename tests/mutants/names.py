@@ -222,4 +222,51 @@ GUARANTEES = (
             ),
         ),
     ),
+    Guarantee(
+        "pyroute2-stays-inside",
+        (
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                'number = spec["fileno"] = made.detach()',
+                "number = made.detach()",
+                ("tests/adapters/test_pyroute2.py::test_links_are_those_of_the_namespace",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                "if sock.fileno() != number:",
+                "if sock.fileno() < 0:",
+                ("tests/adapters/test_pyroute2.py::test_version_that_makes_its_own_sockets_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                "if not isinstance(made, AsyncInside):",
+                "if isinstance(made, pyroute2.AsyncIPRoute):",
+                ("tests/adapters/test_pyroute2.py::test_subclasses_are_inside",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                "if made._AsyncCoreSocket__open_sockets:",
+                "if made is None:",
+                ("tests/adapters/test_pyroute2.py::test_object_with_sockets_outside_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                "if options.get(name) is not None:",
+                "if options.get(name) is True:",
+                ("tests/adapters/test_pyroute2.py::test_options_that_lead_out_are_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                "self.request_proxy and _Proxy()",
+                "self.request_proxy",
+                ("tests/adapters/test_pyroute2.py::test_requests_that_pyroute2_carries_out_itself_are_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/pyroute2.py",
+                "        [self.sock] = run_in_thread",
+                "        _ = run_in_thread",
+                ("tests/adapters/test_pyroute2.py::test_ethtool_asks_by_ioctl_inside",),
+            ),
+        ),
+    ),
 )

@@ -19,6 +19,7 @@ RUN_BY = {
     "python server": "the same, until a client has been served",
     "python own": "beside a process with namespaces of its own, whose id is `pid`",
     "python sctp": "if this kernel has SCTP",
+    "python metrics": "in tests/adapters/test_metrics.py, until it was scraped",
     "sh": "line by line",
     "sh server": "until a client has been served",
     # In tests/unit/deploy/test_documents.py:
