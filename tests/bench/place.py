@@ -60,10 +60,10 @@ def namespaces_made(count: int, label: str = "") -> Iterator[list[str]]:
 
 
 @contextmanager
-def broker_running(cpus: set[int] | None = None, quotas: str = QUOTAS) -> Iterator[BrokerProcess]:
-    """Run a broker with the policy above, all of it pinned to `cpus`."""
+def broker_running(cpus: set[int] | None = None, quotas: str = QUOTAS, grants: str = GRANTS) -> Iterator[BrokerProcess]:
+    """Run a broker with these grants, all of it pinned to `cpus`."""
     raise_descriptor_limit()
-    broker = BrokerProcess(GRANTS, quotas)
+    broker = BrokerProcess(grants, quotas)
     try:
         broker.start()
         if cpus:
