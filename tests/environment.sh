@@ -4,6 +4,8 @@
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 LOCK=tests/requirements.lock
 OLDEST_LOCK=tests/requirements-oldest.lock
+GUARD_LOCK=tests/requirements-guard.lock
+NIQUESTS_LOCK=tests/requirements-niquests.lock
 
 # listed SUITE: prints the lines of tests/packages.txt that belong to the suite. 3.x is the version of Debian's Python.
 listed() {
@@ -45,13 +47,15 @@ missing_commands() {
   done < <(listed "$1")
 }
 
-# requirements PYTHON VERSIONS: prints what pyproject.toml asks for, to test with the newest or the oldest libraries.
+# requirements PYTHON VERSIONS: prints what pyproject.toml asks for, to test with the newest or the oldest libraries, or
+# with those of the guard as well.
 requirements() {
   "$1" - "$2" <<'END'
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))
 extras = project["project"]["optional-dependencies"]
-used = project["project"]["dependencies"] + [need for name, extra in extras.items() if name != "test" for need in extra]
+others = {"test"} if sys.argv[1] == "guard" else {"test", "guard"}
+used = project["project"]["dependencies"] + [need for name, extra in extras.items() if name not in others for need in extra]
 if sys.argv[1] == "oldest":
     # If two lower bounds name one library, the higher bound satisfies both.
     bounds = {}
@@ -71,8 +75,12 @@ write_locks() {
   # uv does not read the configuration of pip.
   mirror=$("$2/uv/bin/python" -m pip config get global.index-url 2>/dev/null) || true
   [ -z "$mirror" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$mirror}
-  for name in newest:$LOCK oldest:$OLDEST_LOCK; do
-    requirements "$1" "${name%%:*}" >"$2/requirements"
+  for name in newest:$LOCK oldest:$OLDEST_LOCK guard:$GUARD_LOCK niquests:$NIQUESTS_LOCK; do
+    case $name in
+      # It replaces urllib3, so it gets a directory of its own.
+      niquests:*) echo niquests >"$2/requirements" ;;
+      *) requirements "$1" "${name%%:*}" >"$2/requirements" ;;
+    esac
     "$2/uv/bin/uv" pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
       --custom-compile-command "tests/run --lock" --output-file "$2/lock" "$2/requirements"
     # A lock that names a host would not work on other machines.
@@ -90,6 +98,7 @@ make_libraries() {
   case $3 in
     lock) stamp="$python $(cksum <"$LOCK")" ;;
     oldest) stamp="$python $(cksum <"$OLDEST_LOCK")" from=(-r "$OLDEST_LOCK") ;;
+    guard) stamp="$python $(cat "$GUARD_LOCK" "$NIQUESTS_LOCK" | cksum)" from=(-r "$GUARD_LOCK") ;;
     newest)
       # The newest versions of today: pyproject.toml or the day decides.
       stamp="$python $(date +%F) $(cksum <pyproject.toml)"
@@ -100,6 +109,9 @@ make_libraries() {
     rm -rf "$directory"
     make_venv "$python" "$directory"
     "$directory/bin/python" -m pip install -qq "${from[@]}"
+    if [ "$3" = guard ]; then
+      "$directory/bin/python" -m pip install -qq --target "$directory/niquests" -r "$NIQUESTS_LOCK"
+    fi
     echo "$stamp" >"$directory/.stamp"
   fi
 }

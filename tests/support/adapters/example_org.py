@@ -168,7 +168,7 @@ _POLICY = f"""
 name = "the clients' namespace"
 users = [{USER}]
 namespaces = ["{PREFIX}client", "{PREFIX}alpha", "{PREFIX}beta", "@host"]
-sockets = ["tcp", "udp", "icmp", "packet", "raw:raw", "netlink:route", "netlink:sock_diag",
+sockets = ["tcp", "udp", "icmp", "packet", "raw:raw", "raw:icmp", "netlink:route", "netlink:sock_diag",
            "netlink:generic"]
 bind = ["*:*"]
 options = ["mark={MARK:#x}"]
