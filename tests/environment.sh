@@ -67,7 +67,7 @@ print("\n".join(project["build-system"]["requires"] + used + tools))
 END
 }
 
-# write_locks PYTHON WORK: writes both lock files for all supported versions of Python, with a uv of its own.
+# write_locks PYTHON WORK: writes all lock files for all supported versions of Python, with a uv of its own.
 write_locks() {
   local name mirror
   make_venv "$1" "$2/uv"

@@ -91,7 +91,7 @@ LOOP = dict.fromkeys((name for name in NAMES if inspect.iscoroutinefunction(geta
     "puresnmp": (INSIDE, r"puresnmp looks up .* by the C library, which .* can't reach: use a numeric address"),
     "pymongo_async": by_socket(r"\w+"),
     "pyzmq_asyncio": by_import("zmq"),
-    "tornado": by_import("tornado"),
+    "tornado": rf"{by_import('tornado')}|{by_socket('tornado')}",
 }
 ADAPTER_OF = {
     "asyncio_datagram": "asyncio",
