@@ -87,11 +87,14 @@ LOOP = dict.fromkeys((name for name in NAMES if inspect.iscoroutinefunction(geta
     "dnspython_async": r"dns reads /etc/resolv.conf by itself, which .* can't reach: use nsbroker.adapters.dnspython",
     "granian": by_import("granian"),
     "grpcio_aio": by_import("grpc"),
+    "hypercorn": by_socket("hypercorn"),
     "psycopg_async": NO_LIBPQ,
+    "pyroute2_async": by_socket("pyroute2"),
     "puresnmp": (INSIDE, r"puresnmp looks up .* by the C library, which .* can't reach: use a numeric address"),
     "pymongo_async": by_socket(r"\w+"),
     "pyzmq_asyncio": by_import("zmq"),
     "tornado": rf"{by_import('tornado')}|{by_socket('tornado')}",
+    "tornado_server": rf"{by_import('tornado')}|{by_socket('tornado')}",
 }
 ADAPTER_OF = {
     "asyncio_datagram": "asyncio",
@@ -108,6 +111,7 @@ ROWS = {
     "adapter": dict.fromkeys(ADAPTERS, INSIDE),
     "patch": PATCH,
     "loop": LOOP,
+    "uvloop": LOOP | {"pyroute2_async": rf"{by_socket('pyroute2')}|ValueError: cannot open a UDP handle"},
     "run": dict.fromkeys(NAMES, INSIDE),
 }
 """For each way in, the libraries and their outcomes. A pair is for the address and for the name."""
@@ -117,15 +121,26 @@ NEEDS_THE_GUARDS_LIBRARIES = frozenset({
     "curl_cffi", "elasticsearch", "granian", "grpcio", "grpcio_aio", "icmplib", "kafka_python", "ldap3", "locust",
     "nats", "ncclient", "netmiko", "niquests", "paho", "ping3", "psycopg", "psycopg_async", "puresnmp", "pycurl",
     "pymodbus", "pymodbus_async", "pymongo", "pymongo_async", "pysnmp", "pyzmq", "pyzmq_asyncio", "scrapli", "tornado",
-    "websocket_client",
+    "tornado_server", "websocket_client",
 })  # fmt: skip
-ENOUGH_FOR_RUN = ("asyncio_stream", "asyncio_datagram", "dnspython", "gevent", "http_client", "twisted", "uvloop")
-"""The rows of `run` in a plain run of the tests, since `run` does not care for libraries."""
+ENOUGH = {
+    "run": (
+        "asyncio_stream",
+        "asyncio_datagram",
+        "dnspython",
+        "gevent",
+        "http_client",
+        "pyroute2",
+        "twisted",
+        "uvloop",
+    ),
+    "uvloop": ("asyncio_stream", "asyncio_datagram", "asyncio_server", "asyncio_sock_connect"),
+}
+"""The rows of these ways in a plain run of the tests: `run` does not care for libraries, and uvloop is like asyncio."""
 
 
 def is_tested(way: str, name: str) -> bool:
-    light = name not in NEEDS_THE_GUARDS_LIBRARIES and (way != "run" or name in ENOUGH_FOR_RUN)
-    return bool(ALL) or light
+    return bool(ALL) or (name not in NEEDS_THE_GUARDS_LIBRARIES and name in ENOUGH.get(way, ROWS[way]))
 
 
 TESTED = [

@@ -2,8 +2,8 @@
 
     python -P -m support.leaks.program WAY NAMESPACE USE HOST:PORT...
 
-WAY is how the program gets into the namespace: "patch" and "loop" are those of nsbroker, an "adapter" is in the module
-`adapted`, and "run" is nothing that the program does itself.
+WAY is how the program gets into the namespace: "patch" and "loop" are those of nsbroker, "uvloop" is such a loop of
+uvloop, an "adapter" is in the module `adapted`, and "run" is nothing that the program does itself.
 """
 
 from __future__ import annotations
@@ -47,12 +47,19 @@ def outcome(way: str, namespace: str, name: str, host: str, port: str) -> list[s
 
 
 def run(way: str, namespace: str, use: object, arguments: tuple[object, ...]) -> object:
-    """Run an asynchronous use to its end, for the way "loop" in a loop of the namespace."""
+    """Run an asynchronous use to its end, for the ways "loop" and "uvloop" in a loop of the namespace."""
     import asyncio
 
     from nsbroker.adapters.asyncio import loop_factory
 
-    with asyncio.Runner(loop_factory=loop_factory(namespace) if way == "loop" else None) as runner:
+    factory = None
+    if way == "loop":
+        factory = loop_factory(namespace)
+    if way == "uvloop":
+        import uvloop
+
+        factory = loop_factory(namespace, uvloop.Loop)
+    with asyncio.Runner(loop_factory=factory) as runner:
 
         async def use_in_time() -> object:
             async with asyncio.timeout(_DEADLINE_S):
@@ -61,15 +68,16 @@ def run(way: str, namespace: str, use: object, arguments: tuple[object, ...]) ->
         return runner.run(use_in_time())
 
 
-def messages(error: BaseException | None) -> list[str]:
+def messages(error: BaseException) -> list[str]:
     """Return the class and the message of an error and of its causes."""
-    found: list[str] = []
-    while error is not None and len(found) < 8:
-        found.append(f"{type(error).__name__}: {error}")
-        if isinstance(error, BaseExceptionGroup):
-            found += [text for each in error.exceptions for text in messages(each)]
-        error = error.__cause__ or error.__context__
-    return found
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each is not None and each not in found:
+            found.append(each)
+            waiting += [*getattr(each, "exceptions", ()), each.__cause__, each.__context__]
+    return [f"{type(each).__name__}: {each}" for each in found]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ an error, or after about a second, whichever way the library has. A use that get
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -253,32 +254,121 @@ def uvloop(host: str, port: int) -> None:
     uvloop.run(connect())
 
 
+# Servers. They listen on a port of their own, and the use asks them itself: in the namespace, where else.
+
+
+async def asyncio_server(host: str, port: int) -> str:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(_ANSWER)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", port + 1000):
+        return await _ask(port + 1000)
+
+
+def http_server(host: str, port: int) -> str:
+    import http.server
+    import threading
+    import urllib.request
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(_ANSWER)
+
+    with http.server.HTTPServer(("127.0.0.1", port + 1000), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return str(opener.open(f"http://127.0.0.1:{port + 1000}/", timeout=TIMEOUT_S).read().decode())
+
+
+async def uvicorn(host: str, port: int) -> str:
+    import uvicorn
+
+    config = uvicorn.Config(_application, "127.0.0.1", port + 1000, lifespan="off", log_config=None)
+    return await _ask_beside(uvicorn.Server(config).serve(), port + 1000)
+
+
+async def hypercorn(host: str, port: int) -> str:
+    import hypercorn.asyncio
+    import hypercorn.config
+
+    config = hypercorn.config.Config()
+    config.bind = [f"127.0.0.1:{port + 1000}"]
+    return await _ask_beside(hypercorn.asyncio.serve(_application, config), port + 1000)  # type: ignore[arg-type]
+
+
+async def aiohttp_server(host: str, port: int) -> str:
+    import aiohttp.web
+
+    async def answer(_: Any) -> aiohttp.web.Response:
+        return aiohttp.web.Response(text="answered")
+
+    application = aiohttp.web.Application()
+    application.add_routes([aiohttp.web.get("/", answer)])
+    runner = aiohttp.web.AppRunner(application)
+    await runner.setup()
+    await aiohttp.web.TCPSite(runner, "127.0.0.1", port + 1000).start()
+    try:
+        return await _ask(port + 1000)
+    finally:
+        await runner.cleanup()
+
+
+async def tornado_server(host: str, port: int) -> str:
+    import tornado.web
+
+    class Handler(tornado.web.RequestHandler):
+        def get(self) -> None:
+            self.write("answered")
+
+    server = tornado.web.Application([("/", Handler)]).listen(port + 1000, "127.0.0.1")
+    try:
+        return await _ask(port + 1000)
+    finally:
+        server.stop()
+
+
 async def granian(host: str, port: int) -> str:
-    """A server: it listens, and gets its own request."""
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
-    async def application(scope: Any, receive: Any, send: Any) -> None:
+    server = Server(_application, "127.0.0.1", port + 1000, interface=Interfaces.ASGI)
+    return await _ask_beside(server.serve(), port + 1000)
+
+
+_ANSWER = b"HTTP/1.0 200 OK\r\n\r\nanswered"
+
+
+async def _application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"answered"})
 
-    serving = asyncio.create_task(Server(application, "127.0.0.1", port + 1000, interface=Interfaces.ASGI).serve())
+
+async def _ask(port: int) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    answer = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
+    writer.close()
+    return answer
+
+
+async def _ask_beside(serve: Any, port: int) -> str:
+    """Ask a server that runs beside. Raise its error if it ends, and return nothing if it does not listen in time."""
+    serving = asyncio.ensure_future(serve)
     try:
         async with asyncio.timeout(TIMEOUT_S):
             while not serving.done():
-                try:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", port + 1000)
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.01)  # It does not listen yet.
-                    continue
-                writer.write(b"GET / HTTP/1.0\r\n\r\n")
-                answer = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
-                writer.close()
-                return answer
-        await serving
+                with contextlib.suppress(ConnectionRefusedError):
+                    return await _ask(port)
+                await asyncio.sleep(0.01)  # It does not listen yet.
+    except TimeoutError:
         return ""
     finally:
         serving.cancel()
+    await serving
+    return ""
 
 
 # Databases and queues.
@@ -550,3 +640,28 @@ async def aiodns(host: str, port: int) -> str:
 
     answer = await aiodns.DNSResolver(timeout=TIMEOUT_S, tries=1).query_dns(NAME, "A")
     return str(answer.answer[0].data.addr)
+
+
+# Netlink: eth0 exists only inside.
+
+
+def pyroute2(host: str, port: int) -> str:
+    import pyroute2
+
+    with pyroute2.IPRoute() as ipr:
+        return "answered" if ipr.link_lookup(ifname="eth0") else ""
+
+
+async def pyroute2_async(host: str, port: int) -> str:
+    import pyroute2
+
+    async with pyroute2.AsyncIPRoute() as ipr:
+        return "answered" if await ipr.link_lookup(ifname="eth0") else ""
+
+
+def pyroute2_diag(host: str, port: int) -> str:
+    """The program's own namespace has listeners, the namespace has none."""
+    import pyroute2
+
+    with pyroute2.DiagSocket() as diag:
+        return "" if diag.get_sock_stats(family=socket.AF_INET, states=1 << 10) else "answered"
