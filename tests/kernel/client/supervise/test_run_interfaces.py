@@ -43,6 +43,8 @@ def name(make_namespace: Callable[..., str]) -> str:
         "peer", "name", "vb", "index", str(PEERS_NUMBER), "netns", peer,
     )  # fmt: skip
     for namespace, device, last in ((name, "va", "a"), (peer, "vb", "b")):
+        # Otherwise the device has a second link-local address, from which the kernel might send.
+        namespaces.ip("-n", namespace, "link", "set", device, "addrgenmode", "none")
         namespaces.ip("-n", namespace, "addr", "add", f"fe80::{last}/64", "dev", device, "nodad")
         namespaces.ip("-n", namespace, "addr", "add", f"192.0.2.{10 + int(last, 16)}/24", "dev", device)
         namespaces.ip("-n", namespace, "link", "set", device, "up")
