@@ -189,9 +189,18 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/supervise/supervisor.py",
-                "            self._explain(line)\n        answer_continue(",
+                "            self._explain(call, line)\n        answer_continue(",
                 "            pass\n        answer_continue(",
                 ("tests/kernel/client/supervise/test_run_options.py::test_without_a_flag_the_line_names_it",),
+            ),
+            Mutant(
+                "client/nsbroker/supervise/caller.py",
+                '        if os.stat(f"/proc/{tid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:\n'
+                "            return False\n",
+                "",
+                (
+                    "tests/kernel/client/supervise/test_run_options.py::test_capabilities_in_a_user_namespace_do_not_count",
+                ),
             ),
         ),
     ),
@@ -245,7 +254,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/supervise/supervisor.py",
-                "            self._explain(line_of(error, os.strerror(error.errno or 0)))\n",
+                "            self._explain(notification, line_of(error, os.strerror(error.errno or 0)))\n",
                 "            line_of(error, os.strerror(error.errno or 0))\n",
                 (
                     "tests/kernel/client/supervise/test_run.py::test_refusal_by_policy_is_permission_denied_and_one_line",

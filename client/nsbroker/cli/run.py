@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 from ..drivers.thread import Client
 from ..link.references import open_path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OPTIONS: dict[str, bool] = OPTIONS_AT_BIRTH
+_STDERR = 2
+_LINE_MS = 1000
 _WHY_NOT = {
     errno.EBUSY: "this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows one: "
     "leave out the inner one",
@@ -45,13 +48,21 @@ def run(command: Command) -> int:
     client = Client(os.path.abspath(command.client.path), command.client.timeout)
     namespace = _namespace(command, client)
     supervision = _start_supervisor(
-        lambda listener: Supervisor(machine, listener, client, namespace, options, say), namespace
+        lambda listener: Supervisor(machine, listener, client, namespace, options, _say_in_time), namespace
     )
     if isinstance(namespace, str):
         for warning in etc_files.use_files_of(namespace):
             say(warning)
     _put_under_filter(machine, supervision)
     run_program(program, [], [])
+
+
+def _say_in_time(line: str) -> None:
+    """Write a line, unless standard error stays full. A program waits meanwhile, and may be the one that reads it."""
+    poll = select.poll()
+    poll.register(_STDERR, select.POLLOUT)
+    if poll.poll(_LINE_MS):
+        say(line)
 
 
 def _namespace(command: Command, client: Client) -> NamespaceRef:
@@ -81,8 +92,8 @@ def _expect_own_proc() -> None:
 
 
 def _start_supervisor(make: Callable[[int], Supervisor], namespace: NamespaceRef) -> detached.Supervision:
-    def serve(listener: int, caller: int, caller_ended: Callable[[], None]) -> None:
-        make(listener).serve(caller, caller_ended)
+    def serve(listener: int, caller: int, ready: Callable[[], None], caller_ended: Callable[[], None]) -> None:
+        make(listener).serve(caller, ready, caller_ended)
 
     try:
         return detached.start(serve, [namespace] if isinstance(namespace, int) else [])
@@ -100,4 +111,6 @@ def _put_under_filter(machine: Machine, supervision: detached.Supervision) -> No
     try:
         supervision.take_listener(listener)
     except (OSError, detached.LostSupervisorError) as error:
-        raise FailureError("the supervisor ended before it was ready") from error
+        raise FailureError(
+            f"the supervisor ended before it was ready: {error} (ulimit -a shows your limits)"
+        ) from error

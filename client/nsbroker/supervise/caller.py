@@ -103,12 +103,18 @@ def is_idle_unix_socket(inode: int) -> bool:
 
 
 def may_set_options(tid: int) -> bool:
-    """Return whether a thread has a capability that privileged options need, in some namespace.
+    """Return whether a thread has a capability that privileged options need, in this process's user namespace.
 
-    Raises:
-        OSError: the thread is gone.
+    A program can gain capabilities in a user namespace of its own. They don't count in the broker's namespaces.
     """
-    return int(_field(f"/proc/{tid}/status", "CapEff"), 16) & _CAN_SET_OPTIONS != 0
+    try:
+        if os.stat(f"/proc/{tid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+            return False
+        return int(_field(f"/proc/{tid}/status", "CapEff"), 16) & _CAN_SET_OPTIONS != 0
+    except OSError:
+        return (
+            False  # It is gone, or this process may not trace it. Only a privileged process may trace a privileged one.
+        )
 
 
 def open_process(tid: int) -> int:

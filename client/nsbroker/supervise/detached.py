@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from contextlib import suppress
 
 from ..link.fdpass import lend_packet, take_packet
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
 
-    Serve = Callable[[int, int, Callable[[], None]], None]
+    Serve = Callable[[int, int, Callable[[], None], Callable[[], None]], None]
     """Serves a listener; the other arguments are those of `Supervisor.serve`."""
 
 _READY = b"ready"
+_MAX_ANSWER_BYTES = 1000
 _STDERR = 2
 _IGNORED = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2
@@ -29,7 +31,7 @@ _IGNORED = (
 
 
 class LostSupervisorError(Exception):
-    """The supervisor ended before it was ready."""
+    """The supervisor ended before it was ready. The text is the cause, if it could say one."""
 
 
 class Supervision:
@@ -46,10 +48,12 @@ class Supervision:
             OSError: as sendmsg(2).
         """
         with self._sock:
-            lend_packet(self._sock, b"listener", [listener])
+            with suppress(BrokenPipeError):  # It has ended already, and may have said why.
+                lend_packet(self._sock, b"listener", [listener])
             os.close(listener)
-            if self._sock.recv(len(_READY)) != _READY:
-                raise LostSupervisorError
+            answer = self._sock.recv(_MAX_ANSWER_BYTES)
+            if answer != _READY:
+                raise LostSupervisorError(answer.decode() or "it was killed")
 
 
 def start(serve: Serve, kept_fds: Iterable[int]) -> Supervision:
@@ -93,6 +97,8 @@ def _run_child(serve: Serve, caller: int, sock: socket.socket, kept_fds: Iterabl
             _let_go({_STDERR, caller, sock.fileno(), *kept_fds})
             _wait_and_serve(serve, caller, sock)
         status = 0
+    except Exception as error:
+        sock.send(str(error).encode()[:_MAX_ANSWER_BYTES])
     finally:
         # Not sys.exit: the child must not run the caller's clean-up.
         os._exit(status)
@@ -100,11 +106,14 @@ def _run_child(serve: Serve, caller: int, sock: socket.socket, kept_fds: Iterabl
 
 def _wait_and_serve(serve: Serve, caller: int, sock: socket.socket) -> None:
     _, fds = take_packet(sock, len(b"listener"), 1)
-    if fds:
+
+    def be_ready() -> None:
         sock.send(_READY)
         sock.close()
+
+    if fds:
         # A reader of the program's standard error waits until all copies of it are closed.
-        serve(fds[0], caller, lambda: _point_at_null(_STDERR))
+        serve(fds[0], caller, be_ready, lambda: _point_at_null(_STDERR))
 
 
 def _let_go(kept: set[int]) -> None:

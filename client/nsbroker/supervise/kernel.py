@@ -31,6 +31,7 @@ _POINTER_BYTES = 8
 
 _NOTIF = struct.Struct("=QIIiIQ6Q")
 """struct seccomp_notif: id, pid, flags, and struct seccomp_data: nr, arch, instruction pointer, args."""
+_ID = struct.Struct("=Q")
 _RESPONSE = struct.Struct("=QqiI")
 """struct seccomp_notif_resp: id, val, error, flags."""
 _ADDFD = struct.Struct("=QIIII")
@@ -39,6 +40,7 @@ _ADDFD = struct.Struct("=QIIII")
 # _IOWR('!', 0, struct seccomp_notif), and so on.
 _RECV = 0xC0502100
 _SEND = 0xC0182101
+_ID_VALID = 0x40082102
 _ADD_FD = 0x40182103
 
 _CONTINUE = 1
@@ -117,6 +119,15 @@ def take_notification(listener: int) -> Notification | None:
         raise
     notification_id, tid, _, number, _, _, *args = _NOTIF.unpack(data)
     return Notification(notification_id, tid, number, tuple(args))
+
+
+def is_waiting(listener: int, notification: Notification) -> bool:
+    """Return whether the caller still waits. A killed one does not."""
+    try:
+        fcntl.ioctl(listener, _ID_VALID, _ID.pack(notification.id))
+    except OSError:
+        return False
+    return True
 
 
 def lend_fd(listener: int, notification: Notification, fd: int, flags: int, number: int | None = None) -> int:

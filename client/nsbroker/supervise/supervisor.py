@@ -38,7 +38,16 @@ from .calls import (
     read_spec,
 )
 from .filter import TUNSETIFF, Machine
-from .kernel import Notification, answer, answer_continue, answer_errno, lend_fd, take_copy, take_notification
+from .kernel import (
+    Notification,
+    answer,
+    answer_continue,
+    answer_errno,
+    is_waiting,
+    lend_fd,
+    take_copy,
+    take_notification,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,20 +100,25 @@ class Supervisor:
         self._for_interfaces: tuple[tuple[int, int, int], ...] = SOCKETS_FOR_INTERFACES
         self._turn = _thread.allocate_lock()
 
-    def serve(self, first: int, first_ended: Callable[[], None]) -> None:
+    def serve(self, first: int, ready: Callable[[], None], first_ended: Callable[[], None]) -> None:
         """Answer calls until the last process with the filter is gone. The threads end with this process.
 
         Args:
             first: a pidfd of the process that the user started.
+            ready: called as soon as calls are answered.
             first_ended: called when that process has ended. Its children may run on.
+
+        Raises:
+            RuntimeError: a limit of the user does not allow the threads.
         """
         for _ in range(_WORKERS):
             _thread.start_new_thread(self._work, ())
+        ready()
         poll = select.poll()
         poll.register(self._listener, 0)  # poll(2) always reports POLLHUP.
         poll.register(first, select.POLLIN)
-        while self._listener not in (ready := dict(poll.poll())):
-            if first in ready:
+        while self._listener not in (events := dict(poll.poll())):
+            if first in events:
                 poll.unregister(first)
                 first_ended()
 
@@ -124,13 +138,14 @@ class Supervisor:
         try:
             self._answer(notification)
         except Refusal as refusal:
-            self._explain(refusal.line)
+            self._explain(notification, refusal.line)
             answer_errno(self._listener, notification, refusal.errno)
         except OSError as error:
-            self._explain(line_of(error, os.strerror(error.errno or 0)))
+            self._explain(notification, line_of(error, os.strerror(error.errno or 0)))
             answer_errno(self._listener, notification, errno_of(error))
         except Exception as error:
-            self._explain(f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}")
+            line = f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}"
+            self._explain(notification, line)
             answer_errno(self._listener, notification, errno.ENETDOWN)
 
     def _answer(self, call: Notification) -> None:
@@ -209,7 +224,7 @@ class Supervisor:
         except OSError:
             pass  # No socket, or no memory: the kernel says so.
         if not caller.may_set_options(call.tid):
-            self._explain(line)
+            self._explain(call, line)
         answer_continue(self._listener, call)
 
     def _has_option(self, tid: int, fd: int, level: int, name: int, value: int) -> bool:
@@ -240,10 +255,12 @@ class Supervisor:
         network = caller.network_identity(str(tid))
         return network is not None and network != self._own_network
 
-    def _explain(self, line: str | None) -> None:
-        if line is not None and line not in self._said and len(self._said) < _MAX_LINES:
-            self._said.add(line)
-            self._say(line)
+    def _explain(self, call: Notification, line: str | None) -> None:
+        """Say once why a call fails. No line is true for a caller that was killed, since its descriptors are gone."""
+        if line is None or line in self._said or len(self._said) >= _MAX_LINES or not is_waiting(self._listener, call):
+            return
+        self._said.add(line)
+        self._say(line)
 
 
 def _take_fd(spec: SocketSpec, fd: int) -> socket.SocketType:

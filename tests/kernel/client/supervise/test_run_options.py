@@ -128,6 +128,21 @@ def test_program_that_can_not_be_traced_is_told_so(run: RunTool, name: str) -> N
     assert done == (0, f"{errno.EPERM} 16\n", f"nsbroker-get: {line}\n")
 
 
+def test_capabilities_in_a_user_namespace_do_not_count(run: RunTool, name: str) -> None:
+    """The program gets them by unshare(2), and still may not set the mark: the line names the flag."""
+    code = (
+        "import ctypes, errno, socket\n"
+        "print(ctypes.CDLL(None).unshare(0x10000000))\n"
+        "try: socket.socket().setsockopt(1, 36, 16)\n"
+        "except OSError as error: print(errno.errorcode[error.errno])\n"
+    )
+    done = run(name, "run", "--", python(), "-c", code)
+    if done.out.startswith("-1"):
+        pytest.skip("this system forbids user namespaces to users")
+    assert (done.status, done.out) == (0, "0\nEPERM\n")
+    assert done.err.endswith("use nsbroker-get NS run --mark 0x10\n")
+
+
 def test_bad_arguments_of_an_option_are_the_kernels_to_refuse(run: RunTool, name: str) -> None:
     code = (
         "import ctypes, errno, socket\n"

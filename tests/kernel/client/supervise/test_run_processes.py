@@ -260,6 +260,63 @@ for _ in range(3): os.wait()
     assert running.finish() == (0, "ready\n" + f"{cookie_inside(name)}\n" * 2, "")
 
 
+def test_caller_that_was_killed_gets_no_line(broker: BrokerProcess, run: RunTool, name: str) -> None:
+    """The supervisor can't see its descriptors any more, so each line about them would be wrong."""
+    code = """
+if not os.fork():
+    sys.stdin.readline()
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+print("ready", flush=True)
+os.wait()
+cookie()
+"""
+    reader, writer = os.pipe()
+    running = run.start(name, *script(code), stdin=reader)
+    os.close(reader)
+    running.read_until("ready")
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        os.close(writer)
+        [child] = children(running.pid)
+        wait_until(lambda: _is_in_socket_call(child))
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not children(running.pid))
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    assert running.finish() == (0, "ready\n", "")
+
+
+def test_standard_error_that_is_full_stops_no_call(run: RunTool, name: str) -> None:
+    """The refused call fails without its line: the one who reads standard error may wait for the program to end."""
+
+    def fill() -> None:
+        os.set_blocking(2, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(2, bytes(65536))
+        os.set_blocking(2, True)
+
+    code = """
+try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+except OSError as error: print(error.errno, flush=True)
+"""
+    running = run.start(name, *script(code), before=fill)
+    assert running.read_until("\n") == f"{errno.EACCES}\n"
+
+
+def test_supervisor_that_can_not_start_its_threads_says_so(run: RunTool, name: str) -> None:
+    """The program does not start. Else it would get no sockets, and no reason."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (3, 3))
+
+    done = run.start(name, "run", "--", "true", before=limit).finish()
+    assert (done.status, done.out) == (125, "")
+    assert done.err == (
+        "nsbroker-get: the supervisor ended before it was ready: can't start new thread (ulimit -a shows your limits)\n"
+    )
+
+
 def test_broker_restarted_in_the_middle_is_not_noticed(broker: BrokerProcess, run: RunTool, name: str) -> None:
     code = """
 for line in sys.stdin: print(cookie(), flush=True)
