@@ -92,13 +92,14 @@ def read_flags(tid: int, fd: int) -> int:
 
 def is_idle_unix_socket(inode: int) -> bool:
     """Return whether this is a Unix socket of this process's own network namespace that has no name and no peer."""
+    number = b"%d" % inode
     for _ in range(_READS):
         with open("/proc/self/net/unix", "rb") as file:
-            for line in file:
-                # Num, RefCount, Protocol, Flags, Type, St, Inode, and Path if it has a name. Names can have newlines.
-                columns = line.split()
-                if columns[6:7] == [b"%d" % inode]:
-                    return columns[5] == _UNCONNECTED and line.endswith(b" %d\n" % inode)
+            # Num, RefCount, Protocol, Flags, Type, St, Inode, and Path if it has a name.
+            lines = [line for line in file if number in line and line.split()[6:7] == [number]]
+        if lines:
+            # The name of another user's socket can have newlines, and so imitate a line. Then there are several.
+            return all(line.split()[5] == _UNCONNECTED and line.endswith(b" %s\n" % number) for line in lines)
     return False
 
 

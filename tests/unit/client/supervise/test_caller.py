@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,16 @@ def test_name_of_another_socket_harms_nobody(idle: socket.socket) -> None:
         other.bind("\0nsbroker-tests\n1\n\n a b\n")
         assert caller.is_idle_unix_socket(inode(idle))
         assert not caller.is_idle_unix_socket(inode(other))
+
+
+def test_name_that_imitates_a_line_makes_no_socket_idle(idle: socket.socket) -> None:
+    """The kernel lists sockets by hashes of their names, so some of the imitations come first."""
+    idle.bind("")
+    with ExitStack() as others:
+        for number in range(64):
+            other = others.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            other.bind(f"\0nsbroker-tests-{os.getpid()}-{number}\n0: 2 0 0 2 01 {inode(idle)}")
+        assert not caller.is_idle_unix_socket(inode(idle))
 
 
 def test_memory_of_a_thread_is_read() -> None:
