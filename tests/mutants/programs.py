@@ -308,6 +308,14 @@ GUARANTEES = (
                     "tests/kernel/client/supervise/test_run_processes.py::test_supervisor_keeps_nothing_that_others_miss",
                 ),
             ),
+            Mutant(
+                "client/nsbroker/supervise/supervisor.py",
+                "            os.close(copy)  # It is not a socket.\n",
+                "",
+                (
+                    "tests/kernel/client/supervise/test_run_options.py::test_supervisor_keeps_no_file_of_a_program_that_sets_the_mark_of_a_pipe",
+                ),
+            ),
         ),
     ),
     Guarantee(

@@ -230,9 +230,14 @@ class Supervisor:
     def _has_option(self, tid: int, fd: int, level: int, name: int, value: int) -> bool:
         pidfd = caller.open_process(tid)
         try:
-            sock = socket.SocketType(fileno=take_copy(pidfd, fd))
+            copy = take_copy(pidfd, fd)
         finally:
             os.close(pidfd)
+        try:
+            sock = socket.SocketType(fileno=copy)
+        except OSError:
+            os.close(copy)  # It is not a socket.
+            raise
         try:
             return sock.getsockopt(level, name) & _UNSIGNED == value
         finally:

@@ -156,6 +156,18 @@ def test_bad_arguments_of_an_option_are_the_kernels_to_refuse(run: RunTool, name
     assert run(name, "run", "--", python(), "-c", code) == (0, "EFAULT EBADF EINVAL\n", "")
 
 
+def test_supervisor_keeps_no_file_of_a_program_that_sets_the_mark_of_a_pipe(run: RunTool, name: str) -> None:
+    """The reader sees the end when the program closes the other end."""
+    code = (
+        "import ctypes, os, select\n"
+        "reader, writer = os.pipe()\n"
+        "ctypes.CDLL(None).setsockopt(writer, 1, 36, bytes(4), 4)\n"
+        "os.close(writer)\n"
+        "print(select.select([reader], [], [], 0)[0] == [reader])\n"
+    )
+    assert run(name, "run", "--", python(), "-c", code) == (0, "True\n", "")
+
+
 def test_ping_with_a_mark(run: RunTool, name: str) -> None:
     """It sets the mark itself, and warns if it can't."""
     done = run(name, "run", "--mark", "16", "--", program("ping"), "-4", "-m", "16", "-c", "1", "127.0.0.1")
