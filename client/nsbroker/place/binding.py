@@ -91,7 +91,9 @@ def _interfaces_of(spec: SocketSpec) -> list[str]:
 
 
 def _interface_of(address: Address) -> str:
-    return str(address[0]).partition("%")[2]
+    """Return the name of the interface in an IPv6 address, or "". The broker refuses addresses of any other shape."""
+    host = address[0] if len(address) in (2, 4) else ""
+    return host.partition("%")[2] if isinstance(host, str) else ""
 
 
 def _number(spec: SocketSpec, address: Address, found: dict[tuple[object, str], int]) -> Address:

@@ -44,6 +44,14 @@ class Answers:
         return len(sockets)
 
 
+@pytest.mark.parametrize("address", [(), ("::1%eth0",), (b"::1%eth0", 80), ("::1%eth0", 80, 0, 0, 0), "::1%eth0"])
+def test_address_of_another_shape_is_the_brokers_to_refuse(address: Any) -> None:
+    spec = SocketSpec("blue", V6, STREAM, bind=address)
+    answers = Answers()
+    assert answers.opened([spec]) == 1
+    assert answers.asked == [([spec], 0)]
+
+
 def missing(number: int = errno.EADDRNOTAVAIL) -> OSError:
     return OSError(number, os.strerror(number))
 
