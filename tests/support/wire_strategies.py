@@ -52,7 +52,20 @@ requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids), reso
 resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts, st.dictionaries(texts, texts, max_size=4))
 
 names = st.one_of(st.none(), v4, v6, abstract, packet)
-opened = st.lists(st.builds(wire.OpenedSocket, cookies, cookies, names), min_size=1, max_size=8).map(tuple)
+numbers = st.integers(0, 2**64 - 1)
+entered = st.lists(
+    st.builds(wire.EnteredNamespace, cookies, numbers, numbers),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda one: one.cookie,
+).map(tuple)
+
+
+@st.composite
+def open_replies(draw: st.DrawFn) -> wire.OpenReply:
+    namespaces = draw(entered)
+    opened = st.builds(wire.OpenedSocket, cookies, names, st.integers(0, len(namespaces) - 1))
+    return wire.OpenReply(draw(ids), namespaces, draw(st.lists(opened, min_size=1, max_size=8).map(tuple)))
 
 
 @st.composite
@@ -64,7 +77,7 @@ def error_replies(draw: st.DrawFn) -> wire.ErrorReply:
 
 
 replies = st.one_of(
-    st.builds(wire.OpenReply, ids, opened),
+    open_replies(),
     st.builds(wire.BlobReply, ids, st.integers(0, 2**26)),
     error_replies(),
 )
@@ -89,7 +102,7 @@ values = st.recursive(
 """Anything that msgpack can carry."""
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
-        "options", "also", "cookie", "netns", "address", "code", "errno", "message", "index", "grants", "namespaces",
+        "options", "also", "cookie", "address", "code", "errno", "message", "index", "grants", "namespaces",
         "limit", "connect", "resolv_conf", "hosts", "origin"]  # fmt: skip
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import msgpack
 from case import Case, bad, good, pair, raw_map, written_out
 
-SOCKET = {"cookie": 7, "netns": 4097}
+SOCKET = {"cookie": 7}
+BLUE = [4097, 4, 4026532281]
+RED = [8193, 4, 4026532402]
+LARGEST = 2**64 - 1
 
 
-def sockets(name: str, *opened: dict) -> Case:
-    means = {"id": 1, "sockets": [{"address": None, **one} for one in opened]}
-    return good(name, {"id": 1, "sockets": list(opened)}, means)
+def opened(*made: dict, namespaces: object = (BLUE,)) -> dict:
+    return {"id": 1, "namespaces": namespaces, "sockets": list(made)}
+
+
+def sockets(name: str, *made: dict, namespaces: tuple = (BLUE,)) -> Case:
+    means = opened(*({"address": None, "ns": 0, **one} for one in made), namespaces=namespaces)
+    return good(name, opened(*made, namespaces=namespaces), means)
 
 
 def error(code: str, request_id: object = 1, **more) -> dict:
@@ -24,7 +31,11 @@ def refusal(name: str, code: str, request_id: int | None = 1, **more) -> Case:
 
 
 def bad_socket(name: str, /, **changes) -> Case:
-    return bad(name, {"id": 1, "sockets": [{**SOCKET, **changes}]})
+    return bad(name, opened({**SOCKET, **changes}))
+
+
+def bad_namespaces(name: str, namespaces: object) -> Case:
+    return bad(name, opened(SOCKET, namespaces=namespaces))
 
 
 CASES = [
@@ -33,8 +44,20 @@ CASES = [
     sockets("bound to an IPv6 address", {**SOCKET, "address": ["fe80::1", 80, 0, 3]}),
     sockets("bound to an abstract name", {**SOCKET, "address": b"\xffname"}),
     sockets("bound to an interface", {**SOCKET, "address": ["eth0", 3]}),
-    sockets("the largest cookies", {"cookie": 2**64 - 1, "netns": 2**64 - 1}),
+    sockets("the largest numbers", {"cookie": LARGEST}, namespaces=([LARGEST] * 3,)),
     sockets("253 sockets", *[SOCKET] * 253),
+    sockets("sockets of two namespaces", SOCKET, {**SOCKET, "ns": 1}, SOCKET, namespaces=(BLUE, RED)),
+    sockets(
+        "253 namespaces",
+        *({**SOCKET, **({"ns": n} if n else {})} for n in range(253)),
+        namespaces=tuple([n + 1, 4, 4026532281 + n] for n in range(253)),
+    ),
+    written_out(
+        "the first namespace written out",
+        opened({"cookie": 7, "ns": 0}),
+        opened(SOCKET),
+        opened({"cookie": 7, "ns": 0, "address": None}),
+    ),
     good("a blob", {"id": 1, "blob": 2**26}, {"id": 1, "blob": 2**26}),
     refusal("bad-request, id not read", "bad-request", None),
     refusal("overloaded, as the first packet of a connection", "overloaded", None),
@@ -46,23 +69,37 @@ CASES = [
     bad("a list", [1]),
     bad("an empty map", {}),
     bad("neither sockets nor blob nor error", {"id": 1}),
-    bad("sockets and a blob", {"id": 1, "sockets": [SOCKET], "blob": 1}),
-    bad("sockets and an error", {"id": 1, "sockets": [SOCKET], **error("denied")}),
-    bad("an unknown key", {"id": 1, "sockets": [SOCKET], "more": 1}),
+    bad("sockets and a blob", {**opened(SOCKET), "blob": 1}),
+    bad("sockets and an error", {**opened(SOCKET), **error("denied")}),
+    bad("an unknown key", {**opened(SOCKET), "more": 1}),
     bad("id twice", raw_map(pair("id", 1), pair("id", 2), pair("blob", 1))),
-    bad("sockets without an id", {"sockets": [SOCKET]}),
-    bad("sockets with id nil", {"id": None, "sockets": [SOCKET]}),
+    bad("sockets without an id", {"namespaces": [BLUE], "sockets": [SOCKET]}),
+    bad("sockets with id nil", {**opened(SOCKET), "id": None}),
+    bad("sockets without namespaces", {"id": 1, "sockets": [SOCKET]}),
+    bad("namespaces without sockets", {"id": 1, "namespaces": [BLUE]}),
     bad("an error without an id", {"error": error("denied")["error"]}),
     bad("an error with id true", error("denied", True)),
-    bad("no sockets", {"id": 1, "sockets": []}),
-    bad("254 sockets", {"id": 1, "sockets": [SOCKET] * 254}),
-    bad("a socket that is no map", {"id": 1, "sockets": [7]}),
-    bad("a socket without its cookie", {"id": 1, "sockets": [{"netns": 4097}]}),
-    bad("a socket without its namespace", {"id": 1, "sockets": [{"cookie": 7}]}),
+    bad("no sockets", opened()),
+    bad("254 sockets", opened(*[SOCKET] * 254)),
+    bad("a socket that is no map", {"id": 1, "namespaces": [BLUE], "sockets": [7]}),
+    bad("a socket without its cookie", opened({"ns": 0})),
+    bad_namespaces("no namespaces", []),
+    bad_namespaces("254 namespaces", [[n + 1, 4, 5] for n in range(254)]),
+    bad_namespaces("namespaces that are a map", {}),
+    bad_namespaces("a namespace as its cookie alone", [4097]),
+    bad_namespaces("a namespace of two", [BLUE[:2]]),
+    bad_namespaces("a namespace of four", [[*BLUE, 1]]),
+    bad_namespaces("a namespace's cookie 0", [[0, *BLUE[1:]]]),
+    bad_namespaces("a namespace's device -1", [[4097, -1, 1]]),
+    bad_namespaces("a namespace's inode true", [[4097, 4, True]]),
+    bad_namespaces("a namespace twice", [BLUE, RED, BLUE]),
     bad_socket("an unknown key in a socket", fd=3),
     bad_socket("cookie 0", cookie=0),
     bad_socket("cookie -1", cookie=-1),
-    bad_socket("netns true", netns=True),
+    bad_socket("ns true", ns=True),
+    bad_socket("ns -1", ns=-1),
+    bad_socket("a namespace that is not there", ns=1),
+    bad_socket("a namespace by its cookie", netns=4097),
     bad_socket("address nil", address=None),
     bad_socket("an address as text", address="0.0.0.0:80"),
     bad_socket("an address of three", address=["0.0.0.0", 80, 0]),

@@ -22,6 +22,9 @@ _ACCEPTS_AT_ONCE = 64
 DESCRIPTORS_BESIDE_CLIENTS = 1024
 """Descriptors for the sockets and namespaces of the requests that are being served."""
 
+DESCRIPTORS_FOR_CLIENT = 2
+"""The connection, and the channel for the descriptors of its replies."""
+
 _HANGING_SHARE = 4
 """Connections that could not be closed at once may hold one in four of all descriptors. Beyond that, the broker accepts
 no client at all for a while. The share is large: a connection hangs only with a descriptor in flight, and the kernel
@@ -83,7 +86,7 @@ class Admission:
         self._closer = closer
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most_hanging = descriptors // _HANGING_SHARE
-        self._most_held = max(2, descriptors - DESCRIPTORS_BESIDE_CLIENTS)
+        self._most_held = max(3, descriptors - DESCRIPTORS_BESIDE_CLIENTS)
         self._users = users
         self._untrusted_uid = untrusted_uid()
         listener.setblocking(False)
@@ -121,8 +124,10 @@ class Admission:
             self._closer.hang_up(_UNKNOWN_UID, connection)
             return None
         uid, users = peer.subject.uid, self._users
-        # Each connection takes a descriptor, and so does each user's epoll in the hub: this client may add one of each.
-        has_room = users.clients < users.quotas.clients and users.clients + users.connected + 2 <= self._most_held
+        # Each client takes a descriptor for its connection and one for its channel, and each user one for its epoll in
+        # the hub. This client may add all three.
+        held = DESCRIPTORS_FOR_CLIENT * users.clients + users.connected
+        has_room = users.clients < users.quotas.clients and held + DESCRIPTORS_FOR_CLIENT + 1 <= self._most_held
         user = users.admit(uid, now) if has_room else None
         if user is None:
             log.warning("client refused: too many clients", uid=uid, clients=users.clients)

@@ -1,16 +1,16 @@
-"""A connected client: its connection, its identity, and the user that it belongs to."""
+"""A connected client: its connection and its channel, its identity, and the user that it belongs to."""
 
 from __future__ import annotations
 
-import array
-import fcntl
 import socket
-import termios
 from collections import Counter
+from collections.abc import Sequence
+from io import FileIO
 
 from nsbroker.link import fdpass
-from nsbroker.wire import Reply, encode_reply
+from nsbroker.wire import BlobReply, ErrorReply, OpenReply, encode_reply
 
+from .channel import Channel, queued_bytes
 from .peer import Peer
 
 SEND_BUFFER_BYTES = 32768
@@ -26,6 +26,9 @@ BURST_S = 1.0
 
 _RECORD_EXCESS_EACH_S = 1.0
 """Seconds from one audit record about requests beyond the rate to the next."""
+
+_SLACK_BYTES = 2 * _PACKET_OVERHEAD_BYTES
+"""A client may have read one reply whose descriptors it has yet to take."""
 
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 
@@ -73,10 +76,14 @@ class User:
         return unrecorded
 
 
+class DescriptorsLeftError(OSError):
+    """A client reads its replies, but leaves their descriptors on the channel."""
+
+
 class Client:
     """A connection, the identity of its other end, and an estimate of the bytes that the other end has not read."""
 
-    __slots__ = ("_most_unread_bytes", "_unread_bytes", "blocked_since", "fd", "peer", "sock", "user")
+    __slots__ = ("_channel", "_most_unread_bytes", "_unread_bytes", "blocked_since", "fd", "peer", "sock", "user")
 
     def __init__(self, sock: socket.SocketType, peer: Peer, user: User) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -89,6 +96,7 @@ class Client:
         self.user = user
         self.blocked_since: float | None = None
         self._unread_bytes = 0
+        self._channel: Channel | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -96,20 +104,63 @@ class Client:
         return self.sock.fileno() < 0
 
     def reads_its_replies(self) -> bool:
-        """Return whether another reply certainly fits. This asks the kernel only if the estimate leaves a doubt."""
+        """Return whether another reply certainly fits. This asks the kernel only if the estimate leaves a doubt.
+
+        The descriptors of a reply then fit the channel as well: their packet is shorter than the reply, and a client
+        takes it before it reads another reply.
+
+        Raises:
+            DescriptorsLeftError: the client does not do so. It must be dropped.
+        """
         if self._unread_bytes < self._most_unread_bytes:
             return True
-        queued = array.array("i", [0])
-        fcntl.ioctl(self.fd, termios.TIOCOUTQ, queued)
-        self._unread_bytes = queued[0]
+        self._unread_bytes = queued_bytes(self.fd)
+        if self._channel is not None and self._channel.untaken_bytes() > self._most_unread_bytes + _SLACK_BYTES:
+            raise DescriptorsLeftError(
+                "take the descriptors of each reply off the channel before you read the next reply"
+            )
         return self._unread_bytes < self._most_unread_bytes
 
-    def reply(self, reply: Reply, fds: list[int] | tuple[int, ...] = ()) -> None:
-        """Send a reply. The caller keeps its own copies of `fds`.
+    def refuse(self, reply: ErrorReply) -> None:
+        """Send a reply without descriptors.
 
         Raises:
             OSError: the reply can't be delivered, so the connection is useless now.
         """
         packet = encode_reply(reply)
         self._unread_bytes += len(packet) + _PACKET_OVERHEAD_BYTES
-        fdpass.lend_packet(self.sock, packet, fds, _DONTWAIT)
+        fdpass.lend_packet(self.sock, packet, (), _DONTWAIT)
+
+    def open_channel(self) -> Channel:
+        """Return the channel, which is made for the first reply with descriptors.
+
+        Raises:
+            OSError: no descriptor is left.
+        """
+        if self._channel is None:
+            self._channel = Channel(SEND_BUFFER_BYTES)
+        return self._channel
+
+    def deliver(self, reply: OpenReply | BlobReply, files: Sequence[socket.SocketType | FileIO]) -> None:
+        """Hand over the files of a reply, and only then send the reply, which wakes up the client.
+
+        This closes the files in any case.
+
+        Raises:
+            OSError: the reply can't be delivered, so the connection and its channel are useless now.
+        """
+        packet = encode_reply(reply)
+        self._unread_bytes += len(packet) + _PACKET_OVERHEAD_BYTES
+        channel = self._channel or self.open_channel()
+        channel.hand_over(reply.request_id, files)
+        if channel.clients_end is None:
+            fdpass.lend_packet(self.sock, packet, (), _DONTWAIT)
+        else:
+            fdpass.lend_packet(self.sock, packet, (channel.clients_end.fileno(),), _DONTWAIT)
+            channel.clients_end.close()
+            channel.clients_end = None
+
+    def close_channel(self) -> None:
+        """Close the channel, if there is one."""
+        if self._channel is not None:
+            self._channel.close()

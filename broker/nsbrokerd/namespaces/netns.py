@@ -17,6 +17,8 @@ from functools import lru_cache
 from sys import byteorder
 from typing import NewType, TypeVar
 
+from nsbroker.wire import EnteredNamespace
+
 T = TypeVar("T")
 
 NamespaceName = NewType("NamespaceName", str)
@@ -135,15 +137,16 @@ class Gate:
             except BaseException:
                 os._exit(EXIT_STATUS)
 
-    def verify(self, namespace_fd: int, sock: socket.SocketType) -> int:
-        """Prove that a socket is in the namespace of the descriptor, and return its SO_NETNS_COOKIE.
+    def verify(self, namespace_fd: int, sock: socket.SocketType) -> EnteredNamespace:
+        """Prove that a socket is in the namespace of the descriptor, and identify that namespace.
 
         Raises:
             WrongNamespaceError: the socket is in another namespace.
         """
         cookie = sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
         self._verify(namespace_fd, sock, cookie)
-        return int.from_bytes(cookie, byteorder)
+        status = os.fstat(namespace_fd)
+        return EnteredNamespace(int.from_bytes(cookie, byteorder), status.st_dev, status.st_ino)
 
     def _verify_by_id(self, namespace_fd: int, _sock: socket.SocketType, cookie: bytes) -> None:
         if namespace_id(namespace_fd) != cookie:

@@ -140,7 +140,7 @@ def describe_opened(opened: Sequence[Opened]) -> list[str]:
     """Return the end of a record for each namespace and grant, with all its sockets."""
     groups: dict[tuple[str, str, int], list[str]] = {}
     for one in opened:
-        key = one.planned.label, one.planned.grant.name, one.netns
+        key = one.planned.label, one.planned.grant.name, one.namespace.cookie
         described = _describe_socket(one)
         if key in groups:
             groups[key].append(described)

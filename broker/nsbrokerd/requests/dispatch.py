@@ -23,7 +23,7 @@ from ..policy.plans import Refusal
 from .audit import AuditError
 from .namespaces import ListNamespaces
 from .open import OpenSockets
-from .operation import InForce, Operation, Outcome
+from .operation import Answer, InForce, Operation, Outcome, refuse_error
 from .resolver import ReadResolverFiles
 
 UNREAD = "unread"
@@ -54,21 +54,27 @@ class Dispatcher:
             OSError: the reply can't be delivered.
         """
         operation = self._operations[type(request)]
-        if isinstance(outcome, Refusal):
-            refusal = outcome
+        refusal = outcome if isinstance(outcome, Refusal) else self._hand_out(client, operation.name, outcome)
+        if refusal is not None:
+            self.refuse(client, request.request_id, refusal, operation.name, operation.specs_of(request))
+
+    def _hand_out(self, client: Client, operation: str, answer: Answer) -> Refusal | None:
+        """Record an answer and deliver it, or close its files and return a refusal."""
+        try:
+            client.open_channel()
+            self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)
+        except AuditError as error:
+            refusal = Refusal(
+                OVERLOADED, f"the broker hands out no answer, because the audit can't be written: {error}"
+            )
+        except OSError as error:
+            refusal = refuse_error(error)
         else:
-            try:
-                self._in_force.audit.allowed(client.peer, request.request_id, operation.name, outcome.details)
-                client.reply(outcome.reply, [file.fileno() for file in outcome.files])
-                return
-            except AuditError as error:
-                refusal = Refusal(
-                    OVERLOADED, f"the broker hands out no answer, because the audit can't be written: {error}"
-                )
-            finally:
-                for file in outcome.files:
-                    file.close()
-        self.refuse(client, request.request_id, refusal, operation.name, operation.specs_of(request))
+            client.deliver(answer.reply, answer.files)
+            return None
+        for file in answer.files:
+            file.close()
+        return refusal
 
     def refuse(
         self,
@@ -88,4 +94,4 @@ class Dispatcher:
         if is_recorded:
             with contextlib.suppress(AuditError):  # the client gets no socket in any case
                 self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)
-        client.reply(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))
+        client.refuse(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 
 import trio
 
-from nsbroker.wire import MAX_REQUEST_ID, NO_SUCH_NAMESPACE, OpenedSocket, OpenReply, OpenRequest, SocketSpec
+from nsbroker.wire import (
+    MAX_REQUEST_ID,
+    NO_SUCH_NAMESPACE,
+    EnteredNamespace,
+    OpenedSocket,
+    OpenReply,
+    OpenRequest,
+    SocketSpec,
+)
 
 from ..clients.peer import Peer
 from ..namespaces.mounts import MountChanges
@@ -20,7 +28,7 @@ from ..namespaces.netns import HOST, Gate, NamespaceName, NamespaceNotFoundError
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import Policy, Subject
 from ..policy.plans import Plan, Refusal, plan
-from ..sockets.opener import OpenError, OpenGroup
+from ..sockets.opener import Opened, OpenError, OpenGroup
 from .audit import describe_opened
 from .operation import Answer, InForce, IsAnswerable, Operation, Outcome, Received, refuse_error
 
@@ -130,14 +138,23 @@ class OpenSockets(Operation[OpenRequest]):
         finally:
             for fd in opened_fds:
                 os.close(fd)
-        sockets = tuple([OpenedSocket(one.cookie, one.netns, one.address) for one in opened])
-        return Answer(OpenReply(request.request_id, sockets), [one.sock for one in opened], describe_opened(opened))
+        reply = _describe(request.request_id, opened)
+        return Answer(reply, [one.sock for one in opened], describe_opened(opened))
 
     def recall(self, subject: Subject, packet: bytes) -> tuple[OpenRequest, Plan] | None:
         """Return request and plan of a packet that differs from an earlier one of this subject at most in its id."""
         if self._memory.policy is not self._in_force.policy:
             self._memory = PlanMemory(self._in_force.policy)
         return self._memory.recall(subject, packet)
+
+
+def _describe(request_id: int, opened: Sequence[Opened]) -> OpenReply:
+    """Describe the sockets for the client. Each namespace is listed once, whatever names the request has for it."""
+    index_of: dict[EnteredNamespace, int] = {}
+    sockets = [
+        OpenedSocket(one.cookie, one.address, index_of.setdefault(one.namespace, len(index_of))) for one in opened
+    ]
+    return OpenReply(request_id, tuple(index_of), tuple(sockets))
 
 
 def _is_namespace_missing(outcome: Outcome) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from ..clients.admission import DESCRIPTORS_BESIDE_CLIENTS
+from ..clients.admission import DESCRIPTORS_BESIDE_CLIENTS, DESCRIPTORS_FOR_CLIENT
 from ..clients.closer import INTERRUPT, Closer
 from ..clients.quotas import Quotas
 from ..config import Config, ConfigError
@@ -169,7 +169,7 @@ def _fit_to_descriptors(quotas: Quotas) -> Quotas:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     room = quotas.clients
     if hard != resource.RLIM_INFINITY:
-        room = max(1, hard - DESCRIPTORS_BESIDE_CLIENTS)
+        room = max(1, (hard - DESCRIPTORS_BESIDE_CLIENTS) // DESCRIPTORS_FOR_CLIENT)
     if room < quotas.clients:
         log.warning("too few descriptors for all clients; raise LimitNOFILE", clients=room, configured=quotas.clients)
     return replace(quotas, clients=min(quotas.clients, room))

@@ -7,6 +7,7 @@ user with one. A request that has to wait gets its own task.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -14,8 +15,10 @@ import time
 import structlog
 import trio
 
+from nsbroker.wire import BAD_REQUEST, ErrorReply
+
 from ..clients.admission import Admission, Users
-from ..clients.client import Client, User
+from ..clients.client import Client, DescriptorsLeftError, User
 from ..clients.closer import Closer
 from ..clients.quotas import Quotas
 from .intake import Intake
@@ -93,18 +96,24 @@ class Hub:
         """Serve one request of a client that is ready, or drop a client that is gone."""
         if event & (select.EPOLLHUP | select.EPOLLERR):
             self._drop(client)
-        elif not client.reads_its_replies():
-            self._block(client, now)
-        else:
+            return
+        try:
+            if not client.reads_its_replies():
+                self._block(client, now)
+                return
             if client.blocked_since is not None:
                 self._unblock(client)
-            try:
-                keep = self._intake.serve_one(client, now, self._users.quotas)
-            except OSError as error:
-                keep = False
-                log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
-            if not keep:
-                self._drop(client)
+            keep = self._intake.serve_one(client, now, self._users.quotas)
+        except DescriptorsLeftError as error:
+            keep = False
+            log.warning("client dropped: it leaves its descriptors", uid=client.user.uid, pid=client.peer.pid)
+            with contextlib.suppress(OSError):
+                client.refuse(ErrorReply(None, BAD_REQUEST, str(error)))
+        except OSError as error:
+            keep = False
+            log.debug("client lost", uid=client.user.uid, pid=client.peer.pid, reason=str(error))
+        if not keep:
+            self._drop(client)
 
     def _block(self, client: Client, now: float) -> None:
         """Take no more requests of a client until it has read its replies."""
@@ -129,6 +138,7 @@ class Hub:
         if client.user.clients == 0 and (turn := self._turn_of.pop(client.user, None)) is not None:
             del self._turns[turn.fileno()]
             turn.close()
+        client.close_channel()
         self._closer.hang_up(client.user.uid, client.sock)
 
     def _accept(self, now: float) -> None:

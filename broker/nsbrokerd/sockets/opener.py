@@ -8,7 +8,7 @@ from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from nsbroker.wire import Address
+from nsbroker.wire import Address, EnteredNamespace
 
 from ..namespaces.netns import Gate, NamespaceNotFoundError
 from ..policy.kinds import Triple
@@ -27,13 +27,13 @@ _COOKIE_BYTES = 8
 class Opened(NamedTuple):
     """A socket that was made. The receiver owns `sock`.
 
-    `cookie` is its SO_COOKIE, `netns` its SO_NETNS_COOKIE. `address` is None unless the broker bound it.
+    `cookie` is its SO_COOKIE. `address` is None unless the broker bound it.
     """
 
     planned: PlannedSocket
     sock: socket.SocketType
     cookie: int
-    netns: int
+    namespace: EnteredNamespace
     address: Address | None
 
 
@@ -116,7 +116,7 @@ _Made = tuple[PlannedSocket, socket.SocketType]
 class _Batch:
     """The sockets of one request while they are made. It owns them until `describe` returns them."""
 
-    __slots__ = ("_cookies", "_credentials", "_gid", "_made", "_netns", "_uid", "_unsupported")
+    __slots__ = ("_cookies", "_credentials", "_gid", "_made", "_namespaces", "_uid", "_unsupported")
 
     def __init__(self, credentials: Credentials, unsupported: Mapping[Triple, int], uid: int, gid: int) -> None:
         self._credentials = credentials
@@ -124,16 +124,16 @@ class _Batch:
         self._uid = uid
         self._gid = gid
         self._made: list[_Made] = []
-        # For each socket that was made, its namespace's cookie. Sealed sockets come first, and have cookies already.
-        self._netns: list[int] = []
+        # For each socket that was made, its namespace. Sealed sockets come first, and have cookies already.
+        self._namespaces: list[EnteredNamespace] = []
         self._cookies: list[int] = []
 
     def make(self, gate: Gate, groups: Sequence[OpenGroup]) -> None:
         """Make sockets, and prove the namespace of each group by its first socket: one visit makes the whole group."""
         self._credentials.as_owner(self._uid, self._gid, partial(self._visit_all, gate, groups))
         for namespace_fd, sockets in groups:
-            netns = gate.verify(namespace_fd, self._made[len(self._netns)][1])
-            self._netns += [netns] * len(sockets)
+            namespace = gate.verify(namespace_fd, self._made[len(self._namespaces)][1])
+            self._namespaces += [namespace] * len(sockets)
 
     def make_sealed(self, seal: Seal | None, groups: Sequence[OpenGroup]) -> None:
         """Make sockets in the seal's thread. They can do nothing until the seal knows the names of their grants."""
@@ -141,8 +141,8 @@ class _Batch:
             raise UnsealedError("a grant has a limit, but no seal was installed to enforce it")
         seal.call(lambda gate: self.make(gate, groups))
         self._cookies = [_cookie(sock) for _, sock in self._made]
-        named = zip(self._made, self._netns, self._cookies, strict=True)
-        seal.put_on([(sock, planned.grant.name, netns, cookie) for (planned, sock), netns, cookie in named], self._uid)
+        made = zip(self._made, self._namespaces, self._cookies, strict=True)
+        seal.put_on([(sock, planned.grant.name, ns.cookie, cookie) for (planned, sock), ns, cookie in made], self._uid)
 
     def _visit_all(self, gate: Gate, groups: Sequence[OpenGroup]) -> None:
         for namespace_fd, sockets in groups:
@@ -181,8 +181,8 @@ class _Batch:
         """Return the sockets in the order of the request."""
         cookies = self._cookies + [_cookie(sock) for _, sock in self._made[len(self._cookies) :]]
         opened = [
-            Opened(planned, sock, cookie, netns, None if planned.is_plain else bound_address(planned, sock))
-            for (planned, sock), netns, cookie in zip(self._made, self._netns, cookies, strict=True)
+            Opened(planned, sock, cookie, namespace, None if planned.is_plain else bound_address(planned, sock))
+            for (planned, sock), namespace, cookie in zip(self._made, self._namespaces, cookies, strict=True)
         ]
         opened.sort(key=attrgetter("planned.position"))
         return opened

@@ -215,10 +215,9 @@ class _SocketsQuestion:
     Attributes:
         first: the index, in the whole call, of the request's first socket.
         fds: the descriptors to lend with the request.
-        most_fds: the number of descriptors that may come with the reply.
     """
 
-    __slots__ = ("_specs", "_take_fd", "_wait_until", "answer", "fds", "first", "most_fds")
+    __slots__ = ("_specs", "_take_fd", "_wait_until", "answer", "fds", "first")
     reply_type = OpenReply
 
     def __init__(
@@ -231,7 +230,6 @@ class _SocketsQuestion:
     ) -> None:
         self.first = first
         self.fds = fds
-        self.most_fds = len(specs)
         self.answer: Any = None
         self._specs = specs
         self._take_fd = take_fd
@@ -247,7 +245,7 @@ class _SocketsQuestion:
 
     def take(self, reply: OpenReply, fds: list[int]) -> None:
         """Set `answer`. From the call on, this owns the descriptors."""
-        self.answer = take_sockets(self._specs, reply.sockets, fds, self._take_fd)
+        self.answer = take_sockets(self._specs, reply, fds, self._take_fd)
 
 
 class _BlobQuestion:
@@ -255,7 +253,6 @@ class _BlobQuestion:
 
     reply_type = BlobReply
     first = 0
-    most_fds = 1
 
     def __init__(
         self, request: Callable[[int], Request], fds: tuple[int, ...], decode: Callable[[bytes], object]
@@ -270,8 +267,6 @@ class _BlobQuestion:
 
     def take(self, reply: BlobReply, fds: list[int]) -> None:
         try:
-            if len(fds) != 1:
-                raise BrokerProtocolError(errno.EPROTO, f"an answer has one descriptor, not {len(fds)}")
             self.answer = self._decode(read_blob(fds[0], reply.size))
         except ProtocolError as error:
             raise BrokerProtocolError(errno.EPROTO, f"the broker's answer is not valid: {error}") from error
@@ -290,20 +285,18 @@ async def _converse(connection: Connection, unanswered: list[_Question], deadlin
     """
     to_ask = unanswered[::-1]
     in_flight: dict[int | None, _Question] = {}
-    most_fds = 0
     while to_ask or in_flight:
         while to_ask and len(in_flight) < _WINDOW:
             question = to_ask.pop()
             request_id = connection.next_id()
             packet = question.encode(request_id)
             in_flight[request_id] = question
-            most_fds = max(most_fds, question.most_fds)
             while not connection.send(packet, question.fds):
                 if not await wait(deadline, connection.writable):
                     raise DeadlineError
         if not await wait(deadline, connection.readable):
             raise DeadlineError
-        if received := connection.receive(most_fds):
+        if received := connection.receive():
             reply, fds = received
             answered = in_flight.pop(reply.request_id, None)
             if answered is None or type(reply) is not answered.reply_type:

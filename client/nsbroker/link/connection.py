@@ -1,5 +1,8 @@
 """Connections to the broker: requests out, replies in. A pool keeps the idle ones.
 
+The descriptors of a reply come before it, over a channel of their own, on which no code waits. So the broker has closed
+its copies before this process wakes up for the reply.
+
 The socket is non-blocking, and every wait has a deadline. SO_RCVTIMEO would save 0.3 us per request, but it starts anew
 after each signal (PEP 475), so a program with a ticking timer would hang forever.
 """
@@ -14,8 +17,8 @@ from os import getegid, geteuid, getpid
 from time import monotonic
 
 from ..wire.bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID
-from ..wire.codec import decode_reply
-from ..wire.messages import ProtocolError, Reply
+from ..wire.codec import announced_descriptors, decode_reply, encode_delivery
+from ..wire.messages import ErrorReply, ProtocolError, Reply
 from .errors import BrokerProtocolError
 from .fdpass import TruncatedError, lend_packet, take_packet
 from .waiting import READ, WRITE, DeadlineError, wait
@@ -24,6 +27,7 @@ MAX_IDLE = 16
 """Idle connections that a pool keeps. The broker counts them as the user's."""
 
 _LOST = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
+_DONTWAIT = int(socket.MSG_DONTWAIT)
 _SOCKET_TYPE = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _LONGEST_PAUSE_S = 0.05
 
@@ -45,10 +49,12 @@ class Connection:
         unanswered: the number of requests without a reply. Unless it is 0, no other call can use the connection.
     """
 
-    __slots__ = ("_request_id", "_sock", "owner", "readable", "unanswered", "writable")
+    __slots__ = ("_channel", "_request_id", "_sock", "owner", "readable", "unanswered", "writable")
 
     def __init__(self, sock: socket.SocketType) -> None:
         self._sock = sock
+        # The broker makes it, and sends it with its first reply that has descriptors.
+        self._channel: socket.SocketType | None = None
         self.readable = ((sock, READ),)
         self.writable = ((sock, WRITE),)
         self._request_id = 0
@@ -64,6 +70,8 @@ class Connection:
         """Close this process's copy. shutdown(2) would also end the connection of a parent or child."""
         _open_connections.discard(self)
         self._sock.close()
+        if self._channel is not None:
+            self._channel.close()
 
     def next_id(self) -> int:
         """Return an id for the next request. No two requests of a connection have the same id."""
@@ -89,45 +97,80 @@ class Connection:
             raise
         return True
 
-    def receive(self, max_fds: int) -> tuple[Reply, list[int]] | None:
+    def receive(self) -> tuple[Reply, list[int]] | None:
         """Return the next reply with its descriptors, which the caller owns, or `None` if there is no reply yet.
+
+        After an error, no other call can use the connection: it counts as unanswered.
 
         Raises:
             ConnectionLostError: the broker closed the connection.
-            BrokerProtocolError: the packet is not a reply, or has more than `max_fds` descriptors. All are closed.
+            BrokerProtocolError: the packet is no reply, or other descriptors came than it announces. All are closed.
             OSError: EMFILE if this process has no room for the descriptors. All are closed.
         """
+        most_fds = 1 if self._channel is None else 0
         try:
-            packet, fds = take_packet(self._sock, MAX_PACKET_BYTES, max_fds)
+            packet, fds = take_packet(self._sock, MAX_PACKET_BYTES, most_fds)
         except BlockingIOError:
             return None
         except TruncatedError as error:
-            raise _explain_truncation(error, max_fds) from error
+            raise _explain_truncation(error, most_fds) from error
         except OSError as error:
             if error.errno in _LOST:
                 raise ConnectionLostError(str(error)) from error
             raise
+        brings_channel = bool(fds)
+        if brings_channel:
+            self._channel = _make_channel(fds.pop())
+        if not packet:
+            raise ConnectionLostError("end of file")
         try:
-            if not packet:
-                raise ConnectionLostError("end of file")
             reply = decode_reply(packet)
-        except BaseException as error:
-            for fd in fds:
-                os.close(fd)
-            if isinstance(error, ProtocolError):
-                raise BrokerProtocolError(errno.EPROTO, f"the broker's reply is not valid: {error}") from error
-            raise
+        except ProtocolError as error:
+            raise _invalid(error) from error
+        if not isinstance(reply, ErrorReply):
+            fds = self._take_delivery(reply.request_id, announced_descriptors(reply))
+        elif brings_channel:
+            raise _invalid("a refusal brings a descriptor")
         self.unanswered -= 1
         return reply, fds
 
+    def _take_delivery(self, request_id: int, count: int) -> list[int]:
+        """Take the descriptors of a reply off the channel, where they are already, without waiting."""
+        if self._channel is None:
+            raise _invalid("it announces descriptors, but there is no channel")
+        expected = encode_delivery(request_id)
+        try:
+            packet, fds = take_packet(self._channel, len(expected), count, _DONTWAIT)
+        except TruncatedError as error:
+            raise _explain_truncation(error, count) from error
+        except OSError as error:
+            raise _invalid(f"its descriptors did not come before it: {error.strerror}") from error
+        if packet != expected or len(fds) != count:
+            for fd in fds:
+                os.close(fd)
+            raise _invalid(f"{len(fds)} descriptors came before it in place of its {count}, or those of another reply")
+        return fds
 
-def _explain_truncation(error: TruncatedError, max_fds: int) -> OSError:
+
+def _make_channel(fd: int) -> socket.SocketType:
+    try:
+        return socket.SocketType(socket.AF_UNIX, _SOCKET_TYPE, 0, fd)
+    except OSError as error:
+        os.close(fd)
+        raise _invalid(f"the channel is no socket: {error.strerror}") from error
+
+
+def _invalid(reason: object) -> BrokerProtocolError:
+    return BrokerProtocolError(errno.EPROTO, f"the broker's reply is not valid: {reason}")
+
+
+def _explain_truncation(error: TruncatedError, most_fds: int) -> OSError:
     # The kernel sets MSG_CTRUNC for descriptors beyond the room in the buffer, and also beyond RLIMIT_NOFILE.
     limit = os.sysconf("SC_OPEN_MAX")
-    if len(os.listdir("/proc/self/fd")) + max_fds > limit:
-        text = f"{os.strerror(errno.EMFILE)}: no room for {max_fds} sockets, RLIMIT_NOFILE is {limit}"
+    if len(os.listdir("/proc/self/fd")) + most_fds > limit:
+        text = f"{os.strerror(errno.EMFILE)}: no room for {most_fds} sockets, RLIMIT_NOFILE is {limit}"
         return OSError(errno.EMFILE, text)
-    return BrokerProtocolError(errno.EPROTO, f"the broker's reply is not valid: {error}")
+    return _invalid(error)
 
 
 async def connect_to_broker(path: str, deadline: float) -> Connection:

@@ -10,7 +10,7 @@ import os
 import socket
 from sys import byteorder
 
-from ..wire.messages import NamespaceRef, OpenedSocket, SocketSpec
+from ..wire.messages import NamespaceRef, OpenReply, SocketSpec
 from .errors import BrokerProtocolError, WrongNamespaceError
 
 _SOL_SOCKET = int(socket.SOL_SOCKET)
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=socket.SocketType)
 
 
-def prove_socket(sock: socket.SocketType, opened: OpenedSocket) -> None:
-    """Check that a socket, and its namespace, are those of the reply.
+def prove_socket(sock: socket.SocketType, cookie: int, netns: int) -> None:
+    """Check that a socket, and its namespace, have these cookies.
 
     Raises:
         WrongNamespaceError: the socket or its namespace is another one.
     """
     get = sock.getsockopt
-    if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):
+    if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != cookie.to_bytes(_COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is another socket (SO_COOKIE)")
-    if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != opened.netns.to_bytes(_COOKIE_BYTES, byteorder):
+    if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != netns.to_bytes(_COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is in another namespace (SO_NETNS_COOKIE)")
 
 
@@ -49,26 +49,28 @@ def netns_cookie(sock: socket.socket) -> bytes:
 
 def take_sockets(
     specs: tuple[SocketSpec, ...],
-    opened: tuple[OpenedSocket, ...],
+    reply: OpenReply,
     fds: list[int],
     take_fd: Callable[[SocketSpec, int], S],
 ) -> list[S]:
     """Make sockets of the descriptors of one reply, each with its proof. If one proof fails, all sockets are closed.
 
     Raises:
-        BrokerProtocolError: the number of sockets or descriptors is not the number of specs.
+        BrokerProtocolError: the number of sockets is not the number of specs.
         WrongNamespaceError: a socket is not the described one, or sockets for one name are in two namespaces.
     """
     sockets: list[S] = []
-    netns: dict[NamespaceRef, int] = {}
+    opened = reply.sockets
+    cookies = [entered.cookie for entered in reply.namespaces]
+    netns_of: dict[NamespaceRef, int] = {}
     try:
-        if not len(specs) == len(opened) == len(fds):
-            text = f"a reply about {len(specs)} sockets has {len(opened)} sockets and {len(fds)} descriptors"
-            raise BrokerProtocolError(errno.EPROTO, text)
+        if len(specs) != len(opened):
+            raise BrokerProtocolError(errno.EPROTO, f"a reply about {len(specs)} sockets has {len(opened)} sockets")
         for spec, description, fd in zip(specs, opened, fds, strict=True):
             sockets.append(take_fd(spec, fd))
-            prove_socket(sockets[-1], description)
-            if netns.setdefault(spec.namespace, description.netns) != description.netns:
+            netns = cookies[description.namespace]
+            prove_socket(sockets[-1], description.cookie, netns)
+            if netns_of.setdefault(spec.namespace, netns) != netns:
                 raise WrongNamespaceError(errno.EXDEV, f"one reply has sockets of two namespaces as {spec.namespace!r}")
     except BaseException:
         for sock in sockets:

@@ -5,7 +5,15 @@ client/docs/protocol.md describes the protocol for every language. tests/vectors
 
 from .answers import decode_namespaces, decode_resolver_files, encode_namespaces, encode_resolver_files
 from .bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
-from .codec import decode_reply, decode_request, encode_reply, encode_request, named_descriptors
+from .codec import (
+    announced_descriptors,
+    decode_reply,
+    decode_request,
+    encode_delivery,
+    encode_reply,
+    encode_request,
+    named_descriptors,
+)
 from .messages import (
     BAD_REQUEST,
     CODES,
@@ -16,6 +24,7 @@ from .messages import (
     UNSUPPORTED_VERSION,
     Address,
     BlobReply,
+    EnteredNamespace,
     ErrorReply,
     GrantSummary,
     LimitSummary,
@@ -37,9 +46,9 @@ from .messages import (
 __all__ = [
     "BAD_REQUEST", "CODES", "DENIED", "MAX_PACKET_BYTES", "MAX_REQUEST_ID", "MAX_SENT_FDS", "MAX_SOCKETS",
     "MAX_WAIT_S", "NO_SUCH_NAMESPACE", "OS_ERROR", "OVERLOADED", "PROTOCOL_VERSION", "UNSUPPORTED_VERSION",
-    "Address", "BlobReply", "ErrorReply", "GrantSummary", "LimitSummary", "NamespaceList", "NamespaceRef",
-    "NamespacesRequest", "OpenReply", "OpenRequest", "OpenedSocket", "Option", "ProtocolError", "Reply", "Request",
-    "ResolverFiles", "ResolverRequest", "SocketSpec", "decode_namespaces", "decode_reply", "decode_request",
-    "decode_resolver_files", "encode_namespaces", "encode_reply", "encode_request", "encode_resolver_files",
-    "named_descriptors",
+    "Address", "BlobReply", "EnteredNamespace", "ErrorReply", "GrantSummary", "LimitSummary", "NamespaceList",
+    "NamespaceRef", "NamespacesRequest", "OpenReply", "OpenRequest", "OpenedSocket", "Option", "ProtocolError", "Reply",
+    "Request", "ResolverFiles", "ResolverRequest", "SocketSpec", "announced_descriptors", "decode_namespaces",
+    "decode_reply", "decode_request", "decode_resolver_files", "encode_delivery", "encode_namespaces", "encode_reply",
+    "encode_request", "encode_resolver_files", "named_descriptors",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from .messages import (
     OS_ERROR,
     UNSUPPORTED_VERSION,
     BlobReply,
+    EnteredNamespace,
     ErrorReply,
     NamespaceRef,
     NamespacesRequest,
@@ -43,10 +44,10 @@ _NAMESPACES_KEYS = frozenset({"v", "id", "op"})
 _RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
 _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options", "also"})
 _FD_KEYS = frozenset({"fd"})
-_OPEN_REPLY_KEYS = frozenset({"id", "sockets"})
+_OPEN_REPLY_KEYS = frozenset({"id", "namespaces", "sockets"})
 _BLOB_REPLY_KEYS = frozenset({"id", "blob"})
 _ERROR_REPLY_KEYS = frozenset({"id", "error"})
-_SOCKET_KEYS = frozenset({"cookie", "netns", "address"})
+_SOCKET_KEYS = frozenset({"cookie", "ns", "address"})
 _ERROR_KEYS = frozenset({"code", "errno", "message", "index"})
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 _INT32 = 2**31
@@ -234,7 +235,9 @@ def encode_reply(reply: Reply) -> bytes:
         ProtocolError: the reply does not fit a packet.
     """
     if isinstance(reply, OpenReply):
-        return pack({"id": reply.request_id, "sockets": [_encode_socket(opened) for opened in reply.sockets]})
+        namespaces: list[Value] = [list(entered) for entered in reply.namespaces]
+        sockets = [_encode_socket(opened) for opened in reply.sockets]
+        return pack({"id": reply.request_id, "namespaces": namespaces, "sockets": sockets})
     if isinstance(reply, BlobReply):
         return pack({"id": reply.request_id, "blob": reply.size})
     error: dict[str, Value] = {"code": reply.code, "message": reply.message}
@@ -246,10 +249,23 @@ def encode_reply(reply: Reply) -> bytes:
 
 
 def _encode_socket(opened: OpenedSocket) -> Value:
-    cookie, netns, address = opened
-    if address is None:
-        return {"cookie": cookie, "netns": netns}
-    return {"cookie": cookie, "netns": netns, "address": encode_address(address)}
+    cookie, address, namespace = opened
+    message: dict[str, Value] = {"cookie": cookie}
+    if namespace:
+        message["ns"] = namespace
+    if address is not None:
+        message["address"] = encode_address(address)
+    return message
+
+
+def encode_delivery(request_id: int) -> bytes:
+    """Encode the packet of the channel that carries the descriptors of a reply."""
+    return pack({"id": request_id})
+
+
+def announced_descriptors(reply: OpenReply | BlobReply) -> int:
+    """Return how many descriptors come over the channel with a reply."""
+    return len(reply.sockets) if isinstance(reply, OpenReply) else 1
 
 
 def decode_reply(packet: bytes) -> Reply:
@@ -271,23 +287,43 @@ def decode_reply(packet: bytes) -> Reply:
     sockets = expect_list(message.get("sockets"), "sockets")
     if not 1 <= len(sockets) <= MAX_SOCKETS:
         raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
-    return OpenReply(request_id, tuple([_decode_socket(value) for value in sockets]))
+    namespaces = _decode_entered(message.get("namespaces"))
+    return OpenReply(request_id, namespaces, tuple([_decode_socket(value, len(namespaces)) for value in sockets]))
 
 
-def _decode_socket(value: Value) -> OpenedSocket:
+def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:
+    entries = expect_list(value, "namespaces")
+    if not 1 <= len(entries) <= MAX_SOCKETS:
+        raise ProtocolError(f"the reply has {len(entries)} namespaces, and it must have 1..{MAX_SOCKETS}")
+    entered = tuple([_decode_namespace_entry(entry) for entry in entries])
+    if len({one.cookie for one in entered}) < len(entered):
+        raise ProtocolError("a namespace of the reply occurs twice")
+    return entered
+
+
+def _decode_namespace_entry(value: Value) -> EnteredNamespace:
+    if type(value) is not list or len(value) != 3:
+        raise ProtocolError(f"a namespace of a reply is [cookie, device, inode], got {shorten(value)}")
+    cookie, device, inode = value
+    return EnteredNamespace(
+        expect_int(cookie, 1, _UINT64_MAX, "a namespace's cookie"),
+        expect_int(device, 0, _UINT64_MAX, "a namespace's device"),
+        expect_int(inode, 0, _UINT64_MAX, "a namespace's inode"),
+    )
+
+
+def _decode_socket(value: Value, namespaces: int) -> OpenedSocket:
     if type(value) is not dict:
         raise ProtocolError(f"a socket of a reply must be a map, got {shorten(value)}")
     if not value.keys() <= _SOCKET_KEYS:
         refuse_unknown_keys(value, _SOCKET_KEYS, "a socket of the reply")
-    cookie, netns = value.get("cookie"), value.get("netns")
+    cookie, namespace = value.get("cookie"), value.get("ns", 0)
     # As `expect_int`, without its calls.
-    if (
-        type(cookie) is not int
-        or type(netns) is not int
-        or not (1 <= cookie <= _UINT64_MAX and 1 <= netns <= _UINT64_MAX)
-    ):
-        raise ProtocolError(f"cookie and netns must be integers of 64 bits, got {shorten(value)}")
-    return OpenedSocket(cookie, netns, decode_address(value["address"]) if "address" in value else None)
+    if type(cookie) is not int or not 1 <= cookie <= _UINT64_MAX:
+        raise ProtocolError(f"cookie must be an integer of 64 bits, got {shorten(value)}")
+    if type(namespace) is not int or not 0 <= namespace < namespaces:
+        raise ProtocolError(f"ns must be an index of one of {namespaces} namespaces, got {shorten(value)}")
+    return OpenedSocket(cookie, decode_address(value["address"]) if "address" in value else None, namespace)
 
 
 def _decode_error(value: Value, request_id: Value) -> ErrorReply:

@@ -75,23 +75,35 @@ class ResolverRequest(Record):
     namespace: NamespaceRef
 
 
-class OpenedSocket(Record):
-    """One socket of a reply: its SO_COOKIE, its SO_NETNS_COOKIE, and its address if the broker bound it."""
+class EnteredNamespace(Record):
+    """A namespace that the broker entered: its SO_NETNS_COOKIE, and its device and inode as fstat(2) has them.
+
+    The cookie is never used again. Device and inode are unique while the namespace exists.
+    """
 
     cookie: int
-    netns: int
+    device: int
+    inode: int
+
+
+class OpenedSocket(Record):
+    """One socket of a reply: its SO_COOKIE, its address if the broker bound it, and the index of its namespace."""
+
+    cookie: int
     address: Address | None = None
+    namespace: int = 0
 
 
 class OpenReply(Record):
-    """The sockets of an `OpenRequest`. Their descriptors come with the packet, in the same order."""
+    """The sockets of an `OpenRequest`, and their namespaces. The descriptors come over the channel, in this order."""
 
     request_id: int
+    namespaces: tuple[EnteredNamespace, ...]
     sockets: tuple[OpenedSocket, ...]
 
 
 class BlobReply(Record):
-    """An answer of `size` bytes in one sealed memfd, which comes with the packet."""
+    """An answer of `size` bytes in one sealed memfd, which comes over the channel."""
 
     request_id: int
     size: int

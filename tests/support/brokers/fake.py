@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nsbroker import wire
@@ -31,24 +31,50 @@ Script = Callable[["Visit"], None]
 """The reaction to one request. It sends only the answers that the script calls for."""
 
 
+class FakeChannel:
+    """Both ends of the channel of a connection."""
+
+    def __init__(self) -> None:
+        self.end, self._clients_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._is_sent = False
+
+    def take_clients_end(self) -> list[int]:
+        """Return the client's end, for the first reply that has descriptors, and later no descriptor."""
+        is_sent, self._is_sent = self._is_sent, True
+        return [] if is_sent else [self._clients_end.fileno()]
+
+    def close(self) -> None:
+        self.end.close()
+        self._clients_end.close()
+
+
 class Visit:
     """One request, in the fake broker's process."""
 
-    def __init__(self, connection: socket.socket, request: wire.Request, fds: list[int], number: int) -> None:
+    def __init__(
+        self, connection: socket.socket, channel: FakeChannel, request: wire.Request, fds: list[int], number: int
+    ) -> None:
         self.connection = connection
+        self.channel = channel
         self.request = request
         self.fds = fds
         self.number = number
         """How many requests this process has had, this one included."""
 
     def reply(self, reply: wire.Reply, fds: list[int] | tuple[int, ...] = ()) -> None:
-        self.send(wire.encode_reply(reply), fds)
+        """Send a reply as a broker does: the descriptors first, over the channel."""
+        if fds:
+            self.deliver(fds)
+        self.send(wire.encode_reply(reply), self.channel.take_clients_end() if fds else ())
+
+    def deliver(self, fds: list[int] | tuple[int, ...], request_id: int | None = None) -> None:
+        """Send the descriptors of a reply over the channel."""
+        packet = wire.encode_delivery(self.request.request_id if request_id is None else request_id)
+        _lend(self.channel.end, packet, fds)
 
     def send(self, packet: bytes, fds: list[int] | tuple[int, ...] = ()) -> None:
-        # The client may be gone already.
-        if self.connection.fileno() >= 0:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                lend_packet(self.connection, packet, fds)
+        """Send any packet on the connection."""
+        _lend(self.connection, packet, fds)
 
     def fail(self, code: str, number: int | None = None, index: int | None = None, message: str = "no") -> None:
         self.reply(wire.ErrorReply(self.request.request_id, code, message, number, index))
@@ -57,7 +83,11 @@ class Visit:
         """Make the requested sockets, and their description for the reply."""
         assert isinstance(self.request, wire.OpenRequest)
         sockets = [_make(spec) for spec in self.request.sockets]
-        return sockets, [_describe(sock) for sock in sockets]
+        return sockets, [wire.OpenedSocket(cookie(sock)) for sock in sockets]
+
+    def describe(self, opened: Sequence[wire.OpenedSocket], *entered: wire.EnteredNamespace) -> wire.OpenReply:
+        """Return the reply with these sockets. They are in this process's namespace, unless the test knows better."""
+        return wire.OpenReply(self.request.request_id, entered or (own_namespace(),), tuple(opened))
 
     def grant(self) -> None:
         """Answer as a broker does."""
@@ -70,7 +100,7 @@ class Visit:
             sockets, opened = self.make()
         except OSError as error:
             return self.fail(wire.OS_ERROR, error.errno or errno.EIO, 0, os.strerror(error.errno))
-        self.reply(wire.OpenReply(self.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets])
+        self.reply(self.describe(opened), fds_of(sockets))
         for sock in sockets:
             sock.close()
         return None
@@ -82,6 +112,13 @@ class Visit:
         )
         blob = wire.encode_namespaces(wire.NamespaceList(grants, (("blue", (0, 1)), ("@host", (0,)))))
         self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
+
+
+def _lend(sock: socket.socket, packet: bytes, fds: list[int] | tuple[int, ...]) -> None:
+    # The client may be gone already.
+    if sock.fileno() >= 0:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            lend_packet(sock, packet, fds)
 
 
 def memfd(blob: bytes, *, sealed: bool = True) -> int:
@@ -109,12 +146,19 @@ def _make(spec: wire.SocketSpec) -> socket.socket:
     return sock
 
 
-def _describe(sock: socket.socket) -> wire.OpenedSocket:
-    cookie, netns = (
-        int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, name, 8), sys.byteorder)
-        for name in (SO_COOKIE, SO_NETNS_COOKIE)
-    )
-    return wire.OpenedSocket(cookie, netns)
+def fds_of(sockets: Sequence[socket.socket]) -> list[int]:
+    return [sock.fileno() for sock in sockets]
+
+
+def cookie(sock: socket.socket, name: int = SO_COOKIE) -> int:
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, name, 8), sys.byteorder)
+
+
+def own_namespace() -> wire.EnteredNamespace:
+    """Return the namespace of this process."""
+    status = os.stat("/proc/self/ns/net")
+    with socket.socket() as sock:
+        return wire.EnteredNamespace(cookie(sock, SO_NETNS_COOKIE), status.st_dev, status.st_ino)
 
 
 def honest(visit: Visit) -> None:
@@ -180,7 +224,7 @@ class FakeBroker:
 
 def _serve(listener: socket.socket | None, script: Script, log: str) -> None:
     assert listener is not None
-    connections: dict[int, socket.socket] = {}
+    connections: dict[int, tuple[socket.socket, FakeChannel]] = {}
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     number = 0
@@ -189,23 +233,25 @@ def _serve(listener: socket.socket | None, script: Script, log: str) -> None:
             for fd, _ in poll.poll():
                 if fd == listener.fileno():
                     accepted, _ = listener.accept()
-                    connections[accepted.fileno()] = accepted
+                    connections[accepted.fileno()] = accepted, FakeChannel()
                     poll.register(accepted, select.POLLIN)
                     continue
-                connection = connections[fd]
+                connection, channel = connections[fd]
                 packet, fds = b"", []
                 # The client may go with a reply unread.
                 with contextlib.suppress(ConnectionResetError):
                     packet, fds = take_packet(connection, wire.MAX_PACKET_BYTES, wire.MAX_SENT_FDS)
                 if not packet:
                     poll.unregister(fd)
-                    connections.pop(fd).close()
+                    del connections[fd]
+                    connection.close()
+                    channel.close()
                     continue
                 number += 1
                 request = wire.decode_request(packet)
                 specs = len(request.sockets) if isinstance(request, wire.OpenRequest) else 0
                 seen.write(f"{request.request_id} {specs} {len(fds)}\n")
-                script(Visit(connection, request, fds, number))
+                script(Visit(connection, channel, request, fds, number))
                 for lent in fds:
                     os.close(lent)
 

@@ -16,7 +16,7 @@ from nsbroker.wire import BAD_REQUEST, NO_SUCH_NAMESPACE, OVERLOADED, ErrorReply
 from nsbrokerd.clients.closer import MAX_PENDING_FOR_USER
 from support import fuse_server
 from support.brokers.process import EVERYTHING, BrokerProcess
-from support.brokers.raw_client import MAX_FDS, RawClient, tcp
+from support.brokers.raw_client import MAX_FDS, RawClient, netns_of, tcp
 from support.fuse_server import FuseServer
 from support.inside import cookie_inside, path_of
 from support.process_state import idle_descriptors, stopped
@@ -138,7 +138,7 @@ def test_network_namespace_is_taken(
     with RawClient(broker) as client:
         reply = client.ask(tcp(*range(16), *range(16)), fds)
         assert isinstance(reply, OpenReply)
-        assert [one.netns for one in reply.sockets] == 2 * [cookie_inside(name) for name in names]
+        assert netns_of(reply) == 2 * [cookie_inside(name) for name in names]
     for fd in fds:
         os.close(fd)
 

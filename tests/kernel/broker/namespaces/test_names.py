@@ -15,7 +15,7 @@ from nsbroker import SocketSpec
 from nsbroker.wire import NO_SUCH_NAMESPACE, ErrorReply, OpenReply
 from support import namespaces
 from support.brokers.process import BrokerProcess, running
-from support.brokers.raw_client import TCP, RawClient, tcp
+from support.brokers.raw_client import TCP, RawClient, netns_of, tcp
 from support.inside import cookie_inside, netns_cookie, path_of
 from support.namespaces import PREFIX
 
@@ -141,7 +141,7 @@ def test_name_means_the_namespace_that_has_it_now(broker: BrokerProcess, make_na
         for _ in range(5):
             reply = client.ask(tcp(name, name))
             assert isinstance(reply, OpenReply)
-            assert {one.netns for one in reply.sockets} == {cookie_inside(name)}
+            assert set(netns_of(reply)) == {cookie_inside(name)}
             namespaces.delete(name)
             assert client.ask(tcp(name)) == ErrorReply(
                 1, NO_SUCH_NAMESPACE, f"there is no network namespace {name!r}", None, 0

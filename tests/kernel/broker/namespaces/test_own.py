@@ -11,7 +11,7 @@ import pytest
 
 from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OpenReply
 from support.brokers.process import BrokerProcess
-from support.brokers.raw_client import RawClient, connect_as, tcp
+from support.brokers.raw_client import RawClient, connect_as, netns_of, tcp
 from support.inside import cookie_here, enter, path_of
 from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new
 from support.users import GROUP, OTHER_USER, USER, as_user
@@ -62,14 +62,14 @@ def test_own_namespace_is_accepted(broker: BrokerProcess, uid: int) -> None:
     with made_by(uid) as namespace, connect_as(uid, broker) as client:
         reply = client.ask(tcp(0), [namespace])
         assert isinstance(reply, OpenReply), reply
-        assert reply.sockets[0].netns == as_user(0, 0, _cookie, namespace)
+        assert netns_of(reply)[0] == as_user(0, 0, _cookie, namespace)
 
 
 def _ask_from_inside(path: str) -> bool:
     _move_into_own()
     with RawClient(path) as client, open("/proc/self/ns/net") as namespace:
         reply = client.ask(tcp(0), [namespace.fileno()])
-        return isinstance(reply, OpenReply) and reply.sockets[0].netns == cookie_here()
+        return isinstance(reply, OpenReply) and netns_of(reply)[0] == cookie_here()
 
 
 def test_own_namespace_is_accepted_from_inside(broker: BrokerProcess) -> None:

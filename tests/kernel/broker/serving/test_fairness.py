@@ -39,4 +39,4 @@ def test_user_with_many_connections_has_the_turns_of_one(start_broker: Callable[
         assert order[:last].count(GREEDY) <= 3
     finally:
         for client in (*greedy, modest):
-            client.sock.close()
+            client.close()

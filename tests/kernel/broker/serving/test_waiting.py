@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from nsbroker import Client
-from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED, OpenReply
+from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED
 from nsbrokerd.requests.open import MAX_WAITING_FOR_USER
 from support.brokers.process import BrokerProcess
-from support.brokers.raw_client import RawClient, tcp
+from support.brokers.raw_client import RawClient, netns_of, tcp
 from support.inside import cookie_inside, path_of
 from support.namespaces import PREFIX
 from support.process_state import idle_descriptors
@@ -30,11 +30,6 @@ def late() -> Iterator[Path]:
     yield path
     subprocess.run(["umount", "-q", "-l", str(path)], check=False)
     path.unlink(missing_ok=True)
-
-
-def netns_of(reply: object) -> list[int]:
-    assert isinstance(reply, OpenReply), reply
-    return [one.netns for one in reply.sockets]
 
 
 def test_request_waits_until_its_namespaces_exist(broker: BrokerProcess, make_namespace: Callable[..., str]) -> None:

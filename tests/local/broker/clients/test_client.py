@@ -23,7 +23,7 @@ def test_client_that_the_kernel_calls_writable_reads_its_replies(message_bytes: 
         writable.register(ours, select.POLLOUT)
         replies = 0
         while client.reads_its_replies():
-            client.reply(ErrorReply(1, "denied", "x" * message_bytes))
+            client.refuse(ErrorReply(1, "denied", "x" * message_bytes))
             replies += 1
         assert replies > 1
         assert not writable.poll(0)

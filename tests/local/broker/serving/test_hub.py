@@ -83,7 +83,7 @@ class Talkative(FakeIntake):
 
     def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         client.sock.recv(1)
-        client.reply(ErrorReply(1, "denied", "x" * 2000))
+        client.refuse(ErrorReply(1, "denied", "x" * 2000))
         self.served += 1
         return True
 

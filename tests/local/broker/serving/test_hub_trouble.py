@@ -93,8 +93,8 @@ def test_client_that_is_lost_while_it_connects_is_not_counted(
 def test_places_of_users_are_counted_where_descriptors_are_few(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each connection takes a descriptor, and each user another: of four that are left, one stays for a new user."""
-    room = nsbrokerd.clients.admission.DESCRIPTORS_BESIDE_CLIENTS + 4
+    """Each client takes two descriptors, and each user another: of seven that are left, two stay for a new user."""
+    room = nsbrokerd.clients.admission.DESCRIPTORS_BESIDE_CLIENTS + 7
     monkeypatch.setattr(nsbrokerd.clients.admission.resource, "getrlimit", lambda _: (room, room))
     users = Users(Quotas())
     admission = Admission(listener, users, FakeCloser())  # type: ignore[arg-type]  # a fake

@@ -19,7 +19,18 @@ from nsbroker import (
     WrongNamespaceError,
     wire,
 )
-from support.brokers.fake import FakeBroker, Script, Visit, descriptors, fake_broker, honest, memfd
+from support.brokers.fake import (
+    FakeBroker,
+    Script,
+    Visit,
+    cookie,
+    descriptors,
+    fake_broker,
+    fds_of,
+    honest,
+    memfd,
+    own_namespace,
+)
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
@@ -142,56 +153,100 @@ def test_replies_are_matched_by_id_whatever_their_order() -> None:
 def wrong_cookie(visit: Visit) -> None:
     sockets, (first, *rest) = visit.make()
     opened = (first._replace(cookie=first.cookie + 1), *rest)
-    visit.reply(wire.OpenReply(visit.request.request_id, opened), [sock.fileno() for sock in sockets])
+    visit.reply(visit.describe(opened), fds_of(sockets))
 
 
 def wrong_netns(visit: Visit) -> None:
     """All in one namespace, as far as the reply says: only the kernel says otherwise."""
     sockets, opened = visit.make()
-    opened = [one._replace(netns=one.netns + 1) for one in opened]
-    visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets])
+    own = own_namespace()
+    visit.reply(visit.describe(opened, own._replace(cookie=own.cookie + 1)), fds_of(sockets))
 
 
 def swapped(visit: Visit) -> None:
     sockets, opened = visit.make()
-    visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets[::-1]])
+    visit.reply(visit.describe(opened), fds_of(sockets[::-1]))
 
 
 def no_sockets_at_all(visit: Visit) -> None:
     """Descriptors of files, in the place of sockets."""
     _, opened = visit.make()
-    visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [memfd(b""), memfd(b"")])
+    visit.reply(visit.describe(opened), [memfd(b""), memfd(b"")])
 
 
 def one_descriptor_less(visit: Visit) -> None:
     sockets, opened = visit.make()
-    visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets[1:]])
+    visit.reply(visit.describe(opened), fds_of(sockets[1:]))
 
 
 def one_descriptor_more(visit: Visit) -> None:
     sockets, opened = visit.make()
-    fds = [sock.fileno() for sock in sockets]
-    visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [*fds, fds[0]])
+    visit.reply(visit.describe(opened), [*fds_of(sockets), sockets[0].fileno()])
+
+
+def no_descriptor_in_the_delivery(visit: Visit) -> None:
+    _, opened = visit.make()
+    visit.deliver(())
+    visit.send(wire.encode_reply(visit.describe(opened)), visit.channel.take_clients_end())
+
+
+def no_delivery(visit: Visit) -> None:
+    _, opened = visit.make()
+    visit.send(wire.encode_reply(visit.describe(opened)), visit.channel.take_clients_end())
+
+
+def no_channel(visit: Visit) -> None:
+    _, opened = visit.make()
+    visit.send(wire.encode_reply(visit.describe(opened)))
+
+
+def closed_channel(visit: Visit) -> None:
+    visit.channel.end.close()
+    no_delivery(visit)
+
+
+def file_as_the_channel(visit: Visit) -> None:
+    _, opened = visit.make()
+    visit.send(wire.encode_reply(visit.describe(opened)), [memfd(b"")])
+
+
+def listener_as_the_channel(visit: Visit) -> None:
+    _, opened = visit.make()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        visit.send(wire.encode_reply(visit.describe(opened)), [listener.fileno()])
+
+
+def descriptors_beside_the_channel(visit: Visit) -> None:
+    sockets, opened = visit.make()
+    visit.deliver(fds_of(sockets))
+    visit.send(wire.encode_reply(visit.describe(opened)), [*visit.channel.take_clients_end(), *fds_of(sockets)])
+
+
+def delivery_of_another_reply(visit: Visit) -> None:
+    sockets, opened = visit.make()
+    visit.deliver(fds_of(sockets), visit.request.request_id + 7)
+    visit.send(wire.encode_reply(visit.describe(opened)), visit.channel.take_clients_end())
 
 
 def one_socket_less(visit: Visit) -> None:
     sockets, opened = visit.make()
-    visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened[1:])), [sock.fileno() for sock in sockets[1:]])
+    visit.reply(visit.describe(opened[1:]), fds_of(sockets[1:]))
 
 
 def other_id(visit: Visit) -> None:
     sockets, opened = visit.make()
-    visit.reply(wire.OpenReply(visit.request.request_id + 7, tuple(opened)), [sock.fileno() for sock in sockets])
+    visit.deliver(fds_of(sockets), visit.request.request_id + 7)
+    reply = visit.describe(opened)._replace(request_id=visit.request.request_id + 7)
+    visit.send(wire.encode_reply(reply), visit.channel.take_clients_end())
 
 
 def error_of_another_id(visit: Visit) -> None:
     visit.reply(wire.ErrorReply(visit.request.request_id + 7, wire.DENIED, "no"))
 
 
-def error_with_descriptors(visit: Visit) -> None:
-    sockets, _ = visit.make()
-    reply = wire.ErrorReply(visit.request.request_id, wire.DENIED, "no")
-    visit.reply(reply, [sock.fileno() for sock in sockets])
+def error_with_a_descriptor(visit: Visit) -> None:
+    refusal = wire.ErrorReply(visit.request.request_id, wire.DENIED, "no")
+    visit.send(wire.encode_reply(refusal), visit.channel.take_clients_end())
 
 
 def a_blob(visit: Visit) -> None:
@@ -199,13 +254,13 @@ def a_blob(visit: Visit) -> None:
 
 
 def garbage(visit: Visit) -> None:
-    visit.send(b"\xc1garbage", [memfd(b"")])
+    visit.send(b"\xc1garbage", visit.channel.take_clients_end())
 
 
 def truncated(visit: Visit) -> None:
     sockets, opened = visit.make()
-    packet = wire.encode_reply(wire.OpenReply(visit.request.request_id, tuple(opened)))
-    visit.send(packet[:-1], [sock.fileno() for sock in sockets])
+    visit.deliver(fds_of(sockets))
+    visit.send(wire.encode_reply(visit.describe(opened))[:-1], visit.channel.take_clients_end())
 
 
 def oversized(visit: Visit) -> None:
@@ -213,7 +268,10 @@ def oversized(visit: Visit) -> None:
 
 
 def unknown_key(visit: Visit) -> None:
-    visit.send(b"\x83\xa2id\x01\xa7sockets\x91\x82\xa6cookie\x01\xa5netns\x01\xa3new\x01", [memfd(b"")])
+    sockets, opened = visit.make()
+    visit.deliver(fds_of(sockets))
+    packet = wire.encode_reply(visit.describe(opened))
+    visit.send(bytes([packet[0] + 1]) + packet[1:] + b"\xa3new\x01", visit.channel.take_clients_end())
 
 
 @pytest.mark.parametrize(
@@ -223,12 +281,20 @@ def unknown_key(visit: Visit) -> None:
         (wrong_netns, WrongNamespaceError, "SO_NETNS_COOKIE"),
         (swapped, WrongNamespaceError, "SO_COOKIE"),
         (no_sockets_at_all, OSError, os.strerror(errno.ENOTSOCK)),
-        (one_descriptor_less, BrokerProtocolError, "1 descriptors"),
-        (one_descriptor_more, BrokerProtocolError, "descriptors"),
+        (one_descriptor_less, BrokerProtocolError, "1 descriptors came before it in place of its 2"),
+        (one_descriptor_more, BrokerProtocolError, "too many descriptors"),
+        (no_descriptor_in_the_delivery, BrokerProtocolError, "0 descriptors came before it in place of its 2"),
+        (no_delivery, BrokerProtocolError, "did not come before it"),
+        (no_channel, BrokerProtocolError, "there is no channel"),
+        (closed_channel, BrokerProtocolError, "0 descriptors came"),
+        (file_as_the_channel, BrokerProtocolError, "the channel is no socket"),
+        (listener_as_the_channel, BrokerProtocolError, "did not come before it"),
+        (descriptors_beside_the_channel, BrokerProtocolError, "too many descriptors"),
+        (delivery_of_another_reply, BrokerProtocolError, "those of another reply"),
         (one_socket_less, BrokerProtocolError, "has 1 sockets"),
         (other_id, BrokerProtocolError, "OpenReply"),
         (error_of_another_id, BrokerProtocolError, "ErrorReply"),
-        (error_with_descriptors, AccessDeniedError, "no"),
+        (error_with_a_descriptor, BrokerProtocolError, "a refusal brings a descriptor"),
         (a_blob, BrokerProtocolError, "BlobReply"),
         (garbage, BrokerProtocolError, "msgpack"),
         (truncated, BrokerProtocolError, "msgpack"),
@@ -280,10 +346,11 @@ def test_two_namespaces_for_one_name_are_refused(monkeypatch: pytest.MonkeyPatch
 
     def two_netns(visit: Visit) -> None:
         sockets, opened = visit.make()
-        opened[1] = opened[1]._replace(netns=opened[1].netns + 1)
-        visit.reply(wire.OpenReply(visit.request.request_id, tuple(opened)), [sock.fileno() for sock in sockets])
+        own = own_namespace()
+        opened[1] = opened[1]._replace(namespace=1)
+        visit.reply(visit.describe(opened, own, own._replace(cookie=own.cookie + 1)), fds_of(sockets))
 
-    monkeypatch.setattr(nsbroker.link.proof, "prove_socket", lambda sock, opened: None)
+    monkeypatch.setattr(nsbroker.link.proof, "prove_socket", lambda *_: None)
     with fake_broker(two_netns) as broker, Client(broker.path) as client:
         with pytest.raises(WrongNamespaceError, match="two namespaces"):
             client.open([TCP, TCP])
@@ -445,8 +512,8 @@ def test_blob_that_is_not_what_it_says_is_refused(size: int, make: object) -> No
 
 def test_sockets_in_the_place_of_a_blob_are_closed() -> None:
     def answer(visit: Visit) -> None:
-        sock = socket.socket()
-        visit.reply(wire.OpenReply(visit.request.request_id, (wire.OpenedSocket(1, 1),)), [sock.fileno()])
+        with socket.socket() as sock:
+            visit.reply(visit.describe([wire.OpenedSocket(cookie(sock))]), [sock.fileno()])
 
     with fake_broker(answer) as broker:
         before = descriptors()

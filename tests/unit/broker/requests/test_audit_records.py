@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nsbroker.wire import SocketSpec
+from nsbroker.wire import EnteredNamespace, SocketSpec
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Grant, NamespaceRule, Subject
 from nsbrokerd.policy.kinds import triple_of
@@ -37,7 +37,8 @@ def _opened(spec: SocketSpec, cookie: int, netns: int = 7, *, label: str = "blue
     rule = Grant(grant, None, frozenset(), NamespaceRule.parse(["*"]), frozenset({"tcp"}))
     name = ("10.0.0.1", 80) if spec.bind else None
     planned = PlannedSocket(0, label, spec, triple_of(spec), "tcp", rule, binds_as_root=False)
-    return Opened(planned, socket.SocketType.__new__(socket.SocketType), cookie, netns, name)
+    namespace = EnteredNamespace(netns, 4, 4026532000)
+    return Opened(planned, socket.SocketType.__new__(socket.SocketType), cookie, namespace, name)
 
 
 def _records(tmp_path: Path, *opened: Opened) -> list[dict[str, Any]]:

@@ -54,7 +54,12 @@ def reply_of(means: dict) -> wire.Reply:
         return wire.ErrorReply(means["id"], error["code"], error["message"], error["errno"], error["index"])
     if "blob" in means:
         return wire.BlobReply(means["id"], means["blob"])
-    return wire.OpenReply(means["id"], tuple(wire.OpenedSocket(**opened) for opened in means["sockets"]))
+    namespaces = tuple(wire.EnteredNamespace(*entered) for entered in means["namespaces"])
+    return wire.OpenReply(means["id"], namespaces, tuple(map(opened_of, means["sockets"])))
+
+
+def opened_of(means: dict) -> wire.OpenedSocket:
+    return wire.OpenedSocket(means["cookie"], means["address"], means["ns"])
 
 
 def namespaces_of(means: dict) -> wire.NamespaceList:

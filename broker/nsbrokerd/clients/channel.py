@@ -1,0 +1,73 @@
+"""The channel of a client: the way of the descriptors, on which no client waits.
+
+The broker sends descriptors over the channel, closes its own copies, and only then wakes up the client by the reply. So
+when the client closes a socket, this process has no copy of it any more.
+
+The broker makes both ends, because a client could read, shut or resize an end that it made itself.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import socket
+import termios
+from collections.abc import Sequence
+from io import FileIO
+
+from nsbroker.link import fdpass
+from nsbroker.wire import encode_delivery
+
+_TYPE = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+
+
+class Channel:
+    """A pair of sockets: the broker's end, and the client's end until it is sent.
+
+    Attributes:
+        clients_end: None once the client has it.
+    """
+
+    __slots__ = ("_end", "clients_end")
+
+    def __init__(self, send_buffer_bytes: int) -> None:
+        """Make the pair.
+
+        Raises:
+            OSError: no descriptor is left.
+        """
+        self.clients_end: socket.SocketType | None
+        self._end, self.clients_end = socket.socketpair(socket.AF_UNIX, _TYPE)
+        # The client can send nothing here that this process would have to close.
+        self._end.shutdown(socket.SHUT_RD)
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+
+    def hand_over(self, request_id: int, files: Sequence[socket.SocketType | FileIO]) -> None:
+        """Send the descriptors of these files, and close the files in any case.
+
+        Raises:
+            OSError: the client has closed its end, or has not taken earlier descriptors.
+        """
+        try:
+            fdpass.lend_packet(self._end, encode_delivery(request_id), [file.fileno() for file in files], _DONTWAIT)
+        finally:
+            for file in files:
+                file.close()
+
+    def untaken_bytes(self) -> int:
+        """Return how much memory the packets take that the client has not taken."""
+        return queued_bytes(self._end.fileno())
+
+    def close(self) -> None:
+        """Close this process's ends. The client can still take the descriptors that were sent."""
+        self._end.close()
+        if self.clients_end is not None:
+            self.clients_end.close()
+
+
+def queued_bytes(fd: int) -> int:
+    """Return how much memory the packets take that the other end of a socket has not received."""
+    queued = array.array("i", [0])
+    fcntl.ioctl(fd, termios.TIOCOUTQ, queued)
+    return queued[0]
