@@ -30,7 +30,7 @@ _RECORD_EXCESS_EACH_S = 1.0
 _SLACK_BYTES = 2 * _PACKET_OVERHEAD_BYTES
 """A client may have read one reply whose descriptors it has yet to take."""
 
-_DONTWAIT = int(socket.MSG_DONTWAIT)
+_SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 class User:
@@ -129,7 +129,7 @@ class Client:
         """
         packet = encode_reply(reply)
         self._unread_bytes += len(packet) + _PACKET_OVERHEAD_BYTES
-        fdpass.lend_packet(self.sock, packet, (), _DONTWAIT)
+        self.sock.send(packet, _SEND_FLAGS)
 
     def open_channel(self) -> Channel:
         """Return the channel, which is made for the first reply with descriptors.
@@ -154,9 +154,9 @@ class Client:
         channel = self._channel or self.open_channel()
         channel.hand_over(reply.request_id, files)
         if channel.clients_end is None:
-            fdpass.lend_packet(self.sock, packet, (), _DONTWAIT)
+            self.sock.send(packet, _SEND_FLAGS)
         else:
-            fdpass.lend_packet(self.sock, packet, (channel.clients_end.fileno(),), _DONTWAIT)
+            fdpass.lend_packet(self.sock, packet, (channel.clients_end.fileno(),), _SEND_FLAGS)
             channel.clients_end.close()
             channel.clients_end = None
 

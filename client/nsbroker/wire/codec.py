@@ -235,9 +235,8 @@ def encode_reply(reply: Reply) -> bytes:
         ProtocolError: the reply does not fit a packet.
     """
     if isinstance(reply, OpenReply):
-        namespaces: list[Value] = [list(entered) for entered in reply.namespaces]
         sockets = [_encode_socket(opened) for opened in reply.sockets]
-        return pack({"id": reply.request_id, "namespaces": namespaces, "sockets": sockets})
+        return pack({"id": reply.request_id, "namespaces": reply.namespaces, "sockets": sockets})
     if isinstance(reply, BlobReply):
         return pack({"id": reply.request_id, "blob": reply.size})
     error: dict[str, Value] = {"code": reply.code, "message": reply.message}
@@ -288,28 +287,27 @@ def decode_reply(packet: bytes) -> Reply:
     if not 1 <= len(sockets) <= MAX_SOCKETS:
         raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     namespaces = _decode_entered(message.get("namespaces"))
-    return OpenReply(request_id, namespaces, tuple([_decode_socket(value, len(namespaces)) for value in sockets]))
+    count = len(namespaces)
+    return OpenReply(request_id, namespaces, tuple([_decode_socket(value, count) for value in sockets]))
 
 
 def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:
-    entries = expect_list(value, "namespaces")
-    if not 1 <= len(entries) <= MAX_SOCKETS:
-        raise ProtocolError(f"the reply has {len(entries)} namespaces, and it must have 1..{MAX_SOCKETS}")
-    entered = tuple([_decode_namespace_entry(entry) for entry in entries])
-    if len({one.cookie for one in entered}) < len(entered):
+    entered = []
+    for entry in expect_list(value, "namespaces"):
+        if type(entry) is not list or len(entry) != 3:
+            raise ProtocolError(f"a namespace of a reply is [cookie, device, inode], got {shorten(entry)}")
+        cookie, device, inode = entry
+        # As `expect_int`, without its calls. No integer of msgpack has more than 64 bits.
+        if type(cookie) is not int or type(device) is not int or type(inode) is not int:
+            raise ProtocolError(f"cookie, device and inode must be integers, got {shorten(entry)}")
+        if cookie < 1 or device < 0 or inode < 0:
+            raise ProtocolError(f"cookie, device and inode must be of 64 bits, and the cookie not 0, got {entry}")
+        entered.append(EnteredNamespace(cookie, device, inode))
+    if not 1 <= len(entered) <= MAX_SOCKETS:
+        raise ProtocolError(f"the reply has {len(entered)} namespaces, and it must have 1..{MAX_SOCKETS}")
+    if len(entered) > 1 and len({one.cookie for one in entered}) < len(entered):
         raise ProtocolError("a namespace of the reply occurs twice")
-    return entered
-
-
-def _decode_namespace_entry(value: Value) -> EnteredNamespace:
-    if type(value) is not list or len(value) != 3:
-        raise ProtocolError(f"a namespace of a reply is [cookie, device, inode], got {shorten(value)}")
-    cookie, device, inode = value
-    return EnteredNamespace(
-        expect_int(cookie, 1, _UINT64_MAX, "a namespace's cookie"),
-        expect_int(device, 0, _UINT64_MAX, "a namespace's device"),
-        expect_int(inode, 0, _UINT64_MAX, "a namespace's inode"),
-    )
+    return tuple(entered)
 
 
 def _decode_socket(value: Value, namespaces: int) -> OpenedSocket:

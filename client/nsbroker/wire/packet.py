@@ -13,8 +13,16 @@ _pack = packb if Packer.__module__ == "msgpack.fallback" else Packer(autoreset=T
 Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
 """The values that a msgpack packet can carry."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
-def pack(message: dict[str, Value], max_bytes: int = MAX_PACKET_BYTES) -> bytes:
+    Packable: TypeAlias = Value | Sequence["Packable"]
+    """A tuple becomes a list."""
+
+
+def pack(message: Mapping[str, Packable], max_bytes: int = MAX_PACKET_BYTES) -> bytes:
     """Encode one map.
 
     Raises:

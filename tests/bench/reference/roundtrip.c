@@ -31,20 +31,30 @@ static size_t encode_request(char *packet, const char *name, int sockets) {
     return (size_t)(at - packet);
 }
 
-static void ask(int broker, const char *packet, size_t bytes, int sockets) {
-    static char reply[REPLY_BYTES];
+/* Receive a packet with exactly so many descriptors, or none at all if `most` is 0. */
+static ssize_t receive(int from, char *packet, int *fds, int most, int flags) {
     union { struct cmsghdr align; char bytes[CMSG_SPACE(MOST_FDS * sizeof(int))]; } control;
-    struct iovec out = {(char *)packet, bytes}, in = {reply, sizeof reply};
-    struct msghdr request = {.msg_iov = &out, .msg_iovlen = 1};
-    struct msghdr answer = {
-        .msg_iov = &in, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    if (sendmsg(broker, &request, 0) < 0) err(1, "sendmsg");
-    ssize_t received = recvmsg(broker, &answer, MSG_CMSG_CLOEXEC);
+    struct iovec in = {packet, REPLY_BYTES};
+    struct msghdr answer = {.msg_iov = &in, .msg_iovlen = 1, .msg_control = &control,
+                            .msg_controllen = most ? CMSG_SPACE((size_t)most * sizeof(int)) : 0};
+    ssize_t received = recvmsg(from, &answer, flags | MSG_CMSG_CLOEXEC);
     struct cmsghdr *header = CMSG_FIRSTHDR(&answer);
-    if (received <= 0 || !header || header->cmsg_len != CMSG_LEN((size_t)sockets * sizeof(int)))
-        errx(1, "the sockets did not come, but: %.*s", received > 0 ? (int)received : 0, reply);
+    if (received <= 0 || answer.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ||
+        (most && (!header || header->cmsg_len != CMSG_LEN((size_t)most * sizeof(int)))))
+        errx(1, "the sockets did not come, but: %.*s", received > 0 ? (int)received : 0, packet);
+    if (most) memcpy(fds, CMSG_DATA(header), (size_t)most * sizeof *fds);
+    return received;
+}
+
+static void ask(int broker, const char *packet, size_t bytes, int sockets) {
+    static char reply[REPLY_BYTES], delivery[REPLY_BYTES];
+    static int channel = -1;
     int fds[MOST_FDS];
-    memcpy(fds, CMSG_DATA(header), (size_t)sockets * sizeof *fds);
+    if (send(broker, packet, bytes, 0) < 0) err(1, "send");
+    /* The first reply with descriptors brings the channel. The descriptors of each one are on the channel before it. */
+    receive(broker, reply, &channel, channel < 0, 0);
+    receive(channel, delivery, fds, sockets, MSG_DONTWAIT);
+    if (memcmp(delivery, "\x81\xa2id\x01", 5)) errx(1, "descriptors of another reply came");
     while (sockets--) close(fds[sockets]);
 }
 
