@@ -28,6 +28,7 @@ RUN_BY = {
     "json reply": "decoded",
     "request": "decoded and encoded again",
     "reply": "decoded and encoded again",
+    "delivery": "encoded",
     "sh podman": "only read by a shell: there is no podman",
     "sh docker": "only read by a shell: there is no docker",
     # In tests/vm, on the installed service:

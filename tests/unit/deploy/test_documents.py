@@ -93,7 +93,15 @@ def test_dump_of_a_reply_is_one(example: Example) -> None:
     assert isinstance(reply, wire.OpenReply)
     for opened in reply.sockets:
         assert f'"cookie": {opened.cookie}' in example.text
-        assert f'"netns": {opened.netns}' in example.text
+    for entered in reply.namespaces:
+        assert f"cookie {entered.cookie}\n" in example.text
+        assert f"device {entered.device}\n" in example.text
+        assert f"inode {entered.inode}\n" in example.text
+
+
+@pytest.mark.parametrize("example", examples("delivery"), ids=str)
+def test_dump_of_a_delivery_is_one(example: Example) -> None:
+    assert wire.encode_delivery(1) == packet(example)
 
 
 @pytest.mark.parametrize("example", examples("json reply"), ids=str)
