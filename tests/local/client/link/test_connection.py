@@ -17,7 +17,7 @@ import pytest
 import nsbroker.drivers.thread
 import nsbroker.link.broker
 from nsbroker import BrokerUnavailableError, Client, SocketSpec
-from support.brokers.fake import FakeBroker, Visit, descriptors, die, fake_broker, honest
+from support.brokers.fake import FakeBroker, Visit, descriptors, die, fake_broker, fds_of, honest
 from support.users import GROUP, USER
 
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
@@ -218,6 +218,40 @@ def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeyp
     with Client(broker.path) as client:
         open_and_close(client)
     assert broker.seen() == ["1 1 0", "1 1 0"]
+    assert descriptors() == before
+
+
+def test_port_is_free_again_when_the_broker_died_between_descriptors_and_reply(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The descriptors were on the channel already. The client closes it before it asks the next broker."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        listener = TCP._replace(bind=sock.getsockname(), listen=5)
+
+    def die_in_between(visit: Visit) -> None:
+        if visit.number == 2:
+            sockets, _ = visit.make()
+            visit.deliver(fds_of(sockets))
+            die(visit)
+        visit.grant()
+
+    async def restart(attempts: int, deadline: float) -> None:
+        broker.kill()
+        broker.script = honest
+        broker.start()
+
+    broker.kill()
+    broker.script = die_in_between
+    broker.start()
+    monkeypatch.setattr(nsbroker.link.broker, "_pause", restart)
+    before = descriptors()
+    with Client(broker.path) as client:
+        open_and_close(client)
+        (sock,) = client.open([listener])
+        assert sock.getsockname() == listener.bind
+        sock.close()
+    assert [line.split()[0] for line in broker.seen()] == ["1", "2", "1"]
     assert descriptors() == before
 
 
