@@ -54,7 +54,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/clients/admission.py",
-                " and users.clients + users.connected + 2 <= self._most_held",
+                " and held + DESCRIPTORS_FOR_CLIENT + 1 <= self._most_held",
                 "",
                 (
                     "tests/local/broker/serving/test_hub_trouble.py::test_places_of_users_are_counted_where_descriptors_are_few",
@@ -165,6 +165,12 @@ GUARANTEES = (
                 ("tests/unit/broker/requests/test_plan_memory.py::test_number_of_remembered_subjects_is_bounded",),
             ),
             Mutant(
+                "broker/nsbrokerd/namespaces/netns.py",
+                "if len(self._entered) >= _MAX_ENTERED:",
+                "if len(self._entered) < 0:",
+                ("tests/kernel/broker/namespaces/test_netns.py::test_number_of_remembered_namespaces_is_bounded",),
+            ),
+            Mutant(
                 "broker/nsbrokerd/seal/writing.py",
                 "if len(known | set(names)) > MAX_GRANTS:",
                 "if len(known | set(names)) < 0:",
@@ -200,8 +206,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/clients/client.py",
-                "        return self._unread_bytes < self._most_unread_bytes\n\n    def reply",
-                "        return self._unread_bytes >= 0\n\n    def reply",
+                "        return self._unread_bytes < self._most_unread_bytes\n\n    def refuse",
+                "        return self._unread_bytes >= 0\n\n    def refuse",
                 (
                     "tests/local/broker/clients/test_client.py::test_client_that_the_kernel_calls_writable_reads_its_replies",
                 ),
@@ -211,6 +217,53 @@ GUARANTEES = (
                 "for client in [one for one in self._blocked if (one.blocked_since or now) < deadline]:",
                 "for client in [one for one in self._blocked if (one.blocked_since or now) < 0]:",
                 ("tests/local/broker/serving/test_hub.py::test_client_that_does_not_read_is_dropped",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "close-means-closed",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/channel.py",
+                "            for file in files:\n                file.close()\n",
+                '            __import__("threading").Timer(0, lambda: [file.close() for file in files]).start()\n',
+                (
+                    "tests/kernel/client/link/test_close.py::test_socket_is_gone_after_its_close",
+                    "tests/kernel/client/link/test_close.py::test_sockets_of_a_batch_are_gone_as_well",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "channel-is-the-brokers",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/channel.py",
+                "        self._end.shutdown(socket.SHUT_RD)\n",
+                "",
+                ("tests/local/broker/clients/test_channel.py::test_client_can_send_nothing_on_the_channel",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "untaken-descriptors-are-bounded",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/client.py",
+                "self._channel.untaken_bytes() > self._most_unread_bytes + _SLACK_BYTES:",
+                "self._channel.untaken_bytes() > 2**30:",
+                (
+                    "tests/local/broker/clients/test_channel.py::test_client_that_leaves_its_descriptors_is_found_out_before_they_are_many",
+                    "tests/kernel/broker/clients/test_channel.py::test_client_that_leaves_its_descriptors_is_told_and_dropped",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/client.py",
+                "_SLACK_BYTES = 2 * _PACKET_OVERHEAD_BYTES",
+                "_SLACK_BYTES = -12 * _PACKET_OVERHEAD_BYTES",
+                (
+                    "tests/local/broker/clients/test_channel.py::test_client_that_asks_ahead_is_served_as_long_as_it_takes_its_descriptors",
+                ),
             ),
         ),
     ),

@@ -10,31 +10,30 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != opened.cookie.to_bytes(_COOKIE_BYTES, byteorder):",
-                "if opened.cookie == 0:",
+                "if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != cookie.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if cookie == 0:",
                 (
                     "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_cookie-WrongNamespaceError-SO_COOKIE]",
                 ),
             ),
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != "
-                "opened.netns.to_bytes(_COOKIE_BYTES, byteorder):",
-                "if opened.netns == 0:",
+                "if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != netns.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if netns == 0:",
                 (
                     "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_netns-WrongNamespaceError-SO_NETNS_COOKIE]",
                 ),
             ),
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if netns.setdefault(spec.namespace, description.netns) != description.netns:",
-                "if not netns.setdefault(spec.namespace, description.netns):",
+                "if netns_of.setdefault(spec.namespace, netns) != netns:",
+                "if not netns_of.setdefault(spec.namespace, netns):",
                 ("tests/local/client/drivers/test_open.py::test_two_namespaces_for_one_name_are_refused",),
             ),
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if not len(specs) == len(opened) == len(fds):",
-                "if len(opened) != len(fds):",
+                "if len(specs) != len(opened):",
+                "if not opened:",
                 ("tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open",),
             ),
         ),
@@ -61,6 +60,25 @@ GUARANTEES = (
                 "            (give_fd or _close)(fd)\n",
                 "            (give_fd or str)(fd)\n",
                 ("tests/unit/client/link/test_fdpass.py::test_unexpected_descriptors_are_closed",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "descriptors-come-before-their-reply",
+        (
+            Mutant(
+                "broker/nsbrokerd/clients/client.py",
+                "        channel.hand_over(reply.request_id, files)\n",
+                "        if channel.clients_end is None:\n"
+                "            self.sock.send(packet, _SEND_FLAGS)\n"
+                "        channel.hand_over(reply.request_id, files)\n",
+                ("tests/local/broker/clients/test_channel.py::test_descriptors_are_there_before_the_reply",),
+            ),
+            Mutant(
+                "client/nsbroker/link/connection.py",
+                "if packet != expected or len(fds) != count:",
+                "if len(fds) != count:",
+                ("tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open",),
             ),
         ),
     ),
@@ -101,6 +119,31 @@ GUARANTEES = (
                 "if error.errno not in _RESTARTING or not self._may_be_restarting():",
                 "if error.errno in _RESTARTING or not self._may_be_restarting():",
                 ("tests/local/client/link/test_connection.py::test_restart_without_a_listener_is_waited_for",),
+            ),
+            Mutant(
+                "client/nsbroker/link/connection.py",
+                "        if self._channel is not None:\n            self._channel.close()\n",
+                "",
+                (
+                    "tests/local/client/link/test_connection.py::test_port_is_free_again_when_the_broker_died_between_descriptors_and_reply",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "releases-work-together",
+        (
+            Mutant(
+                "client/nsbroker/wire/codec.py",
+                '"namespaces": reply.namespaces, "sockets": sockets})',
+                '"namespaces": reply.namespaces, "sockets": sockets, "new": 1})',
+                ("tests/kernel/client/link/test_releases.py::test_client_of_the_previous_release_works",),
+            ),
+            Mutant(
+                "client/nsbroker/wire/codec.py",
+                "    if request.wait_s:\n",
+                "    message['new'] = 1\n    if request.wait_s:\n",
+                ("tests/kernel/client/link/test_releases.py::test_broker_of_the_previous_release_works",),
             ),
         ),
     ),

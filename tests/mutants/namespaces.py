@@ -26,8 +26,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "netns = gate.verify(namespace_fd, self._made[len(self._netns)][1])",
-                "netns = gate.verify(gate.home_fd, self._made[0][1])",
+                "namespace = gate.verify(namespace_fd, self._made[len(self._namespaces)][1])",
+                "namespace = gate.verify(gate.home_fd, self._made[0][1])",
                 (
                     "tests/kernel/broker/namespaces/test_netns.py::test_sockets_that_were_made_in_the_wrong_namespace_are_closed",
                 ),

@@ -10,9 +10,9 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
-                "self._in_force.audit.allowed(client.peer, request.request_id, operation.name, outcome.details)",
-                "late = (client.peer, request.request_id, operation.name, outcome.details)\n"
-                '                __import__("threading").Timer(0.5, self._in_force.audit.allowed, late).start()',
+                "self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)",
+                "late = (client.peer, answer.reply.request_id, operation, answer.details)\n"
+                '            __import__("threading").Timer(0.5, self._in_force.audit.allowed, late).start()',
                 ("tests/kernel/broker/requests/test_audit.py::test_record_is_written_before_the_reply",),
             ),
             Mutant(
@@ -40,9 +40,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
-                "            except AuditError as error:\n",
-                "            except AuditError as error:\n"
-                "                client.reply(outcome.reply, [file.fileno() for file in outcome.files])\n",
+                "        except AuditError as error:\n",
+                "        except AuditError as error:\n            client.deliver(answer.reply, answer.files)\n",
                 ("tests/kernel/broker/requests/test_audit.py::test_nothing_is_handed_out_that_can_not_be_audited",),
             ),
         ),
@@ -53,13 +52,13 @@ GUARANTEES = (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
                 '"family":{spec.family},"cookie":{opened.cookie}\'',
-                '"family":{spec.family},"cookie":{opened.netns}\'',
+                '"family":{spec.family},"cookie":{opened.namespace.cookie}\'',
                 ("tests/kernel/broker/requests/test_audit.py::test_record_says_who_got_what_where_and_by_which_grant",),
             ),
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
-                "key = one.planned.label, one.planned.grant.name, one.netns",
-                "key = one.planned.label, one.planned.grant.name, opened[0].netns",
+                "key = one.planned.label, one.planned.grant.name, one.namespace.cookie",
+                "key = one.planned.label, one.planned.grant.name, opened[0].namespace.cookie",
                 (
                     "tests/unit/broker/requests/test_audit_records.py::test_sockets_of_two_namespaces_never_share_a_record",
                 ),
@@ -107,9 +106,30 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
-                "OpenedSocket(one.cookie, one.netns, one.address)",
-                "OpenedSocket(one.cookie, one.netns + 1, one.address)",
+                "OpenedSocket(one.cookie, one.address,",
+                "OpenedSocket(one.cookie + 1, one.address,",
                 ("tests/kernel/client/link/test_batch.py",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "replies-identify-namespaces",
+        (
+            Mutant(
+                "broker/nsbrokerd/namespaces/netns.py",
+                "byteorder), status.st_dev, status.st_ino)",
+                "byteorder), status.st_ino, status.st_dev)",
+                (
+                    "tests/kernel/broker/clients/test_channel.py::test_reply_identifies_the_namespaces_that_were_entered",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/open.py",
+                "index_of.setdefault(one.namespace, len(index_of))",
+                "index_of.setdefault(one.namespace, 0)",
+                (
+                    "tests/kernel/broker/clients/test_channel.py::test_reply_identifies_the_namespaces_that_were_entered",
+                ),
             ),
         ),
     ),

@@ -74,6 +74,9 @@ class BrokerProcess:
         # -P: the installed package is tested, not a directory that happens to be the current one.
         return [sys.executable, "-P", "-m", "nsbrokerd", "serve", "--config", str(self.config_path)]
 
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
     def start(self) -> None:
         """Start it, and wait until it says that it is ready.
 
@@ -89,7 +92,7 @@ class BrokerProcess:
                 self.command(),
                 cwd=self.directory,
                 pass_fds=self.passed_fds,
-                env={**os.environ, "NOTIFY_SOCKET": str(notify_path)},
+                env={**self.environment(), "NOTIFY_SOCKET": str(notify_path)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

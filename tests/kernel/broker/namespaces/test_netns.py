@@ -73,6 +73,24 @@ def test_socket_of_another_namespace_is_never_taken_for_one_of_this(elsewhere_fd
         os.close(gate.home_fd)
 
 
+def test_number_of_remembered_namespaces_is_bounded(
+    make_namespace: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate identifies each namespace correctly, also those that it had to forget."""
+    monkeypatch.setattr(nsbrokerd.namespaces.netns, "_MAX_ENTERED", 2)
+    names = [make_namespace(f"remembered{number}") for number in range(3)]
+    gate = Gate()
+    try:
+        for name in (*names, *names):
+            with open(path_of(name)) as there, gate.call_inside(there.fileno(), socket.socket) as sock:
+                entered = gate.verify(there.fileno(), sock)
+            status = os.stat(path_of(name))
+            assert entered == (cookie_inside(name), status.st_dev, status.st_ino)
+            assert len(gate._entered) <= 2
+    finally:
+        os.close(gate.home_fd)
+
+
 @pytest.mark.usefixtures("way_to_prove")
 def test_sockets_that_were_made_in_the_wrong_namespace_are_closed(elsewhere_fd: int, name: str) -> None:
     """The opener asks for the proof in each namespace, also when those before it were right."""
