@@ -19,9 +19,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MOST_SOCKETS = 253, PACKET_BYTES = 65536 };
+enum { MOST_SOCKETS = 253, PACKET_BYTES = 65536, MOST_PEERS = 65536 };
 
 static int home;
+
+/* By the descriptor of a peer: our end of its channel, or 0 before the first reply. */
+static int channels[MOST_PEERS];
 
 /* ---- msgpack: as much of it as requests and replies have */
 
@@ -108,32 +111,53 @@ static unsigned open_all(const uint8_t *at, uint64_t *id, int fds[MOST_SOCKETS])
     return count;
 }
 
+/* All sockets are in one namespace, as far as the reply says. The numbers are as long as nsbrokerd's on a machine that
+ * has run for a while. */
 static size_t encode_reply(uint8_t *reply, uint64_t id, unsigned count) {
     uint8_t *at = reply;
-    *at++ = 0x82;
+    *at++ = 0x83;
     at = put_id(put_text(at, "id"), id);
+    at = put_text(at, "namespaces");
+    *at++ = 0x91, *at++ = 0x93;
+    *at++ = 0xcd, at = put_big_endian(at, 1, 2);
+    *at++ = 4;
+    *at++ = 0xce, at = put_big_endian(at, 1, 4);
     at = put_text(at, "sockets");
     if (count > 15) *at++ = 0xdc;
     at = put_big_endian(at, count > 15 ? count : 0x90 | count, count > 15 ? 2 : 1);
     for (unsigned i = 0; i < count; i++) {
-        *at++ = 0x82;
-        /* As long as nsbrokerd's on a machine that has run for a while: uint32 and uint16. */
+        *at++ = 0x81;
         at = put_text(at, "cookie"), *at++ = 0xce, at = put_big_endian(at, 1, 4);
-        at = put_text(at, "netns"), *at++ = 0xcd, at = put_big_endian(at, 1, 2);
     }
     return (size_t)(at - reply);
 }
 
-static void send_reply(int peer, uint64_t id, const int *fds, unsigned count) {
-    static uint8_t reply[PACKET_BYTES];
+static void send_packet(int to, uint8_t *packet, size_t bytes, const int *fds, unsigned count) {
     union { struct cmsghdr align; char bytes[CMSG_SPACE(MOST_SOCKETS * sizeof(int))]; } control;
-    struct iovec data = {reply, encode_reply(reply, id, count)};
-    size_t fd_bytes = count * sizeof(int);
-    struct msghdr message = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(fd_bytes)};
-    *CMSG_FIRSTHDR(&message) = (struct cmsghdr){CMSG_LEN(fd_bytes), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), fds, fd_bytes);
-    if (sendmsg(peer, &message, MSG_NOSIGNAL) < 0) warn("sendmsg");
+    struct iovec data = {packet, bytes};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    if (count) {
+        size_t fd_bytes = count * sizeof(int);
+        message.msg_control = &control, message.msg_controllen = CMSG_SPACE(fd_bytes);
+        *CMSG_FIRSTHDR(&message) = (struct cmsghdr){CMSG_LEN(fd_bytes), SOL_SOCKET, SCM_RIGHTS};
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), fds, fd_bytes);
+    }
+    if (sendmsg(to, &message, MSG_NOSIGNAL) < 0) warn("sendmsg");
+}
+
+/* The sockets go over the channel and are closed here. Then the reply goes, the first one with the peer's end. */
+static void send_reply(int peer, uint64_t id, const int *fds, unsigned count) {
+    static uint8_t packet[PACKET_BYTES];
+    int pair[2], is_first = !channels[peer];
+    if (is_first) {
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) err(1, "socketpair");
+        channels[peer] = pair[0];
+    }
+    *packet = 0x81;
+    send_packet(channels[peer], packet, (size_t)(put_id(put_text(packet + 1, "id"), id) - packet), fds, count);
+    for (unsigned i = 0; i < count; i++) close(fds[i]);
+    send_packet(peer, packet, encode_reply(packet, id, count), pair + 1, is_first);
+    if (is_first) close(pair[1]);
 }
 
 static void serve(int peer) {
@@ -143,12 +167,13 @@ static void serve(int peer) {
     struct iovec data = {packet, sizeof packet};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
     if (recvmsg(peer, &message, MSG_CMSG_CLOEXEC) <= 0) {
+        if (channels[peer]) close(channels[peer]);
+        channels[peer] = 0;
         close(peer);
         return;
     }
     unsigned count = open_all(packet, &id, fds);
     send_reply(peer, id, fds, count);
-    while (count--) close(fds[count]);
 }
 
 int main(int argc, char **argv) {
@@ -167,6 +192,7 @@ int main(int argc, char **argv) {
             continue;
         }
         int peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (peer >= MOST_PEERS) errx(1, "too many peers");
         if (peer >= 0) epoll_ctl(ready, EPOLL_CTL_ADD, peer, &(struct epoll_event){.events = EPOLLIN, .data.fd = peer});
     }
     err(1, "epoll_wait");
