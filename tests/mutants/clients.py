@@ -183,14 +183,14 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
-                "for client_fd, event in turn.poll(0, 1):",
-                "for client_fd, event in turn.poll(0):",
+                "for fd, event in self.epoll.poll(0, 1)]",
+                "for fd, event in self.epoll.poll(0)]",
                 ("tests/kernel/broker/serving/test_fairness.py::test_user_with_many_connections_has_the_turns_of_one",),
             ),
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
-                "for client_fd, event in turn.poll(0, 1):",
-                "for client_fd, event in turn.poll(0)[:1]:",
+                "for fd, event in self.epoll.poll(0, 1)]",
+                "for fd, event in self.epoll.poll(0)[:1]]",
                 ("tests/local/broker/serving/test_hub.py::test_connections_that_always_have_a_request_take_turns",),
             ),
             Mutant(

@@ -39,6 +39,33 @@ _ACCEPT_PAUSE_S = 0.1
 log = structlog.get_logger()
 
 
+class Turn:
+    """The clients of a user, by their descriptors, and the epoll by which they take turns with each other."""
+
+    __slots__ = ("clients", "epoll")
+
+    def __init__(self) -> None:
+        """Make the epoll.
+
+        Raises:
+            OSError: no descriptor is left.
+        """
+        self.epoll = select.epoll()
+        self.clients: dict[int, Client] = {}
+
+    def next(self) -> list[tuple[Client, int]]:
+        """Return the client whose turn it is, with its event.
+
+        The only client of a user is it for certain, which saves a system call. If the broker waits until this client
+        has read its replies, it can be here because it hung up, so the event counts.
+        """
+        if len(self.clients) == 1:
+            for client in self.clients.values():
+                if client.blocked_since is None:
+                    return [(client, select.EPOLLIN)]
+        return [(self.clients[fd], event) for fd, event in self.epoll.poll(0, 1)]
+
+
 class Hub:
     """Accepts clients, and gives each user and each connection its turns."""
 
@@ -49,8 +76,8 @@ class Hub:
         self._users = Users(quotas)
         self._admission = Admission(listener, self._users, closer)
         self._clients: dict[int, Client] = {}
-        self._turns: dict[int, select.epoll] = {}
-        self._turn_of: dict[User, select.epoll] = {}
+        self._turns: dict[int, Turn] = {}
+        self._turn_of: dict[User, Turn] = {}
         self._blocked: set[Client] = set()
         self._epoll = select.epoll()
         self._accepts_again_at: float | None = None
@@ -87,8 +114,8 @@ class Hub:
         """Serve a client of the user that owns this epoll, or accept clients."""
         turn = self._turns.get(fd)
         if turn is not None:
-            for client_fd, event in turn.poll(0, 1):
-                self._serve(self._clients[client_fd], event, now)
+            for client, event in turn.next():
+                self._serve(client, event, now)
         elif fd == self._listener.fileno():  # otherwise the epoll's user was dropped meanwhile
             self._accept(now)
 
@@ -120,24 +147,27 @@ class Hub:
         if client.blocked_since is None:
             client.blocked_since = now
             self._blocked.add(client)
-        self._turn_of[client.user].modify(client.fd, select.EPOLLOUT)
+        self._turn_of[client.user].epoll.modify(client.fd, select.EPOLLOUT)
 
     def _unblock(self, client: Client) -> None:
         client.blocked_since = None
         self._blocked.discard(client)
-        self._turn_of[client.user].modify(client.fd, select.EPOLLIN)
+        self._turn_of[client.user].epoll.modify(client.fd, select.EPOLLIN)
 
     def _drop(self, client: Client) -> None:
-        self._turn_of[client.user].unregister(client.fd)
+        self._turn_of[client.user].epoll.unregister(client.fd)
         self._forget(client)
 
     def _forget(self, client: Client) -> None:
         self._blocked.discard(client)
         del self._clients[client.fd]
         self._users.leave(client.user)
-        if client.user.clients == 0 and (turn := self._turn_of.pop(client.user, None)) is not None:
-            del self._turns[turn.fileno()]
-            turn.close()
+        if (turn := self._turn_of.get(client.user)) is not None:
+            turn.clients.pop(client.fd, None)
+            if client.user.clients == 0:
+                del self._turn_of[client.user]
+                del self._turns[turn.epoll.fileno()]
+                turn.epoll.close()
         client.close_channel()
         self._closer.hang_up(client.user.uid, client.sock)
 
@@ -146,7 +176,9 @@ class Hub:
         for client in clients:
             self._clients[client.fd] = client
             try:
-                self._turn(client.user).register(client.fd, select.EPOLLIN)
+                turn = self._turn(client.user)
+                turn.epoll.register(client.fd, select.EPOLLIN)
+                turn.clients[client.fd] = client
             except OSError as error:  # root has no epoll watch left (epoll(7)), or the kernel no memory
                 trouble = error
                 self._forget(client)
@@ -157,21 +189,21 @@ class Hub:
             self._epoll.modify(self._listener.fileno(), 0)
             self._accepts_again_at = now + _ACCEPT_PAUSE_S
 
-    def _turn(self, user: User) -> select.epoll:
-        """Return the epoll by which a user takes turns with other users. It exists while the user has connections.
+    def _turn(self, user: User) -> Turn:
+        """Return the turn of a user, which the hub's own epoll watches. It exists while the user has connections.
 
         Raises:
             OSError: no descriptor or no watch is left.
         """
         turn = self._turn_of.get(user)
         if turn is None:
-            turn = select.epoll()
+            turn = Turn()
             try:
-                self._epoll.register(turn.fileno(), select.EPOLLIN)
+                self._epoll.register(turn.epoll.fileno(), select.EPOLLIN)
             except OSError:
-                turn.close()
+                turn.epoll.close()
                 raise
-            self._turns[turn.fileno()] = self._turn_of[user] = turn
+            self._turns[turn.epoll.fileno()] = self._turn_of[user] = turn
         return turn
 
     async def _sweep(self) -> None:

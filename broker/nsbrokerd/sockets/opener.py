@@ -179,12 +179,13 @@ class _Batch:
 
     def describe(self) -> list[Opened]:
         """Return the sockets in the order of the request."""
-        cookies = self._cookies + [_cookie(sock) for _, sock in self._made[len(self._cookies) :]]
+        self._cookies += [_cookie(sock) for _, sock in self._made[len(self._cookies) :]]
         opened = [
             Opened(planned, sock, cookie, namespace, None if planned.is_plain else bound_address(planned, sock))
-            for (planned, sock), namespace, cookie in zip(self._made, self._namespaces, cookies, strict=True)
+            for (planned, sock), namespace, cookie in zip(self._made, self._namespaces, self._cookies, strict=True)
         ]
-        opened.sort(key=attrgetter("planned.position"))
+        if len(opened) > 1:
+            opened.sort(key=attrgetter("planned.position"))
         return opened
 
     def close(self) -> None:

@@ -23,6 +23,8 @@ _RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
 _PEEK_FLAGS = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 _DISCARD_FLAGS = int(socket.MSG_DONTWAIT)
 _FD_BYTES = array("i").itemsize
+_ROOM_FOR_ONE = socket.CMSG_LEN(_FD_BYTES)
+_TRUNCATED = _MSG_CTRUNC | _MSG_TRUNC
 
 
 class TruncatedError(ValueError):
@@ -58,10 +60,10 @@ def take_packet(
         TruncatedError: the packet did not fit. `give_fd` has got all of its descriptors.
         OSError: as recvmsg(2).
     """
-    room = socket.CMSG_LEN(max_fds * _FD_BYTES) if max_fds else 0
+    room = _ROOM_FOR_ONE if max_fds == 1 else socket.CMSG_LEN(max_fds * _FD_BYTES) if max_fds else 0
     packet, ancillary, message_flags, _ = sock.recvmsg(max_bytes, room, flags | _RECEIVE_FLAGS)
     fds = _descriptors(ancillary) if ancillary else []
-    if message_flags & (_MSG_CTRUNC | _MSG_TRUNC):
+    if message_flags & _TRUNCATED:
         for fd in fds:
             (give_fd or _close)(fd)
         raise TruncatedError("the packet is too long" if message_flags & _MSG_TRUNC else "too many descriptors came")

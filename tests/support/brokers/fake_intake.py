@@ -19,7 +19,8 @@ class FakeIntake:
         self.scope = trio.CancelScope()
 
     def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
-        client.sock.recv(1)
+        if not client.sock.recv(1):
+            return False
         self.scope.cancel()
         return True
 
