@@ -185,7 +185,7 @@ GUARANTEES = (
                 "broker/nsbrokerd/serving/hub.py",
                 "for fd, event in self.epoll.poll(0, 1)]",
                 "for fd, event in self.epoll.poll(0)]",
-                ("tests/kernel/broker/serving/test_fairness.py::test_user_with_many_connections_has_the_turns_of_one",),
+                ("tests/local/broker/serving/test_hub.py::test_users_that_always_have_a_request_take_turns",),
             ),
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
@@ -197,7 +197,7 @@ GUARANTEES = (
                 "broker/nsbrokerd/serving/hub.py",
                 "else _PATIENCE_S, 1):",
                 "else _PATIENCE_S):",
-                ("tests/kernel/broker/serving/test_fairness.py::test_user_with_many_connections_has_the_turns_of_one",),
+                ("tests/local/broker/serving/test_hub.py::test_users_that_always_have_a_request_take_turns",),
             ),
         ),
     ),

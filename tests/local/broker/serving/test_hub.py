@@ -12,7 +12,9 @@ import trio
 
 from nsbroker.wire import ErrorReply
 from nsbrokerd.clients.client import Client
+from nsbrokerd.clients.peer import Peer
 from nsbrokerd.clients.quotas import Quotas
+from nsbrokerd.policy import Subject
 from nsbrokerd.serving.hub import Hub
 from support.brokers.fake_intake import FakeCloser, FakeIntake, connect
 
@@ -152,6 +154,26 @@ def test_connections_that_always_have_a_request_take_turns(listener: socket.sock
     hub.finish()
     half = CLIENTS * TURNS // 2  # All are accepted by then, and all have requests left.
     assert sorted(intake.served[half : half + CLIENTS]) == [b"%d" % i for i in range(CLIENTS)]
+
+
+def test_users_that_always_have_a_request_take_turns(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user with many connections is served as often as a user with one."""
+    greedy, modest = b"1", b"2"
+    uids = [1] * (CLIENTS - 1) + [2]
+    peers = (Peer(Subject(uid, frozenset()), 1, 1) for uid in uids)
+    monkeypatch.setattr("nsbrokerd.clients.admission.read_peer", lambda *_: next(peers))
+    intake = InOrder()
+    hub = Hub(listener, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # fakes
+    with ExitStack() as stack:
+        for uid in uids:
+            client = stack.enter_context(connect(listener))
+            for _ in range(TURNS):
+                client.send(b"%d" % uid)
+        hub._accept(0)
+        run(hub, intake.scope)
+    hub.finish()
+    served = Counter(intake.served[: 2 * TURNS])
+    assert abs(served[greedy] - served[modest]) <= 1
 
 
 class Counting(FakeIntake):
