@@ -15,6 +15,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .drivers.thread import Client
+    from .guards.libraries import BypassError
     from .link.errors import (
         AccessDeniedError,
         BrokerProtocolError,
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from .wire.messages import SocketSpec
 
 __all__ = [
-    "AccessDeniedError", "BrokerProtocolError", "BrokerUnavailableError", "Client", "Error", "Namespace",
-    "NamespaceNotFoundError", "PatchError", "SocketSpec", "WrongNamespaceError", "create_servers", "patch",
+    "AccessDeniedError", "BrokerProtocolError", "BrokerUnavailableError", "BypassError", "Client", "Error",
+    "Namespace", "NamespaceNotFoundError", "PatchError", "SocketSpec", "WrongNamespaceError", "create_servers",
+    "patch",
 ]  # fmt: skip
 
 _HOMES = {
+    "BypassError": ".guards.libraries",
     "Client": ".drivers.thread",
     "Namespace": ".module.namespace",
     "SocketSpec": ".wire.messages",

@@ -16,6 +16,7 @@ from support.adapters.example_org import ExampleOrg
 from support.docstring_examples import Case
 
 MODULES = (
+    "nsbroker.guards.libraries",
     "nsbroker.drivers.anyio",
     "nsbroker.drivers.asyncio",
     "nsbroker.drivers.base",

@@ -29,7 +29,7 @@ ROOMS = {
     "nsbroker": (
         ("cli",),
         ("adapters", "patching", "supervise"),
-        ("module",),
+        ("guards", "module"),
         ("drivers",),
         ("place",),
         ("names",),

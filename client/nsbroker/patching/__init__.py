@@ -1,25 +1,30 @@
 """`patch`: points the whole program's `socket` module at a namespace, and fails closed.
 
-Imports module, place and wire.
+Imports module, guards, place and link.
 """
 
 from __future__ import annotations
 
+import builtins
 import errno
+import io
 import os
 import socket
 import ssl
-import sys
+from multiprocessing import reduction, spawn
 
+from ..link.identity import LOCAL_FAMILIES
 from ..module.namespace import Namespace
 from ..module.sockets import NamespaceSocket
 from ..module.tls import ssl_socket_class
 from ..place.kernel_errors import kernel_error
-from .bypass import Guard, PatchError, refuse_loaded
+from .bypass import PatchError, PatchGuard, interpreters
+from .children import InChildren
+from .files import NamespaceFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, Self
 
     from ..wire.messages import NamespaceRef
@@ -34,11 +39,6 @@ _FUNCTIONS = (
 
 _ORIGINAL = socket.socket
 _BY_THE_BROKER = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET})
-_LOCAL = frozenset(
-    {socket.AF_UNIX, *(getattr(socket, name) for name in ("AF_ALG", "AF_VSOCK") if hasattr(socket, name))}
-)
-"""Families that belong to no network namespace."""
-
 _active: list[Patch] = []
 
 
@@ -52,22 +52,28 @@ class Patch:
         ...     connection.connect()
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, allow: Iterable[str] = ()) -> None:
         self._replaced: list[tuple[object, str, object]] = []
-        self._guard = Guard()
+        files = NamespaceFiles(namespace._place)
+        self._guard = PatchGuard(namespace._place, files, allow)
+        self._guard.refuse_loaded()
         names = ("socket", "create_connection", "create_server", *_FUNCTIONS)
-        originals = [getattr(socket, name) for name in names]
-        refuse_loaded(originals)
-        sys.meta_path.insert(0, self._guard)
+        self._guard.refuse_taken([getattr(socket, name) for name in names])
+        self._guard.start()
         stand_in = _stand_in(namespace)
         self._replace(socket, "socket", stand_in)
-        if reduction := sys.modules.get("multiprocessing.reduction"):
-            # If it is imported later, it finds the stand-in by itself.
-            reduction.register(stand_in, reduction._reduce_socket)
+        # multiprocessing.reduction knows the class that it found at its import.
+        reduction.register(stand_in, reduction._reduce_socket)  # type: ignore[attr-defined]  # typeshed leaves it out
         self._replace(socket, "create_server", _server_maker(namespace))
         for name in _FUNCTIONS:
             self._replace(socket, name, getattr(namespace, name))
         self._replace(ssl.SSLContext, "sslsocket_class", ssl_socket_class(namespace._place))
+        for module in (builtins, io):
+            self._replace(module, "open", files.open)
+        if (starts := interpreters()) is not None:
+            self._replace(starts, "create", self._guard.refuse_interpreter)
+        children = InChildren(namespace._place, self._guard.allow, _patch_again)
+        self._replace(spawn, "get_preparation_data", children.get_preparation_data)
 
     def _replace(self, owner: object, name: str, value: object) -> None:
         self._replaced.append((owner, name, getattr(owner, name)))
@@ -77,7 +83,7 @@ class Patch:
         """Restore the socket module. Sockets that were made before stay in the namespace."""
         if self in _active:
             _active.remove(self)
-            sys.meta_path.remove(self._guard)
+            self._guard.stop()
             while self._replaced:
                 setattr(*self._replaced.pop())
 
@@ -88,16 +94,20 @@ class Patch:
         self.undo()
 
 
-def patch(namespace: Namespace | NamespaceRef) -> Patch:
+def patch(namespace: Namespace | NamespaceRef, *, allow: Iterable[str] = ()) -> Patch:
     """Point this program's whole `socket` module at a namespace. Call it before other imports.
 
     From then on, every library that makes its sockets by Python's socket module makes them in the namespace, and looks
-    up names there. The patch refuses libraries that it can't cover, whether they are loaded already or later: libraries
-    that connect in C, and modules that did `from socket import socket` before. It does not cover other programs that
-    you start. For these, use `nsbroker-get NS run`.
+    up names there. A library that reads /etc/resolv.conf or /etc/hosts gets the namespace's text. The children of
+    `multiprocessing` have the patch as well.
+
+    The patch refuses libraries that it can't cover, whether they are loaded already or later: libraries that connect in
+    C, however they are loaded, and modules that did `from socket import socket` before. It does not cover other
+    programs that you start. For these, use `nsbroker-get NS run`.
 
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
+        allow: names of packages that may leave the namespace, for example "psycopg2".
 
     Returns:
         The patch. To end it, call its `undo`, or use it as a context manager.
@@ -114,8 +124,14 @@ def patch(namespace: Namespace | NamespaceRef) -> Patch:
     """
     if _active:
         raise RuntimeError("another patch is in force, and a program has one socket module: undo the other patch first")
-    _active.append(Patch(namespace if isinstance(namespace, Namespace) else Namespace(namespace)))
+    _active.append(Patch(namespace if isinstance(namespace, Namespace) else Namespace(namespace), allow))
     return _active[0]
+
+
+def _patch_again(reference: Any, allow: tuple[str, ...], how: dict[str, Any]) -> None:
+    """Patch a child of `multiprocessing`, as `InChildren` asks it to."""
+    namespace = reference if isinstance(reference, str) else reference.detach()
+    patch(Namespace(namespace, **how), allow=allow)
 
 
 def _server_maker(namespace: Namespace) -> Callable[..., socket.socket]:
@@ -123,7 +139,7 @@ def _server_maker(namespace: Namespace) -> Callable[..., socket.socket]:
     make_local = socket.create_server
 
     def create_server(address: Any, *, family: int = socket.AF_INET, **how: Any) -> socket.socket:
-        make = make_local if family in _LOCAL else namespace.create_server
+        make = make_local if family in LOCAL_FAMILIES else namespace.create_server
         return make(address, family=family, **how)
 
     return create_server
@@ -154,7 +170,7 @@ def _stand_in(namespace: Namespace) -> type[NamespaceSocket]:
         def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002  # the socket module's own name
             if fileno is not None or family == -1 or family in _BY_THE_BROKER:
                 super().__init__(family, type, proto, fileno)
-            elif family in _LOCAL:
+            elif family in LOCAL_FAMILIES:
                 _ORIGINAL.__init__(self, family, type, proto)
             else:
                 unknown = OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))

@@ -1,52 +1,33 @@
-"""Refuses code that a patched `socket` module can't cover: libraries that connect in C, and modules loaded before."""
+"""Refuses code that a patched `socket` module can't cover: sockets and look-ups in C, and modules loaded before."""
 
 from __future__ import annotations
 
+import errno
+import socket
 import sys
-import sysconfig
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
-from pathlib import Path
+from importlib import import_module
 
-from .elf import imported_symbols
+from ..drivers.thread import run
+from ..guards.libraries import BypassError, calling_library, calls_for, calls_itself, package_of
+from ..guards.look_ups import LookUpGuard
+from ..link.errors import WrongNamespaceError
+from ..link.identity import LOCAL_FAMILIES
+from ..names.numeric import numeric_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from types import ModuleType
+    from typing import Any, NoReturn
 
-CONNECT_IN_C = {
-    "MySQLdb": "libmysqlclient",
-    "_mysql_connector": "libmysqlclient",
-    "confluent_kafka": "librdkafka",
-    "curl_cffi": "libcurl",
-    "gevent": "its own event loop",
-    "granian": "Rust",
-    "grpc": "gRPC's core",
-    "psycopg2": "libpq",
-    "psycopg_binary": "libpq",
-    "psycopg_c": "libpq",
-    "pycares": "c-ares",
-    "pycurl": "libcurl",
-    "pymssql": "FreeTDS",
-    "pynng": "nng",
-    "pyodbc": "an ODBC driver",
-    "uvloop": "libuv",
-    "zmq": "libzmq",
-}
-"""Packages that connect or look up names without the socket module, and the library by which they do so."""
+    from ..guards.audit import Handlers
+    from ..place.place import Place
+    from .files import NamespaceFiles
 
-CONNECT_BY_CTYPES = {"psycopg.pq.pq_ctypes": "libpq"}
-
-_SYMBOLS = {b"connect", b"getaddrinfo", b"gethostbyname", b"gethostbyname_r", b"res_query", b"res_search", b"sendto"}
-"""An extension module that imports one of these functions uses the network by itself."""
-
-_HARMLESS = frozenset({"cryptography"})
-"""Packages that import these functions but make no connection. cryptography contains OpenSSL, and uses its ciphers."""
-
-_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+_SOCKET_INIT = socket.socket.__init__.__code__
 
 
-class PatchError(ImportError):
+class PatchError(BypassError):
     """A library that would leave the namespace is loaded, or a program tries to load it. The message names it.
 
     Example:
@@ -60,77 +41,82 @@ class PatchError(ImportError):
     """
 
 
-def refuse_loaded(originals: Iterable[object]) -> None:
-    """Refuse if a module that a patch can't cover is loaded already.
+class PatchGuard(LookUpGuard):
+    """Refuses all code of the process that makes sockets or look-ups by another way than the patched socket module.
 
     Args:
-        originals: the objects that the patch will replace. A module that did `from socket import` keeps them.
-
-    Raises:
-        PatchError: a module is loaded that the patch can't cover.
+        place: the namespace.
+        files: the `open` of the patch, which may read the resolver's files.
+        allow: packages to let through, by their names.
     """
-    taken = {id(original) for original in originals}
-    for name, module in list(sys.modules.items()):
-        refuse_package(name)
-        spec = getattr(module, "__spec__", None)
-        if isinstance(spec, ModuleSpec) and isinstance(spec.loader, ExtensionFileLoader):
-            _refuse_extension(name, spec)
-        if not _is_ours(name) and _has_taken(module, taken):
-            raise PatchError(
-                f"{name} was imported before nsbroker.patch, and keeps the unpatched sockets: call nsbroker.patch first"
-            )
+
+    def __init__(self, place: Place, files: NamespaceFiles, allow: Iterable[str] = ()) -> None:
+        self._place = place
+        self._files = files
+        super().__init__("nsbroker.patch", "nsbroker.patch", allow, PatchError)
+
+    def handlers(self) -> Handlers:
+        """Return the functions for audit events."""
+        return {
+            **super().handlers(),
+            "socket.__new__": self._on_socket,
+        }
+
+    def applies(self) -> bool:
+        """Return whether this thread does not open a file for the patch right now."""
+        return not self._files.is_opening
+
+    def numeric(self, sock: socket.socket, address: Any) -> Any:
+        """Return the address with a name looked up in the namespace."""
+        return numeric_address(sock, address, lambda host, family: run(self._place.look_up(host, family)))
+
+    def refuse_taken(self, originals: Iterable[object]) -> None:
+        """Refuse if a module has taken one of the objects that the patch replaces: it did `from socket import`.
+
+        Raises:
+            PatchError: there is one.
+        """
+        taken = {id(original) for original in originals}
+        for name, module in list(sys.modules.items()):
+            if not _is_ours(name) and _has_taken(module, taken) and package_of(name) not in self.allow:
+                text = f"{name} was imported before nsbroker.patch, and keeps the unpatched sockets: "
+                raise PatchError(f"{text}call nsbroker.patch first", name=name)
+
+    def _on_socket(self, sock: object, family: int, *_: object) -> None:
+        """Refuse a new socket of the socket module's own classes. The patched class only wraps the broker's sockets."""
+        if family in LOCAL_FAMILIES:
+            return
+        frame = sys._getframe(2)  # Beyond this function and the audit hook.
+        if frame.f_code is _SOCKET_INIT:
+            if frame.f_locals["fileno"] is not None:
+                return
+        elif calls_itself(2):
+            return
+        if not calls_for(self.allow):
+            library = calling_library()
+            made = f"{type(sock).__module__}.{type(sock).__qualname__}"
+            text = self.text(library, f"{library} makes a socket by {made}")
+            raise WrongNamespaceError(errno.EXDEV, text)
+
+    def refuse_interpreter(self, *_: object, **__: object) -> NoReturn:
+        """Refuse another interpreter, since it has a socket module of its own. This replaces the function for it."""
+        library = calling_library()
+        raise PatchError(self.text(library, f"{library} starts another interpreter"), name=library)
 
 
-def _library(name: str) -> str:
-    return name.partition(".")[0]
+def interpreters() -> ModuleType | None:
+    """Return the module that starts interpreters, or `None` if this Python has none."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # The first since Python 3.13.
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
 
 
 def _is_ours(name: str) -> bool:
-    return _library(name) in ("socket", "_socket", "ssl", "nsbroker")
+    return package_of(name) in ("socket", "_socket", "ssl", "nsbroker")
 
 
 def _has_taken(module: ModuleType, taken: set[int]) -> bool:
     return any(id(value) in taken for value in list(getattr(module, "__dict__", {}).values()))
-
-
-def refuse_package(name: str) -> None:
-    """Refuse a module of a library in `CONNECT_IN_C` or `CONNECT_BY_CTYPES`.
-
-    Raises:
-        PatchError: the module belongs to one of these libraries.
-    """
-    library = _library(name)
-    by = CONNECT_IN_C.get(library) or CONNECT_BY_CTYPES.get(name)
-    if by is not None:
-        advice = "use nsbroker.adapters.asyncio.loop_factory" if library == "uvloop" else "use `nsbroker-get NS run`"
-        raise PatchError(f"{library} connects by {by}, which nsbroker.patch can't reach: {advice} instead", name=name)
-
-
-def _refuse_extension(name: str, spec: ModuleSpec) -> None:
-    path = Path(spec.origin or "").resolve()
-    is_standard = _STANDARD_LIBRARY in path.parents and "site-packages" not in path.parts
-    if is_standard or _library(name) in _HARMLESS:
-        return
-    try:
-        called = _SYMBOLS & imported_symbols(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise PatchError(
-            f"can't tell whether {name} connects in C, since {path} is not readable: {error}", name=name
-        ) from error
-    if called:
-        text = f"{name} calls {min(called).decode()} in C, which nsbroker.patch can't reach"
-        raise PatchError(f"{text}: use `nsbroker-get NS run` instead", name=name)
-
-
-class Guard:
-    """The first finder of `sys.meta_path`. It refuses later imports of modules that a patch can't cover."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Check the module that the other finders will find, and leave it to them."""
-        refuse_package(name)
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and isinstance(spec.loader, ExtensionFileLoader):
-            _refuse_extension(name, spec)
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from ..link.broker import plain_socket
+from ..link.identity import kind_of
 from ..link.proof import netns_cookie
 from ..names.numeric import numeric_stream
 from ..wire.messages import NamespaceRef, SocketSpec
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _NONBLOCK = int(socket.SOCK_NONBLOCK)
 _FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_PACKET))
 """The families that have options from birth."""
-_INET, _STREAM, _DGRAM = int(socket.AF_INET), int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
+_INET, _STREAM = int(socket.AF_INET), int(socket.SOCK_STREAM)
 
 
 class Place:
@@ -86,8 +87,8 @@ class Place:
             raise
 
     async def has(self, sock: socket.socket) -> bool:
-        """Return whether a socket is in this namespace. This opens a UDP socket to compare with."""
-        with await self.open_one(_INET, _DGRAM) as own:
+        """Return whether a socket is in this namespace. This opens a socket of the same kind to compare with."""
+        with await self.open_one(*kind_of(sock)) as own:
             return netns_cookie(own) == netns_cookie(sock)
 
     async def getaddrinfo(
