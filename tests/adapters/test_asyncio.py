@@ -117,6 +117,20 @@ def test_errors_are_those_of_asyncio(site: ExampleOrg, loop: Loop) -> None:
     assert "namespace" in site.run(run_elsewhere, loop)
 
 
+async def fail_without_tls(place: nsbroker.Namespace) -> None:
+    for option in ("ssl_handshake_timeout", "ssl_shutdown_timeout"):
+        for use in (inside.open_connection(place, UNKNOWN, 80, **{option: 1}),
+                    inside.start_server(place, echo, UNKNOWN, 80, **{option: 1})):  # fmt: skip
+            with pytest.raises(ValueError, match=f"{option} is only meaningful with ssl"):
+                await use
+
+
+@BOTH
+def test_timeouts_of_tls_need_tls(site: ExampleOrg, loop: Loop) -> None:
+    """This is known before the name is looked up."""
+    site.run(run, loop, fail_without_tls)
+
+
 def run_elsewhere(_: str, loop: Loop) -> str:
     return str(run("no-such-namespace", loop, fail, nsbroker.Error, SERVER, 80))
 

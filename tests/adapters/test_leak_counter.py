@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from support.adapters.example_org import HOST, SERVER, ExampleOrg
-from support.adapters.outside import ADDRESS, LeakError
+from support.adapters.outside import ADDRESS, LEAK_PORT, LeakError
 
 
 def look_up(_: str) -> None:
@@ -26,12 +26,18 @@ def send_datagram(_: str) -> None:
         sock.sendto(b"", (SERVER, 53))
 
 
+def connect_to_own_listener(_: str) -> None:
+    socket.create_connection(("127.0.0.1", LEAK_PORT), timeout=5).close()
+
+
 def use_environments_proxy(_: str) -> None:
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen("http://10.98.0.1/", timeout=1)
 
 
-@pytest.mark.parametrize("leak", [look_up, look_up_nothing, send_datagram, use_environments_proxy])
+@pytest.mark.parametrize(
+    "leak", [look_up, look_up_nothing, send_datagram, connect_to_own_listener, use_environments_proxy]
+)
 def test_leak_is_seen(site: ExampleOrg, leak: Callable[[str], None]) -> None:
     """A look-up, a connection, a datagram, or a connection to the environment's proxy: each is counted."""
     with pytest.raises(LeakError):

@@ -86,7 +86,7 @@ async def create_connection(
         if not host:
             raise ValueError("You must set server_hostname when using ssl without a host")
         server_hostname = host
-    timeouts = _given(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
+    timeouts = _timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
     sock = await connect(place, host, port, **how)
     return await hand_over(
         sock, make(protocol_factory, sock=sock, ssl=ssl, server_hostname=server_hostname, **timeouts)
@@ -106,9 +106,13 @@ async def create_server(
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
     start_serving: bool = True,
+    ssl: Any = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
     **options: Any,
 ) -> asyncio.AbstractServer:
     """Return a server on every address. `options` are other arguments of `loop.create_server`."""
+    options |= {"ssl": ssl, **_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)}
     sockets = await run(
         listen_tcp(
             place,
@@ -179,5 +183,14 @@ async def resolve(place: Place, sock: socket.socket, address: Sequence[Any]) -> 
     return (*numeric[:2], *address[2:]) if len(address) > 2 and "%" not in str(host) else numeric
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+def _timeouts(ssl: Any, handshake_s: float | None, shutdown_s: float | None) -> dict[str, float]:
+    """Return the given timeouts for TLS as arguments. The errors are asyncio's, before anything is looked up.
+
+    Raises:
+        ValueError: there is a timeout, but no TLS.
+    """
+    timeouts = {"ssl_handshake_timeout": handshake_s, "ssl_shutdown_timeout": shutdown_s}
+    given = {name: value for name, value in timeouts.items() if value is not None}
+    if given and not ssl:
+        raise ValueError(f"{min(given)} is only meaningful with ssl")
+    return given

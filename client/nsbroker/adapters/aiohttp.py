@@ -86,6 +86,7 @@ class TCPConnector(aiohttp.TCPConnector):
     def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
         namespace = as_namespace(namespace)
         self._place = place_of(namespace)
+        self._own_address = kwargs.pop("local_addr", None)
         super().__init__(resolver=Resolver(namespace), socket_factory=self._make_socket, **kwargs)
 
     def _make_socket(self, info: Sequence[Any]) -> socket.socket:
@@ -98,6 +99,10 @@ class TCPConnector(aiohttp.TCPConnector):
                 return sock
         return run_in_thread(self._place.open_one(family, socket_type, proto))
 
+    async def _look_up_own(self, host: str, port: int) -> list[Any]:
+        passive = socket.AI_PASSIVE
+        return await run(self._place.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=passive))
+
     async def _wrap_create_connection(
         self,
         *args: Any,
@@ -109,6 +114,9 @@ class TCPConnector(aiohttp.TCPConnector):
         # aiohttp's factory of sockets can't wait, so one request opens all sockets before aiohttp calls it.
         try:
             async with asyncio.timeout(kwargs["timeout"].sock_connect):
+                if self._own_address is not None:
+                    # aiohttp's own addr_to_addr_infos leaves a name to `socket.bind`.
+                    self._local_addr_infos = await self._look_up_own(*self._own_address)
                 prepared = await run(
                     self._place.open(plain_socket, [self._place.spec(*info[:3]) for info in addr_infos])
                 )

@@ -15,8 +15,8 @@ import trustme
 
 from support import namespaces
 from support.adapters.outside import ADDRESS as OUTSIDE_ADDRESS
-from support.adapters.outside import Outside
-from support.adapters.programs import Program, find_program
+from support.adapters.outside import LEAK_PORT, Outside, listen
+from support.adapters.programs import Function, Program, find_program
 from support.brokers.process import BrokerProcess
 from support.names.etc_netns import make_files, remove_files
 from support.namespaces import PREFIX, ip
@@ -27,6 +27,8 @@ CLIENT = "10.98.0.2"
 """Where the clients' requests come from."""
 SERVER = "10.98.0.1"
 NOBODY_ANSWERS = "10.98.0.9"
+CLIENT_HOST = "client.example.org"
+"""The name of CLIENT."""
 
 HOST = "www.example.org"
 """The name in the certificates, beside mail., ftp., redis. and log.example.org."""
@@ -133,6 +135,7 @@ class ExampleOrg:
         (own / "resolv.conf").write_text(f"nameserver {SERVER}\n")
         (own / "hosts").write_text("")
         records = [f"--host-record={name},{address}" for name, address in _NAMES.items()]
+        records += [f"--host-record={CLIENT_HOST},{CLIENT}"]
         records += [f"--host-record={UNREACHABLE},{NOBODY_ANSWERS}", "--mx-host=example.org,mail.example.org,10"]
         records += [f"--txt-record={LONG_RECORD},{letter * 250}" for letter in "abcdefgh"]
         # "/#/" without an address: there are no other names.
@@ -143,6 +146,7 @@ class ExampleOrg:
         self._closing(name, lambda name: namespaces.exists(name) and namespaces.delete(name))
         self.outside = Outside(name, self.directory)
         self._start_dnsmasq(name, OUTSIDE_ADDRESS, f"--address=/#/{OUTSIDE_ADDRESS}")
+        self._closing(Function(name, [LEAK_PORT], listen), Function.stop)
 
     def _start_dnsmasq(self, namespace: str, address: str, *options: str) -> None:
         command = (

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -23,6 +25,9 @@ from support.users import GROUP, USER, Child, as_unprivileged, start_as_user
 
 ADDRESS = "10.97.0.1"
 """The answer of the name server outside for every name, and its own address."""
+
+LEAK_PORT = 4711
+"""Here something listens outside, by TCP and UDP on every address. Among the servers of example.org, nothing does."""
 
 _CLONE_NEWNS = 0x00020000
 _PR_SET_PDEATHSIG = 1
@@ -77,6 +82,16 @@ class Outside:
         finally:
             if leaked := _packets() - before:
                 raise LeakError(f"{leaked} packets in the program's own namespace")
+
+
+def listen() -> None:
+    """Accept every connection and take every datagram on LEAK_PORT. A leak arrives, and is seen as packets."""
+    with socket.create_server(("", LEAK_PORT)) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        udp.bind(("", LEAK_PORT))
+        accepted = []
+        while True:
+            for ready in select.select([tcp, udp], [], [])[0]:
+                accepted.append(ready.accept() if ready is tcp else ready.recv(1))
 
 
 def _die_with_parent_and_call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
