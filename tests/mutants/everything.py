@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from . import clients, limits, link, module, names, namespaces, policy, programs, requests, service, sockets, wire
+from . import (
+    clients,
+    guards,
+    limits,
+    link,
+    module,
+    names,
+    namespaces,
+    policy,
+    programs,
+    requests,
+    service,
+    sockets,
+    wire,
+)
 from .guarantee import Guarantee, Mutant
 
 GUARANTEES: tuple[Guarantee, ...] = (
@@ -17,6 +31,7 @@ GUARANTEES: tuple[Guarantee, ...] = (
     *link.GUARANTEES,
     *module.GUARANTEES,
     *names.GUARANTEES,
+    *guards.GUARANTEES,
     *programs.GUARANTEES,
 )
 

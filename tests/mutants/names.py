@@ -204,9 +204,15 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/adapters/_asyncio_loop.py",
-                "if not await run(self._place.has(sock)):",
-                "if not sock.family:",
-                ("tests/adapters/test_asyncio.py::test_socket_of_another_namespace_is_not_connected",),
+                "                if not await run(self._place.has(sock)):\n                    raise\n",
+                "",
+                ("tests/adapters/test_loop_guard.py::test_name_for_a_plain_socket_of_another_namespace_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/aiohttp.py",
+                "                if self._own_address is not None:\n",
+                "                if self._own_address == 0:\n",
+                ("tests/adapters/test_loop_guard.py::test_own_address_of_aiohttp_is_bound_to",),
             ),
             Mutant(
                 "client/nsbroker/adapters/requests.py",

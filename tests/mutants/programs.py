@@ -10,34 +10,42 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/patching/bypass.py",
-                "if not _is_ours(name) and _has_taken(module, taken):",
-                "if _is_ours(name) and _has_taken(module, taken):",
+                "if not _is_ours(name) and _has_taken(module, taken) and",
+                "if _is_ours(name) and _has_taken(module, taken) and",
                 ("tests/unit/client/patching/test_bypass.py::test_module_that_took_the_class_before_is_named",),
             ),
             Mutant(
-                "client/nsbroker/patching/bypass.py",
-                "    if by is not None:\n",
-                "    if by == '':\n",
-                ("tests/unit/client/patching/test_bypass.py::test_libraries_that_connect_in_c_are_refused_by_name",),
+                "client/nsbroker/guards/guard.py",
+                "        if by is not None and",
+                "        if by == '' and",
+                ("tests/unit/client/guards/test_guard.py::test_libraries_that_connect_in_c_are_refused_by_name",),
             ),
             Mutant(
-                "client/nsbroker/patching/bypass.py",
-                "    if called:\n",
-                "    if not called:\n",
+                "client/nsbroker/guards/guard.py",
+                "        if called:\n",
+                "        if not called:\n",
                 (
-                    "tests/unit/client/patching/test_bypass.py::test_extension_module_of_any_name_is_refused_when_it_connects",
+                    "tests/unit/client/guards/test_guard.py::test_extension_module_of_any_name_is_refused_if_it_connects",
                 ),
             ),
             Mutant(
-                "client/nsbroker/patching/bypass.py",
-                "    except (OSError, ValueError) as error:\n        raise PatchError",
-                "    except (OSError, ValueError) as error:\n        return\n        raise PatchError",
-                ("tests/unit/client/patching/test_bypass.py::test_extension_module_that_can_not_be_read_is_refused",),
+                "client/nsbroker/guards/guard.py",
+                "            self._refuse(library, text, error)\n",
+                "            return\n",
+                ("tests/unit/client/guards/test_guard.py::test_extension_module_that_can_not_be_read_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/guards/guard.py",
+                "        sys.meta_path.insert(0, self)\n",
+                "        sys.meta_path.append(self)\n",
+                (
+                    "tests/kernel/client/patching/test_patch.py::test_library_that_connects_in_c_is_refused_when_it_gets_imported",
+                ),
             ),
             Mutant(
                 "client/nsbroker/patching/__init__.py",
-                "        sys.meta_path.insert(0, self._guard)\n",
-                "        sys.meta_path[:0] = []\n",
+                "        self._guard.start()\n",
+                "",
                 (
                     "tests/kernel/client/patching/test_patch.py::test_library_that_connects_in_c_is_refused_when_it_gets_imported",
                 ),
