@@ -200,7 +200,7 @@ async def give_own_sockets() -> None:
                 loop.connect_write_pipe(asyncio.Protocol, sock),
             ):
                 with pytest.raises(nsbroker.WrongNamespaceError, match=r"loop\.allow\(sock\)"):
-                    await use
+                    await asyncio.wait_for(use, 10)
 
 
 @LOOP_CLASSES

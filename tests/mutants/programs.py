@@ -38,9 +38,7 @@ GUARANTEES = (
                 "client/nsbroker/guards/guard.py",
                 "        sys.meta_path.insert(0, self)\n",
                 "        sys.meta_path.append(self)\n",
-                (
-                    "tests/kernel/client/patching/test_patch.py::test_library_that_connects_in_c_is_refused_when_it_gets_imported",
-                ),
+                ("tests/adapters/test_patched_libraries.py::test_library_that_reads_resolv_conf_in_c_is_refused",),
             ),
             Mutant(
                 "client/nsbroker/patching/__init__.py",
