@@ -11,9 +11,6 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import gevent
-import gevent.event
-import gevent.pywsgi
 import hypercorn.asyncio
 import hypercorn.config
 import pytest
@@ -56,6 +53,10 @@ def by_hypercorn(namespace: str) -> None:
 
 
 def by_gevent(namespace: str) -> None:
+    # Not before: the event loops of other tests refuse to exist beside gevent.
+    import gevent.event
+    import gevent.pywsgi
+
     blue = nsbroker.Namespace(namespace)
     answered = gevent.event.Event()
 

@@ -161,6 +161,20 @@ def test_library_that_connects_is_refused_before_it_is_loaded(
     assert load(str(harmless))
 
 
+def run_program(code: str, *args: str, **variables: str) -> str:
+    """Run a program in a fresh interpreter, since a library stays loaded. Return its output."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *args],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def in_a_child(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function that loads a library, which then stays loaded."""
     return as_user(os.getuid(), os.getgid(), function, *args)
@@ -190,11 +204,7 @@ except BypassError as error:
     print(error)
 Guard("the test", "guard", allow=["libnsbtest"]).refuse_loaded()
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program, str(library)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"{helper} calls connect in C" in done.stdout
+    assert f"{helper} calls connect in C" in run_program(program, str(library))
 
 
 @pytest.mark.parametrize("name", ["connect", "getaddrinfo", "if_nametoindex"])
@@ -208,19 +218,23 @@ def test_functions_of_the_c_library_are_refused_by_name(guard: Guard, name: str)
 
 @needs_gcc
 def test_library_that_only_the_loader_finds_is_refused_at_its_first_function(
-    make_library: Callable[..., Path], guard: Guard, monkeypatch: pytest.MonkeyPatch
+    make_library: Callable[..., Path],
 ) -> None:
     """The loader knows more places than this package: for example, LD_LIBRARY_PATH at the start of the process."""
     library = make_library("libnsbtestelsewhere.so", CONNECTS)
-    monkeypatch.setattr(shared_objects, "find_object", lambda name: None)
-
-    def use() -> str:
-        loaded = ctypes.CDLL(str(library))
-        with pytest.raises(BypassError) as caught:
-            _ = loaded.used
-        return str(caught.value)
-
-    assert f"{library} calls connect in C" in in_a_child(use)
+    program = """
+import ctypes, os
+from nsbroker.guards.guard import Guard
+from nsbroker.guards.libraries import BypassError
+del os.environ["LD_LIBRARY_PATH"]
+Guard("the test", "guard").start()
+loaded = ctypes.CDLL("libnsbtestelsewhere.so")
+try:
+    loaded.used
+except BypassError as error:
+    print(error)
+"""
+    assert f"{library} calls connect in C" in run_program(program, LD_LIBRARY_PATH=str(library.parent))
 
 
 @pytest.mark.parametrize(
