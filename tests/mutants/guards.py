@@ -172,6 +172,12 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/adapters/_asyncio_guard.py",
+                " and calling_library() in PASS_OWN_SOCKETS:\n",
+                " and calling_library() in ():\n",
+                ("tests/adapters/test_guard.py::test_library_is_inside_or_refused[hypercorn-loop]",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/_asyncio_guard.py",
                 "file if isinstance(file, int) else file.fileno()",
                 "file.fileno()",
                 (f"{_LOOP}::test_loop_takes_no_socket_of_the_programs_own_namespace",),

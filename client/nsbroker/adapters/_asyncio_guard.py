@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..drivers.thread import run
-from ..guards.libraries import calling_library, calls_for, way_of
+from ..guards.libraries import PASS_OWN_SOCKETS, calling_library, calls_for, way_of
 from ..guards.look_ups import LookUpGuard
 from ..link.errors import WrongNamespaceError
 from ..link.identity import is_local, socket_cookie
@@ -98,6 +98,15 @@ class LoopGuard(LookUpGuard):
             WrongNamespaceError: it is such a socket, and not allowed.
         """
         if _on_socket(sock, self._is_own):
+            self._judge(sock)
+
+    def refuse_made_by_library(self, sock: Any) -> None:
+        """Refuse a socket of the program's own namespace that a library has made, and passes as `sock=`.
+
+        Raises:
+            WrongNamespaceError: it is such a socket, and not allowed.
+        """
+        if _on_socket(sock, self._is_own) and calling_library() in PASS_OWN_SOCKETS:
             self._judge(sock)
 
     def _is_own(self, sock: socket.socket) -> bool:

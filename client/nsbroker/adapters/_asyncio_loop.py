@@ -106,6 +106,7 @@ class NamespaceLoop(Base):
         """Connect in the namespace."""
         make = super().create_connection
         if sock is not None or (host is None and port is None):
+            self._guard.refuse_made_by_library(sock)
             return await make(protocol_factory, host, port, sock=sock, **how)
         return await _asyncio.create_connection(make, self._place, protocol_factory, host, port, **how)
 
@@ -115,8 +116,14 @@ class NamespaceLoop(Base):
         """Listen in the namespace. The broker binds."""
         make = super().create_server
         if sock is not None or (host is None and port is None):
+            self._guard.refuse_made_by_library(sock)
             return await make(protocol_factory, host, port, sock=sock, **how)
         return await _asyncio.create_server(make, self._place, protocol_factory, host, port, **how)
+
+    async def connect_accepted_socket(self, protocol_factory: Any, sock: Any, **how: Any) -> Any:
+        """Serve a connection that the program has accepted."""
+        self._guard.refuse_made_by_library(sock)
+        return await super().connect_accepted_socket(protocol_factory, sock, **how)
 
     async def create_datagram_endpoint(
         self,
@@ -131,6 +138,7 @@ class NamespaceLoop(Base):
         """Open a UDP socket in the namespace."""
         make = super().create_datagram_endpoint
         if sock is not None:
+            self._guard.refuse_made_by_library(sock)
             return await make(protocol_factory, local_addr, remote_addr, sock=sock, family=family, **how)
         if family == socket.AF_UNIX:
             return await make(protocol_factory, local_addr, remote_addr, family=family, **how)

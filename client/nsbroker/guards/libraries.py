@@ -50,12 +50,14 @@ _WAYS = {
     "http": "nsbroker.adapters.http_client",
     "httpcore": "nsbroker.adapters.httpcore",
     "httpx": "nsbroker.adapters.httpx",
+    "hypercorn": f'a listener of the namespace, by its bind "fd://", or {RUN}',
     "imaplib": "nsbroker.adapters.imaplib",
     "logging": "nsbroker.adapters.logging",
     "paho": _PATCH,
     "puresnmp": f"a numeric address, or {RUN}",
     "pycares": f"the event loop's own look-ups (uninstall aiodns) or {RUN}",
     "pymongo": _PATCH,
+    "pyroute2": "nsbroker.adapters.pyroute2",
     "redis": "nsbroker.adapters.redis",
     "requests": "nsbroker.adapters.requests",
     "scapy": "nsbroker.adapters.scapy",
@@ -68,6 +70,9 @@ _WAYS = {
     "xmlrpc": "nsbroker.adapters.xmlrpc_client",
 }
 """The way into a namespace of each library that has a better one than `run`."""
+
+PASS_OWN_SOCKETS = frozenset({"hypercorn", "pyroute2"})
+"""Libraries that pass sockets to an event loop as `sock=` which they, and not their user, have made."""
 
 _BETWEEN = frozenset({
     "asyncio", "concurrent", "contextlib", "ctypes", "functools", "importlib", "io", "nsbroker", "pathlib", "runpy",
