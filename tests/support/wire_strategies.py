@@ -48,7 +48,18 @@ def specs(draw: st.DrawFn) -> wire.SocketSpec:
 waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
 open_requests = st.builds(wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits)
 resolver_requests = st.builds(wire.ResolverRequest, ids, st.one_of(st.text(max_size=255), st.just(0)))
-requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids), resolver_requests)
+
+
+@st.composite
+def explain_requests(draw: st.DrawFn) -> wire.ExplainRequest:
+    spec = draw(specs())
+    connect = draw(BINDABLE[spec.family]) if spec.family in (socket.AF_INET, socket.AF_INET6) else None
+    if type(spec.namespace) is int:
+        spec = spec._replace(namespace=0)
+    return wire.ExplainRequest(draw(ids), spec, draw(st.sampled_from([None, connect])))
+
+
+requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids), resolver_requests, explain_requests())
 resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts, st.dictionaries(texts, texts, max_size=4))
 
 names = st.one_of(st.none(), v4, v6, abstract, packet)
@@ -94,6 +105,16 @@ def namespace_lists(draw: st.DrawFn) -> wire.NamespaceList:
     return wire.NamespaceList(some, draw(st.lists(st.tuples(texts, indices), max_size=5).map(tuple)))
 
 
+@st.composite
+def explanations(draw: st.DrawFn) -> wire.Explanation:
+    some = draw(grants)
+    one = st.lists(st.tuples(texts, texts), max_size=3).map(tuple)
+    by = draw(st.integers(0, len(some) - 1)) if some and draw(st.booleans()) else None
+    reason = draw(texts) if by is None else draw(st.one_of(st.none(), texts))
+    lacks = draw(st.lists(one, min_size=len(some), max_size=len(some)).map(tuple))
+    return wire.Explanation(reason, by, draw(st.booleans()), draw(st.booleans()), some, lacks)
+
+
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), texts, st.binary(max_size=20)),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
@@ -103,7 +124,7 @@ values = st.recursive(
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
         "options", "also", "cookie", "address", "code", "errno", "message", "index", "grants", "namespaces",
-        "limit", "connect", "resolv_conf", "hosts", "origin"]  # fmt: skip
+        "limit", "connect", "socket", "reason", "by", "exists", "lacks", "resolv_conf", "hosts", "origin"]  # fmt: skip
 
 
 def _nearly(inner: st.SearchStrategy) -> st.SearchStrategy:

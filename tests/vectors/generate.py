@@ -54,6 +54,7 @@ def documents() -> dict[str, str]:
         "requests.json": document(f"Packets from client to broker. {about}", request_cases.CASES),
         "replies.json": document(f"Packets from broker to client. {about}", reply_cases.CASES),
         "namespaces.json": document(f"Blobs that answer the op namespaces. {about}", reply_cases.NAMESPACES),
+        "explain.json": document(f"Blobs that answer the op explain. {about}", reply_cases.EXPLAIN),
         "resolver.json": document(f"Blobs that answer the op resolver. {about}", reply_cases.RESOLVER),
     }
 

@@ -194,3 +194,54 @@ RESOLVER = [
     bad("no hosts", {key: text for key, text in FILES.items() if key != "hosts"}),
     bad("a text as bytes", {**FILES, "hosts": b""}),
 ]
+
+LACKS = [["sockets", "udp"], ["limit.connect", "10.0.0.1:53"]]
+
+
+def explains(name: str, /, lacks: object = ((),), **answer) -> Case:
+    """An answer about one grant, which lacks nothing unless the case says so."""
+    body = {**answer, "grants": [GRANT], "lacks": lacks}
+    defaults = {"reason": None, "by": None, "binds_as_root": False, "exists": True}
+    return good(name, body, {**defaults, **body, "grants": [GRANT_MEANS]})
+
+
+def bad_explanation(name: str, /, **changes) -> Case:
+    return bad(name, {"by": 0, "grants": [GRANT], "lacks": [[]], **changes})
+
+
+EXPLAIN = [
+    explains("allowed", by=0),
+    explains(
+        "allowed, bound by the broker's rights, in a namespace that does not exist",
+        by=0,
+        binds_as_root=True,
+        exists=False,
+    ),
+    explains("denied, with the rules that the grant lacks", reason="said plainly", lacks=[LACKS]),
+    explains("a socket without the connection", reason="said plainly", by=0, lacks=[LACKS[1:]]),
+    good(
+        "denied, without any grant there",
+        {"reason": "said plainly", "grants": [], "lacks": []},
+        {"reason": "said plainly", "by": None, "binds_as_root": False, "exists": True, "grants": [], "lacks": []},
+    ),
+    written_out(
+        "defaults of an explanation written out",
+        {"by": 0, "binds_as_root": False, "exists": True, "grants": [GRANT], "lacks": [[]]},
+        {"by": 0, "grants": [GRANT], "lacks": [[]]},
+        {"reason": None, "by": 0, "binds_as_root": False, "exists": True, "grants": [GRANT_MEANS], "lacks": [[]]},
+    ),
+    bad("neither a reason nor a grant", {"grants": [GRANT], "lacks": [[]]}),
+    bad_explanation("an unknown key", more=1),
+    bad_explanation("a reason that is nil", reason=None),
+    bad_explanation("by a grant that is not there", by=1),
+    bad_explanation("by grant -1", by=-1),
+    bad_explanation("by true", by=True),
+    bad_explanation("binds_as_root 1", binds_as_root=1),
+    bad_explanation("exists nil", exists=None),
+    bad_explanation("grants as a map", grants={}),
+    bad_explanation("lacks for too few grants", lacks=[]),
+    bad_explanation("lacks for too many grants", lacks=[[], []]),
+    bad_explanation("a lack without its rule", lacks=[[["sockets"]]]),
+    bad_explanation("a lack as text", lacks=[["sockets udp"]]),
+    bad_explanation("a rule that is a number", lacks=[[["bind", 80]]]),
+]

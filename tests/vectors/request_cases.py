@@ -31,6 +31,15 @@ def opens(name: str, *specs: dict, fds: int = 0, **changes) -> Case:
     return good(name, request(*specs, **changes), {**means, "wait": changes.get("wait", 0)}, fds=fds)
 
 
+def explains(name: str, spec: dict, fds: int = 0, **more) -> Case:
+    means = {"op": "explain", "id": 1, "socket": {**SPEC_MEANS, **spec}, "connect": None, **more}
+    return good(name, head(op="explain", socket=spec, **more), means, fds=fds)
+
+
+def bad_explain(name: str, **changes) -> Case:
+    return refused(name, {**head(op="explain", socket=SPEC), **changes})
+
+
 def bad_spec(name: str, **changes) -> Case:
     return bad(name, request(SPEC, {**SPEC, **changes}), code="bad-request", id=1, index=1)
 
@@ -101,6 +110,14 @@ GOOD = [
         head(op="resolver", ns={"fd": 0}),
         {"op": "resolver", "id": 1, "ns": {"fd": 0}},
         fds=1,
+    ),
+    explains("may I have a TCP socket in blue", SPEC),
+    explains("may I connect to an IPv4 address", SPEC, connect=["10.0.0.1", 443]),
+    explains(
+        "may I bind, listen and connect, in a namespace that is sent",
+        {**SPEC, "ns": {"fd": 0}, "family": 10, "bind": ["::", 80, 0, 0], "listen": 8, "options": [[1, 36, 16]]},
+        fds=1,
+        connect=["fd00::1", 443, 0, 0],
     ),
     written_out(
         "defaults may be written out",
@@ -180,6 +197,18 @@ REFUSED = [
     refused("resolver without a namespace", head(op="resolver")),
     refused("resolver of the second descriptor alone", head(op="resolver", ns={"fd": 1})),
     refused("an unknown key of namespaces", head(op="namespaces", sockets=[])),
+    bad_explain("an unknown key of explain", wait=1),
+    bad_explain("sockets in explain", sockets=[SPEC]),
+    refused("explain without a socket", head(op="explain")),
+    bad_explain("a list of sockets to explain", socket=[SPEC]),
+    bad_explain("an unknown key in the socket to explain", socket={**SPEC, "connect": ["10.0.0.1", 443]}),
+    bad_explain("explain of the second descriptor alone", socket={**SPEC, "ns": {"fd": 1}}),
+    bad_explain("connect nil", connect=None),
+    bad_explain("connect to a name", connect=["localhost", 80]),
+    bad_explain("connect to an address of another family", connect=["::1", 80, 0, 0]),
+    bad_explain("connect to a port 65536", connect=["10.0.0.1", 65536]),
+    bad_explain("connect of a packet socket", socket={**SPEC, "family": 17, "type": 3}, connect=["eth0", 3]),
+    bad_explain("connect of a Unix socket", socket={**SPEC, "family": 1}, connect=b"name"),
     refused("no sockets", head()),
     refused("an empty list of sockets", head(sockets=[])),
     refused("254 sockets", request(*[SPEC] * 254)),

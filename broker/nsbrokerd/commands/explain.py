@@ -1,4 +1,4 @@
-"""`nsbrokerd explain` shows how the policy would decide about a request, and by which grant."""
+"""`nsbrokerd explain` shows how the policy would decide about a request of any user, and by which grant."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from nsbroker.wire import Address, Option, SocketSpec
+from nsbroker.wire import Address, Explanation, Option, SocketSpec
 
 from ..config.load import load_config
-from ..policy import AddressRule, Deny, Limit, OptionRule, Subject
-from ..policy.kinds import KINDS, PORT_KINDS, triples_of
+from ..policy import OptionRule, Subject
+from ..policy.explain import explain as explain_decision
+from ..policy.kinds import KINDS, triples_of
 from ..policy.options import IP_TRANSPARENT, IPPROTO_IP, SO_BINDTODEVICE, SO_MARK, SOL_SOCKET
+from ..policy.plans import Refusal
 from ..policy.rules import parse_host
 from .common import CommandError, add_config
 
@@ -60,27 +62,38 @@ def explain(
     triples = triples_of(kind)
     triple = next((one for one in triples if one[0] == family), triples[0])
     spec = SocketSpec(namespace, *triple, bind=address, options=tuple(map(_option, options)))
-    decision = policy.decide(subject, (namespace,), kind, spec)
+    answer = explain_decision(spec, peer, policy, subject, {})
+    if isinstance(answer, Refusal):
+        raise CommandError(answer.message)
     who = f"uid {subject.uid} (groups {', '.join(map(str, sorted(subject.groups)))})"
-    if isinstance(decision, Deny):
-        return False, [f"denied: {who} gets no such {kind} socket in {namespace}", decision.reason]
-    lines = [f"allowed: {who} gets the {kind} socket in {namespace}", f"by grant {decision.grant.name!r}"]
-    if address is not None:
-        how = "with the broker's rights" if decision.binds_as_root else "without capabilities, so the kernel decides"
-        lines.append(f"the broker binds it to {bind} {how}")
-    limit = decision.grant.limit or Limit()
-    lines.append(f"afterwards it can connect to {_texts(limit.connect)}, and bind to {_texts(limit.bind)}")
-    if peer is None:
+    if answer.by is None:
+        lines = [f"denied: {who} gets no such {kind} socket in {namespace}"]
+    else:
+        lines = [f"allowed: {who} gets the {kind} socket in {namespace}", *_describe(answer, answer.by, bind)]
+    if connect is not None and answer.by is not None:
+        lines.append(f"connecting to {connect} is {'allowed' if answer.reason is None else 'denied by the limit'}")
+    if answer.reason is None:
         return True, lines
-    is_allowed = limit.allows_connect(str(peer[0]), int(peer[1]) if kind in PORT_KINDS else None)
-    lines.append(f"connecting to {connect} is {'allowed' if is_allowed else 'denied by the limit'}")
-    return is_allowed, lines
+    lacking = [
+        f"grant {grant.name!r} lacks {' and '.join(f'{key} {rule}' for key, rule in lacks)}"
+        for grant, lacks in zip(answer.grants, answer.lacks, strict=True)
+        if lacks
+    ]
+    return False, [*lines, answer.reason, *lacking]
 
 
-def _texts(rules: Sequence[AddressRule] | None) -> str:
-    if rules is None:
-        return "any address"
-    return ", ".join(rule.text for rule in rules) or "no address"
+def _describe(answer: Explanation, by: int, bind: str | None) -> list[str]:
+    grant = answer.grants[by]
+    lines = [f"by grant {grant.name!r}"]
+    if bind is not None:
+        how = "with the broker's rights" if answer.binds_as_root else "without capabilities, so the kernel decides"
+        lines.append(f"the broker binds it to {bind} {how}")
+    reach = f"connect to {_listed(grant.limit.connect)}, and bind to {_listed(grant.limit.bind)}"
+    return [*lines, f"afterwards it can {reach}"]
+
+
+def _listed(rules: Sequence[str] | None) -> str:
+    return "any address" if rules is None else ", ".join(rules) or "no address"
 
 
 def _subject(user: str) -> Subject:

@@ -143,10 +143,15 @@ def _decide_details(grants: tuple[Grant, ...], kind: str, spec: SocketSpec) -> A
         if isinstance(kept, Deny):
             return kept
         grants = kept
+    ends = ends_of(spec, kind)
+    return _decide_bind(grants, ends) if ends else Allow(grants[0])
+
+
+def ends_of(spec: SocketSpec, kind: str) -> list[Endpoint]:
+    """List the addresses that the policy decides about. The client could bind to one without a port by itself."""
     if spec.bind is None or kind not in PORT_KINDS:
-        # The client could bind to any address without a port by itself.
-        return Allow(grants[0])
-    return _decide_bind(grants, [(str(address[0]), int(address[1])) for address in (spec.bind, *spec.also)])
+        return []
+    return [(str(address[0]), int(address[1])) for address in (spec.bind, *spec.also)]
 
 
 def _decide_bind(grants: tuple[Grant, ...], ends: Sequence[Endpoint]) -> Allow | Deny:
@@ -173,20 +178,25 @@ def _decide_bind(grants: tuple[Grant, ...], ends: Sequence[Endpoint]) -> Allow |
     return refusals[0]
 
 
-def _why_not_unlisted(grant: Grant, ends: Sequence[Endpoint]) -> Deny | None:
-    """Refuse a low port that is in no list of the grant, because the client could not bind to it by itself.
+def lacks_low_port(grant: Grant, host: str, port: int) -> bool:
+    """Return whether this is a low port that is in no list of the grant.
 
     A low port of limit.bind needs no rights: the seal lifts this check of the kernel.
     """
+    is_listed = grant.lists_bind(host, port) or (grant.limit is not None and grant.limit.lists_bind(host, port))
+    return 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed
+
+
+def _why_not_unlisted(grant: Grant, ends: Sequence[Endpoint]) -> Deny | None:
+    """Refuse a low port that is in no list of the grant, because the client could not bind to it by itself."""
     for host, port in ends:
-        is_listed = grant.lists_bind(host, port) or (grant.limit is not None and grant.limit.lists_bind(host, port))
-        if 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed:
+        if lacks_low_port(grant, host, port):
             return Deny(f"port {port} of {host} is not in the bind list of grant {grant.name!r}")
     return None
 
 
 def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, ...] | Deny:
-    asked = _privileged(spec.options)
+    asked = privileged_options(spec.options)
     if isinstance(asked, Deny):
         return asked
     if not asked:
@@ -198,7 +208,7 @@ def _with_options(grants: tuple[Grant, ...], spec: SocketSpec) -> tuple[Grant, .
 
 
 @lru_cache(16)
-def _privileged(options: tuple[Option, ...]) -> tuple[PrivilegedOption, ...] | Deny:
+def privileged_options(options: tuple[Option, ...]) -> tuple[PrivilegedOption, ...] | Deny:
     """Return the options that a grant must name. Mostly there are none, and all sockets of a batch have the same."""
     try:
         return tuple(option for option in (classify(*option) for option in options) if option is not None)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from nsbroker.wire import GrantSummary, LimitSummary
+
 from .limit import Limit
 from .options import OptionRule, PrivilegedOption
 from .rules import AddressRule, is_covered
@@ -111,3 +113,15 @@ class Grant:
             if not any(rule.covers(option) for rule in self.options):
                 return option
         return None
+
+    def summarise(self) -> GrantSummary:
+        """Describe the grant for the users that it covers. It does not say who they are."""
+        limit = self.limit or Limit()
+        connect, bind = (None if rules is None else _texts(rules) for rules in (limit.connect, limit.bind))
+        return GrantSummary(
+            self.name, tuple(sorted(self.kinds)), _texts(self.bind), _texts(self.options), LimitSummary(connect, bind)
+        )
+
+
+def _texts(rules: Sequence[AddressRule | OptionRule]) -> tuple[str, ...]:
+    return tuple(rule.text for rule in rules)

@@ -73,7 +73,7 @@ class Audit:
         if specs:
             record["asked"] = len(specs)
             if refusal.spec_index is not None:
-                record["socket"] = _describe_spec(specs[refusal.spec_index])
+                record["socket"] = describe_spec(specs[refusal.spec_index])
         head = self._head(peer, request_id, operation, "denied" if refusal.code == "denied" else "failed")
         self._write([head + end_record(record)])
 
@@ -177,7 +177,8 @@ def _end_socket(listen: int | None, options: tuple[Option, ...], also: tuple[Add
     return end_record(_describe_set_up(listen, options, also))
 
 
-def _describe_spec(spec: SocketSpec) -> Fields:
+def describe_spec(spec: SocketSpec) -> Fields:
+    """Return the fields of a socket that was asked for."""
     fields: Fields = {"family": spec.family, "type": spec.type, "proto": spec.proto}
     if spec.bind is not None:
         fields["bind"] = _printable(spec.bind)

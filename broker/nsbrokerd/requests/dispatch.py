@@ -9,6 +9,7 @@ from typing import Any
 from nsbroker.wire import (
     OVERLOADED,
     ErrorReply,
+    ExplainRequest,
     NamespacesRequest,
     OpenRequest,
     Request,
@@ -21,6 +22,7 @@ from ..namespaces.netns import Gate
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy.plans import Refusal
 from .audit import AuditError
+from .explain import ExplainSocket
 from .namespaces import ListNamespaces
 from .open import OpenSockets
 from .operation import Answer, InForce, Operation, Outcome, refuse_error
@@ -41,6 +43,7 @@ class Dispatcher:
             OpenRequest: self.opening,
             NamespacesRequest: ListNamespaces(in_force, sent),
             ResolverRequest: ReadResolverFiles(in_force, sent),
+            ExplainRequest: ExplainSocket(in_force, sent),
         }
 
     def operation_of(self, request: Request) -> Operation[Any]:

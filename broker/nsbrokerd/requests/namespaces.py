@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import trio
 
-from nsbroker.wire import GrantSummary, LimitSummary, NamespaceList, NamespacesRequest, encode_namespaces
+from nsbroker.wire import NamespaceList, NamespacesRequest, encode_namespaces
 
 from ..namespaces.netns import identity, list_names
 from ..namespaces.sent_descriptors import SentNamespaces
-from ..policy import AddressRule, Grant, Limit, OptionRule
+from ..policy import Grant
 from ..policy.grant import SPECIAL_NAMESPACES
 from .audit import end_record
 from .operation import InForce, IsAnswerable, Operation, Outcome, Received, make_blob, refuse_error
@@ -45,7 +45,7 @@ class ListNamespaces(Operation[NamespacesRequest]):
                 entries += self._match(grants, names[first : first + _NAMES_AT_ONCE])
             if not await is_answerable():
                 return None
-            answer = encode_namespaces(NamespaceList(tuple(map(_summarise, grants)), tuple(entries)))
+            answer = encode_namespaces(NamespaceList(tuple(grant.summarise() for grant in grants), tuple(entries)))
             return make_blob(received.request.request_id, answer, [end_record({})])
         except OSError as error:
             return refuse_error(error)
@@ -58,15 +58,3 @@ class ListNamespaces(Operation[NamespacesRequest]):
             if indices and (name in SPECIAL_NAMESPACES or self._sent.is_on_nsfs(identity(name))):
                 found.append((name, indices))
         return found
-
-
-def _summarise(grant: Grant) -> GrantSummary:
-    limit = grant.limit or Limit()
-    connect, bind = (None if rules is None else _texts(rules) for rules in (limit.connect, limit.bind))
-    return GrantSummary(
-        grant.name, tuple(sorted(grant.kinds)), _texts(grant.bind), _texts(grant.options), LimitSummary(connect, bind)
-    )
-
-
-def _texts(rules: Sequence[AddressRule | OptionRule]) -> tuple[str, ...]:
-    return tuple(rule.text for rule in rules)

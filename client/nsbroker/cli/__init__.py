@@ -86,6 +86,8 @@ def _verb(name: str) -> Callable[[Command], int]:
         from .socket_verb import run
     elif name == "run":
         from .run import run
+    elif name == "explain":
+        from .explain import run
     elif name == "list":
         from .listing import run
     else:

@@ -10,7 +10,7 @@ from ..wire.record import Record
 from .arguments import parse, seconds
 from .messages import print_text, usage_error
 
-VERBS = ("connect", "listen", "resolve", "run", "socket")
+VERBS = ("connect", "explain", "listen", "resolve", "run", "socket")
 """The verbs that follow a namespace. The verb `list` also stands alone."""
 
 _OPTIONS = {"--broker": True, "--timeout": True, "--wait": True, "-h": False, "--help": False, "--version": False}

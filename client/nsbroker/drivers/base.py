@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from ..link.waiting import Sockets, Waiting
-    from ..wire.messages import NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
+    from ..wire.messages import Address, Explanation, NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
     from .thread import Client
 
     T = TypeVar("T")
@@ -130,6 +130,19 @@ class BaseAsyncClient(ABC):
             True
         """
         return await self._run(self._broker.read_resolver_files(namespace))
+
+    async def explain(self, spec: SocketSpec, connect: Address | None = None) -> Explanation:
+        """Ask whether this user may have a socket. Arguments, result and errors are those of `Client.explain`.
+
+        Example:
+            >>> from socket import AF_INET, SOCK_STREAM
+            >>> from nsbroker import SocketSpec
+            >>> from nsbroker.adapters.asyncio import AsyncClient
+            >>> answer = await AsyncClient().explain(SocketSpec("blue", AF_INET, SOCK_STREAM))
+            >>> answer.reason is None
+            True
+        """
+        return await self._run(self._broker.explain(spec, connect))
 
     def close(self) -> None:
         """Close the idle connections. You can still use the client afterwards: it connects again.

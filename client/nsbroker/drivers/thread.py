@@ -9,7 +9,7 @@ from time import monotonic, sleep
 
 from ..link.broker import DEFAULT_PATH, DEFAULT_TIMEOUT_S, Broker, plain_socket
 from ..place.binding import open_sockets
-from ..wire.messages import NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
+from ..wire.messages import Address, Explanation, NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
 
 _LONGEST_POLL_S = 1e6
 """poll(2) takes milliseconds as an int."""
@@ -187,6 +187,39 @@ class Client:
             True
         """
         return run(self.broker.read_resolver_files(namespace))
+
+    def explain(self, spec: SocketSpec, connect: Address | None = None) -> Explanation:
+        """Ask whether this user may have a socket, by which grant, and which rules the other grants lack.
+
+        The broker decides as for `open`, and makes no socket.
+
+        Args:
+            spec: the socket.
+            connect: a numeric address of the spec's family, to which you would connect the socket.
+
+        Returns:
+            The explanation. Its `reason` is `None` if the socket and the connection are allowed. `by` is the index into
+            `grants` of the grant that allows the socket. `lacks` has the missing rules of each grant.
+
+        Raises:
+            NamespaceNotFoundError: no namespace can have this name, or the path leads to no namespace.
+            AccessDeniedError: you may not open the path.
+            BrokerUnavailableError: the broker can't be reached or does not answer.
+            BrokerProtocolError: the broker is too old to explain.
+            ValueError: the spec is not valid.
+
+        Example:
+            >>> import socket
+            >>> import nsbroker
+            >>> spec = nsbroker.SocketSpec("blue", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+            >>> answer = nsbroker.Client().explain(spec)
+            >>> answer.reason is None
+            False
+            >>> for grant, lacks in zip(answer.grants, answer.lacks):
+            ...     for key, rule in lacks:
+            ...         line = f"grant {grant.name} lacks {key} {rule}"  # for example "sockets raw:tcp"
+        """
+        return run(self.broker.explain(spec, connect))
 
     def close(self) -> None:
         """Close the idle connections. You can still use the client afterwards: it connects again.

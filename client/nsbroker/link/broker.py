@@ -12,12 +12,15 @@ import socket
 from functools import partial
 from time import monotonic
 
-from ..wire.answers import decode_namespaces, decode_resolver_files
+from ..wire.answers import decode_explanation, decode_namespaces, decode_resolver_files
 from ..wire.bounds import MAX_WAIT_S
 from ..wire.codec import encode_request
 from ..wire.messages import (
+    Address,
     BlobReply,
     ErrorReply,
+    ExplainRequest,
+    Explanation,
     NamespaceList,
     NamespaceRef,
     NamespacesRequest,
@@ -46,6 +49,8 @@ _MOST_LOSSES = 6
 """Connections lost without an answer before a call gives up, so that a request that crashes the broker ends."""
 _LONGEST_PAUSE_S = 0.32
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
+_UNKNOWN_OPERATION = "bad-request: unknown op "
+"""A broker's answer to an operation that is newer than the broker."""
 _RESTARTING = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 
 TYPE_CHECKING = False
@@ -142,6 +147,24 @@ class Broker:
             if path_fd is not None:
                 os.close(path_fd)
         answer: ResolverFiles = question.answer
+        return answer
+
+    async def explain(self, spec: SocketSpec, connect: Address | None) -> Explanation:
+        """Ask whether this user's grants allow a socket, and a connection from it. See `Client.explain`."""
+        specs, path_fds = open_paths((spec,))
+        try:
+            ((_, (spec,), fds),) = split(specs)
+            question = _BlobQuestion(partial(ExplainRequest, socket=spec, connect=connect), fds, decode_explanation)
+            await self._ask([question])
+        except BrokerProtocolError as error:
+            if error.strerror is None or not error.strerror.startswith(_UNKNOWN_OPERATION):
+                raise
+            text = "this broker is too old to explain its policy: look at nsbroker-get list, or ask the administrator"
+            raise BrokerProtocolError(errno.EPROTO, f"{text}, who has nsbrokerd explain") from error
+        finally:
+            for fd in path_fds:
+                os.close(fd)
+        answer: Explanation = question.answer
         return answer
 
     async def _ask(self, questions: Sequence[_Question], extra_s: float = 0) -> None:

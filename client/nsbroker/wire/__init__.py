@@ -3,7 +3,14 @@
 client/docs/protocol.md describes the protocol for every language. tests/vectors holds packets to test against.
 """
 
-from .answers import decode_namespaces, decode_resolver_files, encode_namespaces, encode_resolver_files
+from .answers import (
+    decode_explanation,
+    decode_namespaces,
+    decode_resolver_files,
+    encode_explanation,
+    encode_namespaces,
+    encode_resolver_files,
+)
 from .bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
 from .codec import (
     announced_descriptors,
@@ -26,6 +33,8 @@ from .messages import (
     BlobReply,
     EnteredNamespace,
     ErrorReply,
+    ExplainRequest,
+    Explanation,
     GrantSummary,
     LimitSummary,
     NamespaceList,
@@ -44,11 +53,12 @@ from .messages import (
 )
 
 __all__ = [
-    "BAD_REQUEST", "CODES", "DENIED", "MAX_PACKET_BYTES", "MAX_REQUEST_ID", "MAX_SENT_FDS", "MAX_SOCKETS",
-    "MAX_WAIT_S", "NO_SUCH_NAMESPACE", "OS_ERROR", "OVERLOADED", "PROTOCOL_VERSION", "UNSUPPORTED_VERSION",
-    "Address", "BlobReply", "EnteredNamespace", "ErrorReply", "GrantSummary", "LimitSummary", "NamespaceList",
+    "BAD_REQUEST", "CODES", "DENIED", "MAX_PACKET_BYTES", "MAX_REQUEST_ID", "MAX_SENT_FDS", "MAX_SOCKETS", "MAX_WAIT_S",
+    "NO_SUCH_NAMESPACE", "OS_ERROR", "OVERLOADED", "PROTOCOL_VERSION", "UNSUPPORTED_VERSION", "Address", "BlobReply",
+    "EnteredNamespace", "ErrorReply", "ExplainRequest", "Explanation", "GrantSummary", "LimitSummary", "NamespaceList",
     "NamespaceRef", "NamespacesRequest", "OpenReply", "OpenRequest", "OpenedSocket", "Option", "ProtocolError", "Reply",
-    "Request", "ResolverFiles", "ResolverRequest", "SocketSpec", "announced_descriptors", "decode_namespaces",
-    "decode_reply", "decode_request", "decode_resolver_files", "encode_delivery", "encode_namespaces", "encode_reply",
-    "encode_request", "encode_resolver_files", "named_descriptors",
+    "Request", "ResolverFiles", "ResolverRequest", "SocketSpec", "announced_descriptors", "decode_explanation",
+    "decode_namespaces", "decode_reply", "decode_request", "decode_resolver_files", "encode_delivery",
+    "encode_explanation", "encode_namespaces", "encode_reply", "encode_request", "encode_resolver_files",
+    "named_descriptors",
 ]  # fmt: skip

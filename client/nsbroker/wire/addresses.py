@@ -33,6 +33,17 @@ def decode_bind(value: Value, family: int) -> Address:
     raise ProtocolError(f"the broker can't bind a socket of family {family}")
 
 
+def decode_connect(value: Value, family: int) -> Address:
+    """Read the address to which a client wants to connect a socket.
+
+    Raises:
+        ProtocolError: the family is not one of IP, or the value does not have its shape.
+    """
+    if family not in (_AF_INET, _AF_INET6):
+        raise ProtocolError(f"connect is only for IP sockets, not for family {family}")
+    return _decode_inet(value, family)
+
+
 def decode_also(value: Value, family: int, proto: int, bind: Address | None) -> tuple[Address, ...]:
     """Read the additional addresses of an SCTP socket.
 

@@ -1,15 +1,16 @@
-"""The long answers, which travel in a sealed memfd: the list of namespaces, and the files for look-ups in one."""
+"""The long answers, which travel in a sealed memfd: of the operations `namespaces`, `resolver` and `explain`."""
 
 from __future__ import annotations
 
 from .bounds import MAX_BLOB_BYTES
-from .messages import GrantSummary, LimitSummary, NamespaceList, ProtocolError, ResolverFiles
+from .messages import Explanation, GrantSummary, LimitSummary, NamespaceList, ProtocolError, ResolverFiles
 from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack, refuse_unknown_keys, shorten, unpack
 
 _LIST_KEYS = frozenset({"grants", "namespaces"})
 _RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin", "files"})
 _GRANT_KEYS = frozenset({"name", "sockets", "bind", "options", "limit"})
 _LIMIT_KEYS = frozenset({"connect", "bind"})
+_EXPLANATION_KEYS = frozenset({"reason", "by", "binds_as_root", "exists", "grants", "lacks"})
 
 
 def encode_namespaces(answer: NamespaceList) -> bytes:
@@ -66,6 +67,62 @@ def _decode_entry(value: Value, grants: int) -> tuple[str, tuple[int, ...]]:
         raise ProtocolError(f"a namespace is [name, grants], got {shorten(value)}")
     indices = expect_list(entry[1], "grants of a namespace")
     return expect_str(entry[0], "name"), tuple(expect_int(index, 0, grants - 1, "grant") for index in indices)
+
+
+def encode_explanation(answer: Explanation) -> bytes:
+    """Encode the answer to an `ExplainRequest`."""
+    message: dict[str, Value] = {}
+    if answer.reason is not None:
+        message["reason"] = answer.reason
+    if answer.by is not None:
+        message["by"] = answer.by
+    if answer.binds_as_root:
+        message["binds_as_root"] = True
+    if not answer.exists:
+        message["exists"] = False
+    message["grants"] = [_encode_grant(grant) for grant in answer.grants]
+    message["lacks"] = [[list(lack) for lack in lacks] for lacks in answer.lacks]
+    return pack(message, MAX_BLOB_BYTES)
+
+
+def decode_explanation(blob: bytes) -> Explanation:
+    """Read the answer to an `ExplainRequest`.
+
+    Raises:
+        ProtocolError: the blob has a form that client/docs/protocol.md does not allow.
+    """
+    message = unpack(blob, MAX_BLOB_BYTES, max_items=len(blob))
+    refuse_unknown_keys(message, _EXPLANATION_KEYS, "the answer")
+    grants = tuple(_decode_grant(value) for value in expect_list(message.get("grants"), "grants"))
+    lacks = tuple(_decode_lacks(value) for value in expect_list(message.get("lacks"), "lacks"))
+    if len(lacks) != len(grants):
+        raise ProtocolError(f"the answer has {len(grants)} grants, and for {len(lacks)} of them what they lack")
+    if "reason" not in message and "by" not in message:
+        raise ProtocolError("the answer has neither a reason nor a grant")
+    return Explanation(
+        expect_str(message["reason"], "reason") if "reason" in message else None,
+        expect_int(message["by"], 0, len(grants) - 1, "by") if "by" in message else None,
+        _expect_bool(message.get("binds_as_root", False), "binds_as_root"),
+        _expect_bool(message.get("exists", True), "exists"),
+        grants,
+        lacks,
+    )
+
+
+def _decode_lacks(value: Value) -> tuple[tuple[str, str], ...]:
+    lacks = []
+    for item in expect_list(value, "lacks of a grant"):
+        lack = _decode_strings(item, "a lack")
+        if len(lack) != 2:
+            raise ProtocolError(f"a lack is [key, rule], got {shorten(item)}")
+        lacks.append((lack[0], lack[1]))
+    return tuple(lacks)
+
+
+def _expect_bool(value: Value, what: str) -> bool:
+    if type(value) is not bool:
+        raise ProtocolError(f"{what} must be a boolean, got {shorten(value)}")
+    return value
 
 
 def encode_resolver_files(files: ResolverFiles) -> bytes:

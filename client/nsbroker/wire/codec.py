@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 
-from .addresses import decode_address, decode_also, decode_bind, encode_address
+from .addresses import decode_address, decode_also, decode_bind, decode_connect, encode_address
 from .bounds import (
     MAX_BACKLOG,
     MAX_BLOB_BYTES,
@@ -25,6 +25,7 @@ from .messages import (
     BlobReply,
     EnteredNamespace,
     ErrorReply,
+    ExplainRequest,
     NamespaceRef,
     NamespacesRequest,
     OpenedSocket,
@@ -42,6 +43,7 @@ from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
 _NAMESPACES_KEYS = frozenset({"v", "id", "op"})
 _RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
+_EXPLAIN_KEYS = frozenset({"v", "id", "op", "socket", "connect"})
 _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options", "also"})
 _FD_KEYS = frozenset({"fd"})
 _OPEN_REPLY_KEYS = frozenset({"id", "namespaces", "sockets"})
@@ -65,6 +67,12 @@ def encode_request(request: Request) -> bytes:
     if isinstance(request, ResolverRequest):
         namespace = _encode_namespace(request.namespace)
         return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "resolver", "ns": namespace})
+    if isinstance(request, ExplainRequest):
+        explain: dict[str, Value] = {"v": PROTOCOL_VERSION, "id": request.request_id, "op": "explain"}
+        explain["socket"] = _encode_spec(request.socket)
+        if request.connect is not None:
+            explain["connect"] = encode_address(request.connect)
+        return pack(explain)
     message: dict[str, Value] = {
         "v": PROTOCOL_VERSION,
         "id": request.request_id,
@@ -126,6 +134,11 @@ def _decode_known(message: dict[str, Value], request_id: int) -> Request:
     if operation == "resolver":
         refuse_unknown_keys(message, _RESOLVER_KEYS, "the request")
         return ResolverRequest(request_id, _decode_namespace(message.get("ns")))
+    if operation == "explain":
+        refuse_unknown_keys(message, _EXPLAIN_KEYS, "the request")
+        spec = _decode_spec(message.get("socket"))
+        connect = decode_connect(message["connect"], spec.family) if "connect" in message else None
+        return ExplainRequest(request_id, spec, connect)
     raise ProtocolError(f"unknown op {shorten(operation)}")
 
 
@@ -220,6 +233,8 @@ def named_descriptors(request: Request) -> int:
         named = {spec.namespace for spec in request.sockets if type(spec.namespace) is int}
     elif isinstance(request, ResolverRequest):
         named = {request.namespace} if type(request.namespace) is int else set()
+    elif isinstance(request, ExplainRequest):
+        named = {request.socket.namespace} if type(request.socket.namespace) is int else set()
     else:
         return 0
     if named and named != set(range(len(named))):

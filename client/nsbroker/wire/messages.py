@@ -75,6 +75,14 @@ class ResolverRequest(Record):
     namespace: NamespaceRef
 
 
+class ExplainRequest(Record):
+    """Asks whether the grants of this peer allow a socket, and a connection from it to `connect`."""
+
+    request_id: int
+    socket: SocketSpec
+    connect: Address | None = None
+
+
 class EnteredNamespace(Record):
     """A namespace that the broker entered: its SO_NETNS_COOKIE, and its device and inode as fstat(2) has them.
 
@@ -146,6 +154,26 @@ class NamespaceList(Record):
     namespaces: tuple[tuple[str, tuple[int, ...]], ...]
 
 
+class Explanation(Record):
+    """The answer to `ExplainRequest`: whether a socket is allowed, by which grant, and what each other grant lacks.
+
+    Attributes:
+        reason: why the socket or the connection is denied. `None` means that all of it is allowed.
+        by: the index of the grant by which the broker makes the socket. `None` means that it refuses the socket.
+        binds_as_root: the broker binds the socket with its own rights, because the grant lists the address.
+        exists: `False` if the namespace does not exist now. The broker says so only about a granted namespace.
+        grants: those grants of this peer that cover the namespace.
+        lacks: for each of the grants the missing rules, as (key of the grant, rule). A grant without any allows all.
+    """
+
+    reason: str | None
+    by: int | None
+    binds_as_root: bool
+    exists: bool
+    grants: tuple[GrantSummary, ...]
+    lacks: tuple[tuple[tuple[str, str], ...], ...]
+
+
 class ResolverFiles(Record):
     """The answer to `ResolverRequest`: the texts of both files, and the path of the resolv.conf.
 
@@ -158,7 +186,7 @@ class ResolverFiles(Record):
     files: Mapping[str, str] = {}
 
 
-Request = OpenRequest | NamespacesRequest | ResolverRequest
+Request = OpenRequest | NamespacesRequest | ResolverRequest | ExplainRequest
 Reply = OpenReply | BlobReply | ErrorReply
 
 BAD_REQUEST = "bad-request"

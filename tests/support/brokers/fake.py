@@ -96,6 +96,11 @@ class Visit:
         if isinstance(self.request, wire.ResolverRequest):
             blob = wire.encode_resolver_files(FILES)
             return self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
+        if isinstance(self.request, wire.ExplainRequest):
+            blob = wire.encode_explanation(
+                wire.Explanation(None, 0, False, True, (wire.GrantSummary("web", ()),), ((),))
+            )
+            return self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
         try:
             sockets, opened = self.make()
         except OSError as error:

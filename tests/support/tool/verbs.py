@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from nsbroker.cli import command, connect, listen, listing, resolve, run, socket_verb
+from nsbroker.cli import command, connect, explain, listen, listing, resolve, run, socket_verb
 
 GENERAL: dict[str, bool] = command._OPTIONS
 """The options before the verb, and whether each takes a value."""
 
 VERBS: dict[str, dict[str, bool]] = {
     "connect": connect._OPTIONS,
+    "explain": explain._OPTIONS,
     "listen": listen._OPTIONS,
     "list": listing._OPTIONS,
     "resolve": resolve._OPTIONS,

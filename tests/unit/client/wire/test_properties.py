@@ -52,6 +52,11 @@ def test_resolver_files_decode_to_themselves(answer: wire.ResolverFiles) -> None
     assert wire.decode_resolver_files(wire.encode_resolver_files(answer)) == answer
 
 
+@given(some.explanations())
+def test_explanation_decodes_to_itself(answer: wire.Explanation) -> None:
+    assert wire.decode_explanation(wire.encode_explanation(answer)) == answer
+
+
 @given(some.hostile(some.requests.map(wire.encode_request)))
 def test_any_bytes_are_a_request_or_a_protocol_error(packet: bytes) -> None:
     """Any bytes raise only this error in the broker's decoder, and the error has everything for an answer."""
@@ -73,6 +78,15 @@ def test_any_bytes_are_a_reply_or_a_protocol_error(packet: bytes) -> None:
         assert len(str(result)) < 300
     else:
         assert wire.decode_reply(wire.encode_reply(result)) == result
+
+
+@given(some.hostile(some.explanations().map(wire.encode_explanation)))
+def test_any_bytes_are_an_explanation_or_a_protocol_error(blob: bytes) -> None:
+    result = outcome(wire.decode_explanation, blob)
+    if isinstance(result, wire.ProtocolError):
+        assert len(str(result)) < 300
+    else:
+        assert wire.decode_explanation(wire.encode_explanation(result)) == result
 
 
 @given(some.hostile(some.namespace_lists().map(wire.encode_namespaces)))

@@ -35,6 +35,8 @@ def request_of(means: dict) -> wire.Request:
         return wire.NamespacesRequest(means["id"])
     if means["op"] == "resolver":
         return wire.ResolverRequest(means["id"], namespace_of(means))
+    if means["op"] == "explain":
+        return wire.ExplainRequest(means["id"], spec_of(means["socket"]), means["connect"])
     return wire.OpenRequest(means["id"], tuple(spec_of(spec) for spec in means["sockets"]), means["wait"])
 
 
@@ -64,6 +66,10 @@ def opened_of(means: dict) -> wire.OpenedSocket:
 
 def namespaces_of(means: dict) -> wire.NamespaceList:
     return wire.NamespaceList(tuple(map(grant_of, means["grants"])), means["namespaces"])
+
+
+def explanation_of(means: dict) -> wire.Explanation:
+    return wire.Explanation(**{**means, "grants": tuple(map(grant_of, means["grants"]))})
 
 
 def grant_of(means: dict) -> wire.GrantSummary:
@@ -111,6 +117,15 @@ def test_namespaces(vector: dict) -> None:
         return
     with pytest.raises(wire.ProtocolError):
         wire.decode_namespaces(bytes.fromhex(vector["packet"]))
+
+
+@pytest.mark.parametrize("vector", vectors("explain.json"))
+def test_explanation(vector: dict) -> None:
+    if "error" not in vector:
+        check(vector, wire.decode_explanation, wire.encode_explanation, explanation_of)
+        return
+    with pytest.raises(wire.ProtocolError):
+        wire.decode_explanation(bytes.fromhex(vector["packet"]))
 
 
 @pytest.mark.parametrize("vector", vectors("resolver.json"))
