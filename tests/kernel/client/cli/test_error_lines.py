@@ -19,6 +19,7 @@ from support.users import USER
 
 COMMANDS = {
     "connect": ["{ns}", "connect", "127.0.0.1", "9"],
+    "explain": ["{ns}", "explain", "tcp"],
     "listen": ["{ns}", "listen", "-l", "127.0.0.1:0", "--", "true"],
     "list": ["list", "{ns}"],
     "resolve": ["{ns}", "resolve", "www.example.org"],
@@ -27,6 +28,9 @@ COMMANDS = {
 }
 OF_GRANTS = [verb for verb in COMMANDS if verb != "list"]
 """`list` has a message of its own for an empty list."""
+
+OF_SOCKETS = [verb for verb in OF_GRANTS if verb != "explain"]
+"""For `explain`, a refusal is the answer."""
 
 SHOWN_BY_LIST = "nsbroker-get list shows what you may use"
 
@@ -82,7 +86,7 @@ def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
             assert line_of(run(*command(verb, "blue")), 125) == f"{refusal}its directory is closed to this user"
 
 
-@pytest.mark.parametrize("verb", OF_GRANTS)
+@pytest.mark.parametrize("verb", OF_SOCKETS)
 def test_no_grant(run: RunTool, verb: str) -> None:
     reason = "allows IP sockets in this namespace" if verb == "resolve" else "covers namespace 'foreign'"
     assert line_of(run(*command(verb, "foreign")), 1) == f"no grant of uid {USER} {reason}; {SHOWN_BY_LIST}"
@@ -91,12 +95,12 @@ def test_no_grant(run: RunTool, verb: str) -> None:
 def test_no_grant_at_all(start_broker: Callable[..., BrokerProcess]) -> None:
     with run_tool(start_broker("")) as run:
         assert line_of(run("list"), 1) == "no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)"
-        for verb in set(OF_GRANTS) - {"resolve"}:
+        for verb in set(OF_SOCKETS) - {"resolve"}:
             line = f"no grant covers uid {USER} or its groups; {SHOWN_BY_LIST}"
             assert line_of(run(*command(verb, "blue")), 1) == line
 
 
-@pytest.mark.parametrize("verb", OF_GRANTS)
+@pytest.mark.parametrize("verb", OF_SOCKETS)
 def test_no_such_namespace(run: RunTool, make_namespace: Callable[..., str], verb: str) -> None:
     missing = make_namespace("here") + "-not"
     assert line_of(run(*command(verb, missing)), 1) == (
