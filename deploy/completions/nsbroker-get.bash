@@ -17,6 +17,12 @@ _nsbroker_get_offer_namespaces() {
     done < <(nsbroker-get "${broker[@]}" --timeout 1 list 2>/dev/null)
 }
 
+_nsbroker_get_offer_kinds() {
+    _nsbroker_get_offer tcp udp udplite mptcp sctp icmp packet \
+        raw:{icmp,igmp,tcp,udp,gre,esp,ah,icmpv6,ospf,pim,vrrp,sctp,udplite,raw} \
+        netlink:{route,sock_diag,xfrm,netfilter,generic}
+}
+
 # Leaves the rest to the other command's completion. The other command begins at this one of our words.
 _nsbroker_get_command() {
     local count=$1 index=0 i text
@@ -44,9 +50,9 @@ _nsbroker_get() {
         fi
         case $word in
         --broker=*) broker=("$word") ;;
-        --broker | --timeout | --wait | -w | -s | -l | -p | --fdname | --max | --type | --bind | --fd | --mark) option=$word ;;
+        --broker | --timeout | --wait | -w | -s | -l | -p | --fdname | --max | --type | --bind | --connect | --fd | --mark) option=$word ;;
         --)
-            case $verb in connect | list | resolve) return ;; esac
+            case $verb in connect | explain | list | resolve) return ;; esac
             _nsbroker_get_command $((i + 1))
             return
             ;;
@@ -70,14 +76,14 @@ _nsbroker_get() {
 
     case ${option:-$verb/$namespace} in
     --broker) _filedir ;;
-    --type)
-        _nsbroker_get_offer tcp udp udplite mptcp sctp icmp packet \
-            raw:{icmp,igmp,tcp,udp,gre,esp,ah,icmpv6,ospf,pim,vrrp,sctp,udplite,raw} \
-            netlink:{route,sock_diag,xfrm,netfilter,generic}
-        ;;
+    --type) _nsbroker_get_offer_kinds ;;
     -p) _nsbroker_get_offer tcp udp udplite mptcp sctp ;;
     -*) ;;
     connect/*) _nsbroker_get_offer_options -F -u -4 -6 -w -s --mark --transparent --freebind ;;
+    explain/*)
+        _nsbroker_get_offer_options -4 -6 --bind --connect --mark --transparent --freebind
+        [[ $cur == -* ]] || ((operands)) || { _nsbroker_get_offer_kinds; _nsbroker_get_offer unix; }
+        ;;
     listen/*)
         _nsbroker_get_offer_options -l -4 -6 -u -p --fdname --inetd --nginx --accept --max --wait \
             --mark --transparent --freebind --
@@ -89,7 +95,7 @@ _nsbroker_get() {
         _nsbroker_get_offer_options --json
         [[ $namespace || $cur == -* ]] || ((operands)) || _nsbroker_get_offer_namespaces
         ;;
-    /?*) _nsbroker_get_offer connect listen resolve run socket list -- --help ;;
+    /?*) _nsbroker_get_offer connect explain listen resolve run socket list -- --help ;;
     /)
         _nsbroker_get_offer_options --broker --timeout --wait --version
         [[ $cur == -* ]] || { _nsbroker_get_offer_namespaces; _nsbroker_get_offer list; }

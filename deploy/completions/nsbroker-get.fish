@@ -13,10 +13,10 @@ function __nsbroker_get_place
             continue
         end
         switch $word
-            case --broker --timeout --wait -w -s -l -p --fdname --max --type --bind --fd --mark
+            case --broker --timeout --wait -w -s -l -p --fdname --max --type --bind --connect --fd --mark
                 set option $word
             case --
-                contains -- "$verb" connect resolve list; and return
+                contains -- "$verb" connect explain resolve list; and return
                 echo command (math $index + 1)
                 return
             case '-*'
@@ -86,6 +86,7 @@ complete -c nsbroker-get -n '__nsbroker_get_at first' -l version -d 'print the v
 complete -c nsbroker-get -n 'not __nsbroker_get_at command' -s h -l help -d 'print help'
 
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a connect -d 'connect standard input and output'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a explain -d 'which grant allows a socket, or what is missing'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a listen -d 'run a server with listening sockets'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a resolve -d 'the addresses of a host'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a run -d 'run a program in the namespace'
@@ -94,8 +95,8 @@ complete -c nsbroker-get -n '__nsbroker_get_at verb' -a list -d 'the sockets tha
 complete -c nsbroker-get -n '__nsbroker_get_at verb listen run socket' -a -- -d 'a command follows'
 complete -c nsbroker-get -n '__nsbroker_get_at command' -a '(__nsbroker_get_command)'
 
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 4 -d 'only IPv4'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen resolve socket' -s 6 -d 'only IPv6'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen resolve socket' -s 4 -d 'only IPv4'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen resolve socket' -s 6 -d 'only IPv6'
 complete -c nsbroker-get -n '__nsbroker_get_at connect listen' -s u -d UDP
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s F -d 'pass the connection over standard output'
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s w -x -d 'seconds to connect, or without data'
@@ -108,11 +109,13 @@ complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'pass the soc
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l accept -d 'one command for each connection'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'commands at once'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to wait for a namespace or address'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen run socket' -l mark -x -d 'the firewall mark of the sockets'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen run socket' -l transparent -d 'set IP_TRANSPARENT'
-complete -c nsbroker-get -n '__nsbroker_get_at connect listen run socket' -l freebind -d 'allow addresses that the namespace lacks'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen run socket' -l mark -x -d 'the firewall mark of the sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen run socket' -l transparent -d 'set IP_TRANSPARENT'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen run socket' -l freebind -d 'allow addresses that the namespace lacks'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'kind of socket' -a "$__nsbroker_get_kinds"
-complete -c nsbroker-get -n '__nsbroker_get_at socket' -l bind -x -d 'address to bind'
+complete -c nsbroker-get -n '__nsbroker_get_at explain socket' -l bind -x -d 'address to bind'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'number of the descriptor'
+complete -c nsbroker-get -n '__nsbroker_get_at explain' -l connect -x -d 'address to connect to'
+complete -c nsbroker-get -n 'string match -q explain -- (__nsbroker_get_place)' -a "$__nsbroker_get_kinds unix" -d kind
 complete -c nsbroker-get -n '__nsbroker_get_at list' -l json -d 'print JSON'
 complete -c nsbroker-get -n 'string match -q list -- (__nsbroker_get_place)' -a '(__nsbroker_get_namespaces)' -d namespace

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .guarantee import Guarantee, Mutant
 
+EXPLAIN = "tests/kernel/broker/requests/test_explain.py::"
+
 GUARANTEES = (
     Guarantee(
         "audit-before-the-reply",
@@ -33,6 +35,80 @@ GUARANTEES = (
                 "details = [] if label else [end_record({})]",
                 ("tests/kernel/broker/requests/test_audit.py::test_lookup_has_a_record",),
             ),
+            Mutant(
+                "broker/nsbrokerd/requests/explain.py",
+                "[end_record(details)])",
+                "[])",
+                (EXPLAIN + "test_each_question_is_in_the_audit",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "explain-agrees-with-open",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/explain.py",
+                "        return Explanation(planned.message, None, False, True, summaries, lacks)\n",
+                "        return Explanation(None, 0, False, True, summaries, lacks)\n",
+                (EXPLAIN + "test_explanation_says_yes_if_and_only_if_open_succeeds",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/explain.py",
+                "    planned = plan((spec,), policy, subject, sent)\n",
+                "    planned = plan((spec._replace(bind=None),), policy, subject, sent)\n",
+                (EXPLAIN + "test_explanation_says_yes_if_and_only_if_open_succeeds",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/explain.py",
+                "            check_name(namespace)\n",
+                "            namespace.encode()\n",
+                (EXPLAIN + "test_impossible_name_is_refused_as_by_open",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/explain.py",
+                "    if connect is not None and not _allows_connect(allowed.grant, allowed.kind, connect):",
+                "    if connect is not None and not _allows_connect(grants[-1], allowed.kind, connect):",
+                ("tests/unit/broker/policy/test_explain.py::test_explanation_is_the_decision",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "explain-shows-own-grants",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/explain.py",
+                "for grant in policy.grants_of(subject) if",
+                "for grant in policy.grants if",
+                (EXPLAIN + "test_grants_of_other_users_are_not_shown",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/explain.py",
+                "        if answer.grants and isinstance(namespace, str)",
+                "        if isinstance(namespace, str)",
+                (EXPLAIN + "test_user_without_a_grant_learns_nothing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "explain-names-what-is-missing",
+        tuple(
+            Mutant(
+                "broker/nsbrokerd/policy/explain.py",
+                old,
+                new,
+                (
+                    "tests/unit/broker/policy/test_explain.py::test_grant_with_the_rules_that_it_lacks_allows_everything",
+                ),
+            )
+            for old, new in (
+                ("    if kind not in grant.kinds:\n", "    if not grant.kinds:\n"),
+                ("    for option in options:\n", "    for option in options[1:]:\n"),
+                ("        elif lacks_low_port(", "        if lacks_low_port("),
+                (
+                    'yield "limit.connect", _rule("*" if parse_host(host).is_unspecified',
+                    'yield "limit.connect", _rule("*" if not host',
+                ),
+            )
         ),
     ),
     Guarantee(

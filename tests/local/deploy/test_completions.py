@@ -71,6 +71,9 @@ def test_verbs_follow_a_namespace(shell: Shell) -> None:
 def test_kinds_of_sockets_are_those_of_the_parser(shell: Shell) -> None:
     assert sorted(shell.complete("nsbroker-get blue socket --type ")) == sorted(all_kinds())
     assert shell.complete("nsbroker-get blue socket --type netlink:ro") == ["netlink:route"]
+    assert sorted(shell.complete("nsbroker-get blue explain ")) == sorted([*all_kinds(), "unix"])
+    assert shell.complete("nsbroker-get blue explain --mark 1 netlink:ro") == ["netlink:route"]
+    assert "unix" not in shell.complete("nsbroker-get blue explain tcp ")
     assert sorted(shell.complete("nsbroker-get blue listen -p ")) == ["mptcp", "sctp", "tcp", "udp", "udplite"]
 
 

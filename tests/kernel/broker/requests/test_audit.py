@@ -159,6 +159,8 @@ def test_nothing_is_handed_out_that_can_not_be_audited(
         with pytest.raises(nsbroker.BrokerUnavailableError, match="audit") as refused:
             _open(broker, [spec])
         assert refused.value.errno == errno.EAGAIN
+        with nsbroker.Client(str(broker.socket_path)) as client, pytest.raises(nsbroker.BrokerUnavailableError):
+            client.explain(spec)
     wait_until(lambda: broker.descriptors() == descriptors)
     broker.audit_path.unlink()
     broker.reload()
