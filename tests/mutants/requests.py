@@ -68,7 +68,7 @@ GUARANTEES = (
                 "broker/nsbrokerd/policy/explain.py",
                 "    if connect is not None and not _allows_connect(allowed.grant, allowed.kind, connect):",
                 "    if connect is not None and not _allows_connect(grants[-1], allowed.kind, connect):",
-                ("tests/unit/broker/policy/test_explain.py::test_explanation_is_the_decision",),
+                ("tests/unit/broker/policy/test_explain.py::test_grant_that_is_not_preferred_lacks_nothing",),
             ),
         ),
     ),
