@@ -38,6 +38,8 @@ def run(command: Command) -> int:
     spec, connect = _question(command.namespace, kind, options)
     answer = command.client.explain(spec, connect)
     lines = _denied(answer) if answer.reason is not None else _allowed(answer, command.namespace, kind, given)
+    if not answer.exists:
+        lines.append(f"{command.namespace} does not exist now: nsbroker-get --wait SECONDS waits for it")
     print_text("".join(f"{printable(line)}\n" for line in lines))
     return 0 if answer.reason is None else REFUSED
 
@@ -87,8 +89,6 @@ def _allowed(answer: Explanation, namespace: str, kind: str, given: dict[str, st
         lines.append(f"connecting it to {given['--connect']} is allowed")
     connect, bind = map(_listed, grant.limit)
     lines.append(f"afterwards you can connect it to {connect}, and bind it to {bind}")
-    if not answer.exists:
-        lines.append(f"{namespace} does not exist now: nsbroker-get --wait SECONDS waits for it")
     return lines
 
 

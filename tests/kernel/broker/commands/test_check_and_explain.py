@@ -135,6 +135,8 @@ def test_sound_configuration_is_said_to_be_sound(configured: BrokerProcess, comm
         (["--user", "nobody", "blue", "tcp"], 1, "no grant covers uid 65534 or its groups"),
         (["--user", "root", "green", "tcp"], 1, "no grant of uid 0 covers namespace 'green'"),
         (["--user", "root", "blue", "icmp"], 1, "grant 'web' allows no icmp sockets in namespace 'blue'"),
+        (["--user", "root", "blue", "icmp"], 1, "grant 'web' lacks sockets icmp"),
+        (["--user", "root", "@host", "tcp", "--bind", "*:81"], 1, "grant 'web' lacks bind 0.0.0.0:81"),
         (["--user", "root", "blue", "tcp", "--bind", "[::]:443"], 1, "port 443 of :: is not in the bind list"),
         (
             ["--user", "root", "blue", "tcp", "--option", "transparent"],
@@ -210,6 +212,8 @@ def test_unprivileged_check_and_explain_take_limits_for_granted(configured: Brok
         (["tcp", "--connect", "[::ffff:10.1.2.3]:443"], 0, "connecting to [::ffff:10.1.2.3]:443 is allowed"),
         (["udp", "--connect", "[fd00::1]:5000"], 0, "connecting to [fd00::1]:5000 is allowed"),
         (["tcp", "--connect", "10.1.2.3:444"], 1, "connecting to 10.1.2.3:444 is denied by the limit"),
+        (["tcp", "--connect", "10.1.2.3:444"], 1, "port 444 of 10.1.2.3 is not in limit.connect of grant 'web'"),
+        (["tcp", "--connect", "10.1.2.3:444"], 1, "grant 'web' lacks limit.connect 10.1.2.3:444"),
         (["tcp", "--bind", "0.0.0.0:81"], 1, "port 81 of 0.0.0.0 is not in limit.bind of grant 'web'"),
         (["tcp", "--connect", "example.org:80"], 2, "'example.org:80' is not ADDRESS:PORT"),
     ],

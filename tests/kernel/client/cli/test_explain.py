@@ -175,6 +175,8 @@ def test_namespace_that_does_not_exist_yet(run: RunTool) -> None:
         ANYWHERE,
         f"{LATER} does not exist now: nsbroker-get --wait SECONDS waits for it",
     ]
+    denied = run(LATER, "explain", "udp")
+    assert (denied.status, denied.out.splitlines()[-1]) == (1, done.out.splitlines()[-1])
 
 
 def test_namespace_by_its_path(run: RunTool) -> None:
