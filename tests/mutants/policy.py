@@ -77,16 +77,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
-                "if 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed:",
-                "if port < 0 and not is_listed:",
+                "return 0 < port < _FIRST_UNPRIVILEGED_PORT and not is_listed",
+                "return port < 0 and not is_listed",
                 (
                     "tests/unit/broker/policy/test_decide.py::test_a_low_port_needs_to_be_listed_and_a_high_one_does_not",
                 ),
             ),
             Mutant(
                 "broker/nsbrokerd/policy/decide.py",
-                "for address in (spec.bind, *spec.also)])",
-                "for address in (spec.bind,)])",
+                "for address in (spec.bind, *spec.also)]",
+                "for address in (spec.bind,)]",
                 ("tests/unit/broker/policy/test_decide.py::test_every_address_of_a_multi_homed_socket_must_be_listed",),
             ),
         ),
