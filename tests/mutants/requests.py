@@ -5,6 +5,7 @@ from __future__ import annotations
 from .guarantee import Guarantee, Mutant
 
 EXPLAIN = "tests/kernel/broker/requests/test_explain.py::"
+SUFFICES = "test_grant_with_the_rules_that_it_lacks_allows_everything"
 
 GUARANTEES = (
     Guarantee(
@@ -93,21 +94,13 @@ GUARANTEES = (
         "explain-names-what-is-missing",
         tuple(
             Mutant(
-                "broker/nsbrokerd/policy/explain.py",
-                old,
-                new,
-                (
-                    "tests/unit/broker/policy/test_explain.py::test_grant_with_the_rules_that_it_lacks_allows_everything",
-                ),
+                "broker/nsbrokerd/policy/explain.py", old, new, (f"tests/unit/broker/policy/test_explain.py::{test}",)
             )
-            for old, new in (
-                ("    if kind not in grant.kinds:\n", "    if not grant.kinds:\n"),
-                ("    for option in options:\n", "    for option in options[1:]:\n"),
-                ("        elif lacks_low_port(", "        if lacks_low_port("),
-                (
-                    'yield "limit.connect", _rule("*" if parse_host(host).is_unspecified',
-                    'yield "limit.connect", _rule("*" if not host',
-                ),
+            for old, new, test in (
+                ("    if kind not in grant.kinds:\n", "    if not grant.kinds:\n", SUFFICES),
+                ("    for option in options:\n", "    for option in options[1:]:\n", SUFFICES),
+                ("        elif lacks_low_port(", "        if lacks_low_port(", "test_every_missing_rule_is_named"),
+                ('_rule("*" if parse_host(host).is_unspecified', '_rule("*" if not host', SUFFICES),
             )
         ),
     ),
