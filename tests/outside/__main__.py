@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,8 @@ from outside.suites import ALL
 from outside.trial import Outcomes, Trial
 
 INSIDE = Path(__file__).parent / "inside"
+LINES = 12
+"""The last lines of a traceback are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Row:
 
     @property
     def is_as_listed(self) -> bool:
-        """Whether each difference has a reason, and each reason a difference."""
-        return not self.outdated and all(difference.reason for difference in self.found)
+        """Whether tests ran, each difference has a reason, and each reason a difference."""
+        return self.native > 0 and not self.outdated and all(difference.reason for difference in self.found)
 
 
 @dataclass(slots=True)
@@ -108,11 +111,17 @@ def show(row: Row, seconds: float) -> None:
         f"{row.suite:<10} {row.way:<14} {row.part:<32} {row.native:>6} {row.ours:>6}  {mark} ({seconds:.0f} s)",
         flush=True,
     )
+    if row.native == 0:
+        print("    no test passed natively", flush=True)
     for difference in row.found:
-        reason = difference.reason.reason if difference.reason else f"NOT LISTED\n{difference.outcome.text}"
+        reason = difference.reason.reason if difference.reason else f"NOT LISTED{_end_of(difference.outcome.text)}"
         print(f"    {difference.test}: {difference.outcome.word}: {reason}", flush=True)
     for name in row.outdated:
         print(f"    {name}: listed as a difference, but does not differ", flush=True)
+
+
+def _end_of(text: str) -> str:
+    return "".join(f"\n        {line}" for line in text.splitlines()[-LINES:])
 
 
 @contextmanager
@@ -133,6 +142,7 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(error)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     failed, comparisons = [], {}
     print(f"{'suite':<10} {'way':<14} {'part':<32} {'native':>6} {'ours':>6}")
     with work_directory() as work, lab() as place:

@@ -31,12 +31,13 @@ class Prepared:
     """The place where a suite runs.
 
     Attributes:
-        directory: the current directory of its tests. The unprivileged user can read it.
+        directory: the current directory of its tests. The unprivileged user can read it. Default: an empty directory
+            that this user can write.
         path: directories for PYTHONPATH.
         environment: further variables.
     """
 
-    directory: Path
+    directory: Path | None = None
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 

@@ -42,13 +42,13 @@ class Trial:
     Attributes:
         command: the program and its arguments, as the unprivileged user.
         environment: its variables.
-        directory: its current directory.
+        directory: its current directory. Default: the user's own.
         limit_s: a step that takes longer is killed.
     """
 
     command: list[str]
     environment: dict[str, str]
-    directory: Path
+    directory: Path | None
     limit_s: float
     outcomes: Outcomes = field(default_factory=dict)
 
@@ -77,16 +77,18 @@ class Trial:
             with log.open("wb") as output:
                 process = subprocess.Popen(
                     self.command,
-                    cwd=self.directory,
+                    cwd=self.directory or home,
                     env=variables,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
                 )
-                hung = not _wait(process, events, self.limit_s)
-                kill_users_processes()
-                process.wait()
+                try:
+                    hung = not _wait(process, events, self.limit_s)
+                finally:
+                    kill_users_processes()
+                    process.wait()
             current = self._read(events)
             if current == EXIT and not hung:
                 return True

@@ -9,13 +9,16 @@ from outside.suite import Prepared, Suite, UnavailableError, Way
 
 # Modules that a later Python lacks are left out.
 NETWORK = (
-    "test_socket", "test_ssl", "test_select", "test_selectors", "test_poll", "test_epoll", "test_socketserver",
-    "test_ftplib", "test_smtplib", "test_imaplib", "test_poplib", "test_nntplib", "test_telnetlib",
-    "test_httplib", "test_httpservers", "test_http_cookiejar", "test_wsgiref", "test_robotparser",
-    "test_urllib", "test_urllib2", "test_urllib2_localnet", "test_urllib2net", "test_urllib_response",
-    "test_urllibnet", "test_urlparse", "test_xmlrpc", "test_docxmlrpc", "test_asyncore", "test_asynchat", "test_smtpd",
-    "test_smtpnet", "test_timeout", "test_logging", "test_uuid", "test_ipaddress", "test_largefile", "test_support",
-    "test_multiprocessing_fork", "test_multiprocessing_spawn", "test_multiprocessing_forkserver",
+    "test_socket", "test_ssl", "test_select", "test_selectors", "test_poll", "test_epoll", "test_timeout",
+    "test_socketserver", "test_ftplib", "test_smtplib", "test_smtpd", "test_imaplib", "test_poplib", "test_nntplib",
+    "test_telnetlib", "test_httplib", "test_httpservers", "test_wsgiref", "test_urllib", "test_urllib2",
+    "test_urllib2_localnet", "test_urllib_response", "test_robotparser", "test_http_cookiejar", "test_xmlrpc",
+    "test_docxmlrpc", "test_asyncore", "test_asynchat", "test_logging", "test_os", "test_support",
+    *(
+        f"test_multiprocessing_{method}{module}"
+        for method in ("fork", "spawn", "forkserver")
+        for module in ("", ".test_processes", ".test_threads", ".test_manager", ".test_misc")  # Since Python 3.12
+    ),
 )  # fmt: skip
 
 ASYNCIO = tuple(
@@ -28,17 +31,21 @@ ASYNCIO = tuple(
 )  # fmt: skip
 
 
-def _there(names: tuple[str, ...]) -> tuple[str, ...]:
+def _is_there(name: str) -> bool:
     try:
-        return tuple(name for name in names if importlib.util.find_spec(f"test.{name}") is not None)
-    except ModuleNotFoundError:
-        return names  # `prepare` says so
+        return importlib.util.find_spec(f"test.{name}") is not None
+    except ModuleNotFoundError:  # the parent is no package, or is not there
+        return False
 
 
-def _prepare(directory: Path) -> Prepared:
-    if importlib.util.find_spec("test.test_socket") is None:
+def _there(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(filter(_is_there, names)) or names  # if there are no tests at all, `prepare` says so
+
+
+def _prepare(_: Path) -> Prepared:
+    if not _is_there("test_socket"):
         raise UnavailableError("this Python has no tests (Debian: libpython3.11-testsuite)")
-    return Prepared(directory)
+    return Prepared()
 
 
 SUITE = Suite(

@@ -4,12 +4,25 @@ import os
 
 import nsbroker
 
-nsbroker.patch(os.environ["OUTSIDE_NAMESPACE"])
+NAMESPACE = os.environ["OUTSIDE_NAMESPACE"]
+nsbroker.patch(NAMESPACE)
 
 import asyncio  # noqa: E402  # patch comes first
 
 from nsbroker.adapters.asyncio import loop_factory  # noqa: E402
 
-loop_class = loop_factory(os.environ["OUTSIDE_NAMESPACE"])
-asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = loop_class
-asyncio.DefaultEventLoopPolicy._loop_factory = loop_class
+original = asyncio.SelectorEventLoop
+
+
+def make_loop(selector=None):
+    """Make a loop as `asyncio.SelectorEventLoop` does."""
+
+    class Loop(original):
+        def __init__(self):
+            super().__init__(selector)
+
+    return loop_factory(NAMESPACE, Loop)()
+
+
+asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = make_loop
+asyncio.DefaultEventLoopPolicy._loop_factory = staticmethod(make_loop)
