@@ -49,7 +49,7 @@ class Suite:
     Attributes:
         name: its name on the command line, and of its file in `reasons/`.
         ways: the ways to run it, by name.
-        runner: `run_unittest` or `run_pytest`, a file of `inside/`. It gets the part and `arguments`.
+        runner: a file of `inside/`, without `.py`. It gets the part and `arguments`.
         prepare: gets an empty directory, installs the suite there, and returns its place.
         arguments: further arguments of the runner.
         limit_s: a step that takes longer than this is killed, and counts as hung.
