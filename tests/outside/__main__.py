@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import signal
 import sys
@@ -143,7 +144,7 @@ def main(arguments: list[str]) -> int:
         print(error)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    failed, comparisons = [], {}
+    failed, comparisons, shown = [], {}, []
     print(f"{'suite':<10} {'way':<14} {'part':<32} {'native':>6} {'ours':>6}")
     with work_directory() as work, lab() as place:
         inside = work / "inside"
@@ -166,8 +167,13 @@ def main(arguments: list[str]) -> int:
             began = time.monotonic()
             row = comparison.compare(way, part)
             show(row, time.monotonic() - began)
+            shown.append(row)
             if not row.is_as_listed:
                 failed.append(f"{suite.name}/{way}/{part}")
+    print("\nall parts:")
+    for (name, way), group in itertools.groupby(shown, lambda row: (row.suite, row.way)):
+        parts = list(group)
+        print(f"{name:<10} {way:<47} {sum(row.native for row in parts):>6} {sum(row.ours for row in parts):>6}")
     if failed:
         print("\ndiffer from the listed reasons:", *failed, sep="\n  ")
     return 1 if failed else 0

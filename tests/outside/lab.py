@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from nsbroker.wire.kind_names import NETLINK_PROTOCOLS
 from support import namespaces
 from support.brokers.process import running
+from support.names.etc_netns import make_files, remove_files
 from support.users import GROUP, USER
 
 NAME = f"{namespaces.PREFIX}outside"
@@ -69,10 +71,15 @@ def lab() -> Iterator[Lab]:
     if reason := namespaces.why_not():
         raise RuntimeError(reason)
     namespaces.make(NAME)
+    # Files of its own, so that names do not depend on the machine's. There is no name server, which is soon known.
+    files = make_files(NAME)
+    (files / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {socket.gethostname()}\n")
+    (files / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     try:
         with running(GRANT, SETTINGS) as broker:
             yield Lab(broker.socket_path)
     finally:
+        remove_files(NAME)
         namespaces.delete(NAME)
 
 
