@@ -3,33 +3,17 @@
 import importlib
 import sys
 import traceback
+import unittest
 
 import events
 from steps import EXIT, IMPORT
 
-part = sys.argv[1]
-module_name = f"test.{part}"
-events.start(IMPORT)
-try:
-    events.run_prelude()
-    import unittest
-
-    from test import support
-
-    # test_socketserver needs it. Tests that ask a server on the internet fail natively, and so they do not count.
-    support.use_resources = ["network"]
-    support.verbose = 0
-    tests = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(module_name))
-except BaseException as error:
-    skipped = type(error).__name__ in ("SkipTest", "ResourceDenied")
-    events.end(IMPORT, "skipped" if skipped else "failed", str(error) if skipped else traceback.format_exc())
-    raise SystemExit(0 if skipped else 1) from error
-events.end(IMPORT, "passed")
+MODULE = f"test.{sys.argv[1]}"
 
 
 def name_of(test: unittest.TestCase) -> str:
     """Return the test's name within its module."""
-    return test.id().removeprefix(f"{module_name}.")
+    return test.id().removeprefix(f"{MODULE}.")
 
 
 def wanted(suite: unittest.TestSuite) -> unittest.TestSuite:
@@ -89,5 +73,26 @@ class Result(unittest.TestResult):
         self.outcome = "passed unexpectedly"
 
 
-wanted(tests)(Result())
-events.start(EXIT)
+def load() -> unittest.TestSuite:
+    """Point the program at the namespace, and return the tests of the module."""
+    events.start(IMPORT)
+    try:
+        events.run_prelude()
+        from test import support
+
+        # test_socketserver needs it. Tests that ask a server on the internet fail natively, and so they do not count.
+        support.use_resources = ["network"]
+        support.verbose = 0
+        tests = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(MODULE))
+    except BaseException as error:
+        skipped = type(error).__name__ in ("SkipTest", "ResourceDenied")
+        events.end(IMPORT, "skipped" if skipped else "failed", str(error) if skipped else traceback.format_exc())
+        raise SystemExit(0 if skipped else 1) from error
+    events.end(IMPORT, "passed")
+    return tests
+
+
+# Children of multiprocessing import this file, too.
+if __name__ == "__main__":
+    wanted(load())(Result())
+    events.start(EXIT)
