@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from outside.inside.steps import IMPORT
 from outside.trial import Outcome, Outcomes
 
 REASONS = Path(__file__).parent / "reasons"
@@ -87,6 +88,8 @@ def differences(native: Outcomes, ours: Outcomes, way: str, part: str, reasons: 
         if outcome.word != "passed":
             reason = next((reason for reason in reasons if reason.covers(way, part, test)), None)
             found.append(Difference(test, outcome, reason))
+            if test == IMPORT:
+                break  # All tests differ, for the same reason.
     return found
 
 

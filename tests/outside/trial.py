@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outside.inside.steps import EXIT
+from outside.inside.steps import EXIT, IMPORT
 from outside.lab import Lab, give_to_user
 from support.users import USER
 
@@ -90,6 +90,8 @@ class Trial:
                     kill_users_processes()
                     process.wait()
             current = self._read(events)
+            if events.stat().st_size == 0:
+                current = IMPORT  # not even the runner has started
             if current == EXIT and not hung:
                 return True
             if current is not None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from outside.differences import REASONS, Reason, differences, matches, outdated, read_reasons
+from outside.inside.steps import IMPORT
 from outside.suites import ALL
 from outside.trial import Outcome
 
@@ -35,6 +36,11 @@ def test_a_listed_test_that_does_not_differ_is_outdated():
 def test_a_difference_of_some_runs_is_never_outdated():
     sometimes = Reason(("patch",), "test_socket", ("A.test",), "It is so.", sometimes=True)
     assert outdated([], "patch", "test_socket", [sometimes]) == []
+
+
+def test_suite_that_can_not_be_loaded_is_one_difference():
+    native = {IMPORT: PASSED, "A.test": PASSED}
+    assert [one.test for one in differences(native, {IMPORT: FAILED}, "patch", "test_socket", [LISTED])] == [IMPORT]
 
 
 def test_only_a_final_star_stands_for_more():
