@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,8 +16,19 @@ import pytest
 import nsbroker
 from nsbroker.adapters import anyio as inside
 from support.adapters.echo import REQUEST, body, descriptors
-from support.adapters.example_org import CLIENT, CLOSED_PORT, HOST, SERVER, UNKNOWN, UNREACHABLE, UNTRUSTED, ExampleOrg
+from support.adapters.example_org import (
+    CLIENT,
+    CLOSED_PORT,
+    HOST,
+    SERVER,
+    TWO_OF_THE_CLIENT,
+    UNKNOWN,
+    UNREACHABLE,
+    UNTRUSTED,
+    ExampleOrg,
+)
 from support.adapters.loops import ASYNCIO, TRIO, UVLOOP, Loop, on, start_each
+from support.inside import call_inside
 
 ALL = on(ASYNCIO, UVLOOP, TRIO)
 
@@ -122,6 +134,116 @@ async def serve_twice(place: nsbroker.Namespace) -> int | None:
 @ALL
 def test_address_in_use_is_the_kernels_error(site: ExampleOrg, loop: Loop) -> None:
     assert site.run(run, loop, serve_twice) == errno.EADDRINUSE
+
+
+async def listen_on_a_free_port(place: nsbroker.Namespace, host: str | None, family: int) -> list[Any]:
+    async with await inside.create_tcp_listener(place, local_host=host, family=family) as listener:
+        attributes = [each.extra(anyio.abc.SocketAttribute.local_address) for each in listener.listeners]
+        port = attributes[0][1]
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, echo)
+            for address in {CLIENT if family != socket.AF_INET6 else "::1", host or "127.0.0.1"}:
+                async with await inside.connect_tcp(place, address, port) as stream:
+                    await stream.send(b"hello")
+                    assert await stream.receive() == b"hello"
+            group.cancel_scope.cancel()
+    return [(address, number == port) for address, number in attributes]
+
+
+@ALL
+def test_free_port_is_the_same_for_all_families(site: ExampleOrg, loop: Loop) -> None:
+    """Without a host, it is one socket of both families, as in anyio."""
+    assert site.run(run, loop, listen_on_a_free_port, None, 0) == [("::", True)]
+    assert site.run(run, loop, listen_on_a_free_port, "0.0.0.0", 0) == [("0.0.0.0", True)]
+
+
+async def listen_on_a_name(place: nsbroker.Namespace, host: str) -> list[Any]:
+    async with await inside.create_tcp_listener(place, local_host=host) as listener:
+        return [each.extra(anyio.abc.SocketAttribute.local_address) for each in listener.listeners]
+
+
+@ALL
+def test_free_port_is_the_same_for_all_addresses_of_a_name(site: ExampleOrg, loop: Loop) -> None:
+    (first, port), (second, same_port) = site.run(run, loop, listen_on_a_name, TWO_OF_THE_CLIENT)
+    assert {first, second} == {CLIENT, "127.0.0.1"}
+    assert port == same_port != 0
+
+
+async def listen_beside_others(place: nsbroker.Namespace) -> list[int | None]:
+    """The namespace has two free ports, each of which is in use at one of the addresses."""
+    failing = pytest.raises(OSError, match="Could not create 2 listeners with a consistent port")
+    with place.create_server((CLIENT, 40000)), place.create_server(("127.0.0.1", 40001)), failing as caught:
+        await listen_on_a_name(place, TWO_OF_THE_CLIENT)
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    return [error.errno for error in caught.value.__cause__.exceptions if isinstance(error, OSError)]
+
+
+@ALL
+def test_search_for_a_free_port_has_an_end(site: ExampleOrg, loop: Loop) -> None:
+    """With the error of anyio, and without open descriptors."""
+    ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    before = call_inside(site.client, ports.read_text)
+    call_inside(site.client, ports.write_text, "40000 40001")
+    try:
+        assert site.run(run, loop, listen_beside_others) == [errno.EADDRINUSE] * 10
+    finally:
+        call_inside(site.client, ports.write_text, before)
+
+
+async def no_delay(place: nsbroker.Namespace) -> int:
+    async with await inside.connect_tcp(place, HOST, 80) as stream:
+        return stream.extra(anyio.abc.SocketAttribute.raw_socket).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@ALL
+def test_connection_sends_without_delay(site: ExampleOrg, loop: Loop) -> None:
+    """As anyio's own on each backend."""
+    assert site.run(run, loop, no_delay) == 1
+
+
+async def compare_look_ups(place: nsbroker.Namespace) -> list[str]:
+    """Return the inputs for which anyio itself, with numeric hosts only, gives another result."""
+    numeric = {"flags": socket.AI_NUMERICHOST}
+    differing = []
+    for host, options in [
+        ("::1", numeric),
+        ("fe80::1%1", numeric),
+        ("127.0.0.1", numeric),
+        (b"::1", numeric | {"type": socket.SOCK_STREAM}),
+        ("::ffff:127.0.0.1", numeric | {"family": socket.AF_INET6}),
+    ]:
+        ours, theirs = await inside.getaddrinfo(place, host, 0, **options), await anyio.getaddrinfo(host, 0, **options)
+        if ours != theirs:
+            differing.append(f"{host!r} {options}: {ours}, not {theirs}")
+    return differing
+
+
+@ALL
+def test_addresses_have_the_form_of_anyio(site: ExampleOrg, loop: Loop) -> None:
+    """Two items, also for IPv6, with the scope in the host."""
+    assert site.run(run, loop, compare_look_ups) == []
+
+
+async def look_up_by_idna(place: nsbroker.Namespace) -> str:
+    """IDNA 2003, the rule of the socket module, has another name for this host."""
+    with pytest.raises(socket.gaierror):
+        await inside.getaddrinfo(place, "fa\N{LATIN SMALL LETTER SHARP S}.example.org", 80)
+    return (await inside.getaddrinfo(place, "b\N{LATIN SMALL LETTER SHARP S}.example.org", 80))[0][4][0]
+
+
+@ALL
+def test_names_are_encoded_by_idna_2008(site: ExampleOrg, loop: Loop) -> None:
+    assert site.run(run, loop, look_up_by_idna) == SERVER
+
+
+async def connected_from(place: nsbroker.Namespace, port: int) -> tuple[Any, Any]:
+    async with await inside.create_connected_udp_socket(place, SERVER, 53, local_port=port) as udp:
+        return udp.extra(anyio.abc.SocketAttribute.local_address), udp.extra(anyio.abc.SocketAttribute.remote_address)
+
+
+@ALL
+def test_connected_socket_has_the_local_port_without_a_host(site: ExampleOrg, loop: Loop) -> None:
+    assert site.run(run, loop, connected_from, 5353) == ((CLIENT, 5353), (SERVER, 53))
 
 
 async def send_datagrams(place: nsbroker.Namespace) -> list[bytes]:

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 import trio
 
+import nsbroker
 import nsbroker.adapters
 from support import docstring_examples
 from support.adapters import mail_servers
-from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
+from support.adapters.example_org import CLIENT, MARK, SERVER, ExampleOrg
+from support.adapters.marks import sockets_of_the_broker
 from support.docstring_examples import Case
 
 PACKAGE = "nsbroker.adapters"
@@ -66,10 +68,16 @@ def what_a_reader_has(module: str) -> tuple[dict[str, Any], RunAsync]:
     return scope | twisted, run_in_twisted(reactor)
 
 
-def run_case(namespace: str, case: Case) -> None:
+def run_case(namespace: str, case: Case, **more: object) -> None:
     scope, run_async = what_a_reader_has(case.module)
-    replaced = {'"blue"': repr(namespace), "10.0.0.1": SERVER, "10.0.0.2": CLIENT}
-    docstring_examples.run(case, scope, replaced, run_async)
+    replaced = {'"blue"': "marked" if more else repr(namespace), "10.0.0.1": SERVER, "10.0.0.2": CLIENT}
+    docstring_examples.run(case, scope | more, replaced, run_async)
+
+
+def run_marked(namespace: str, case: Case) -> set[int]:
+    with sockets_of_the_broker() as made:
+        run_case(namespace, case, marked=nsbroker.Namespace(namespace, mark=MARK))
+    return {mark for _, mark in made}
 
 
 @pytest.mark.usefixtures("web", "mail", "ftp", "redis_at_example_org")
@@ -77,6 +85,14 @@ def run_case(namespace: str, case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_example_works(site: ExampleOrg, case: Case) -> None:
     site.run(run_case, case)
+
+
+@pytest.mark.usefixtures("web", "mail", "ftp", "redis_at_example_org")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_socket_has_the_mark_of_its_namespace(site: ExampleOrg, case: Case) -> None:
+    """From birth, whichever adapter it is for, and also the sockets that ask name servers."""
+    assert site.run(run_marked, case) <= {MARK}
 
 
 PATCHING = [

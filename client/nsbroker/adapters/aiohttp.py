@@ -69,12 +69,23 @@ def _result(hostname: str, family: int, proto: int, address: tuple[Any, ...]) ->
     }
 
 
+_NOT_FOR_YOU = {
+    "resolver": "it looks names up in the namespace, and another resolver could ask name servers outside; leave it out",
+    "socket_factory": "it gets its sockets from the broker; leave it out, and give options to Namespace(mark=...)",
+}
+"""The arguments that a connector sets by itself, and why."""
+
+
 class TCPConnector(aiohttp.TCPConnector):
     """`aiohttp.TCPConnector` in a namespace.
 
     Args:
         namespace: the namespace of the connections and of the look-ups.
+        local_addr: (host, port) to bind to. The host is looked up in the namespace.
         kwargs: as for `aiohttp.TCPConnector`, except resolver and socket_factory.
+
+    Raises:
+        TypeError: a resolver or a socket_factory was given.
 
     Example:
         >>> async with aiohttp.ClientSession(connector=TCPConnector("blue")) as session:
@@ -83,10 +94,13 @@ class TCPConnector(aiohttp.TCPConnector):
         200
     """
 
-    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
+    def __init__(self, namespace: NamespaceLike, *, local_addr: tuple[str, int] | None = None, **kwargs: Any) -> None:
+        for name, reason in _NOT_FOR_YOU.items():
+            if kwargs.pop(name, None) is not None:
+                raise TypeError(f"a TCPConnector in a namespace takes no {name}: {reason}")
         namespace = as_namespace(namespace)
         self._place = place_of(namespace)
-        self._own_address = kwargs.pop("local_addr", None)
+        self._own_address = local_addr
         super().__init__(resolver=Resolver(namespace), socket_factory=self._make_socket, **kwargs)
 
     def _make_socket(self, info: Sequence[Any]) -> socket.socket:

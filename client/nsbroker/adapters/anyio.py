@@ -12,9 +12,8 @@ from anyio.streams.tls import TLSStream
 
 from ..drivers.anyio import AsyncClient, run
 from ..link.broker import plain_socket
-from ..place.connecting import connect_tcp as connect_steps
 from ..place.datagrams import open_udp
-from ..place.listening import listen_tcp
+from . import _anyio_tcp
 from ._anyio_udp import NamespaceUDPSocket
 from ._place import hand_over, place_of
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..module.namespace import Namespace
     from ..place.connecting import LocalAddress
+    from ..place.place import Place
     from ..wire.messages import NamespaceRef
 
 __all__ = [
@@ -75,18 +75,14 @@ async def connect_tcp(
         >>> await stream.aclose()
     """
     host = str(remote_host)
-    steps = connect_steps(
+    sock = await _anyio_tcp.connect(
         place_of(namespace),
         host,
         remote_port,
-        local_addr=_local(local_host, local_port),
-        stagger_s=happy_eyeballs_delay,
+        local_host=local_host,
+        local_port=local_port,
+        happy_eyeballs_delay=happy_eyeballs_delay,
     )
-    try:
-        sock = await run(steps)
-    except ExceptionGroup as group:
-        cause = group.exceptions[0] if len(group.exceptions) == 1 else group
-        raise OSError("All connection attempts failed") from cause
     stream = await hand_over(sock, SocketStream.from_socket(sock))
     if not (tls or tls_hostname or ssl_context):
         return stream
@@ -117,7 +113,7 @@ async def create_tcp_listener(
     Args:
         namespace: a `Namespace`, or an argument for `Namespace`.
         local_host: the address to bind to (`None`: all).
-        local_port: the port (0: a free one for each address).
+        local_port: the port (0: a free one, the same for all addresses).
         family: the family of the addresses to bind to (`socket.AF_UNSPEC`: all).
         backlog: how many connections may wait in the queue.
         reuse_port: let other sockets bind to the same port, as SO_REUSEPORT does.
@@ -129,11 +125,8 @@ async def create_tcp_listener(
         >>> listener = await create_tcp_listener("blue", local_host="127.0.0.1", local_port=80)
         >>> await listener.aclose()
     """
-    host = None if local_host is None else str(local_host)
-    sockets = await run(
-        listen_tcp(
-            place_of(namespace), host, local_port, family=family, backlog=min(backlog, 0xFFFF), reuse_port=reuse_port
-        )
+    sockets = await _anyio_tcp.listen(
+        place_of(namespace), local_host, local_port, family, backlog, reuse_port=reuse_port
     )
     listeners: list[SocketListener] = []
     try:
@@ -174,15 +167,10 @@ async def create_udp_socket(
     if family == socket.AF_UNSPEC and not local_host:
         raise ValueError('Either "family" or "local_host" must be given')
     place = place_of(namespace)
-    steps = open_udp(
-        place,
-        plain_socket,
-        local_addr=(str(local_host) if local_host else None, local_port),
-        family=family,
-        flags=socket.AI_PASSIVE,
-        options=_options(reuse_port=reuse_port),
-    )
-    sock = await run(steps)
+    local = _any_address(family, local_port)
+    if local_host:
+        family, local = await _first(place, local_host, local_port, family, flags=_anyio_tcp.PASSIVE)
+    sock = await _open_udp(place, family, local, None, reuse_port=reuse_port)
     return NamespaceUDPSocket(await hand_over(sock, UDPSocket.from_socket(sock)), place, sock.family)
 
 
@@ -215,20 +203,26 @@ async def create_connected_udp_socket(
         >>> async with await create_connected_udp_socket("blue", "www.example.org", 53) as udp:
         ...     await udp.send(b"hello")
     """
-    steps = open_udp(
-        place_of(namespace),
-        plain_socket,
-        local_addr=_local(local_host, local_port),
-        remote_addr=(str(remote_host), remote_port),
-        family=family,
-        options=_options(reuse_port=reuse_port),
-    )
-    sock = await run(steps)
+    place = place_of(namespace)
+    local = None
+    if local_host:
+        family, local = await _first(place, local_host, local_port, family, flags=_anyio_tcp.PASSIVE)
+    family, remote = await _first(place, remote_host, remote_port, family)
+    if local is None and local_port:
+        local = _any_address(family, local_port)
+    sock = await _open_udp(place, family, local, remote, reuse_port=reuse_port)
     return await hand_over(sock, ConnectedUDPSocket.from_socket(sock))
 
 
 async def getaddrinfo(
-    namespace: Namespace | NamespaceRef, host: str | bytes | None, port: int | str | None, **options: int
+    namespace: Namespace | NamespaceRef,
+    host: str | bytes | None,
+    port: int | str | None,
+    *,
+    family: int = 0,
+    type: int = 0,  # noqa: A002  # anyio's own name
+    proto: int = 0,
+    flags: int = 0,
 ) -> list[tuple[Any, ...]]:
     """Look up a name in a namespace, as `anyio.getaddrinfo` does.
 
@@ -236,10 +230,13 @@ async def getaddrinfo(
         namespace: a `Namespace`, or an argument for `Namespace`.
         host: a name or an address.
         port: a number, or the name of a service.
-        options: family, type, proto, flags.
+        family: AF_INET or AF_INET6, or 0 for both.
+        type: SOCK_STREAM or SOCK_DGRAM, or 0 for all.
+        proto: a protocol's number, or 0 for all.
+        flags: AI_* constants.
 
     Returns:
-        A list of (family, type, proto, canonical name, address).
+        A list of (family, type, proto, canonical name, address). Each address is (host, port), also for IPv6.
 
     Raises:
         socket.gaierror: the namespace's name servers don't know the name.
@@ -249,8 +246,8 @@ async def getaddrinfo(
         ...     print(address)
         ('10.0.0.1', 80)
     """
-    found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, **options))
-    return found
+    found = await _anyio_tcp.look_up(place_of(namespace), host, port, family, type, proto, flags)
+    return [(*info, _anyio_tcp.two_items(address)) for *info, address in found]
 
 
 async def getnameinfo(
@@ -277,9 +274,22 @@ async def getnameinfo(
     return await run(place_of(namespace).getnameinfo(sockaddr, flags))
 
 
-def _local(host: object, port: int | None) -> LocalAddress | None:
-    return None if host is None else (str(host), port or 0)
+async def _first(
+    place: Place, host: object, port: int, family: int, flags: int = 0
+) -> tuple[socket.AddressFamily, LocalAddress]:
+    """Return the family and the first address of a host for UDP."""
+    found = await _anyio_tcp.look_up(place, str(host), port, family=family, type=socket.SOCK_DGRAM, flags=flags)
+    return found[0][0], _anyio_tcp.two_items(found[0][4])
 
 
-def _options(*, reuse_port: bool) -> list[tuple[int, int, int]]:
-    return [(int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)] if reuse_port else []
+def _any_address(family: int, port: int) -> LocalAddress:
+    return ("::" if family == socket.AF_INET6 else "0.0.0.0"), port
+
+
+async def _open_udp(
+    place: Place, family: int, local: LocalAddress | None, remote: LocalAddress | None, *, reuse_port: bool
+) -> socket.socket:
+    options = [(int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)] if reuse_port else []
+    return await run(
+        open_udp(place, plain_socket, local_addr=local, remote_addr=remote, family=family, options=options)
+    )

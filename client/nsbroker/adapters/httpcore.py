@@ -8,16 +8,16 @@ from typing import Any
 
 import anyio
 import httpcore
-from anyio.abc import SocketAttribute
+from anyio.abc import SocketStream
 from httpcore._backends.anyio import AnyIOStream
 from httpcore._backends.sync import SyncStream
 
+from ..place.options import split_privileged
+from . import _anyio_tcp
+from ._anyio_tcp import NO_DELAY
 from ._connect import connect
 from ._namespace import InNamespace
-from .anyio import connect_tcp
-
-NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-"""httpcore sets this on every connection."""
+from ._place import hand_over, place_of
 
 
 class NetworkBackend(InNamespace, httpcore.SyncBackend):
@@ -48,7 +48,7 @@ class NetworkBackend(InNamespace, httpcore.SyncBackend):
             port: the port.
             timeout: seconds (`None`: no limit).
             local_address: the address to bind to, if any.
-            socket_options: the arguments of `setsockopt` calls.
+            socket_options: the arguments of `setsockopt` calls. The broker sets those that need its rights.
 
         Raises:
             httpcore.ConnectTimeout: no address answered in time.
@@ -93,20 +93,26 @@ class AsyncNetworkBackend(InNamespace, httpcore.AnyIOBackend):
             port: the port.
             timeout: seconds (`None`: no limit).
             local_address: the address to bind to, if any.
-            socket_options: the arguments of `setsockopt` calls.
+            socket_options: the arguments of `setsockopt` calls. The broker sets those that need its rights.
 
         Raises:
             httpcore.ConnectTimeout: no address answered in time.
             httpcore.ConnectError: the look-up or the connection failed.
         """
+        privileged, others = split_privileged(socket_options or ())
+        place = place_of(self._namespace)
         try:
             with anyio.fail_after(timeout):
-                stream = await connect_tcp(self._namespace, host, port, local_host=local_address)
-            sock = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # not Django's
-            for option in (*(socket_options or ()), NO_DELAY):
-                sock.setsockopt(*option)
+                sock = await _anyio_tcp.connect(place, host, port, local_host=local_address, options=privileged)
+                stream = await hand_over(sock, _stream(sock, others))
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from error
         except (OSError, anyio.BrokenResourceError) as error:
             raise httpcore.ConnectError(str(error.__cause__ or error)) from error
         return AnyIOStream(stream)
+
+
+async def _stream(sock: socket.socket, options: Iterable[tuple[Any, ...]]) -> SocketStream:
+    for option in options:
+        sock.setsockopt(*option)
+    return await SocketStream.from_socket(sock)

@@ -26,7 +26,8 @@ class HTTPTransport(httpx.HTTPTransport):
 
     Args:
         namespace: the namespace of the connections and of the look-ups.
-        kwargs: as for `httpx.HTTPTransport`.
+        args: as for `httpx.HTTPTransport`: verify, cert and others.
+        kwargs: the same by name. The broker sets those of the `socket_options` that need its rights, such as SO_MARK.
 
     Example:
         >>> with httpx.Client(transport=HTTPTransport("blue")) as client:
@@ -35,8 +36,8 @@ class HTTPTransport(httpx.HTTPTransport):
         200
     """
 
-    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, namespace: NamespaceLike, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         _set_backend(self, NetworkBackend(as_namespace(namespace)))
 
 
@@ -45,7 +46,8 @@ class AsyncHTTPTransport(httpx.AsyncHTTPTransport):
 
     Args:
         namespace: the namespace of the connections and of the look-ups.
-        kwargs: as for `httpx.AsyncHTTPTransport`.
+        args: as for `httpx.AsyncHTTPTransport`: verify, cert and others.
+        kwargs: the same by name. The broker sets those of the `socket_options` that need its rights, such as SO_MARK.
 
     Example:
         >>> async with httpx.AsyncClient(transport=AsyncHTTPTransport("blue")) as client:
@@ -54,6 +56,6 @@ class AsyncHTTPTransport(httpx.AsyncHTTPTransport):
         200
     """
 
-    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, namespace: NamespaceLike, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         _set_backend(self, AsyncNetworkBackend(as_namespace(namespace)))

@@ -28,9 +28,11 @@ class SocketHandler(InNamespace, logging.handlers.SocketHandler):
         >>> logging.getLogger("audit").addHandler(SocketHandler("blue", "log.example.org", 9020))
     """
 
-    def makeSocket(self, timeout: float | None = 1) -> socket.socket:  # noqa: N802  # logging's own name
+    def makeSocket(self, timeout: float = 1) -> socket.socket:  # noqa: N802  # logging's own name
         """Connect. logging calls this, also after the connection was lost."""
-        return connect(self._namespace, self.host, self.port or 0, timeout)
+        if self.port is None:
+            return super().makeSocket(timeout)  # The host is the path of a Unix socket.
+        return connect(self._namespace, self.host, self.port, timeout)
 
 
 class DatagramHandler(InNamespace, logging.handlers.DatagramHandler):
@@ -47,7 +49,9 @@ class DatagramHandler(InNamespace, logging.handlers.DatagramHandler):
 
     def makeSocket(self) -> socket.socket:  # type: ignore[override]  # noqa: N802  # both are logging's own
         """Make a socket for the first address of the host. logging calls this."""
-        sock, self.address = _datagram_socket(self._namespace, self.host, self.port or 0)
+        if self.port is None:
+            return super().makeSocket()
+        sock, self.address = _datagram_socket(self._namespace, self.host, self.port)
         return sock
 
 
@@ -56,7 +60,7 @@ class SysLogHandler(logging.handlers.SysLogHandler):
 
     Args:
         namespace: the namespace of the socket and of the look-up.
-        address: (host, port) of the server.
+        address: (host, port) of the server, or the path of a Unix socket.
         args: as for `logging.handlers.SysLogHandler`: facility, socktype.
         kwargs: the same by name.
 
@@ -64,7 +68,9 @@ class SysLogHandler(logging.handlers.SysLogHandler):
         >>> logging.getLogger("audit").addHandler(SysLogHandler("blue", ("log.example.org", 514)))
     """
 
-    def __init__(self, namespace: NamespaceLike, address: tuple[str, int], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, namespace: NamespaceLike, address: tuple[str, int] | str = ("localhost", 514), *args: Any, **kwargs: Any
+    ) -> None:
         self._namespace = as_namespace(namespace)
         self._server = address
         super().__init__(address, *args, **kwargs)
@@ -72,7 +78,9 @@ class SysLogHandler(logging.handlers.SysLogHandler):
     def createSocket(self) -> None:  # noqa: N802  # logging's own name
         """Make a socket, and connect it if it is one of TCP. logging calls this."""
         self.unixsocket = False
-        if self.socktype == socket.SOCK_STREAM:
+        if isinstance(self._server, str):
+            super().createSocket()
+        elif self.socktype == socket.SOCK_STREAM:
             self.socket: socket.socket = connect(self._namespace, *self._server)
         else:
             self.socktype = socket.SOCK_DGRAM

@@ -34,7 +34,7 @@ class Connection(InNamespace, redis.Connection):
         kwargs: as for `redis.Connection`.
 
     Example:
-        >>> connection = Connection(namespace="blue", host="redis.example.org", socket_timeout=5)
+        >>> connection = Connection("blue", host="redis.example.org", socket_timeout=5)
         >>> connection.connect()
         >>> connection.disconnect()
     """
@@ -50,23 +50,24 @@ class SSLConnection(redis.SSLConnection, Connection):
     """`redis.SSLConnection` in a namespace. `ConnectionPool` makes it.
 
     Args:
-        kwargs: namespace, and the arguments of `redis.SSLConnection`.
+        namespace: the namespace of the connection and of the look-up.
+        kwargs: as for `redis.SSLConnection`.
 
     Raises:
         ValueError: `ssl_validate_ocsp` or `ssl_validate_ocsp_stapled` is set. For these, redis-py itself connects in
             the program's own namespace.
 
     Example:
-        >>> connection = SSLConnection(namespace="blue", host="redis.example.org", port=6380, socket_timeout=5)
+        >>> connection = SSLConnection("blue", host="redis.example.org", port=6380, socket_timeout=5)
         >>> connection.connect()
         >>> connection.disconnect()
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
         if kwargs.get("ssl_validate_ocsp") or kwargs.get("ssl_validate_ocsp_stapled"):
             text = "redis-py validates OCSP over sockets of the program's own namespace; leave out ssl_validate_ocsp"
             raise ValueError(f"{text} and ssl_validate_ocsp_stapled")
-        super().__init__(**kwargs)
+        super().__init__(namespace=namespace, **kwargs)
 
 
 class NamespacePool:

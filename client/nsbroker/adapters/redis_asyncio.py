@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import redis.asyncio
 
-from ._namespace import InNamespace, require
+from ._namespace import InNamespace, NamespaceLike, require
 from .asyncio import open_connection
 from .redis import NamespacePool, socket_options
 
@@ -21,7 +22,7 @@ class Connection(InNamespace, redis.asyncio.Connection):
         kwargs: as for `redis.asyncio.Connection`.
 
     Example:
-        >>> connection = Connection(namespace="blue", host="redis.example.org", socket_timeout=5)
+        >>> connection = Connection("blue", host="redis.example.org", socket_timeout=5)
         >>> await connection.connect()
         >>> await connection.disconnect()
     """
@@ -43,13 +44,17 @@ class SSLConnection(redis.asyncio.SSLConnection, Connection):
     """`redis.asyncio.SSLConnection` in a namespace. `ConnectionPool` makes it.
 
     Args:
-        kwargs: namespace, and the arguments of `redis.asyncio.SSLConnection`.
+        namespace: the namespace of the connection and of the look-up.
+        kwargs: as for `redis.asyncio.SSLConnection`.
 
     Example:
-        >>> connection = SSLConnection(namespace="blue", host="redis.example.org", port=6380, socket_timeout=5)
+        >>> connection = SSLConnection("blue", host="redis.example.org", port=6380, socket_timeout=5)
         >>> await connection.connect()
         >>> await connection.disconnect()
     """
+
+    def __init__(self, namespace: NamespaceLike, **kwargs: Any) -> None:
+        super().__init__(namespace=namespace, **kwargs)
 
 
 class ConnectionPool(NamespacePool, redis.asyncio.ConnectionPool):  # type: ignore[misc]  # in from_url, the namespace comes first

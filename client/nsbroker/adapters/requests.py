@@ -34,6 +34,9 @@ class HTTPAdapter(InNamespace, requests.adapters.HTTPAdapter):
         200
     """
 
+    __attrs__ = (*requests.adapters.HTTPAdapter.__attrs__, "_namespace")
+    """The attributes that requests pickles and copies."""
+
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:
         """Make the pools. requests calls this."""
         super().init_poolmanager(connections, maxsize, block, **pool_kwargs)

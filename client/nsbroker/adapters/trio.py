@@ -211,7 +211,13 @@ async def serve_tcp(
 
 
 async def getaddrinfo(
-    namespace: Namespace | NamespaceRef, host: str | bytes | None, port: int | str | None, *options: int
+    namespace: Namespace | NamespaceRef,
+    host: str | bytes | None,
+    port: int | str | bytes | None,
+    family: int = 0,
+    type: int = 0,  # noqa: A002  # trio's own name
+    proto: int = 0,
+    flags: int = 0,
 ) -> list[tuple[Any, ...]]:
     """Look up a name in a namespace, as `trio.socket.getaddrinfo` does.
 
@@ -219,7 +225,10 @@ async def getaddrinfo(
         namespace: a `Namespace`, or an argument for `Namespace`.
         host: a name or an address.
         port: a number, or the name of a service.
-        options: family, type, proto, flags, in this order.
+        family: AF_INET or AF_INET6, or 0 for both.
+        type: SOCK_STREAM or SOCK_DGRAM, or 0 for all.
+        proto: a protocol's number, or 0 for all.
+        flags: AI_* constants.
 
     Returns:
         A list of (family, type, proto, canonical name, address).
@@ -232,7 +241,7 @@ async def getaddrinfo(
         ...     print(address)
         ('10.0.0.1', 80)
     """
-    found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, *options))
+    found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, family, type, proto, flags))
     return found
 
 

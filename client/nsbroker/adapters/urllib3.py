@@ -15,6 +15,11 @@ from ..module.namespace import Namespace
 from ._connect import PROGRAMS_DEFAULT, connect
 from ._namespace import NamespaceLike, as_namespace, require
 
+if hasattr(urllib3, "AsyncPoolManager"):
+    raise ImportError(
+        "this urllib3 is urllib3-future, which niquests installs over it: it makes its sockets in a way of its own, so "
+        "they can't be kept in a namespace; use nsbroker.patch, or install niquests in another environment"
+    )
 for _owner in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):
     require(_owner, "_new_conn")
 require(urllib3.PoolManager(), "pool_classes_by_scheme")
@@ -90,7 +95,7 @@ class PoolManager(_Pools):
     Args:
         namespace: the namespace of the connections and of the look-ups.
         args: as for `urllib3.PoolManager`.
-        kwargs: the same by name.
+        kwargs: the same by name. The broker sets those of the `socket_options` that need its rights, such as SO_MARK.
 
     Example:
         >>> http = PoolManager("blue")

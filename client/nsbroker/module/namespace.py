@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket as _socket
+from functools import partial
 
 from ..drivers.thread import Client, run, shared_client
 from ..link.broker import DEFAULT_TIMEOUT_S, plain_socket
@@ -24,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from ssl import SSLContext
-    from typing import Any
+    from typing import Any, Self
 
 
 class Namespace(Lookups):
@@ -80,11 +81,31 @@ class Namespace(Lookups):
         if client is not None and path is not None:
             raise TypeError("give either a client or a path: a client has a path already")
         at_birth = AtBirth(mark, transparent, freebind)
-        self._place = Place((client or shared_client(path, timeout)).broker, namespace, wait, at_birth)
+        broker = (client or shared_client(path, timeout)).broker
+        self._place = Place(broker, namespace, wait, at_birth)
+        self._arguments = {"path": broker.path, "timeout": broker.timeout_s, "wait": wait, **at_birth._asdict()}
         self.socket = socket_class(self._place)
 
     def __repr__(self) -> str:
         return f"<nsbroker.Namespace {self._place.namespace!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments. The other process asks a client of its own for the same broker.
+
+        Raises:
+            TypeError: the namespace is a descriptor, which could be another namespace in the other process.
+        """
+        if isinstance(self._place.namespace, int):
+            raise TypeError("a Namespace of a descriptor can't be pickled: use the namespace's name or path instead")
+        return partial(type(self), self._place.namespace, **self._arguments), ()
+
+    def __copy__(self) -> Self:
+        """Return the same object, because it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the same object, because it never changes."""
+        return self
 
     def __getattr__(self, name: str) -> Any:
         """Pass on the socket module's constants and pure functions, but no function that could look up a name."""

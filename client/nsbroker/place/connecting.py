@@ -13,7 +13,7 @@ from .options import add_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeAlias, TypeVar
 
     from ..link.waiting import Sockets, Waiting
@@ -59,17 +59,46 @@ async def connect_tcp(
         Error: as `Client.open`.
     """
     found = await place.stream_addresses(host, port, family, proto, flags)
-    local: list[AddressInfo] = []
+    local = None
     if local_addr is not None:
         local = await place.getaddrinfo(*local_addr, family, STREAM, proto, flags)
+    ordered = interleave(found, interleave_from) if interleave_from else found
+    return await connect_to(place, ordered, local=local, stagger_s=stagger_s)
+
+
+async def connect_to(
+    place: Place,
+    addresses: Iterable[AddressInfo],
+    *,
+    local: Sequence[AddressInfo] | None = None,
+    options: Sequence[Option] = (),
+    stagger_s: float | None = 0.25,
+) -> socket.socket:
+    """Connect to one of these addresses. The caller owns the socket, which is plain and non-blocking.
+
+    Args:
+        place: the namespace.
+        addresses: in the order to try them.
+        local: the addresses to bind to: the first one of the socket's family that works.
+        options: options that the broker sets.
+        stagger_s: as for `connect_tcp`.
+
+    Raises:
+        ExceptionGroup: of OSErrors: no address could be reached.
+        Error: as `Client.open`.
+    """
 
     async def finish(sock: socket.socket, address: SocketAddress) -> None:
-        if local_addr is not None:
+        if local is not None:
             bind_to_one(sock, [each for family, _, _, _, each in local if family == sock.family])
         await connect(sock, address)
 
-    ordered = interleave(found, interleave_from) if interleave_from else found
-    attempts = [_attempt(place, place.spec(*info[:3]), finish, info[4]) for info in ordered]
+    attempts = []
+    for family, socket_type, proto, _, address in addresses:
+        spec = place.spec(family, socket_type, proto)
+        if options:
+            spec = spec._replace(options=add_options(spec.options, options))
+        attempts.append(_attempt(place, spec, finish, address))
     return await race(attempts, stagger_s)
 
 

@@ -36,6 +36,10 @@ UNTRUSTED = "other.example.org"
 """The same server by a name that its certificate does not have."""
 UNREACHABLE = "silent.example.org"
 UNKNOWN = "nothing.example.org"
+SHARP_S = "xn--b-qfa.example.org"
+"""A name with a sharp s, by IDNA 2008."""
+TWO_OF_THE_CLIENT = "two.example.org"
+"""A name for two addresses of the clients' namespace."""
 LONG_RECORD = "long.example.org"
 """Its TXT records do not fit into a datagram."""
 
@@ -135,7 +139,8 @@ class ExampleOrg:
         (own / "resolv.conf").write_text(f"nameserver {SERVER}\n")
         (own / "hosts").write_text("")
         records = [f"--host-record={name},{address}" for name, address in _NAMES.items()]
-        records += [f"--host-record={CLIENT_HOST},{CLIENT}"]
+        records += [f"--host-record={SHARP_S},{SERVER}", f"--host-record={CLIENT_HOST},{CLIENT}"]
+        records += [f"--host-record={TWO_OF_THE_CLIENT},{address}" for address in (CLIENT, "127.0.0.1")]
         records += [f"--host-record={UNREACHABLE},{NOBODY_ANSWERS}", "--mx-host=example.org,mail.example.org,10"]
         records += [f"--txt-record={LONG_RECORD},{letter * 250}" for letter in "abcdefgh"]
         # "/#/" without an address: there are no other names.
