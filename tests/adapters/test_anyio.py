@@ -86,6 +86,12 @@ async def fail(place: nsbroker.Namespace, host: str, port: int, **options: Any) 
     return type(caught.value), type(caught.value.__cause__)
 
 
+async def fail_look_up(place: nsbroker.Namespace) -> BaseException | None:
+    with pytest.raises(socket.gaierror) as caught:
+        await inside.connect_tcp(place, UNKNOWN, 80)
+    return caught.value.__context__
+
+
 async def fail_certificate(place: nsbroker.Namespace) -> tuple[type[Any], type[Any]]:
     return await fail(place, UNTRUSTED, 443, tls=True)
 
@@ -100,6 +106,7 @@ async def fail_in_time(place: nsbroker.Namespace) -> bool:
 def test_errors_are_those_of_anyio(site: ExampleOrg, loop: Loop) -> None:
     """Unknown names, refused connections, wrong certificates and timeouts leave no descriptor open."""
     assert site.run(run, loop, fail, UNKNOWN, 80)[0] is socket.gaierror
+    assert site.run(run, loop, fail_look_up) is None
     assert site.run(run, loop, fail, HOST, CLOSED_PORT) == (OSError, ConnectionRefusedError)
     assert ssl.SSLCertVerificationError in site.run(run, loop, fail_certificate)
     assert site.run(run, loop, fail_in_time) is True

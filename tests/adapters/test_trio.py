@@ -208,3 +208,16 @@ async def look_up_number(place: nsbroker.Namespace) -> None:
 def test_every_call_is_a_checkpoint(site: ExampleOrg) -> None:
     """Even one that need not ask anybody."""
     site.run(run, look_up_number)
+
+
+async def look_up_by_idna(place: nsbroker.Namespace) -> list[str]:
+    name = "b\N{LATIN SMALL LETTER SHARP S}.example.org"
+    async with await inside.open_tcp_stream(place, name, 80) as stream:
+        peer = stream.socket.getpeername()
+    return [peer[0], (await inside.getaddrinfo(place, name, 80, type=socket.SOCK_STREAM))[0][4][0]]
+
+
+@pytest.mark.usefixtures("web")
+def test_names_are_encoded_by_idna_2008(site: ExampleOrg) -> None:
+    """As trio does. The socket module has another name for this host, by IDNA 2003."""
+    assert site.run(run, look_up_by_idna) == [SERVER, SERVER]

@@ -80,10 +80,7 @@ def pip(*arguments: str) -> None:
 
 def sdist(name: str, version: str, directory: Path) -> Path:
     """Download the source of a release, unpack it in the directory, and return the place of its files."""
-    pip(
-        "download", "--no-deps", "--no-build-isolation", "--no-binary", name, "--dest", str(directory),
-        f"{name}=={version}",
-    )  # fmt: skip
+    pip("download", "--no-deps", "--no-binary", name, "--dest", str(directory), f"{name}=={version}")
     [archive] = directory.glob("*.tar.gz")
     subprocess.run(["tar", "--extract", "--file", archive, "--directory", directory, "--no-same-owner"], check=True)
     return directory / archive.name.removesuffix(".tar.gz")

@@ -11,6 +11,7 @@ from ..drivers.anyio import run
 from ..link.broker import plain_socket
 from ..place.connecting import connect_to
 from ..place.listening import listener_spec
+from ._place import idna_2008
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +40,7 @@ async def look_up(
     flags: int = 0,
 ) -> list[AddressInfo]:
     """Look up a name by the rules of IDNA 2008, as anyio does."""
-    if isinstance(host, str) and not host.isascii():
-        import idna
-
-        host = idna.encode(host, uts46=True)
-    return await run(place.getaddrinfo(host, port, family, type, proto, flags))
+    return await run(place.getaddrinfo(idna_2008(host), port, family, type, proto, flags))
 
 
 def two_items(address: tuple[Any, ...]) -> tuple[str, int]:
@@ -72,10 +69,9 @@ async def connect(
     if local_host:
         local = (await look_up(place, str(local_host), local_port, type=socket.SOCK_STREAM))[:1]
         family = local[0][0]
-    try:
-        ip_address(host)
+    if _is_address(host):
         found = await run(place.stream_addresses(host, port))
-    except ValueError:
+    else:
         found = _ipv6_first(await look_up(place, host, port, family=family, type=socket.SOCK_STREAM))
     try:
         sock = await run(connect_to(place, found, local=local, options=options, stagger_s=happy_eyeballs_delay))
@@ -86,6 +82,14 @@ async def connect(
         raise OSError("All connection attempts failed") from cause
     sock.setsockopt(*NO_DELAY)
     return sock
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _ipv6_first(found: list[AddressInfo]) -> list[AddressInfo]:

@@ -21,6 +21,19 @@ def place_of(namespace: NamespaceLike) -> Place:
     return as_namespace(namespace)._place
 
 
+def idna_2008(host: str | bytes | None) -> str | bytes | None:
+    """Encode a name that is not ASCII as trio and anyio do. The socket module does so by IDNA 2003.
+
+    Raises:
+        UnicodeError: IDNA 2008 does not allow the name.
+    """
+    if not isinstance(host, str) or host.isascii():
+        return host
+    import idna  # trio and anyio need it as well.
+
+    return idna.encode(host, uts46=True)
+
+
 async def hand_over(sock: socket.socket, made: Awaitable[T]) -> T:
     """Wait for the new owner of a socket. If that fails, close the socket."""
     try:

@@ -15,7 +15,7 @@ import trio.socket
 from ..drivers.trio import AsyncClient, run
 from ..place.connecting import connect_tcp
 from ..place.listening import listen_tcp
-from ._place import place_of
+from ._place import idna_2008, place_of
 from ._trio_hooks import install
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def connect(
     """
     steps = connect_tcp(
         place_of(namespace),
-        host,
+        idna_2008(host),
         port,
         local_addr=None if local_address is None else (local_address, 0),
         stagger_s=0.25 if happy_eyeballs_delay is None else happy_eyeballs_delay,
@@ -168,10 +168,10 @@ async def open_tcp_listeners(
         >>> [listener] = await open_tcp_listeners("blue", 80, host="127.0.0.1")
         >>> await listener.aclose()
     """
-    if isinstance(host, bytes):
-        host = host.decode("ascii")
+    encoded = idna_2008(host)
+    name = encoded.decode("ascii") if isinstance(encoded, bytes) else encoded
     # trio's own default: as long as the kernel allows.
-    sockets = await run(listen_tcp(place_of(namespace), host, port, backlog=0xFFFF if backlog is None else backlog))
+    sockets = await run(listen_tcp(place_of(namespace), name, port, backlog=0xFFFF if backlog is None else backlog))
     return [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
 
 
@@ -241,7 +241,7 @@ async def getaddrinfo(
         ...     print(address)
         ('10.0.0.1', 80)
     """
-    found: list[Any] = await run(place_of(namespace).getaddrinfo(host, port, family, type, proto, flags))
+    found: list[Any] = await run(place_of(namespace).getaddrinfo(idna_2008(host), port, family, type, proto, flags))
     return found
 
 

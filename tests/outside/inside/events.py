@@ -41,8 +41,10 @@ def _write(test: str, outcome: str, text: str) -> None:
         _events.write(json.dumps({"test": test, "outcome": outcome, "text": text[-4000:]}) + "\n")
 
 
-def run_prelude() -> None:
-    """Run the code that points the program at the namespace, if there is one."""
+def run_prelude() -> dict:
+    """Run the code that points the program at the namespace, if there is one, and return its names."""
     path = os.environ.get("OUTSIDE_PRELUDE")
+    names = {"__name__": "prelude"}
     if path:
-        exec(compile(Path(path).read_text(), path, "exec"), {"__name__": "prelude"})
+        exec(compile(Path(path).read_text(), path, "exec"), names)
+    return names

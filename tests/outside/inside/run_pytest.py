@@ -8,7 +8,7 @@ from steps import EXIT, IMPORT
 
 events.start(IMPORT)
 try:
-    events.run_prelude()
+    prelude = events.run_prelude()
     import pytest
 except BaseException:
     events.end(IMPORT, "failed", traceback.format_exc())
@@ -38,6 +38,6 @@ class Watch:
         events.end(nodeid, self.outcome, self.text)
 
 
-status = pytest.main([*sys.argv[1:], "-p", "no:cacheprovider"], plugins=[Watch()])
+status = pytest.main([*sys.argv[1:], "-p", "no:cacheprovider"], plugins=[Watch(), *prelude.get("PLUGINS", ())])
 events.start(EXIT)
 raise SystemExit(status)

@@ -1,0 +1,28 @@
+"""Has every pool of urllib3 make its connections in the namespace. The servers listen there."""
+
+import hypercorn.config
+import servers
+import urllib3
+import urllib3.connection
+import urllib3.http2.connection
+import urllib3.poolmanager
+
+from nsbroker.adapters.urllib3 import _Connection, pool_classes
+
+servers.stand_in(hypercorn.config)
+PLUGINS = [servers.InTests("test", "dummyserver")]
+
+inside = pool_classes(servers.NAMESPACE)
+for scheme, pools in (("http", urllib3.HTTPConnectionPool), ("https", urllib3.HTTPSConnectionPool)):
+    pools.ConnectionCls = inside[scheme].ConnectionCls
+urllib3.poolmanager.pool_classes_by_scheme.update(inside)
+
+
+class HTTP2Connection(_Connection, urllib3.http2.connection.HTTP2Connection):
+    """What `urllib3.http2.inject_into_urllib3` puts into the pools, until `extract_from_urllib3`."""
+
+    _namespace = servers.PLACE
+
+
+urllib3.http2.connection.HTTP2Connection = HTTP2Connection
+urllib3.connection.HTTPSConnection = urllib3.connection.VerifiedHTTPSConnection = inside["https"].ConnectionCls
