@@ -226,6 +226,67 @@ GUARANTEES = (
                 "    if len(missing) > 1:\n",
                 ("tests/adapters/test_hooks.py::test_missing_hook_is_refused",),
             ),
+            Mutant(
+                "client/nsbroker/adapters/urllib3.py",
+                'if hasattr(urllib3, "AsyncPoolManager"):',
+                'if hasattr(urllib3, "NoSuchPoolManager"):',
+                ("tests/adapters/test_hooks.py::test_urllib3_future_is_refused[urllib3]",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/aiohttp.py",
+                "if kwargs.pop(name, None) is not None:",
+                "if kwargs.pop(name, None) is Ellipsis:",
+                ("tests/adapters/test_aiohttp.py::test_arguments_that_would_lead_outside_are_refused_with_the_reason",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/aiohttp.py",
+                "                    self._local_addr_infos = local",
+                "                    self._local_addr_infos = [(2, 1, 6, '', self._local_addr)]",
+                ("tests/adapters/test_aiohttp.py::test_local_address_can_be_a_name",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "adapters-set-options",
+        (
+            Mutant(
+                "client/nsbroker/module/namespace.py",
+                "privileged, others = split_privileged(options)",
+                "privileged, others = (), list(options)",
+                ("tests/adapters/test_privileged_options.py::test_connection_has_the_mark_from_birth[urllib3]",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/httpcore.py",
+                "local_host=local_address, options=privileged)",
+                "local_host=local_address)",
+                ("tests/adapters/test_privileged_options.py::test_connection_has_the_mark_from_birth[httpx_on_trio]",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/_anyio_tcp.py",
+                "at_birth=birth.options,",
+                "at_birth=(),",
+                (
+                    "tests/adapters/test_docstring_examples.py::test_every_socket_has_the_mark_of_its_namespace"
+                    "[nsbroker.adapters.anyio.create_tcp_listener]",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "pickled-namespaces",
+        (
+            Mutant(
+                "client/nsbroker/module/namespace.py",
+                "if isinstance(self._place.namespace, int):",
+                "if isinstance(self._place.namespace, float):",
+                ("tests/unit/client/test_pickling.py::test_descriptor_can_not_be_pickled",),
+            ),
+            Mutant(
+                "client/nsbroker/module/namespace.py",
+                "partial(type(self), self._place.namespace, **self._arguments)",
+                "partial(type(self), self._place.namespace)",
+                ("tests/unit/client/test_pickling.py::test_pickled_namespace_has_the_same_arguments",),
+            ),
         ),
     ),
     Guarantee(

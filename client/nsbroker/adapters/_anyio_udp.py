@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from anyio.abc import UDPSocket
 
 from ..drivers.anyio import run
+from ._place import idna_2008
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ class NamespaceUDPSocket(UDPSocket):
         try:
             socket.inet_pton(self._family, host)
         except OSError:
-            found = await run(self._place.getaddrinfo(host, port, self._family, socket.SOCK_DGRAM))
+            found = await run(self._place.getaddrinfo(idna_2008(host), port, self._family, socket.SOCK_DGRAM))
             host = found[0][4][0]
         await self._inner.send((data, (host, port)))
 

@@ -20,4 +20,5 @@ SUITE = Suite(
     runner="run_pytest",
     prepare=_prepare,
     arguments=("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # pytest has anyio as a plugin, too.
+    limit_s=25,
 )

@@ -1,5 +1,7 @@
 """Has every connector of aiohttp use the adapter. The servers listen in the namespace."""
 
+import asyncio.base_events
+
 import aiohttp
 import aiohttp.client
 import aiohttp.test_utils
@@ -7,7 +9,7 @@ import servers
 
 from nsbroker.adapters import aiohttp as inside
 
-servers.stand_in(aiohttp.test_utils)
+servers.stand_in(aiohttp.test_utils, asyncio.base_events)  # The loop makes servers. aiohttp connects without it.
 PLUGINS = [servers.InTests("tests.")]
 
 
