@@ -7,8 +7,8 @@ from pathlib import Path
 
 from outside.suite import Prepared, Suite, Way, install, sdist
 
-PARTS = ("test_adapters", "test_help", "test_hooks", "test_lowlevel", "test_packages", "test_requests", "test_structures",
-         "test_testserver", "test_utils")  # fmt: skip
+PARTS = ("test_adapters", "test_help", "test_hooks", "test_lowlevel", "test_packages", "test_requests",
+         "test_structures", "test_testserver", "test_utils")  # fmt: skip
 
 
 def _prepare(directory: Path) -> Prepared:
