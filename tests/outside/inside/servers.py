@@ -19,25 +19,35 @@ class _AnySocket(type):
         return isinstance(instance, original.socket)
 
 
-class socket(original.socket, metaclass=_AnySocket):  # noqa: N801  # the name in the socket module
-    """Makes plain sockets of the namespace, since trio and others refuse subclasses. Unix sockets are ordinary ones."""
+class socket(PLACE.socket, metaclass=_AnySocket):  # noqa: N801  # the name in the socket module
+    """A socket of the namespace, or an ordinary Unix socket. When it has an address, it is plain, as trio wants it."""
 
-    def __new__(cls, family=-1, type=-1, proto=-1, fileno=None):  # noqa: A002  # the same
-        if fileno is not None or family == original.AF_UNIX:
+    __slots__ = ()
+
+    def __new__(cls, family=-1, type=-1, proto=-1, fileno=None):  # noqa: A002  # the socket module's own name
+        if cls is socket and (fileno is not None or family == original.AF_UNIX):
             return original.socket(family, type, proto, fileno)
-        made = PLACE.socket(family, type, proto)
-        plain = original.socket(made.family, made.type, made.proto, made.detach())
-        plain.settimeout(original.getdefaulttimeout())
-        return plain
+        return super().__new__(cls)
+
+    def bind(self, address):
+        super().bind(address)
+        self.__class__ = original.socket
+
+    def connect(self, address):
+        super().connect(address)
+        self.__class__ = original.socket
 
 
 module = types.ModuleType("socket")
 module.__dict__.update(vars(original))
 module.socket = module.SocketType = socket
-for _name in ("create_connection", "create_server"):
+for _name in ("create_connection", "create_server", "getaddrinfo"):
     setattr(module, _name, getattr(PLACE, _name))
-_REPLACED = {id(getattr(original, name)): value for name, value in vars(module).items() if hasattr(original, name)}
-_REPLACED = {key: value for key, value in _REPLACED.items() if id(value) != key} | {id(original): module}
+_REPLACED = {
+    id(getattr(original, name)): value
+    for name, value in vars(module).items()
+    if hasattr(original, name) and value is not getattr(original, name)
+} | {id(original): module}
 
 
 def stand_in(*modules):
