@@ -25,4 +25,5 @@ class HTTP2Connection(_Connection, urllib3.http2.connection.HTTP2Connection):
 
 
 urllib3.http2.connection.HTTP2Connection = HTTP2Connection
+urllib3.connection.HTTPConnection = inside["http"].ConnectionCls
 urllib3.connection.HTTPSConnection = urllib3.connection.VerifiedHTTPSConnection = inside["https"].ConnectionCls
