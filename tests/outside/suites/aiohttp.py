@@ -1,4 +1,4 @@
-"""The tests of aiohttp's client, through the adapter's connector."""
+"""The tests of aiohttp's client, through the adapter's connector, without those of proxies, which start proxy.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outside.suite import Prepared, Suite, Way, install, sdist
 
-PARTS = ("client_functional", "client_session", "client_ws_functional", "connector", "proxy_functional", "resolver",
+PARTS = ("client_functional", "client_session", "client_ws_functional", "connector", "resolver",
          "web_functional")  # fmt: skip
 
 
@@ -17,7 +17,7 @@ def _prepare(directory: Path) -> Prepared:
     shutil.rmtree(source / "aiohttp")  # The installed one has compiled parts.
     needed = install(
         directory / "needed", "aiodns", "blockbuster", "coverage", "freezegun", "isal", "pytest-codspeed", "pytest-cov",
-        "pytest-mock", "pytest-timeout", "pytest-xdist", "python-on-whales", "proxy.py", "zlib-ng",
+        "pytest-mock", "pytest-timeout", "pytest-xdist", "python-on-whales", "zlib-ng",
     )  # fmt: skip
     return Prepared(source, (needed,))
 
