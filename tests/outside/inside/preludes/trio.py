@@ -1,22 +1,3 @@
 """Installs the hooks of the namespace in every run of trio."""
 
-import os
-
-import trio
-
-from nsbroker.adapters.trio import install
-
-original = trio.run
-
-
-def run(async_fn, *args, **options):
-    """Run as trio does, after the installation."""
-
-    async def main():
-        install(os.environ["OUTSIDE_NAMESPACE"])
-        return await async_fn(*args)
-
-    return original(main, **options)
-
-
-trio.run = trio._core.run = run
+import trio_runs  # noqa: F401  # It does so when it is imported.

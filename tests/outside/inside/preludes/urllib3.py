@@ -2,6 +2,7 @@
 
 import hypercorn.config
 import servers
+import trio_runs  # noqa: F401  # The proxy of the tests connects by trio.
 import urllib3
 import urllib3.connection
 import urllib3.http2.connection
