@@ -10,7 +10,7 @@ import servers
 from nsbroker.adapters import aiohttp as inside
 
 servers.stand_in(aiohttp.test_utils, asyncio.base_events)  # The loop makes servers. aiohttp connects without it.
-PLUGINS = [servers.InTests("tests.")]
+PLUGINS = [servers.InTests("test_", "conftest")]
 
 
 class TCPConnector(inside.TCPConnector):
