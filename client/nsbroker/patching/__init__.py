@@ -40,6 +40,8 @@ _FUNCTIONS = (
 _ORIGINAL = socket.socket
 _BY_THE_BROKER = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET})
 _active: list[Patch] = []
+_inherited: list[Patch] = []
+"""The patch that this child of `multiprocessing` has from its parent, until the main module asks for it."""
 
 
 class Patch:
@@ -53,6 +55,7 @@ class Patch:
     """
 
     def __init__(self, namespace: Namespace, allow: Iterable[str] = ()) -> None:
+        self._place = namespace._place
         self._replaced: list[tuple[object, str, object]] = []
         files = NamespaceFiles(namespace._place)
         self._guard = PatchGuard(namespace._place, files, allow)
@@ -78,6 +81,13 @@ class Patch:
     def _replace(self, owner: object, name: str, value: object) -> None:
         self._replaced.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)
+
+    def _is_for(self, namespace: Namespace) -> bool:
+        """Return whether the patch is for this namespace, by the same name, path or descriptor."""
+        ours, theirs = self._place.namespace, namespace._place.namespace
+        if isinstance(ours, int) and isinstance(theirs, int):
+            return os.path.sameopenfile(ours, theirs)
+        return ours == theirs
 
     def undo(self) -> None:
         """Restore the socket module. Sockets that were made before stay in the namespace."""
@@ -110,7 +120,8 @@ def patch(namespace: Namespace | NamespaceRef, *, allow: Iterable[str] = ()) -> 
         allow: names of packages that may leave the namespace, for example "psycopg2".
 
     Returns:
-        The patch. To end it, call its `undo`, or use it as a context manager.
+        The patch. To end it, call its `undo`, or use it as a context manager. In a child of `multiprocessing` that runs
+        the main module again, this is the patch that the child has from its parent.
 
     Raises:
         PatchError: the program has loaded a library that the patch can't cover.
@@ -122,16 +133,21 @@ def patch(namespace: Namespace | NamespaceRef, *, allow: Iterable[str] = ()) -> 
         >>> response.status
         200
     """
+    wanted = namespace if isinstance(namespace, Namespace) else Namespace(namespace)
+    if _inherited and _inherited[0]._is_for(wanted):
+        return _inherited.pop()
     if _active:
         raise RuntimeError("another patch is in force, and a program has one socket module: undo the other patch first")
-    _active.append(Patch(namespace if isinstance(namespace, Namespace) else Namespace(namespace), allow))
+    _active.append(Patch(wanted, allow))
     return _active[0]
 
 
 def _patch_again(reference: Any, allow: tuple[str, ...], how: dict[str, Any]) -> None:
     """Patch a child of `multiprocessing`, as `InChildren` asks it to."""
-    namespace = reference if isinstance(reference, str) else reference.detach()
-    patch(Namespace(namespace, **how), allow=allow)
+    namespace = Namespace(reference if isinstance(reference, str) else reference.detach(), **how)
+    # The server of forkserver has run the main module before.
+    if not (_active and _active[0]._is_for(namespace)):
+        _inherited.append(patch(namespace, allow=allow))
 
 
 def _server_maker(namespace: Namespace) -> Callable[..., socket.socket]:

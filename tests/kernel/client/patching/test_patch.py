@@ -190,6 +190,35 @@ if __name__ == "__main__":
     print("done")
 """
 
+PATCHED_BY_ITS_MODULE = """
+import multiprocessing, os
+nsbroker.patch(NAMED)
+import socket
+
+def put(queue):
+    queue.put([name for _, name in socket.if_nameindex()])
+
+if __name__ == "__main__":
+    for method in METHODS:
+        context = multiprocessing.get_context(method)
+        queue = context.Queue()
+        process = context.Process(target=put, args=(queue,))
+        process.start()
+        assert "onlyhere0" in queue.get(timeout=20), method
+        process.join()
+    print("done")
+"""
+
+SERVICES = """
+nsbroker.patch(namespace)
+import socket
+assert socket.getservbyname("http", "tcp") == 80
+assert socket.getservbyport(443, "tcp") == "https"
+assert socket.getprotobyname("tcp") == 6
+assert socket.getaddrinfo("127.0.0.1", "http", type=socket.SOCK_STREAM)[0][4] == ("127.0.0.1", 80)
+print("done")
+"""
+
 FILES = """
 import builtins, io, os, pathlib, socket
 own = pathlib.Path("/etc/hosts").read_bytes()
@@ -354,6 +383,17 @@ def test_module_that_has_its_sockets_already_is_refused_and_nothing_is_patched(r
 def test_children_of_multiprocessing_are_in_the_namespace(run: Run, named: str, methods: tuple[str, ...]) -> None:
     """However they start, and in pools of processes, until the end of the patch."""
     assert run(CHILDREN.replace("NAMED", named).replace("METHODS", repr(methods))) == "done\n"
+
+
+@pytest.mark.parametrize("named", ["namespace", 'os.open("/run/netns/" + namespace, 0)'], ids=["name", "descriptor"])
+def test_main_module_can_patch_although_each_child_runs_it_again(run: Run, named: str) -> None:
+    methods = ("fork", "forkserver", "spawn")
+    assert run(PATCHED_BY_ITS_MODULE.replace("NAMED", named).replace("METHODS", repr(methods))) == "done\n"
+
+
+def test_services_and_protocols_are_known_to_a_program_that_patches_first(run: Run) -> None:
+    """Before the look-ups of this package are loaded, which find services by the socket module, too."""
+    assert run(SERVICES) == "done\n"
 
 
 def test_resolver_files_have_the_text_of_the_namespace(run: Run) -> None:
