@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from nsbroker.adapters.aiohttp import Resolver, TCPConnector
-from support.adapters.example_org import CLIENT, CLIENT_HOST, HOST, UNKNOWN, ExampleOrg
+from support.adapters.example_org import HOST, UNKNOWN, ExampleOrg
 
 
 async def make_connector(namespace: str, **arguments: Any) -> str:
@@ -36,17 +36,6 @@ async def get(namespace: str, local_host: str) -> str:
     connector = TCPConnector(namespace, local_addr=(local_host, 0), resolver=None)
     async with aiohttp.ClientSession(connector=connector) as session, session.get(f"http://{HOST}/peer") as response:
         return await response.text()
-
-
-def get_from(namespace: str, local_host: str) -> str:
-    return asyncio.run(get(namespace, local_host))
-
-
-@pytest.mark.usefixtures("web")
-def test_local_address_can_be_a_name(site: ExampleOrg) -> None:
-    """It is looked up in the namespace: outside, every packet fails the test. aiohttp would leave it to bind(2)."""
-    for local_host in (CLIENT, CLIENT_HOST):
-        assert site.run(get_from, local_host) == CLIENT
 
 
 def fail_from(namespace: str) -> str:

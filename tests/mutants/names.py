@@ -238,12 +238,6 @@ GUARANTEES = (
                 "if kwargs.pop(name, None) is Ellipsis:",
                 ("tests/adapters/test_aiohttp.py::test_arguments_that_would_lead_outside_are_refused_with_the_reason",),
             ),
-            Mutant(
-                "client/nsbroker/adapters/aiohttp.py",
-                "                    self._local_addr_infos = local",
-                "                    self._local_addr_infos = [(2, 1, 6, '', self._local_addr)]",
-                ("tests/adapters/test_aiohttp.py::test_local_address_can_be_a_name",),
-            ),
         ),
     ),
     Guarantee(
