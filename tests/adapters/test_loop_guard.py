@@ -134,6 +134,12 @@ async def connect_blocking(host: str) -> None:
         sock.connect((host, LEAK_PORT))
 
 
+async def connect_before_the_loop_watches(host: str) -> None:
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        sock.connect((host, LEAK_PORT))
+
+
 BY_ITSELF = "by the C library, which the event loop of "
 LEAVING = (
     ("aiohttp", connect_by_aiohttp, "127.0.0.1", OUTSIDE, "nsbroker.adapters.aiohttp"),
@@ -147,6 +153,7 @@ LEAVING = (
     ("this program", look_up_in_a_thread, HOST, BY_ITSELF, "`nsbroker-get NS run`"),
     ("this program", send_in_a_thread, "127.0.0.1", OUTSIDE, "`nsbroker-get NS run`"),
     ("tests", connect_blocking, HOST, BY_ITSELF, "`nsbroker-get NS run`"),
+    ("tests", connect_before_the_loop_watches, "127.0.0.1", OUTSIDE, "`nsbroker-get NS run`"),
 )
 """For each: the library, its use, a host, and parts of the refusal: the fact, and the way in that it names."""
 

@@ -172,6 +172,12 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/adapters/_asyncio_guard.py",
+                "        if sock.gettimeout() == 0 and",
+                "        if sock.gettimeout() == 9 and",
+                (f"{_LOOP}::test_library_is_refused_by_name_before_it_leaves",),
+            ),
+            Mutant(
+                "client/nsbroker/adapters/_asyncio_guard.py",
                 " and calling_library() in PASS_OWN_SOCKETS:\n",
                 " and calling_library() in ():\n",
                 ("tests/adapters/test_guard.py::test_library_is_inside_or_refused[hypercorn-loop]",),

@@ -49,8 +49,12 @@ class LoopGuard(LookUpGuard):
 
     def handlers(self) -> Handlers:
         """Return the functions for audit events."""
-        sends = ("socket.connect", "socket.sendto", "socket.sendmsg")
-        return {**super().handlers(), **dict.fromkeys(sends, self._on_send)}
+        sends = ("socket.sendto", "socket.sendmsg")
+        return {
+            **super().handlers(),
+            **dict.fromkeys(sends, self._on_send),
+            "socket.connect": self._on_connect,
+        }
 
     def applies(self) -> bool:
         """Return whether the loop runs in this thread, or this thread works for it."""
@@ -139,6 +143,12 @@ class LoopGuard(LookUpGuard):
         # In the loop's own thread, the socket may be one for an argument `sock=`. In its executor, it can't be.
         if getattr(_working, "guard", None) is self and address is not None and self._is_own(sock):
             self._judge(sock)
+
+    def _on_connect(self, sock: socket.socket, address: object) -> None:
+        # A library that connects without blocking gives the loop the socket only afterwards, which is too late.
+        if sock.gettimeout() == 0 and self.applies() and self._is_own(sock):
+            self._judge(sock)
+        self._on_send(sock, address)
 
 
 def _on_socket(file: Any, ask: Callable[[Any], Any]) -> Any:
