@@ -6,11 +6,13 @@ import errno
 import os
 import socket
 
-from ..link.errors import AccessDeniedError, NamespaceNotFoundError
+from ..link.errors import AccessDeniedError, Error, NamespaceNotFoundError
+from ..names.errors import EAI_ADDRFAMILY, EAI_NODATA, EAI_NONAME
 from ..supervise.calls import SEE_LIST
 from .dialing import SourceError, Target
 from .messages import REFUSED, FailureError
 
+_TO_LOOK_UP = "nsbroker-get NS resolve shows the addresses of a name, and -4 and -6 choose the family"
 _TO_BIND = {
     errno.EADDRINUSE: "another socket of the namespace has it; end its program, or choose another port or name",
     errno.EADDRNOTAVAIL: "no interface of the namespace has it; give it to one, or use --wait or --freebind",
@@ -18,6 +20,7 @@ _TO_BIND = {
     errno.EPROTONOSUPPORT: "this kernel can't do that protocol; load its module, or use another one",
     errno.EAFNOSUPPORT: "this kernel can't do that family of addresses; use IPv4",
     errno.ENODEV: "the namespace has no such interface",
+    **dict.fromkeys((EAI_NONAME, EAI_NODATA, EAI_ADDRFAMILY), _TO_LOOK_UP),
 }
 
 _TO_CONNECT = {
@@ -57,10 +60,10 @@ def bind_failure(error: OSError, options: list[str]) -> OSError | FailureError:
         options: the option behind each socket, as the user wrote it.
     """
     index: int | None = getattr(error, "index", None)
-    if index is None or type(error).__module__ != "builtins":
+    if index is None or isinstance(error, Error):
         return error
-    advice = _TO_BIND.get(error.errno or 0)
-    return FailureError(f"{options[index]}: {error.strerror}{(advice and f': {advice}') or ''}", REFUSED)
+    reasons = [str(error.strerror), _TO_BIND.get(error.errno or 0, ""), *getattr(error, "__notes__", [])[:1]]
+    return FailureError(f"{options[index]}: {': '.join(filter(None, reasons))}", REFUSED)
 
 
 def connect_failure(namespace: str, target: Target, error: OSError | ExceptionGroup[OSError]) -> FailureError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 
+from ..names.numeric import is_name
 from ..place.options import AtBirth
 from ..wire.messages import Option
 from .messages import usage_error
@@ -187,7 +188,7 @@ def port_number(text: str) -> int:
 def listen_address(text: str, family: int | None) -> tuple[int, tuple[str, int]]:
     """Return family and (host, port) of an address such as 80, :80, *:80, 10.0.0.1:80 or [::]:80.
 
-    An address without a host means every address of the family (default: IPv4).
+    An address without a host means every address of the family (default: IPv4). The host may be a name.
 
     Raises:
         FailureError: the text has another form, or the host is not of `family`.
@@ -206,12 +207,14 @@ def listen_address(text: str, family: int | None) -> tuple[int, tuple[str, int]]
 
 
 def host_family(host: str, family: int | None) -> int:
-    """Return the family of a numeric host. This function does not tell names from addresses.
+    """Return the family of a host. That of a name is the one that the user selected (default: IPv4).
 
     Raises:
         FailureError: the host is not of the family that the user selected.
     """
     found = IPV6 if ":" in host else IPV4
+    if family and found == IPV4 and is_name(host, family):
+        return family
     if family and family != found:
         raise usage_error(f"{host} is no address for -{4 if family == IPV4 else 6}")
     return found

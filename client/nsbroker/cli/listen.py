@@ -138,7 +138,6 @@ def listener_spec(namespace: str, text: str, kind: str, family: int | None, back
 
     Raises:
         FailureError: the endpoint has another form.
-        OSError: its host is a name.
     """
     if text.startswith("@"):
         return _abstract(namespace, text, kind, family)

@@ -95,8 +95,9 @@ class Client:
         """Open sockets, all or none. Each 253 sockets take one round trip.
 
         Args:
-            specs: one `SocketSpec` for each socket. An IPv6 address to bind to can name an interface of the namespace,
-                for example "fe80::1%eth0".
+            specs: one `SocketSpec` for each socket. An address to bind to can have the name of a host, or of an
+                interface, as in "fe80::1%eth0". Both are looked up in the namespace. Of a host, the first address of
+                the family counts.
             wait: seconds, up to 60, to wait for namespaces, and for addresses to bind to, that do not exist yet. They
                 come on top of the timeout.
 
@@ -108,7 +109,8 @@ class Client:
             BrokerUnavailableError: the broker can't be reached, does not answer, or is overloaded.
             BrokerProtocolError: the broker speaks another version of the protocol.
             WrongNamespaceError: a socket arrived that differs from the broker's description.
-            OSError: socket(2), setsockopt(2), bind(2) or listen(2) failed. `index` is the index of the spec.
+            OSError: socket(2), setsockopt(2), bind(2) or listen(2) failed, or a name is not found (`socket.gaierror`).
+                `index` is the index of the spec.
             ValueError: a spec is not valid, or `wait` is not in 0..60.
 
         Example:

@@ -8,7 +8,7 @@ from functools import partial
 
 from ..drivers.thread import Client, run, shared_client
 from ..link.broker import DEFAULT_TIMEOUT_S, plain_socket
-from ..names.numeric import NameGivenError, numeric_address, numeric_host
+from ..names.numeric import is_name, numeric_address
 from ..place.connecting import connect_in_turn
 from ..place.listening import listener_spec
 from ..place.options import AtBirth, split_privileged
@@ -222,9 +222,7 @@ class Namespace(Lookups):
                 sock.close()
                 raise
             return sock
-        try:
-            numeric_host(str(address[0]).partition("%")[0], family)
-        except NameGivenError:
+        if is_name(str(address[0]), family):
             address = (self._look_up(address[0], family)[0], *address[1:])
         spec = listener_spec(
             self._place.namespace,

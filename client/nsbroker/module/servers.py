@@ -28,10 +28,11 @@ def create_servers(
     `socket.create_server` sets: SO_REUSEADDR, and IPV6_V6ONLY for IPv6.
 
     Args:
-        listeners: (namespace, address) pairs. The namespace is as for `Namespace`. The address is (host, port) with a
-            numeric host, which may name an interface ("fe80::1%eth0"). The host "" means every address of the family,
-            and port 0 means any free port.
-        family: AF_INET or AF_INET6 for all. Default: the family that each address looks like.
+        listeners: (namespace, address) pairs. The namespace is as for `Namespace`. The address is (host, port). The
+            host may be a name, which is looked up in that namespace: its first address of the family counts. An IPv6
+            address may name an interface ("fe80::1%eth0"). The host "" means every address of the family, and port 0
+            means any free port.
+        family: AF_INET or AF_INET6 for all. Default: AF_INET6 for an address that looks like it, otherwise AF_INET.
         backlog: as for `socket.listen`.
         reuse_port: set SO_REUSEPORT, so that you can have several listeners for one port.
         client: the `Client` to ask. Default: the one for $NSBROKER_SOCKET or the default path.
@@ -41,7 +42,7 @@ def create_servers(
 
     Raises:
         OSError: as `Client.open`. `index` is the index of the pair.
-        socket.gaierror: a host is a name.
+        socket.gaierror: a host is not found, or is an address of the other family.
         ValueError: an address does not have the shape of its family.
 
     Example:

@@ -103,6 +103,17 @@ def numeric_host(host: str, family: int) -> str:
     raise name_error(host)
 
 
+def is_name(host: str, family: int) -> bool:
+    """Return whether a host is a name, for a socket of a family. The scope of an IPv6 address does not count."""
+    try:
+        numeric_host(host.partition("%")[0] if family == _AF_INET6 else host, family)
+    except NameGivenError:
+        return True
+    except socket.gaierror:
+        pass  # It is an address of the other family.
+    return False
+
+
 def ipv4_address(host: str) -> str | None:
     """Return an IPv4 address in its usual form. It may be short, such as "127.1". Return `None` for other hosts."""
     if not _IPV4_CHARACTERS.issuperset(host):

@@ -1,28 +1,34 @@
-"""Opens sockets that the broker binds: looks up the interfaces that addresses name, and waits for addresses."""
+"""Opens sockets that the broker binds: looks up the hosts and interfaces of addresses, and waits for addresses."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from functools import partial
 from time import monotonic
 
 from ..link.broker import plain_socket
 from ..link.errors import Error
 from ..link.waiting import wait
-from ..names.numeric import interface_index
-from ..wire.messages import Address, SocketSpec
+from ..names.numeric import interface_index, is_name
+from ..wire.messages import SocketSpec
+from .options import at_birth_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from ..link.broker import Broker
     from ..link.waiting import Waiting
+    from ..names.resolver import Resolver
+    from ..wire.messages import Address
+    from .options import AtBirth
 
     S = TypeVar("S", bound=socket.SocketType)
 
-_INET6 = int(socket.AF_INET6)
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_STREAM, _NONBLOCK = int(socket.SOCK_STREAM), int(socket.SOCK_NONBLOCK)
 _MISSING = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 """There is no such interface, none has the address, or IPv6 has not checked yet whether the address is unique."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
@@ -32,7 +38,11 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 def open_sockets(
     broker: Broker, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait_s: float = 0
 ) -> Waiting[list[S]]:
-    """Open sockets as `Broker.open` does. Their addresses may name interfaces, and may come within `wait_s` seconds."""
+    """Open sockets as `Broker.open` does.
+
+    Their addresses may name hosts and interfaces, which are looked up in the namespace, and may come within `wait_s`
+    seconds. Of a host, the first address of the socket's family counts.
+    """
     specs = specs if isinstance(specs, list | tuple) else list(specs)
     for spec in specs:
         if spec.bind is not None:
@@ -47,7 +57,7 @@ async def _open_bound(
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
-            return await broker.open(take_fd, await _number_interfaces(broker, specs, wait_s), wait_s)
+            return await broker.open(take_fd, await _numeric(broker, specs, wait_s), wait_s)
         except OSError as error:
             if error.errno not in _MISSING or isinstance(error, Error) or monotonic() >= deadline:
                 raise
@@ -56,49 +66,97 @@ async def _open_bound(
         wait_s = max(0, deadline - monotonic())
 
 
-async def _number_interfaces(broker: Broker, specs: Sequence[SocketSpec], wait_s: float) -> Sequence[SocketSpec]:
-    """Replace the names of interfaces in addresses by their indexes. Each namespace is asked once for each name.
+async def _numeric(broker: Broker, specs: Sequence[SocketSpec], wait_s: float) -> Sequence[SocketSpec]:
+    """Replace the names in addresses. Each namespace is asked once for each name.
 
     Raises:
-        OSError: there is no such interface (ENODEV), or as `Client.open`. `index` is the position of the spec.
+        OSError: there is no such interface (ENODEV) or host (a `socket.gaierror`), or as `Client.open`. `index` is the
+            position of the spec.
     """
-    found: dict[tuple[object, str], int] = {}
-    for position, spec in enumerate(specs):
-        for name in _interfaces_of(spec):
-            if (spec.namespace, name) not in found:
-                asked = SocketSpec(spec.namespace, spec.family, spec.type, spec.proto)
-                try:
-                    with (await broker.open(plain_socket, (asked,), wait_s))[0] as sock:
-                        found[spec.namespace, name] = interface_index(sock, name)
-                except OSError as error:
-                    error.index = position  # type: ignore[attr-defined]  # as `Error.index`
-                    raise
-    if not found:
+    if not any(map(_has_names, specs)):
         return specs
-    return [
-        spec._replace(
-            bind=spec.bind and _number(spec, spec.bind, found),
-            also=tuple([_number(spec, address, found) for address in spec.also]),
-        )
-        for spec in specs
-    ]
+    look_ups = _LookUps(broker, wait_s)
+    numeric = []
+    for position, spec in enumerate(specs):
+        try:
+            numeric.append(await look_ups.numeric_spec(spec) if _has_names(spec) else spec)
+        except OSError as error:
+            error.index = position  # type: ignore[attr-defined]  # as `Error.index`
+            raise
+    return numeric
 
 
-def _interfaces_of(spec: SocketSpec) -> list[str]:
-    if spec.family != _INET6 or spec.bind is None:
-        return []
-    return [name for address in (spec.bind, *spec.also) if (name := _interface_of(address))]
+def _has_names(spec: SocketSpec) -> bool:
+    if spec.bind is None or spec.family not in (_INET, _INET6):
+        return False
+    return any(_has_name(address, spec.family) for address in (spec.bind, *spec.also))
 
 
-def _interface_of(address: Address) -> str:
-    """Return the name of the interface in an IPv6 address, or "". The broker refuses addresses of any other shape."""
+def _has_name(address: Address, family: int) -> bool:
+    """Return whether an address has a name. The broker refuses addresses of any other shape."""
     host = address[0] if len(address) in (2, 4) else ""
-    return host.partition("%")[2] if isinstance(host, str) else ""
+    return isinstance(host, str) and (is_name(host, family) or (family == _INET6 and "%" in host))
 
 
-def _number(spec: SocketSpec, address: Address, found: dict[tuple[object, str], int]) -> Address:
-    name = _interface_of(address) if spec.family == _INET6 else ""
-    if not name:
-        return address
-    host, port, flowinfo, _ = (*address, 0, 0)[:4]
-    return str(host).partition("%")[0], int(port), int(flowinfo), found[spec.namespace, name]
+class _LookUps:
+    """The look-ups of the names in one batch."""
+
+    def __init__(self, broker: Broker, wait_s: float) -> None:
+        self._broker = broker
+        self._wait_s = wait_s
+        self._resolvers: dict[tuple[object, AtBirth], Resolver] = {}
+        self._hosts: dict[tuple[Resolver, int, str], tuple[Any, ...]] = {}
+        self._interfaces: dict[tuple[object, str], int] = {}
+
+    async def numeric_spec(self, spec: SocketSpec) -> SocketSpec:
+        """Return a spec without names."""
+        bind, *also = [
+            await self._numeric_address(spec, address) if _has_name(address, spec.family) else address
+            for address in (spec.bind or (), *spec.also)
+        ]
+        return spec._replace(bind=bind, also=tuple(also))
+
+    async def _numeric_address(self, spec: SocketSpec, address: Any) -> Address:
+        host, port, flowinfo, scope_id = (*address, 0, 0)[:4]
+        if is_name(host, spec.family):
+            found = await self._host(spec, host)
+            host, scope_id = found[0], scope_id or (*found, 0, 0)[3]
+        if spec.family == _INET:
+            return (host, *address[1:])
+        host, _, interface = host.partition("%")
+        return host, port, flowinfo, await self._interface(spec, interface) if interface else scope_id
+
+    async def _host(self, spec: SocketSpec, host: str) -> tuple[Any, ...]:
+        resolver = await self._resolver(spec)
+        key = resolver, spec.family, host
+        if key not in self._hosts:
+            self._hosts[key] = (await resolver.getaddrinfo(host, 0, spec.family, _STREAM))[0][4]
+        return self._hosts[key]
+
+    async def _resolver(self, spec: SocketSpec) -> Resolver:
+        """Return the resolver of a spec. Its sockets have the spec's options from birth, for example its mark."""
+        from ..names.resolver import Resolver
+
+        namespace, at_birth = key = spec.namespace, at_birth_of(spec.options)
+
+        def open_socket(family: int, type: int, proto: int = 0) -> Waiting[socket.socket]:  # noqa: A002  # the socket module's own name
+            return self._open(SocketSpec(namespace, family, type | _NONBLOCK, proto, options=at_birth.of(family)))
+
+        if key not in self._resolvers:
+            if self._wait_s:
+                # The broker waits for a namespace in requests for sockets, but not in those for files.
+                (await open_socket(spec.family, spec.type, spec.proto)).close()
+            name = namespace if isinstance(namespace, str) else ""
+            read_files = partial(self._broker.read_resolver_files, namespace)
+            self._resolvers[key] = Resolver(open_socket, read_files, name)
+        return self._resolvers[key]
+
+    async def _interface(self, spec: SocketSpec, name: str) -> int:
+        key = spec.namespace, name
+        if key not in self._interfaces:
+            with await self._open(SocketSpec(spec.namespace, spec.family, spec.type, spec.proto)) as sock:
+                self._interfaces[key] = interface_index(sock, name)
+        return self._interfaces[key]
+
+    async def _open(self, spec: SocketSpec) -> socket.socket:
+        return (await self._broker.open(plain_socket, (spec,), self._wait_s))[0]

@@ -7,7 +7,7 @@ import socket
 from functools import lru_cache
 
 from ..link.broker import plain_socket
-from ..names.numeric import numeric_host, numeric_port
+from ..names.numeric import is_name, numeric_host, numeric_port
 from ..wire.messages import Address, NamespaceRef, Option, SocketSpec
 
 TYPE_CHECKING = False
@@ -30,25 +30,29 @@ def family_of(address: tuple[object, ...]) -> int:
 
 
 def bind_address(address: tuple[object, ...], family: int) -> Address:
-    """Return the address for the broker to bind to. It is numeric, except for the name of an interface.
+    """Return the address of a spec. It is numeric, except for names of hosts and interfaces: see `binding`.
 
     Raises:
-        socket.gaierror: the host is a name.
+        socket.gaierror: the host is an address of the other family.
         ValueError: it does not have the shape of the family's addresses.
     """
     if len(address) < 2 or not isinstance(address[0], str):
         raise ValueError(f"an address is (host, port), not {address!r}")
     port = numeric_port(address[1])
     if family != _AF_INET6:
-        return numeric_host(address[0], family), port
+        return _numeric_unless_name(address[0], family), port
     host, percent, scope = address[0].partition("%")
-    host = numeric_host(host, family)
+    host = _numeric_unless_name(host, family)
     flowinfo, scope_id = (int(str(number)) for number in (*address[2:], 0, 0)[:2])
     if scope.isdecimal():
         scope_id = scope_id or int(scope)
     elif percent and not scope_id:
         host = f"{host}%{scope}"
     return host, port, flowinfo, scope_id
+
+
+def _numeric_unless_name(host: str, family: int) -> str:
+    return host if is_name(host, family) else numeric_host(host, family)
 
 
 def listener_spec(
@@ -64,7 +68,7 @@ def listener_spec(
     """Return the spec of a TCP listener for which the broker calls bind(2) and listen(2).
 
     Raises:
-        socket.gaierror: the host is a name.
+        socket.gaierror: the host is an address of the other family.
         ValueError: the address does not have the family's shape.
     """
     family = family_of(address) if family is None else int(family)

@@ -66,6 +66,13 @@ class AtBirth(Record):
 NO_OPTIONS = AtBirth()
 
 
+def at_birth_of(options: Iterable[Option]) -> AtBirth:
+    """Return the options from birth of a spec, for further sockets that should go the same way."""
+    given: dict[tuple[int, int], Any] = {(level, name): value for level, name, value in options}
+    transparent, freebind = (any(given.get(pair) for pair in pairs) for pairs in (_TRANSPARENT, _FREEBIND))
+    return AtBirth(given.get(_MARK), transparent, freebind)
+
+
 def split_privileged(options: Iterable[tuple[Any, ...]]) -> tuple[tuple[Option, ...], list[tuple[Any, ...]]]:
     """Split options into those that only the broker can set, and those that you can set by `setsockopt`.
 

@@ -26,6 +26,7 @@ sockets = ["tcp", "udp", "packet", "netlink:route", "unix"]
 options = ["mark=0x10", "transparent"]
 bind = ["*:*"]
 """
+NO_NAME = "nsbroker-get NS resolve shows the addresses of a name, and -4 and -6 choose the family"
 FLAGS = ["--mark", "0x10", "--transparent", "--freebind"]
 SHOW = """
 import socket, sys
@@ -93,6 +94,22 @@ def test_connection_has_the_mark(run: RunTool, marked_route: str, host: str, udp
     assert (unmarked.status, "Network is unreachable" in unmarked.err) == (1, True)
     marked = run(marked_route, "connect", "--mark=16", *udp, "-w", "0.1", host, "80")
     assert (marked.status, "timed out" in marked.err) == ((0, False) if udp else (1, True))
+
+
+def test_names_to_bind_to_are_looked_up_in_the_namespace(run: RunTool, name: str) -> None:
+    files = make_files(name)
+    (files / "hosts").write_text("127.0.0.5 localhost\n127.0.0.6 localhost\n::1 six.example\nfd99::9 far.example\n")
+    (files / "nsswitch.conf").write_text("hosts: files\n")
+    show = "import socket; print(*(socket.socket(fileno=number).getsockname()[0] for number in (3, 4)))"
+    try:
+        listening = run(name, "listen", "-l", "localhost:80", "-l", "localhost:81/udp", "--", python(), "-c", show)
+        assert listening == (0, "127.0.0.5 127.0.0.5\n", "")
+        args = ["--type", "udp", "-6", "--bind", "six.example:53", "--fd", "3", "--fd", "4"]
+        assert run(name, "socket", *args, "--", python(), "-c", show) == (0, "::1 ::1\n", "")
+        wrong = run(name, "listen", "-l", "far.example:80", "--", "true")
+        assert wrong.err == f"nsbroker-get: -l far.example:80: Name or service not known: {NO_NAME}\n"
+    finally:
+        remove_files(name)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "fe80::a%va"])

@@ -233,10 +233,12 @@ def test_name_that_is_not_found_is_the_error_of_a_look_up(blue: Namespace, host:
         blue.create_connection((host, 80))
 
 
-@pytest.mark.parametrize("host", ["example.com", "127.0.0.1%lo"])
-def test_create_servers_looks_up_no_host(host: str, broker: FakeBroker) -> None:
-    with pytest.raises(socket.gaierror, match="not a numeric address"):
-        create_servers([("blue", (host, 80))], client=Client(broker.path))
+def test_create_servers_looks_names_up_in_the_namespace(broker: FakeBroker) -> None:
+    with create_servers([("blue", ("localhost", 0))], client=Client(broker.path))[0] as server:
+        assert server.getsockname()[0] == "127.0.0.1"
+    with pytest.raises(socket.gaierror, match="namespace blue") as caught:
+        create_servers([("blue", ("", 0)), ("blue", ("example.com", 80))], client=Client(broker.path))
+    assert caught.value.index == 1  # type: ignore[attr-defined]  # as `Error.index`
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", b"127.0.0.1", bytearray(b"127.0.0.1"), "localhost", "127.1", ""])

@@ -64,6 +64,8 @@ def test_wrong_options_are_refused(args: list[str]) -> None:
         ("1.2.3.4:80", None, (V4, ("1.2.3.4", 80))),
         ("[::]:80", None, (V6, ("::", 80))),
         ("[fe80::1%3]:0", V6, (V6, ("fe80::1%3", 0))),
+        ("localhost:80", None, (V4, ("localhost", 80))),
+        ("localhost:80", V6, (V6, ("localhost", 80))),
     ],
 )
 def test_addresses_to_listen_on(text: str, family: int | None, expected: object) -> None:

@@ -132,10 +132,16 @@ def test_listener_address_must_be_host_and_port(address: tuple[object, ...]) -> 
 
 
 def test_listener_scope_is_a_number_or_the_name_of_an_interface() -> None:
-    """The name is looked up later, in the namespace. IPv4 has no scopes."""
+    """The name is looked up later, in the namespace."""
     assert bind_address(("fe80::1%3", 80), V6) == ("fe80::1", 80, 0, 3)
     assert bind_address(("fe80::1", 80, 1, 2), V6) == ("fe80::1", 80, 1, 2)
     assert bind_address(("fe80::1%eth0", 80), V6) == ("fe80::1%eth0", 80, 0, 0)
     assert bind_address(("fe80::1%eth0", 80, 1, 2), V6) == ("fe80::1", 80, 1, 2)
-    with pytest.raises(socket.gaierror, match="not a numeric address"):
-        bind_address(("127.0.0.1%eth0", 80), V4)
+
+
+def test_listener_host_may_be_a_name_but_no_address_of_the_other_family() -> None:
+    """The name is looked up later, in the namespace."""
+    assert bind_address(("localhost", 80), V4) == ("localhost", 80)
+    assert bind_address(("localhost", 80), V6) == ("localhost", 80, 0, 0)
+    with pytest.raises(socket.gaierror, match="Address family"):
+        bind_address(("::1", 80), V4)

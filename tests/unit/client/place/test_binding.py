@@ -1,4 +1,4 @@
-"""Addresses to bind to: which errors are waited out, how often the broker is asked, and the names of interfaces."""
+"""Addresses to bind to: which errors are waited out, how often the broker is asked, and names in them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from nsbroker.place import binding
 from nsbroker.place.binding import open_sockets
 from nsbroker.place.listening import listen_tcp
 from nsbroker.place.place import Place
+from nsbroker.wire.messages import ResolverFiles
 
 V4, V6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
+HOSTS = "127.0.0.5 web\n127.0.0.6 web\n127.0.0.7 other\n::5 six\n"
 LISTENER = SocketSpec("blue", V4, STREAM, bind=("192.0.2.1", 80), listen=1)
 
 
@@ -27,6 +29,7 @@ class Answers:
     def __init__(self, *errors: OSError) -> None:
         self.errors = list(errors)
         self.asked: list[tuple[Sequence[SocketSpec], float]] = []
+        self.files_of: list[object] = []
 
     async def open(
         self, take_fd: Callable[[SocketSpec, int], Any], specs: Sequence[SocketSpec], wait_s: float
@@ -35,6 +38,10 @@ class Answers:
         if self.errors:
             raise self.errors.pop(0)
         return [socket.socket(spec.family, spec.type, spec.proto) for spec in specs]
+
+    async def read_resolver_files(self, namespace: object) -> ResolverFiles:
+        self.files_of.append(namespace)
+        return ResolverFiles("", HOSTS, "", {"nsswitch.conf": "hosts: files\n"})
 
     def opened(self, specs: Sequence[SocketSpec], wait_s: float = 0) -> int:
         """Open sockets, close them, and return their number."""
@@ -131,3 +138,42 @@ def test_unknown_interface_has_the_position_of_its_socket() -> None:
     with pytest.raises(OSError, match="No such device") as caught:
         Answers().opened([LISTENER, SocketSpec("blue", V6, STREAM, bind=("fe80::1%nosuch0", 80, 0, 0))])
     assert (caught.value.errno, getattr(caught.value, "index", None)) == (errno.ENODEV, 1)
+
+
+def test_host_is_looked_up_in_its_namespace() -> None:
+    """The first address of the socket's family counts. Each name is looked up once for each namespace."""
+    web = LISTENER._replace(bind=("web", 80))
+    sctp = web._replace(proto=132, bind=("other", 7), also=(("web", 7),))
+    six = SocketSpec("blue", V6, STREAM, bind=("six", 80, 1, 0), listen=1)
+    broker = Answers()
+    assert broker.opened([web, web, web._replace(namespace="red"), LISTENER, six]) == 5
+    assert run(binding._numeric(broker, [sctp], 0)) == [  # type: ignore[arg-type]  # a fake
+        sctp._replace(bind=("127.0.0.7", 7), also=(("127.0.0.5", 7),))
+    ]
+    assert broker.files_of == ["blue", "red", "blue"]
+    numeric = web._replace(bind=("127.0.0.5", 80))
+    expected = [numeric, numeric, numeric._replace(namespace="red"), LISTENER, six._replace(bind=("::5", 80, 1, 0))]
+    assert list(broker.asked[-1][0]) == expected
+
+
+def test_host_that_is_not_found_has_the_index_of_its_socket() -> None:
+    with pytest.raises(socket.gaierror) as caught:
+        Answers().opened([LISTENER, LISTENER._replace(bind=("six", 80)), LISTENER])
+    assert caught.value.index == 1  # type: ignore[attr-defined]  # as `Error.index`
+
+
+def test_namespace_of_a_host_is_waited_for() -> None:
+    """The broker waits for it in a request for a socket only."""
+    broker = Answers()
+    broker.opened([LISTENER._replace(bind=("web", 80))], 7)
+    assert [(spec, wait_s) for (spec,), wait_s in broker.asked[:1]] == [
+        (SocketSpec("blue", V4, STREAM | socket.SOCK_NONBLOCK), 7)
+    ]
+
+
+@pytest.mark.parametrize("bind", [(), ("web",), b"web", (b"web", 80), (1, 2)])
+def test_address_of_another_shape_is_left_to_the_request(bind: Any) -> None:
+    spec = LISTENER._replace(bind=bind)
+    broker = Answers()
+    broker.opened([spec])
+    assert broker.asked == [([spec], 0)]
