@@ -101,7 +101,7 @@ class Resolver:
         if kept and self._clock() < kept[0]:
             return kept[2]
         files = await self._read_files()
-        variables = {name: self._environ[name] for name in configuration.VARIABLES if name in self._environ}
+        variables = configuration.read_environment(self._environ)
         if kept and kept[1] == (files, variables):
             parsed = kept[2]
         else:

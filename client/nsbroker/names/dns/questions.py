@@ -87,13 +87,14 @@ def frame(packets: Sequence[bytes]) -> bytes:
 def split_stream(stream: bytes) -> tuple[list[bytes], bytes]:
     """Return the whole messages at the beginning of a stream, and the rest of it."""
     messages: list[bytes] = []
-    while len(stream) >= 2:
-        end = 2 + int.from_bytes(stream[:2], "big")
+    start = 0
+    while len(stream) >= start + 2:
+        end = start + 2 + int.from_bytes(stream[start : start + 2], "big")
         if len(stream) < end:
             break
-        messages.append(stream[2:end])
-        stream = stream[end:]
-    return messages, stream
+        messages.append(stream[start + 2 : end])
+        start = end
+    return messages, stream[start:]
 
 
 def judge(outcome: Outcome) -> tuple[dict[int, Answer], Complaint | None]:

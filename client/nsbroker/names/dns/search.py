@@ -9,6 +9,7 @@ import re
 import socket
 
 from ..errors import EAI_AGAIN, EAI_FAIL, EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror
+from ..files.own_file import read_own_file
 from ..host import Host
 from .messages import AAAA, PTR, A, is_host_name
 from .questions import SILENT
@@ -97,14 +98,10 @@ def alias_of(name: str, path: str) -> str:
 
     Source: hostname(7), and resolv/res_context_hostalias.c in glibc.
     """
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                match = re.match(r"(\S*)\s+(\S*)", line)
-                if match and match[1].lower() == name.lower():
-                    return match[2] or name
-    except (OSError, ValueError):
-        pass
+    for line in read_own_file(path).splitlines(keepends=True):
+        match = re.match(r"(\S*)\s+(\S*)", line)
+        if match and match[1].lower() == name.lower():
+            return match[2] or name
     return name
 
 

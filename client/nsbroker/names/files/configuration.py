@@ -9,13 +9,15 @@ from _socket import getprotobyname, getservbyname, getservbyport
 
 from ...wire.record import Record
 from . import gai_conf, host_conf, hosts, nsswitch, numbers, resolv_conf
+from .own_file import read_own_file
 
-VARIABLES = (
+_HOST_CONF = "RESOLV_HOST_CONF"
+_VARIABLES = (
     "HOSTALIASES",
     "LOCALDOMAIN",
     "RES_OPTIONS",
     "RESOLV_ADD_TRIM_DOMAINS",
-    "RESOLV_HOST_CONF",
+    _HOST_CONF,
     "RESOLV_MULTI",
     "RESOLV_OVERRIDE_TRIM_DOMAINS",
     "RESOLV_REORDER",
@@ -59,6 +61,14 @@ class Configuration(Record):
     aliases_file: str = ""
 
 
+def read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that override files, for `parse`. RESOLV_HOST_CONF has the file's text, not its path."""
+    variables = {name: environ[name] for name in _VARIABLES if name in environ}
+    if _HOST_CONF in variables:
+        variables[_HOST_CONF] = read_own_file(variables[_HOST_CONF])
+    return variables
+
+
 def parse(
     files: ResolverFiles,
     namespace: str = "",
@@ -71,10 +81,10 @@ def parse(
         files: the texts, and the path of the resolv.conf.
         namespace: the namespace's name for errors, or "".
         hostname: returns this machine's name. Its domain is searched if resolv.conf names no domain.
-        environment: the variables that override the files: those of `VARIABLES` that are set.
+        environment: the variables that override the files, from `read_environment`.
     """
     variables, more = environment or {}, files.files
-    conf = host_conf.parse(_host_conf_text(more, variables), variables)
+    conf = host_conf.parse(variables.get(_HOST_CONF, more.get("host.conf", "")), variables)
     configuration = Configuration(
         resolv_conf.parse(files.resolv_conf, hostname(), variables),
         hosts.parse(files.hosts, multi=conf.multi),
@@ -92,13 +102,3 @@ def parse(
         protocols = more["protocols"]
         configuration = configuration._replace(protocol_of=lambda name: numbers.protocol_number(protocols, name))
     return configuration
-
-
-def _host_conf_text(files: Mapping[str, str], variables: Mapping[str, str]) -> str:
-    if "RESOLV_HOST_CONF" not in variables:
-        return files.get("host.conf", "")
-    try:
-        with open(variables["RESOLV_HOST_CONF"], encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return ""

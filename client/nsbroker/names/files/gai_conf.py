@@ -13,22 +13,33 @@ from ...wire.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypeAlias
 
-    Table: TypeAlias = tuple[tuple[int, int, int], ...]
-    """(first bits of the address as a number, how many bits, value). The longest prefix comes first."""
+    Row: TypeAlias = tuple[int, int, int]
+    """(first bits of the address as a number, how many bits, value)."""
+    Table: TypeAlias = tuple[tuple[int, dict[int, int]], ...]
+    """(how many bits, the values by the first bits of the address). The longest prefixes come first."""
 
 _AF_INET, _AF_INET6 = socket.AF_INET, socket.AF_INET6
 _MOST = 0x7FFFFFFF
 _MAPPED_BITS = 96
 
 
-def _row(address: bytes, bits: int, value: int) -> tuple[int, int, int]:
+def _row(address: bytes, bits: int, value: int) -> Row:
     return int.from_bytes(address, "big") >> (8 * len(address) - bits), bits, value
 
 
-def _table(*rows: tuple[str, int, int]) -> Table:
-    return tuple(
+def _table(rows: Iterable[Row]) -> Table:
+    """Make the table of rows. The first of several rows with the same prefix counts."""
+    table: dict[int, dict[int, int]] = {}
+    for prefix, bits, value in rows:
+        table.setdefault(bits, {}).setdefault(prefix, value)
+    return tuple(sorted(table.items(), reverse=True))
+
+
+def _default(*rows: tuple[str, int, int]) -> Table:
+    return _table(
         _row(socket.inet_pton(_AF_INET6 if ":" in prefix else _AF_INET, prefix), bits, value)
         for prefix, bits, value in rows
     )
@@ -37,7 +48,7 @@ def _table(*rows: tuple[str, int, int]) -> Table:
 class Rules(Record):
     """The tables. `labels` and `precedences` are for IPv6 addresses, `scopes` for IPv4 addresses."""
 
-    labels: Table = _table(
+    labels: Table = _default(
         ("::1", 128, 0),
         ("::", 96, 3),
         ("::ffff:0:0", 96, 4),
@@ -47,10 +58,10 @@ class Rules(Record):
         ("fc00::", 7, 6),
         ("::", 0, 1),
     )
-    precedences: Table = _table(
+    precedences: Table = _default(
         ("::1", 128, 50), ("::", 96, 20), ("::ffff:0:0", 96, 10), ("2002::", 16, 30), ("::", 0, 40)
     )
-    scopes: Table = _table(("169.254.0.0", 16, 2), ("127.0.0.0", 8, 2), ("0.0.0.0", 0, 14))
+    scopes: Table = _default(("169.254.0.0", 16, 2), ("127.0.0.0", 8, 2), ("0.0.0.0", 0, 14))
 
 
 def value_for(table: Table, number: int, size: int = 128) -> int:
@@ -59,15 +70,16 @@ def value_for(table: Table, number: int, size: int = 128) -> int:
     Raises:
         LookupError: the table has no value for all addresses.
     """
-    for prefix, bits, value in table:
-        if number >> (size - bits) == prefix:
-            return value
+    for bits, values in table:
+        prefix = number >> (size - bits)
+        if prefix in values:
+            return values[prefix]
     raise LookupError
 
 
 def parse(text: str) -> Rules:
     """Read a gai.conf. One valid line of a kind replaces the whole default table of this kind."""
-    tables: dict[str, list[tuple[int, int, int]]] = {"label": [], "precedence": [], "scopev4": []}
+    tables: dict[str, list[Row]] = {"label": [], "precedence": [], "scopev4": []}
     for line in text.split("\n"):
         words = line.partition("#")[0].split()
         if len(words) >= 2 and words[0] in tables:
@@ -82,14 +94,14 @@ def parse(text: str) -> Rules:
     )
 
 
-def _prefix(prefix: str, value: str) -> tuple[int, int, int] | None:
+def _prefix(prefix: str, value: str) -> Row | None:
     address, slash, length = prefix.partition("/")
     packed = _pack(_AF_INET6, address)
     bits, number = _number(length, 128) if slash else 128, _number(value, _MOST)
     return None if packed is None or bits is None or number is None else _row(packed, bits, number)
 
 
-def _scope(prefix: str, value: str) -> tuple[int, int, int] | None:
+def _scope(prefix: str, value: str) -> Row | None:
     address, slash, length = prefix.partition("/")
     if packed := _pack(_AF_INET6, address):
         bits = _number(length, 128) if slash else 128
@@ -117,8 +129,8 @@ def _number(text: str, most: int) -> int | None:
     return number if number <= most else None
 
 
-def _complete(rows: list[tuple[int, int, int]], default: int) -> Table:
-    """Sort a table, and add the value of all other addresses. An empty table stays empty."""
+def _complete(rows: list[Row], default: int) -> Table:
+    """Make a table, and add the value of all other addresses. An empty table stays empty."""
     if rows and all(bits for _, bits, _ in rows):
         rows.append((0, 0, default))
-    return tuple(sorted(rows, key=lambda row: -row[1]))
+    return _table(rows)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ...wire.record import Record
 
+_MOST_DIGITS = 10
+"""int() raises an exception for thousands of digits."""
+
 
 class Entry(Record):
     """One line: a number, its names, the official one first, and the protocol of a service."""
@@ -50,8 +53,8 @@ def protocol_number(text: str, name: str) -> int:
     """
     for line in text.split("\n"):
         words = line.partition("#")[0].split()
-        if len(words) >= 2 and words[1].isdecimal() and name in (words[0], *words[2:]):
-            return int(words[1])
+        if len(words) >= 2 and name in (words[0], *words[2:]) and (number := _number(words[1])) is not None:
+            return number
     raise OSError("protocol not found")
 
 
@@ -60,6 +63,12 @@ def _service(line: str) -> Entry | None:
     if len(words) < 2:
         return None
     port, _, protocol = words[1].partition("/")
-    if not (port.isascii() and port.isdecimal() and protocol):
+    number = _number(port)
+    if number is None or not protocol:
         return None
-    return Entry(int(port) & 0xFFFF, (words[0], *words[2:]), protocol)
+    return Entry(number & 0xFFFF, (words[0], *words[2:]), protocol)
+
+
+def _number(text: str) -> int | None:
+    """Read a number. Return `None` for other text, and for more digits than any number of these files has."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nsbroker.drivers.thread import run
 from nsbroker.names.files import gai_conf, host_conf, nsswitch
-from nsbroker.names.files.configuration import parse
+from nsbroker.names.files.configuration import parse, read_environment
 from nsbroker.names.host import Host
 from nsbroker.names.resolver import KEEP_S, Resolver
 
@@ -107,11 +107,13 @@ def test_environment_overrides_the_files(tmp_path: Path) -> None:
     (tmp_path / "host.conf").write_text("multi off\ntrim .test\n")
     files = Files("search a.test\n", files={"host.conf": "multi on\n"})
     variables = {"LOCALDOMAIN": "b.test", "RES_OPTIONS": "ndots:3", "RESOLV_HOST_CONF": str(tmp_path / "host.conf")}
-    configuration = parse(files, environment={**variables, "HOSTALIASES": "/x", "RESOLV_REORDER": "on"})
+    environment = read_environment({**variables, "HOSTALIASES": "/x", "RESOLV_REORDER": "on", "HOME": "/"})
+    configuration = parse(files, environment=environment)
     assert (configuration.settings.search, configuration.settings.ndots) == (("b.test",), 3)
     assert configuration.host_conf == host_conf.HostConf(reorder=True, trim=(".test",))
     assert configuration.aliases_file == "/x"
-    assert not parse(files, environment={"RESOLV_HOST_CONF": str(tmp_path / "nowhere")}).host_conf.multi
+    nowhere = read_environment({"RESOLV_HOST_CONF": str(tmp_path / "nowhere")})
+    assert not parse(files, environment=nowhere).host_conf.multi
 
 
 def test_changed_environment_is_read_like_a_changed_file() -> None:

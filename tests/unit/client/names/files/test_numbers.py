@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 
 from nsbroker.names.files.numbers import Services, protocol_number
 
-SERVICES = Services("ours 4000/tcp theirs # x\nours\t4001/udp\n4002/tcp\nbad x/tcp\nbad 5\n#not 6/tcp\n")
-PROTOCOLS = "ours 99 OURS # x\nbad\nbad x\n"
+DIGITS = "9" * 5000
+"""More than int() takes."""
+SERVICES = Services(
+    f"ours 4000/tcp theirs # x\nours\t4001/udp\n4002/tcp\nbad x/tcp\nbad 5\n#not 6/tcp\nbad {DIGITS}/tcp\n"
+)
+PROTOCOLS = f"ours 99 OURS # x\nbad\nbad x\nbad {DIGITS}\n"
 
 
 def test_service_is_found_by_each_name_and_protocol() -> None:
