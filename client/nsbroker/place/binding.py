@@ -110,11 +110,11 @@ class _LookUps:
 
     async def numeric_spec(self, spec: SocketSpec) -> SocketSpec:
         """Return a spec without names."""
-        bind, *also = [
-            await self._numeric_address(spec, address) if _has_name(address, spec.family) else address
-            for address in (spec.bind or (), *spec.also)
-        ]
-        return spec._replace(bind=bind, also=tuple(also))
+        addresses: list[Any] = [spec.bind, *spec.also]
+        for index, address in enumerate(addresses):
+            if _has_name(address, spec.family):
+                addresses[index] = await self._numeric_address(spec, address)
+        return spec._replace(bind=addresses[0], also=tuple(addresses[1:]))
 
     async def _numeric_address(self, spec: SocketSpec, address: Any) -> Address:
         host, port, flowinfo, scope_id = (*address, 0, 0)[:4]

@@ -169,11 +169,3 @@ def test_namespace_of_a_host_is_waited_for() -> None:
     assert [(spec, wait_s) for (spec,), wait_s in broker.asked[:1]] == [
         (SocketSpec("blue", V4, STREAM | socket.SOCK_NONBLOCK), 7)
     ]
-
-
-@pytest.mark.parametrize("bind", [(), ("web",), b"web", (b"web", 80), (1, 2)])
-def test_address_of_another_shape_is_left_to_the_request(bind: Any) -> None:
-    spec = LISTENER._replace(bind=bind)
-    broker = Answers()
-    broker.opened([spec])
-    assert broker.asked == [([spec], 0)]
