@@ -164,7 +164,7 @@ bind = ["*:80"]
             "-l [fe80::1%99]:80: No such device: the namespace has no such interface",
         ),
         (["-l", "[fe80::1%lo]:80"], "-l [fe80::1%lo]:80: Cannot assign requested address: no interface of"),
-        (["-l", "www.example.org:80"], "'www.example.org' is not a numeric address, and host names are not looked up"),
+        (["-l", "www.example.org:80"], "-l www.example.org:80: Temporary failure in name resolution"),
     ],
 )
 def test_refusal_is_one_line_that_says_what_to_do(
