@@ -28,8 +28,8 @@ class SocketSpec(Record):
         family: AF_INET, AF_INET6 or another family that your grants cover.
         type: SOCK_STREAM, SOCK_DGRAM or another type, optionally with SOCK_NONBLOCK.
         proto: the protocol as for socket(2).
-        bind: the numeric address to which the broker binds the socket. Ports below 1024 work. An IPv6 host can name an
-            interface, as "fe80::1%eth0" does: the library looks it up in the namespace.
+        bind: the address to which the broker binds the socket. Ports below 1024 work. The library looks a host name
+            up in the namespace, and the interface of "fe80::1%eth0". The broker takes numbers only.
         listen: the backlog (0..65535) with which the broker calls listen(2). `None` makes no listener.
         options: (level, name, value) for setsockopt(2). The broker sets them before it binds.
         also: additional addresses for a multi-homed SCTP socket, all on the port of `bind`.
