@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .guarantee import Guarantee, Mutant
 
+TRUSTED = "tests/kernel/broker/config/test_trusted_files.py::"
+
 GUARANTEES = (
     Guarantee(
         "deny-by-default",
@@ -242,10 +244,33 @@ GUARANTEES = (
         "policy-is-roots-alone",
         (
             Mutant(
+                "broker/nsbrokerd/config/trusted_files.py",
+                "                _check(here)\n",
+                "                _check(here) if not parts else None\n",
+                (TRUSTED + "test_each_part_of_the_path_must_be_roots",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/trusted_files.py",
+                "        if not _is_own(os.fstat(fd)):\n            raise UntrustedError(fd)\n",
+                "",
+                (TRUSTED + "test_link_of_another_user_is_not_followed",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/trusted_files.py",
+                "        if _is_writable_by_others(os.fstat(fd)):\n            raise UntrustedError(fd)\n",
+                "",
+                (TRUSTED + "test_files_of_a_sticky_directory_are_not_all_roots",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/trusted_files.py",
+                'with open(f"/proc/self/fd/{fd}", encoding="utf-8") as file:',
+                'with open(path, encoding="utf-8") as file:',
+                (TRUSTED + "test_file_that_was_checked_is_read",),
+            ),
+            Mutant(
                 "broker/nsbrokerd/config/load.py",
-                'problems.append(Problem(str(path), "", "users other than root can write it; run chown '
-                'root and chmod go-w"))',
-                "return",
+                'users other than root can write it; run chown root and chmod go-w"',
+                '"',
                 (
                     "tests/kernel/broker/commands/test_check_and_explain.py::test_configuration_that_others_can_write_is_refused",
                 ),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
-import stat
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from ..namespaces.resolver_files import NameServers
 from ..policy import NamespaceRule
 from ..seal import why_unavailable
 from . import Config, ConfigError, Problem, parse_config
+from .trusted_files import UntrustedError, list_names, read_text
 
 
 class ThisHost:
@@ -57,12 +56,8 @@ def load_config(path: Path, *, can_seal: bool = False) -> Config:
         ConfigError: with every problem. A file that can't be read, or that other users than root can write, is one.
     """
     problems: list[Problem] = []
-    main = (str(path), _read(path, problems))
-    directory = path.parent / "grants.d"
-    files = sorted(directory.glob("*.toml")) if directory.is_dir() else []
-    if files:
-        _refuse_foreign_writers(directory, problems)
-    grants = [(str(file), _read(file, problems)) for file in files]
+    main = _read(path, problems)
+    grants = [_read(file, problems) for file in _list_grant_files(path.parent / "grants.d", problems)]
     try:
         config = parse_config(main, grants, ThisHost(can_seal=can_seal))
     except ConfigError as error:
@@ -72,23 +67,27 @@ def load_config(path: Path, *, can_seal: bool = False) -> Config:
     return config
 
 
-def _read(path: Path, problems: list[Problem]) -> str:
-    _refuse_foreign_writers(path, problems)
+def _read(path: Path, problems: list[Problem]) -> tuple[str, str]:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(str(path), "", f"can't be read: {error}"))
-        return ""
+        return str(path), read_text(path)
+    except (OSError, UnicodeDecodeError, UntrustedError) as error:
+        _note(problems, path, error)
+        return str(path), ""
 
 
-def _refuse_foreign_writers(path: Path, problems: list[Problem]) -> None:
-    """Refuse a file that another user than root can write: it decides about every socket of this host.
-
-    A file of the user who runs `nsbrokerd check` is allowed as well.
-    """
+def _list_grant_files(directory: Path, problems: list[Problem]) -> list[Path]:
     try:
-        status = path.stat()
-    except OSError:
-        return  # reading it reports the problem
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        problems.append(Problem(str(path), "", "users other than root can write it; run chown root and chmod go-w"))
+        return [directory / name for name in list_names(directory) if name.endswith(".toml")]
+    except FileNotFoundError:  # it is optional
+        return []
+    except (OSError, UntrustedError) as error:
+        _note(problems, directory, error)
+        return []
+
+
+def _note(problems: list[Problem], path: Path, error: Exception) -> None:
+    problem = Problem(str(path), "", f"can't be read: {error}")
+    if isinstance(error, UntrustedError):
+        problem = Problem(error.path, "", "users other than root can write it; run chown root and chmod go-w")
+    if problem not in problems:  # all files have the same directory
+        problems.append(problem)
