@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from .guarantee import Guarantee, Mutant
 
+QUOTAS = "tests/kernel/broker/clients/test_quotas.py::"
+LINES = "tests/unit/broker/service/test_line_quota.py::"
+AUDIT = "tests/kernel/broker/requests/test_audit.py::"
+
 GUARANTEES = (
     Guarantee(
         "overflow-uid-is-nobody",
@@ -123,11 +127,89 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/clients/client.py",
-                "if now - self._excess_recorded_at < _RECORD_EXCESS_EACH_S:",
-                "if now < 0:",
+                "return self._recorded_refusals <= RECORDED_REFUSALS\n",
+                "return True\n",
                 (
-                    "tests/unit/broker/clients/test_user_quotas.py::test_requests_past_the_rate_are_told_of_once_a_second_with_their_number",
+                    "tests/unit/broker/clients/test_user_quotas.py::test_refusals_past_their_rate_get_no_record",
+                    QUOTAS + "test_refusals_do_not_fill_the_audit",
                 ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/client.py",
+                "            self._recorded_refusals = 0\n",
+                "            pass\n",
+                ("tests/unit/broker/clients/test_user_quotas.py::test_refusals_past_their_rate_get_no_record",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/dispatch.py",
+                "if is_recorded and user.take_record(time.monotonic()):",
+                "if user.take_record(time.monotonic()):",
+                (QUOTAS + "test_requests_past_the_rate_do_not_fill_the_audit",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/dispatch.py",
+                "Counted(1 + (former.number if former else 0), client.peer, refusal)",
+                "Counted(1, client.peer, refusal)",
+                (QUOTAS + "test_refusals_do_not_fill_the_audit",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "        self._intake.record_counted()\n        for client in list",
+                "        for client in list",
+                (AUDIT + "test_refusals_that_were_counted_are_recorded_at_the_end",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/clients/client.py",
+                "self.allowance -= max(0, record_bytes - RECORD_BYTES) / RECORD_BYTES",
+                "self.allowance -= record_bytes < 0",
+                ("tests/unit/broker/clients/test_user_quotas.py::test_long_records_count_as_requests",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/dispatch.py",
+                "            if size > RECORD_BYTES:\n                client.user.charge_record(size)\n",
+                "",
+                ("tests/unit/broker/requests/test_dispatch.py::test_long_records_are_charged",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/dispatch.py",
+                "                user.charge_record(size)\n        else:",
+                "        else:",
+                ("tests/unit/broker/requests/test_dispatch.py::test_long_records_are_charged",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "clients-do-not-fill-the-log",
+        (
+            Mutant(
+                "broker/nsbrokerd/service/log.py",
+                "            line_quota,\n",
+                "",
+                (QUOTAS + "test_connections_past_the_quota_do_not_fill_the_log",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/line_quota.py",
+                "if self._kept >= MOST_FOR_ALL or self._kept_of_user[uid] >= MOST_FOR_USER:",
+                "if self._kept_of_user[uid] >= MOST_FOR_USER:",
+                (LINES + "test_lines_of_all_users_are_few_in_each_second",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/line_quota.py",
+                "if self._kept >= MOST_FOR_ALL or self._kept_of_user[uid] >= MOST_FOR_USER:",
+                "if self._kept >= MOST_FOR_ALL:",
+                (LINES + "test_lines_of_a_user_are_few_in_each_second",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/line_quota.py",
+                "            key = *key[:2], None\n",
+                "            pass\n",
+                (LINES + "test_numbers_are_few_as_well",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                "                    nursery.start_soon(_report_lines)\n",
+                "",
+                (QUOTAS + "test_connections_past_the_quota_do_not_fill_the_log",),
             ),
         ),
     ),

@@ -7,21 +7,24 @@ from .guarantee import Guarantee, Mutant
 EXPLAIN = "tests/kernel/broker/requests/test_explain.py::"
 SUFFICES = "test_grant_with_the_rules_that_it_lacks_allows_everything"
 
+RECORDS = "tests/unit/broker/requests/test_audit_records.py::"
+AUDIT = "tests/kernel/broker/requests/test_audit.py::"
+
 GUARANTEES = (
     Guarantee(
         "audit-before-the-reply",
         (
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
-                "self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)",
-                "late = (client.peer, answer.reply.request_id, operation, answer.details)\n"
+                "size = self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)",
+                "size, late = 0, (client.peer, answer.reply.request_id, operation, answer.details)\n"
                 '            __import__("threading").Timer(0.5, self._in_force.audit.allowed, late).start()',
                 ("tests/kernel/broker/requests/test_audit.py::test_record_is_written_before_the_reply",),
             ),
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
-                "                self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)\n",
-                "                bool(specs)\n",
+                "size = self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)\n",
+                "size = len(specs)\n",
                 ("tests/kernel/broker/requests/test_audit.py::test_refusal_has_one_record_that_says_why",),
             ),
             Mutant(
@@ -41,6 +44,46 @@ GUARANTEES = (
                 "[end_record(details)])",
                 "[])",
                 (EXPLAIN + "test_each_question_is_in_the_audit",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "records-are-short",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "        return [_printable(value)]\n",
+                "        return [_printable(value)]\n    return [_printable(value)]\n",
+                (RECORDS + "test_long_values_are_cut_and_their_lengths_are_said",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "            return text[:index]\n",
+                "            return text\n",
+                (RECORDS + "test_text_of_any_length_and_kind_is_short_in_its_record",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                '        fields = {**fields, "cut": lengths}\n',
+                "        pass\n",
+                (RECORDS + "test_long_values_are_cut_and_their_lengths_are_said",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "handed-out-is-never-thinned",
+        (
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "for level, name, value in options]",
+                "for level, name, value in options[:8]]",
+                (RECORDS + "test_options_of_handed_out_sockets_are_all_in_the_record",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/dispatch.py",
+                "            size = self._in_force.audit.allowed(",
+                "            size = client.user.take_record(time.monotonic()) and self._in_force.audit.allowed(",
+                (AUDIT + "test_record_is_written_before_the_reply",),
             ),
         ),
     ),

@@ -24,8 +24,11 @@ fits, since the broker makes another reply only while most of the buffer is free
 BURST_S = 1.0
 """Seconds of its rate that a user may use up at once."""
 
-_RECORD_EXCESS_EACH_S = 1.0
-"""Seconds from one audit record about requests beyond the rate to the next."""
+RECORDED_REFUSALS = 100
+"""Refusals of a user in a second that get an audit record each. Further ones are counted."""
+
+RECORD_BYTES = 1024
+"""Bytes of audit records for which a request pays by itself. Further ones count like further requests."""
 
 _SLACK_BYTES = 2 * _PACKET_OVERHEAD_BYTES
 """A client may have read one reply whose descriptors it has yet to take."""
@@ -43,7 +46,7 @@ class User:
         refilled_at: the time of the last request, on the clock of time.monotonic().
     """
 
-    __slots__ = ("_excess_recorded_at", "_unrecorded_excess", "allowance", "clients", "refilled_at", "tasks", "uid")
+    __slots__ = ("_counted_since", "_recorded_refusals", "allowance", "clients", "refilled_at", "tasks", "uid")
 
     def __init__(self, uid: int, now: float, rate: int) -> None:
         self.uid = uid
@@ -51,11 +54,13 @@ class User:
         self.tasks: Counter[str] = Counter()
         self.allowance = rate * BURST_S
         self.refilled_at = now
-        self._excess_recorded_at = float("-inf")
-        self._unrecorded_excess = 0
+        self._counted_since = now
+        self._recorded_refusals = 0
 
     def take_request(self, now: float, rate: int) -> bool:
         """Count one request, and return False if the user made more than `rate` requests in a second."""
+        if self.allowance < 0:
+            self.allowance = max(self.allowance, -rate * BURST_S)  # a long record must not lock its user out
         self.allowance = min(rate * BURST_S, self.allowance + (now - self.refilled_at) * rate)
         self.refilled_at = now
         if self.allowance < 1:
@@ -63,17 +68,17 @@ class User:
         self.allowance -= 1
         return True
 
-    def count_excess(self, now: float) -> int | None:
-        """Count a request beyond the rate, and decide whether the audit records it.
+    def charge_record(self, record_bytes: int) -> None:
+        """Count the bytes that a request wrote to the audit as requests, except for the first ones."""
+        self.allowance -= max(0, record_bytes - RECORD_BYTES) / RECORD_BYTES
 
-        Returns:
-            None without a record, otherwise the number of unrecorded requests since the last record.
-        """
-        if now - self._excess_recorded_at < _RECORD_EXCESS_EACH_S:
-            self._unrecorded_excess += 1
-            return None
-        unrecorded, self._unrecorded_excess, self._excess_recorded_at = self._unrecorded_excess, 0, now
-        return unrecorded
+    def take_record(self, now: float) -> bool:
+        """Return whether a refusal gets an audit record of its own. Otherwise it must be counted."""
+        if now - self._counted_since >= 1:
+            self._counted_since = now
+            self._recorded_refusals = 0
+        self._recorded_refusals += 1
+        return self._recorded_refusals <= RECORDED_REFUSALS
 
 
 class DescriptorsLeftError(OSError):

@@ -23,6 +23,16 @@ from ..sockets.opener import Opened
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 Fields = dict[str, object]
 
+_MAX_TEXT_BYTES = 1024
+"""Of a text in a record, as JSON. The name of a namespace that exists is shorter, unless it is full of control
+characters."""
+
+_MAX_ESCAPE_BYTES = 12
+"""Of one character in JSON: two escapes such as \\ud83d."""
+
+_MAX_OPTION_BYTES = 16
+"""Of the value of an option in a record. An interface's name is no longer: IFNAMSIZ in linux/if.h."""
+
 
 class AuditError(Exception):
     """A record can't be written. The message is the system's."""
@@ -49,19 +59,34 @@ class Audit:
         if self._path is not None:
             os.close(self._fd)
 
-    def allowed(self, peer: Peer, request_id: int, operation: str, details: Sequence[str]) -> None:
+    def allowed(self, peer: Peer, request_id: int, operation: str, details: Sequence[str]) -> int:
         """Write a record for each of the details, which come from `describe_opened` or `end_record`.
+
+        Returns:
+            The number of bytes of the records.
 
         Raises:
             AuditError: the records can't be written.
         """
         head = self._head(peer, request_id, operation, "allowed")
-        self._write([head + one for one in details])
+        return self._write([head + one for one in details])
 
     def refused(
-        self, peer: Peer, request_id: int | None, operation: str, refusal: Refusal, specs: Sequence[SocketSpec] = ()
-    ) -> None:
-        """Write a record of a refusal. It describes the one of the `specs` that failed.
+        self,
+        peer: Peer,
+        request_id: int | None,
+        operation: str,
+        refusal: Refusal,
+        specs: Sequence[SocketSpec] = (),
+        *,
+        count: int = 1,
+    ) -> int:
+        """Write a record of a refusal, or of `count` refusals of which it is the last.
+
+        It describes the one of the `specs` that failed.
+
+        Returns:
+            The number of bytes of the record.
 
         Raises:
             AuditError: the record can't be written.
@@ -70,12 +95,14 @@ class Audit:
         for key in ("namespace", "grant", "errno", "spec_index"):
             if (value := getattr(refusal, key)) is not None:
                 record[key.removeprefix("spec_")] = value
+        if count > 1:
+            record["count"] = count
         if specs:
             record["asked"] = len(specs)
             if refusal.spec_index is not None:
                 record["socket"] = describe_spec(specs[refusal.spec_index])
         head = self._head(peer, request_id, operation, "denied" if refusal.code == "denied" else "failed")
-        self._write([head + end_record(record)])
+        return self._write([head + end_record(record)])
 
     def _head(self, peer: Peer, request_id: int | None, operation: str, outcome: str) -> str:
         """Return the beginning of a record: the fields that each record has."""
@@ -91,12 +118,13 @@ class Audit:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{fraction:06}Z"
 
-    def _write(self, records: Sequence[str]) -> None:
+    def _write(self, records: Sequence[str]) -> int:
         if self._is_terminal:
             records = [_readable(json.loads(record)) for record in records]
         data = ("\n".join(records) + "\n").encode()
         if self._is_torn:
             data = b"\n" + data
+        length = len(data)
         try:
             while data:
                 written = os.write(self._fd, data)
@@ -105,6 +133,7 @@ class Audit:
                 data = data[written:]
         except OSError as error:
             raise AuditError(error.strerror) from error
+        return length
 
 
 def _open(path: str | None) -> int:
@@ -132,8 +161,30 @@ def _is_torn(fd: int) -> bool:
 
 
 def end_record(fields: Mapping[str, object]) -> str:
-    """Return the end of a record: these fields and the closing brace."""
+    """Return the end of a record: these fields and the closing brace.
+
+    Long texts are cut. Then the field `cut` has the length of each whole text.
+    """
+    lengths = {}
+    for key, value in fields.items():
+        if isinstance(value, str) and len(value) * _MAX_ESCAPE_BYTES > _MAX_TEXT_BYTES:
+            kept = _shorten(value)
+            if kept != value:
+                fields = {**fields, key: kept}
+                lengths[key] = len(value)
+    if lengths:
+        fields = {**fields, "cut": lengths}
     return f",{_encode(fields)[1:]}" if fields else "}"
+
+
+def _shorten(text: str) -> str:
+    """Return the longest beginning that has at most `_MAX_TEXT_BYTES` as JSON."""
+    length = 2  # the quotes
+    for index, character in enumerate(text):
+        length += len(_quote(character)) - 2
+        if length > _MAX_TEXT_BYTES:
+            return text[:index]
+    return text
 
 
 def describe_opened(opened: Sequence[Opened]) -> list[str]:
@@ -190,8 +241,15 @@ def _describe_set_up(listen: int | None, options: tuple[Option, ...], also: tupl
     if also:
         fields["also"] = list(also)
     if options:
-        fields["options"] = [[level, name, _printable(value)] for level, name, value in options]
+        fields["options"] = [[level, name, *_describe_value(value)] for level, name, value in options]
     return fields
+
+
+def _describe_value(value: int | bytes) -> list[object]:
+    """Return the value of an option. If it is long, return its beginning and its length."""
+    if isinstance(value, int) or len(value) <= _MAX_OPTION_BYTES:
+        return [_printable(value)]
+    return [_printable(value[:_MAX_OPTION_BYTES]), len(value)]
 
 
 def _printable(value: object) -> object:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nsbroker.wire import (
     OVERLOADED,
@@ -17,7 +18,8 @@ from nsbroker.wire import (
     SocketSpec,
 )
 
-from ..clients.client import Client
+from ..clients.client import RECORD_BYTES, Client, User
+from ..clients.peer import Peer
 from ..namespaces.netns import Gate
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy.plans import Refusal
@@ -32,11 +34,24 @@ UNREAD = "unread"
 """The operation of a request that was refused before it was decoded or before it was served, for the audit."""
 
 
+COUNTED = "refusals"
+"""The operation of a record that counts refusals without a record of their own."""
+
+
+class Counted(NamedTuple):
+    """Refusals of one user without a record: their number, and the last of them with its client."""
+
+    number: int
+    peer: Peer
+    refusal: Refusal
+
+
 class Dispatcher:
     """Finds the operation of a request, and sends its outcome. All of this runs in the main thread."""
 
     def __init__(self, in_force: InForce, gate: Gate, sent: SentNamespaces) -> None:
         self._in_force = in_force
+        self._counted: dict[User, Counted] = {}
         self.opening = OpenSockets(in_force, gate, sent)
         # Each operation serves the type of its key, and the packets' decoder knows no other types.
         self._operations: dict[type[Request], Operation[Any]] = {
@@ -65,7 +80,9 @@ class Dispatcher:
         """Record an answer and deliver it, or close its files and return a refusal."""
         try:
             client.open_channel()
-            self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)
+            size = self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)
+            if size > RECORD_BYTES:
+                client.user.charge_record(size)
         except AuditError as error:
             refusal = Refusal(
                 OVERLOADED, f"the broker hands out no answer, because the audit can't be written: {error}"
@@ -89,12 +106,24 @@ class Dispatcher:
         *,
         is_recorded: bool = True,
     ) -> None:
-        """Record a refusal in the audit, and send it to the client.
+        """Record a refusal in the audit, and send it to the client. Past a rate, the audit gets only the number.
 
         Raises:
             OSError: the reply can't be delivered.
         """
-        if is_recorded:
+        user = client.user
+        if is_recorded and user.take_record(time.monotonic()):
             with contextlib.suppress(AuditError):  # the client gets no socket in any case
-                self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)
+                size = self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)
+                user.charge_record(size)
+        else:
+            former = self._counted.get(user)
+            self._counted[user] = Counted(1 + (former.number if former else 0), client.peer, refusal)
         client.refuse(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))
+
+    def record_counted(self) -> None:
+        """Write one record for all refusals of a user that were only counted. Call this each second, and at the end."""
+        counted, self._counted = self._counted, {}
+        for number, peer, refusal in counted.values():
+            with contextlib.suppress(AuditError):
+                self._in_force.audit.refused(peer, None, COUNTED, refusal._replace(spec_index=None), count=number)

@@ -32,13 +32,16 @@ from ..sockets.capabilities import DAC_OVERRIDE, drop_others
 from ..sockets.credentials import Credentials
 from ..sockets.kernel_support import probe_kinds
 from ..sockets.opener import Opener
+from .line_quota import ABOUT_NO_CLIENT
 from .listener import ListenError, OwnListener
-from .log import set_up_log
+from .log import line_quota, set_up_log
 from .service_manager import ServiceManager, take_activated
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-log = structlog.get_logger()
+_REPORT_S = 1.0
+
+log = structlog.get_logger(**{ABOUT_NO_CLIENT: True})
 
 
 class Service:
@@ -91,6 +94,7 @@ class Service:
                 async with trio.open_nursery() as nursery:
                     hub = self._new_hub(nursery)
                     nursery.start_soon(hub.run)
+                    nursery.start_soon(_report_lines)
                     name = "of the service manager" if self._own is None else self._config.socket_path
                     log.info("serving", socket=name, grants=len(self._config.policy.grants))
                     self._manager.ready(len(self._config.policy.grants))
@@ -101,6 +105,7 @@ class Service:
                     self._manager.stopping()
                     nursery.cancel_scope.cancel()
                 hub.finish()
+                line_quota.report()
             finally:
                 if self._own is not None:
                     self._own.close()
@@ -161,6 +166,13 @@ class Service:
         self._in_force.replace(config.policy, self._new_opener(config), audit)
         former_audit.close()
         hub.use(_fit_to_descriptors(config.quotas))
+
+
+async def _report_lines() -> None:
+    """Log the number of lines that were left out, each second."""
+    while True:
+        await trio.sleep(_REPORT_S)
+        line_quota.report()
 
 
 def _fit_to_descriptors(quotas: Quotas) -> Quotas:

@@ -9,7 +9,12 @@ import sys
 
 import structlog
 
+from .line_quota import LineQuota
+
 _STDERR = 2
+
+line_quota = LineQuota()
+"""The log belongs to the whole process, and so does its quota."""
 
 
 class _StandardError:
@@ -28,6 +33,7 @@ def set_up_log(level: str) -> None:
     is_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
+            line_quota,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer(),

@@ -30,6 +30,7 @@ _PATIENCE_S = 0.05
 """Otherwise: how long the hub serves, and then waits for the next request, before trio runs. Waiting by trio costs half
 as much as a request. Only signals and the sweep have to wait for it."""
 
+_COUNTED_S = 1.0
 _SWEEP_S = 1.0
 _STOP_S = 2.0
 """How long the broker serves requests that were sent before it stopped."""
@@ -91,6 +92,7 @@ class Hub:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self._record_counted)
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 await self._serve_ready()
@@ -221,6 +223,12 @@ class Hub:
             self._users.forget_idle(now)
             self._closer.interrupt()
 
+    async def _record_counted(self) -> None:
+        """Let the audit have the number of refusals that past their rate get no record, each second."""
+        while True:
+            await trio.sleep(_COUNTED_S)
+            self._intake.record_counted()
+
     def finish(self) -> None:
         """Serve for a while the requests that clients have already sent, then drop all clients."""
         self._epoll.unregister(self._listener.fileno())
@@ -228,6 +236,7 @@ class Hub:
         while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:
             for fd, _ in events:
                 self._give_turn(fd, now)
+        self._intake.record_counted()
         for client in list(self._clients.values()):
             self._drop(client)
         self._epoll.close()

@@ -43,6 +43,10 @@ class Intake:
         """Whether some requests are served by tasks of their own."""
         return self._tasks.running > 0
 
+    def record_counted(self) -> None:
+        """Write the numbers of refusals without a record to the audit."""
+        self._dispatcher.record_counted()
+
     def serve_one(self, client: Client, now: float, quotas: Quotas) -> bool:
         """Serve one packet of a client.
 
@@ -74,9 +78,9 @@ class Intake:
             refusal = Refusal(error.code, str(error), spec_index=error.index)
             if is_within_rate:
                 return self._refuse_unread(client, error.request_id, refusal, brings_fds)
-            return self._refuse_excess(client, error.request_id, now, quotas, brings_fds)
+            return self._refuse_excess(client, error.request_id, quotas, brings_fds)
         if not is_within_rate:
-            return self._refuse_excess(client, request.request_id, now, quotas, brings_fds)
+            return self._refuse_excess(client, request.request_id, quotas, brings_fds)
         if brings_fds or named:
             return self._serve_with_fds(client, request, packet, named, brings_fds)
         fdpass.discard_packet(client.sock)
@@ -94,16 +98,10 @@ class Intake:
         self._dispatcher.refuse(client, request_id, refusal, is_recorded=is_recorded)
         return request_id is not None
 
-    def _refuse_excess(
-        self, client: Client, request_id: int | None, now: float, quotas: Quotas, brings_fds: bool
-    ) -> bool:
-        """Refuse a request beyond the rate. The audit has one such record per user and second: more would fill it."""
-        text = f"more than {quotas.requests_per_second} requests in a second; try again later"
-        unrecorded = client.user.count_excess(now)
-        if unrecorded:
-            text += f" (and {unrecorded} more, which have no record)"
-        refusal = Refusal(OVERLOADED, text)
-        return self._refuse_unread(client, request_id, refusal, brings_fds, is_recorded=unrecorded is not None)
+    def _refuse_excess(self, client: Client, request_id: int | None, quotas: Quotas, brings_fds: bool) -> bool:
+        """Refuse a request beyond the rate. The audit only counts it."""
+        refusal = Refusal(OVERLOADED, f"more than {quotas.requests_per_second} requests in a second; try again later")
+        return self._refuse_unread(client, request_id, refusal, brings_fds, is_recorded=False)
 
     def _serve_with_fds(self, client: Client, request: Request, packet: bytes, named: int, brings_fds: bool) -> bool:
         if not named or not brings_fds:

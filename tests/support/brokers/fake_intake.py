@@ -18,6 +18,8 @@ class FakeIntake:
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
 
+    def record_counted(self) -> None: ...
+
     def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         if not client.sock.recv(1):
             return False

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import select
 import signal
+import socket
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import msgpack
 import pytest
 
-from nsbroker.wire import BAD_REQUEST, MAX_SOCKETS, OVERLOADED, ErrorReply, OpenReply, encode_request
+from nsbroker.wire import (
+    BAD_REQUEST,
+    MAX_SOCKETS,
+    NO_SUCH_NAMESPACE,
+    OVERLOADED,
+    ErrorReply,
+    OpenReply,
+    OpenRequest,
+    SocketSpec,
+    encode_request,
+)
+from nsbroker.wire.bounds import MAX_OPTION_BYTES, MAX_OPTIONS
+from nsbrokerd.clients.client import RECORDED_REFUSALS
+from nsbrokerd.service.line_quota import MOST_FOR_USER
 from support.brokers.process import EVERYTHING, BrokerProcess
 from support.brokers.raw_client import RawClient, tcp
 from support.process_state import idle_descriptors, resident_kib, stopped
@@ -78,7 +95,7 @@ def test_user_with_too_many_requests_in_a_second_is_refused(start_broker: Callab
 def test_requests_past_the_rate_do_not_fill_the_audit(
     start_broker: Callable[..., BrokerProcess], packet: bytes
 ) -> None:
-    """Neither do bad ones: they count as well. There is one record each second, and every client is answered."""
+    """Neither do bad ones: they count as well. The audit has their number, and every client is answered."""
     broker = start_broker(EVERYTHING, quotas(requests_per_second=2))
     with RawClient(broker) as client:
         with stopped(broker.pid):
@@ -87,8 +104,62 @@ def test_requests_past_the_rate_do_not_fill_the_audit(
         replies = [client.receive() for _ in range(40)]
     refused = sum(isinstance(reply, ErrorReply) and reply.code == OVERLOADED for reply in replies)
     assert refused > 20
-    records = [record for record in broker.audit() if record.get("code") == OVERLOADED]
-    assert 1 <= len(records) < refused / 2
+    wait_until(lambda: sum(one["count"] for one in _counts(broker)) == refused)
+    assert len(_counts(broker)) < refused / 2
+    assert not [one for one in broker.audit() if one.get("code") == OVERLOADED and one["audit"] != "refusals"]
+
+
+def _counts(broker: BrokerProcess) -> list[dict[str, Any]]:
+    return [{"count": 1, **record} for record in broker.audit() if record["audit"] == "refusals"]
+
+
+def _ask_in_vain(path: str, requests: int) -> float:
+    """Send refused requests with as long values as possible. Return the seconds that they took."""
+    options = tuple((socket.SOL_IP, number, b"\xff" * MAX_OPTION_BYTES) for number in range(MAX_OPTIONS))
+    request = OpenRequest(1, (SocketSpec("x" * 800, socket.AF_INET, socket.SOCK_STREAM, options=options),))
+    start = time.monotonic()
+    with RawClient(path) as client:
+        assert all(client.refusal(request).code == NO_SUCH_NAMESPACE for _ in range(requests))
+    return time.monotonic() - start
+
+
+def test_refusals_do_not_fill_the_audit(start_broker: Callable[..., BrokerProcess], long: bool) -> None:
+    """Each refusal is in it, by a record of its own or in the number of a later one. All of them are short."""
+    broker = start_broker(EVERYTHING)
+    requests = 20_000 if long else 1000
+    took_s = as_unprivileged(_ask_in_vain, str(broker.socket_path), requests)
+    wait_until(lambda: sum(record.get("count", 1) for record in broker.audit()) == requests)
+    assert sum(record["audit"] == "open" for record in broker.audit()) <= RECORDED_REFUSALS * (took_s + 1)
+    assert len(_counts(broker)) <= took_s + 2
+    last = _counts(broker)[-1]
+    assert (last["uid"], last["id"], last["outcome"], last["code"]) == (USER, None, "failed", NO_SUCH_NAMESPACE)
+    assert last["reason"].startswith("no namespace can have this name")
+    assert max(map(len, broker.audit_path.read_bytes().splitlines())) <= 6000
+
+
+def _connect_in_vain(path: str, connections: int) -> float:
+    start = time.monotonic()
+    for _ in range(connections):
+        with RawClient(path) as client:
+            assert is_turned_away(client)
+    return time.monotonic() - start
+
+
+def test_connections_past_the_quota_do_not_fill_the_log(start_broker: Callable[..., BrokerProcess]) -> None:
+    """It has a few lines of a user each second, and the number of the others."""
+    broker, connections = start_broker(EVERYTHING, quotas(clients=1)), 300
+    with RawClient(broker) as client:
+        assert client.works()
+        took_s = as_unprivileged(_connect_in_vain, str(broker.socket_path), connections)
+        wait_until(lambda: sum(line.get("more", 1) for line in _refusals_in_log(broker)) == connections)
+    lines = _refusals_in_log(broker)
+    assert len(lines) <= (MOST_FOR_USER + 1) * (took_s + 2)
+    assert {line["uid"] for line in lines} == {USER}
+
+
+def _refusals_in_log(broker: BrokerProcess) -> list[dict[str, Any]]:
+    lines = map(json.loads, broker.log().splitlines())
+    return [line for line in lines if line["event"] == "client refused: too many clients"]
 
 
 def test_packet_beyond_the_limit_is_a_bad_request(start_broker: Callable[..., BrokerProcess]) -> None:

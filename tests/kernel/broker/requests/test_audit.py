@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient
 from support.inside import cookie_inside, socket_cookie
 from support.namespaces import PREFIX
+from support.process_state import stopped
 from support.users import GROUP, USER, as_user
 from support.waiting import wait_until
 
@@ -203,6 +205,19 @@ def test_answer_that_can_not_be_audited_is_refused(broker: BrokerProcess, reques
         refusal = client.refusal(request_)
         assert (refusal.code, refusal.request_id) == (OVERLOADED, 1)
         assert "the audit can't be written: No space left on device" in refusal.message
+
+
+def test_refusals_that_were_counted_are_recorded_at_the_end(start_broker: Callable[..., BrokerProcess]) -> None:
+    """The broker stops before a second is over."""
+    broker = start_broker(TWO_GRANTS, "[quotas]\nrequests_per_second = 2\n")
+    with RawClient(broker) as client:
+        client.refusal(ResolverRequest(0, "@host"))
+        with stopped(broker.pid):
+            for number in range(1, 12):
+                client.send(ResolverRequest(number, "@host"))
+            os.kill(broker.pid, signal.SIGTERM)
+        broker.stop()
+    assert sum(record.get("count", 1) for record in broker.audit()) == 12
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nsbrokerd.clients.admission import Users
+from nsbrokerd.clients.client import RECORD_BYTES, RECORDED_REFUSALS
 from nsbrokerd.clients.quotas import Quotas
 
 
@@ -35,10 +36,24 @@ def test_an_allowance_never_grows_past_a_second_of_it() -> None:
     assert sum(user.take_request(1000.0, 10) for _ in range(50)) == 10
 
 
-def test_requests_past_the_rate_are_told_of_once_a_second_with_their_number() -> None:
+def test_refusals_past_their_rate_get_no_record() -> None:
     user = Users(Quotas()).admit(1000, 0.0)
     assert user is not None
-    assert [user.count_excess(now) for now in (5.0, 5.1, 5.9, 6.0, 6.1, 8.0, 9.5)] == [0, None, None, 2, None, 1, 0]
+    assert [user.take_record(5.9) for _ in range(RECORDED_REFUSALS + 2)] == [True] * RECORDED_REFUSALS + [False] * 2
+    assert [user.take_record(now) for now in (6.8, 6.9)] == [False, True]
+
+
+def test_long_records_count_as_requests() -> None:
+    """The first bytes are free. However long the records are, the user gets requests again after two seconds."""
+    user = Users(Quotas(requests_per_second=10)).admit(1000, 0.0)
+    assert user is not None
+    user.charge_record(RECORD_BYTES)
+    assert user.allowance == 10
+    user.charge_record(4 * RECORD_BYTES)
+    assert user.allowance == 7
+    user.charge_record(10**9)
+    assert not user.take_request(1.0, 10)
+    assert user.take_request(1.2, 10)
 
 
 def test_coming_back_does_not_refill_an_allowance() -> None:

@@ -14,11 +14,20 @@ from typing import Any
 import pytest
 
 from nsbroker.wire import EnteredNamespace, SocketSpec
+from nsbroker.wire.bounds import (
+    MAX_ALSO,
+    MAX_BACKLOG,
+    MAX_OPTION_BYTES,
+    MAX_OPTIONS,
+    MAX_PACKET_BYTES,
+    MAX_REQUEST_ID,
+    MAX_SOCKETS,
+)
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Grant, NamespaceRule, Subject
 from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket, Refusal
-from nsbrokerd.requests.audit import Audit, describe_opened
+from nsbrokerd.requests.audit import Audit, describe_opened, end_record
 from nsbrokerd.sockets.opener import Opened
 
 PEER = Peer(Subject(1000, frozenset({100})), 100, 4711)
@@ -83,6 +92,53 @@ def test_refusal_without_an_id_is_a_record_too(tmp_path: Path) -> None:
     Audit(str(path)).refused(PEER, None, "unread", Refusal("denied", 'no "web"'))
     record = json.loads(path.read_text())
     assert (record["id"], record["outcome"], record["code"], record["reason"]) == (None, "denied", "denied", 'no "web"')
+
+
+def test_long_values_are_cut_and_their_lengths_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "audit"
+    options = ((0, 9, b"\xff" * 16), (0, 9, b"\xff" * 256))
+    refusal = Refusal("denied", "no 'xx", spec_index=0, namespace="x" * 2000)
+    Audit(str(path)).refused(PEER, 1, "open", refusal, [SocketSpec("blue", *TCP, options=options)])
+    record = json.loads(path.read_text())
+    assert (record["namespace"], record["cut"], record["reason"]) == ("x" * 1022, {"namespace": 2000}, "no 'xx")
+    assert record["socket"]["options"] == [[0, 9, r"\xff" * 16], [0, 9, r"\xff" * 16, 256]]
+
+
+@pytest.mark.parametrize("character", ["x", "\n", "\u202e", "\U0001f40d"])
+@pytest.mark.parametrize("length", [0, 1, 84, 85, 86, 255, 1020])
+def test_text_of_any_length_and_kind_is_short_in_its_record(character: str, length: int) -> None:
+    """A name that a namespace can have is never cut."""
+    text = character * length
+    record = json.loads(f'{{"audit":"open"{end_record({"namespace": text})}')
+    assert text.startswith(record["namespace"])
+    assert len(json.dumps(record["namespace"])) <= 1024
+    assert record.get("cut", {"namespace": length}) == {"namespace": length}
+    if "cut" in record or length * len(json.dumps(character)[1:-1]) > 1022:
+        assert len(text.encode()) > 255
+        assert len(json.dumps(record["namespace"] + character)) > 1024
+    else:
+        assert record["namespace"] == text
+
+
+def test_options_of_handed_out_sockets_are_all_in_the_record(tmp_path: Path) -> None:
+    """The values of those that take long ones are cut, but no option is left out."""
+    options = tuple((0, number, b"\0" * 256) for number in range(32))
+    (record,) = _records(tmp_path, *[_opened(SocketSpec("blue", *TCP, options=options), 1)] * 3)
+    assert [[one[1] for one in sock["options"]] for sock in record["sockets"]] == [list(range(32))] * 3
+    assert all(one[2:] == ["\0" * 16, 256] for sock in record["sockets"] for one in sock["options"])
+
+
+def test_longest_record_of_a_refusal(tmp_path: Path) -> None:
+    path, most = tmp_path / "audit", 2**31 - 1
+    addresses = (("fe80:1111:2222:3333:4444:5555:6666:7777", 65535, most, most),) * (1 + MAX_ALSO)
+    options = ((-most, -most, b"\0" * MAX_OPTION_BYTES),) * MAX_OPTIONS
+    spec = SocketSpec("x", -most, -most, -most, addresses[0], MAX_BACKLOG, options, addresses[1:])
+    text = "\U0001f40d" * MAX_PACKET_BYTES
+    refusal = Refusal("no-such-namespace", text, 133, 0, text, "\u00e9" * 100)
+    peer = Peer(Subject(2**32 - 1, frozenset()), 2**32 - 1, 2**22)
+    specs = [spec] * MAX_SOCKETS
+    assert Audit(str(path)).refused(peer, MAX_REQUEST_ID, "explain", refusal, specs) == path.stat().st_size <= 10_000
+    assert json.loads(path.read_text())["cut"] == {"reason": MAX_PACKET_BYTES, "namespace": MAX_PACKET_BYTES}
 
 
 @pytest.mark.parametrize("zone", ["WEST+9:30", "EAST-5:45"])
