@@ -38,6 +38,9 @@ from support.waiting import Counters, wait_until
 IN_FLIGHT = 64
 """The most sockets in one unread reply: a quarter of the send buffer, 256 bytes for each."""
 
+COUNTED_S = 30
+"""Within this time, the audit and the log surely have the number of the refusals of a second."""
+
 SILENT = 1000
 RESIDENT_FOR_CLIENT_KIB = 4
 
@@ -104,7 +107,7 @@ def test_requests_past_the_rate_do_not_fill_the_audit(
         replies = [client.receive() for _ in range(40)]
     refused = sum(isinstance(reply, ErrorReply) and reply.code == OVERLOADED for reply in replies)
     assert refused > 20
-    wait_until(lambda: sum(one["count"] for one in _counts(broker)) == refused)
+    wait_until(lambda: sum(one["count"] for one in _counts(broker)) == refused, COUNTED_S)
     assert len(_counts(broker)) < refused / 2
     assert not [one for one in broker.audit() if one.get("code") == OVERLOADED and one["audit"] != "refusals"]
 
@@ -128,7 +131,7 @@ def test_refusals_do_not_fill_the_audit(start_broker: Callable[..., BrokerProces
     broker = start_broker(EVERYTHING)
     requests = 20_000 if long else 1000
     took_s = as_unprivileged(_ask_in_vain, str(broker.socket_path), requests)
-    wait_until(lambda: sum(record.get("count", 1) for record in broker.audit()) == requests)
+    wait_until(lambda: sum(record.get("count", 1) for record in broker.audit()) == requests, COUNTED_S)
     assert sum(record["audit"] == "open" for record in broker.audit()) <= RECORDED_REFUSALS * (took_s + 1)
     assert len(_counts(broker)) <= took_s + 2
     last = _counts(broker)[-1]
@@ -151,7 +154,7 @@ def test_connections_past_the_quota_do_not_fill_the_log(start_broker: Callable[.
     with RawClient(broker) as client:
         assert client.works()
         took_s = as_unprivileged(_connect_in_vain, str(broker.socket_path), connections)
-        wait_until(lambda: sum(line.get("more", 1) for line in _refusals_in_log(broker)) == connections)
+        wait_until(lambda: sum(line.get("more", 1) for line in _refusals_in_log(broker)) == connections, COUNTED_S)
     lines = _refusals_in_log(broker)
     assert len(lines) <= (MOST_FOR_USER + 1) * (took_s + 2)
     assert {line["uid"] for line in lines} == {USER}
