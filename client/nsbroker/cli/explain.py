@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..names.numeric import NameGivenError
+from ..names.numeric import is_name
 from ..place.listening import bind_address
 from ..wire.messages import Address, Explanation, SocketSpec
 from .arguments import (
@@ -68,14 +68,11 @@ def _address(option: str, text: str, kind: str, family: int | None) -> tuple[int
         family = host_family(host, family)
     else:
         raise usage_error(f"{option} is not for {kind}: a grant covers these sockets with every address")
-    try:
-        if host == "localhost":
-            raise NameGivenError(host)
-        address, *rest = bind_address((host, port), family)
-    except NameGivenError as error:
+    if is_name(host, family):
         raise usage_error(
             f"{option} takes an address, not the name {host!r}: nsbroker-get NS resolve prints the addresses of a name"
-        ) from error
+        )
+    address, *rest = bind_address((host, port), family)
     return family, (str(address).partition("%")[0], *rest)  # type: ignore[return-value]  # of the same shape
 
 
