@@ -9,6 +9,7 @@ import socket
 import urllib.request
 from collections.abc import Callable
 
+import prometheus_client.core  # The program imports it as a user who may be unable to read it.
 import prometheus_client.parser
 import pytest
 

@@ -14,12 +14,17 @@ from support.names import dnsmasq
 from support.names.lab import Lab
 from support.names.odd_server import NAMES
 from support.names.scenes import SCENES, about, scene
+from support.users import can_start_programs
+
+_UNREADABLE = "other users can't read this package, and patch refuses modules in C that it can't read"
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     if reason := namespaces.why_not() or dnsmasq.why_not():
         pytest.skip(reason)
+    if not can_start_programs():
+        pytest.skip(_UNREADABLE)
     made = Lab(f"{namespaces.PREFIX}glibc", f"{namespaces.PREFIX}server")
     yield made
     made.close()
@@ -34,6 +39,8 @@ def test_every_way_takes_odd_answers_as_glibc_takes_them() -> None:
     """Response codes, truncation, aliases that lead nowhere, records of other names, and packets that can't be read."""
     if reason := namespaces.why_not():
         pytest.skip(reason)
+    if not can_start_programs():
+        pytest.skip(_UNREADABLE)
     lab = Lab(f"{namespaces.PREFIX}odd", f"{namespaces.PREFIX}oddserver", odd=True)
     try:
         lab.expect_one_answer(scene(about(*NAMES)))
