@@ -7,6 +7,8 @@ the socket module sees it.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from functools import lru_cache
 
@@ -152,11 +154,11 @@ def interface_index(sock: socket.SocketType, scope: str) -> int:
     """
     import fcntl
 
-    if scope.isdecimal():
+    if scope.isdecimal() and int(scope) < 2**31:
         return int(scope)
     name = scope.encode()
-    if len(name) >= _IFNAMSIZ:
-        raise name_error(scope)
+    if len(name) >= _IFNAMSIZ or b"\0" in name:
+        raise OSError(errno.ENODEV, f"{os.strerror(errno.ENODEV)}: {scope!r} is the name of no interface")
     answer = fcntl.ioctl(sock.fileno(), _SIOCGIFINDEX, name.ljust(_IFNAMSIZ, b"\0") + bytes(24))
     return int.from_bytes(answer[_IFNAMSIZ : _IFNAMSIZ + 4], "little" if _LITTLE else "big")
 

@@ -255,9 +255,10 @@ def test_scope_is_looked_up_in_the_sockets_namespace(blue: Namespace) -> None:
     with blue.socket(socket.AF_INET6) as sock:
         sock.bind(("::1%lo", 0))
         assert sock.getsockname()[0] == "::1"
-    with blue.socket(socket.AF_INET6) as sock, pytest.raises(OSError, match="No such device") as caught:
-        sock.connect(("fe80::1%nosuch0", 80))
-    assert caught.value.errno == errno.ENODEV
+    for scope in ("nosuch0", "x" * 16, "lo\0x", "4294967297"):
+        with blue.socket(socket.AF_INET6) as sock, pytest.raises(OSError, match="No such device") as caught:
+            sock.connect((f"fe80::1%{scope}", 80))
+        assert caught.value.errno == errno.ENODEV
 
 
 @pytest.mark.parametrize("address", ["text", ("127.0.0.1",), (3, 80), ["127.0.0.1", 80], ("127.0.0.1", "80")])
