@@ -8,7 +8,7 @@ import urllib3.connection
 import urllib3.http2.connection
 import urllib3.poolmanager
 
-from nsbroker.adapters.urllib3 import _Connection, pool_classes
+from nsbroker.adapters.urllib3 import pool_classes
 
 servers.stand_in(hypercorn.config)
 PLUGINS = [servers.InTests("test", "dummyserver")]
@@ -19,10 +19,8 @@ for scheme, pools in (("http", urllib3.HTTPConnectionPool), ("https", urllib3.HT
 urllib3.poolmanager.pool_classes_by_scheme.update(inside)
 
 
-class HTTP2Connection(_Connection, urllib3.http2.connection.HTTP2Connection):
+class HTTP2Connection(urllib3.http2.connection.HTTP2Connection, inside["https"].ConnectionCls):
     """What `urllib3.http2.inject_into_urllib3` puts into the pools, until `extract_from_urllib3`."""
-
-    _namespace = servers.PLACE
 
 
 urllib3.http2.connection.HTTP2Connection = HTTP2Connection
