@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgpack
 from case import Case, bad, good, pair, raw_map, written_out
 
@@ -180,6 +182,18 @@ NAMESPACES = [
     bad_answer("a grant that is not there", [GRANT], [["blue", [1]]]),
     bad_answer("grant -1", [GRANT], [["blue", [-1]]]),
     bad_answer("a namespace as bytes", [GRANT], [[b"blue", [0]]]),
+]
+
+FAULTS = {"podman": "it does not answer"}
+NAMESPACES = [
+    *(replace(case, means={"engines": {}, **case.means}) if case.means else case for case in NAMESPACES),
+    good(
+        "an engine that does not answer",
+        {"grants": [], "namespaces": [], "engines": FAULTS},
+        {"grants": [], "namespaces": [], "engines": FAULTS},
+    ),
+    bad("engines as a list", {"grants": [], "namespaces": [], "engines": ["podman"]}),
+    bad("an engine without a reason", {"grants": [], "namespaces": [], "engines": {"podman": None}}),
 ]
 
 FILES = {"resolv_conf": "nameserver 192.0.2.53\n", "hosts": "", "origin": "/etc/netns/blue/resolv.conf"}

@@ -103,7 +103,13 @@ GOOD = [
     opens("and one with a NUL", {**SPEC, "ns": "a\0b"}),
     opens("a name of 1020 bytes", {**SPEC, "ns": "n" * 1020}),
     opens("a name of 255 characters, 1020 bytes", {**SPEC, "ns": "\U0001f600" * 255}),
-    good("which namespaces may I use", head(op="namespaces"), {"op": "namespaces", "id": 1}),
+    good("which namespaces may I use", head(op="namespaces"), {"op": "namespaces", "id": 1, "engines": False}),
+    good(
+        "with the faults of engines",
+        head(op="namespaces", engines=True),
+        {"op": "namespaces", "id": 1, "engines": True},
+    ),
+    refused("engines that is a number", head(op="namespaces", engines=1)),
     good("how are names looked up", head(op="resolver", ns="blue"), {"op": "resolver", "id": 1, "ns": "blue"}),
     good(
         "how are names looked up in a namespace that is sent",

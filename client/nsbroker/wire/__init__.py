@@ -51,6 +51,7 @@ from .messages import (
     ResolverRequest,
     SocketSpec,
 )
+from .record import make_record
 
 __all__ = [
     "BAD_REQUEST", "CODES", "DENIED", "MAX_PACKET_BYTES", "MAX_REQUEST_ID", "MAX_SENT_FDS", "MAX_SOCKETS", "MAX_WAIT_S",
@@ -60,5 +61,5 @@ __all__ = [
     "Request", "ResolverFiles", "ResolverRequest", "SocketSpec", "announced_descriptors", "decode_explanation",
     "decode_namespaces", "decode_reply", "decode_request", "decode_resolver_files", "encode_delivery",
     "encode_explanation", "encode_namespaces", "encode_reply", "encode_request", "encode_resolver_files",
-    "named_descriptors",
+    "make_record", "named_descriptors",
 ]  # fmt: skip

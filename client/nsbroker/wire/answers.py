@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from .bounds import MAX_BLOB_BYTES
 from .messages import Explanation, GrantSummary, LimitSummary, NamespaceList, ProtocolError, ResolverFiles
-from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack, refuse_unknown_keys, shorten, unpack
+from .packet import (
+    Value,
+    expect_bool,
+    expect_int,
+    expect_list,
+    expect_map,
+    expect_str,
+    pack,
+    refuse_unknown_keys,
+    shorten,
+    unpack,
+)
 
-_LIST_KEYS = frozenset({"grants", "namespaces"})
+_LIST_KEYS = frozenset({"grants", "namespaces", "engines"})
 _RESOLVER_KEYS = frozenset({"resolv_conf", "hosts", "origin", "files"})
 _GRANT_KEYS = frozenset({"name", "sockets", "bind", "options", "limit"})
 _LIMIT_KEYS = frozenset({"connect", "bind"})
@@ -17,7 +28,10 @@ def encode_namespaces(answer: NamespaceList) -> bytes:
     """Encode the answer to a `NamespacesRequest`."""
     grants: list[Value] = [_encode_grant(grant) for grant in answer.grants]
     namespaces: list[Value] = [[name, list(indices)] for name, indices in answer.namespaces]
-    return pack({"grants": grants, "namespaces": namespaces}, MAX_BLOB_BYTES)
+    message: dict[str, Value] = {"grants": grants, "namespaces": namespaces}
+    if answer.engines:
+        message["engines"] = dict(answer.engines)
+    return pack(message, MAX_BLOB_BYTES)
 
 
 def _encode_grant(grant: GrantSummary) -> Value:
@@ -42,7 +56,8 @@ def decode_namespaces(blob: bytes) -> NamespaceList:
     refuse_unknown_keys(message, _LIST_KEYS, "the answer")
     grants = tuple(_decode_grant(value) for value in expect_list(message.get("grants"), "grants"))
     entries = expect_list(message.get("namespaces"), "namespaces")
-    return NamespaceList(grants, tuple(_decode_entry(value, len(grants)) for value in entries))
+    engines = _decode_texts(message.get("engines", {}), "engines")
+    return NamespaceList(grants, tuple(_decode_entry(value, len(grants)) for value in entries), engines)
 
 
 def _decode_grant(value: Value) -> GrantSummary:
@@ -102,8 +117,8 @@ def decode_explanation(blob: bytes) -> Explanation:
     return Explanation(
         expect_str(message["reason"], "reason") if "reason" in message else None,
         expect_int(message["by"], 0, len(grants) - 1, "by") if "by" in message else None,
-        _expect_bool(message.get("binds_as_root", False), "binds_as_root"),
-        _expect_bool(message.get("exists", True), "exists"),
+        expect_bool(message.get("binds_as_root", False), "binds_as_root"),
+        expect_bool(message.get("exists", True), "exists"),
         grants,
         lacks,
     )
@@ -117,12 +132,6 @@ def _decode_lacks(value: Value) -> tuple[tuple[str, str], ...]:
             raise ProtocolError(f"a lack is [key, rule], got {shorten(item)}")
         lacks.append((lack[0], lack[1]))
     return tuple(lacks)
-
-
-def _expect_bool(value: Value, what: str) -> bool:
-    if type(value) is not bool:
-        raise ProtocolError(f"{what} must be a boolean, got {shorten(value)}")
-    return value
 
 
 def encode_resolver_files(files: ResolverFiles) -> bytes:
@@ -142,8 +151,11 @@ def decode_resolver_files(blob: bytes) -> ResolverFiles:
     message = unpack(blob, MAX_BLOB_BYTES)
     refuse_unknown_keys(message, _RESOLVER_KEYS, "the answer")
     resolv_conf, hosts, origin = (expect_str(message.get(key), key) for key in ("resolv_conf", "hosts", "origin"))
-    files = message.get("files", {})
-    if type(files) is not dict:
-        raise ProtocolError(f"files must be a map, got {shorten(files)}")
-    # Not refused: a later broker may send files that this client does not know.
-    return ResolverFiles(resolv_conf, hosts, origin, {name: expect_str(text, name) for name, text in files.items()})
+    # Unknown names are not refused: a later broker may send files that this client does not know.
+    return ResolverFiles(resolv_conf, hosts, origin, _decode_texts(message.get("files", {}), "files"))
+
+
+def _decode_texts(value: Value, what: str) -> dict[str, str]:
+    if type(value) is not dict:
+        raise ProtocolError(f"{what} must be a map, got {shorten(value)}")
+    return {name: expect_str(text, name) for name, text in value.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from functools import lru_cache
 
 from .addresses import decode_address, decode_also, decode_bind, decode_connect, encode_address
 from .bounds import (
@@ -38,10 +39,27 @@ from .messages import (
     ResolverRequest,
     SocketSpec,
 )
-from .packet import Value, expect_int, expect_list, expect_map, expect_str, pack, refuse_unknown_keys, shorten, unpack
+from .packet import (
+    Value,
+    expect_bool,
+    expect_int,
+    expect_list,
+    expect_map,
+    expect_str,
+    pack,
+    pack_value,
+    refuse_unknown_keys,
+    shorten,
+    unpack,
+)
+from .record import make_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
-_NAMESPACES_KEYS = frozenset({"v", "id", "op"})
+_NAMESPACES_KEYS = frozenset({"v", "id", "op", "engines"})
 _RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
 _EXPLAIN_KEYS = frozenset({"v", "id", "op", "socket", "connect"})
 _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options", "also"})
@@ -51,6 +69,10 @@ _BLOB_REPLY_KEYS = frozenset({"id", "blob"})
 _ERROR_REPLY_KEYS = frozenset({"id", "error"})
 _SOCKET_KEYS = frozenset({"cookie", "ns", "address"})
 _ERROR_KEYS = frozenset({"code", "errno", "message", "index"})
+_OPEN_HEAD = b"\x84\xa1v\x01\xa2id"
+"""The beginning of a map of four keys: {"v": 1, "id": ...}."""
+_DELIVERY_HEAD = b"\x81\xa2id"
+_NO_SET_UP = SocketSpec("", 0, 0)[4:]
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 _INT32 = 2**31
 _UINT64_MAX = 2**64 - 1
@@ -62,17 +84,42 @@ def encode_request(request: Request) -> bytes:
     Raises:
         ProtocolError: the request does not fit a packet.
     """
+    if isinstance(request, OpenRequest):
+        return _encode_open(request)
     if isinstance(request, NamespacesRequest):
-        return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "namespaces"})
+        listing: dict[str, Value] = {"v": PROTOCOL_VERSION, "id": request.request_id, "op": "namespaces"}
+        return pack({**listing, "engines": True} if request.engines else listing)
     if isinstance(request, ResolverRequest):
         namespace = _encode_namespace(request.namespace)
         return pack({"v": PROTOCOL_VERSION, "id": request.request_id, "op": "resolver", "ns": namespace})
-    if isinstance(request, ExplainRequest):
-        explain: dict[str, Value] = {"v": PROTOCOL_VERSION, "id": request.request_id, "op": "explain"}
-        explain["socket"] = _encode_spec(request.socket)
-        if request.connect is not None:
-            explain["connect"] = encode_address(request.connect)
-        return pack(explain)
+    explain: dict[str, Value] = {"v": PROTOCOL_VERSION, "id": request.request_id, "op": "explain"}
+    explain["socket"] = _encode_spec(request.socket)
+    if request.connect is not None:
+        explain["connect"] = encode_address(request.connect)
+    return pack(explain)
+
+
+def _encode_open(request: OpenRequest) -> bytes:
+    request_id, specs, wait_s = request
+    if len(specs) == 1 and not wait_s and request_id <= MAX_REQUEST_ID:
+        namespace, family, socket_type, proto = specs[0][:4]
+        if specs[0][4:] == _NO_SET_UP and type(namespace) is str and len(namespace) <= MAX_NAME_BYTES:
+            packet: bytes = _OPEN_HEAD + pack_value(request_id) + _after_id(namespace, family, socket_type, proto)
+            return packet
+    return _encode_any_open(request)
+
+
+@lru_cache(64, typed=True)  # 2 and 2.0 are equal, but not on the wire
+def _after_id(namespace: str, family: int, socket_type: int, proto: int) -> bytes:
+    """Encode a request for one socket without set-up, from the byte after its id on.
+
+    Most programs ask for the same few kinds of sockets again and again.
+    """
+    request = OpenRequest(0, (SocketSpec(namespace, family, socket_type, proto),))
+    return _encode_any_open(request)[len(_OPEN_HEAD) + 1 :]
+
+
+def _encode_any_open(request: OpenRequest) -> bytes:
     message: dict[str, Value] = {
         "v": PROTOCOL_VERSION,
         "id": request.request_id,
@@ -113,13 +160,20 @@ def decode_request(packet: bytes) -> Request:
     message = unpack(packet)
     request_id = expect_int(message.get("id"), 0, MAX_REQUEST_ID, "id")
     try:
-        return _decode_known(message, request_id)
+        return decode_known(message, request_id)
     except ProtocolError as error:
         error.request_id = request_id
         raise
 
 
-def _decode_known(message: dict[str, Value], request_id: int) -> Request:
+def decode_known(
+    message: dict[str, Value], request_id: int, decode_one: Callable[[Value], SocketSpec] | None = None
+) -> Request:
+    """Read a request whose id is known. `decode_one` reads each of its sockets; the default is `decode_spec`.
+
+    Raises:
+        ProtocolError: client/docs/protocol.md does not allow it.
+    """
     version = message.get("v")
     if type(version) is not int or version != PROTOCOL_VERSION:
         raise ProtocolError(
@@ -127,22 +181,22 @@ def _decode_known(message: dict[str, Value], request_id: int) -> Request:
         )
     operation = message.get("op")
     if operation == "open":
-        return _decode_open(message, request_id)
+        return _decode_open(message, request_id, decode_one or decode_spec)
     if operation == "namespaces":
         refuse_unknown_keys(message, _NAMESPACES_KEYS, "the request")
-        return NamespacesRequest(request_id)
+        return NamespacesRequest(request_id, expect_bool(message.get("engines", False), "engines"))
     if operation == "resolver":
         refuse_unknown_keys(message, _RESOLVER_KEYS, "the request")
         return ResolverRequest(request_id, _decode_namespace(message.get("ns")))
     if operation == "explain":
         refuse_unknown_keys(message, _EXPLAIN_KEYS, "the request")
-        spec = _decode_spec(message.get("socket"))
+        spec = decode_spec(message.get("socket"))
         connect = decode_connect(message["connect"], spec.family) if "connect" in message else None
         return ExplainRequest(request_id, spec, connect)
     raise ProtocolError(f"unknown op {shorten(operation)}")
 
 
-def _decode_open(message: dict[str, Value], request_id: int) -> OpenRequest:
+def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callable[[Value], SocketSpec]) -> OpenRequest:
     if not message.keys() <= _OPEN_KEYS:
         refuse_unknown_keys(message, _OPEN_KEYS, "the request")
     sockets = expect_list(message.get("sockets"), "sockets")
@@ -152,7 +206,7 @@ def _decode_open(message: dict[str, Value], request_id: int) -> OpenRequest:
     specs: list[SocketSpec] = []
     try:
         for value in sockets:
-            specs.append(_decode_spec(value))  # noqa: PERF401, RUF100  # the length is the index of a refused one
+            specs.append(decode_one(value))  # noqa: PERF401, RUF100  # the length is the index of a refused one
     except ProtocolError as error:
         error.index = len(specs)
         raise
@@ -165,7 +219,12 @@ def _decode_wait(value: Value) -> float:
     return value  # type: ignore[return-value]  # a number, as checked
 
 
-def _decode_spec(value: Value) -> SocketSpec:
+def decode_spec(value: Value) -> SocketSpec:
+    """Read the description of a socket.
+
+    Raises:
+        ProtocolError: client/docs/protocol.md does not allow it.
+    """
     if type(value) is not dict:
         raise ProtocolError(f"a socket spec must be a map, got {shorten(value)}")
     if not value.keys() <= _SPEC_KEYS:
@@ -250,7 +309,7 @@ def encode_reply(reply: Reply) -> bytes:
         ProtocolError: the reply does not fit a packet.
     """
     if isinstance(reply, OpenReply):
-        sockets = [_encode_socket(opened) for opened in reply.sockets]
+        sockets = list(map(_encode_socket, reply.sockets))
         return pack({"id": reply.request_id, "namespaces": reply.namespaces, "sockets": sockets})
     if isinstance(reply, BlobReply):
         return pack({"id": reply.request_id, "blob": reply.size})
@@ -273,8 +332,9 @@ def _encode_socket(opened: OpenedSocket) -> Value:
 
 
 def encode_delivery(request_id: int) -> bytes:
-    """Encode the packet of the channel that carries the descriptors of a reply."""
-    return pack({"id": request_id})
+    """Encode the packet of the channel that carries the descriptors of a reply: the map {"id": ...}."""
+    packet: bytes = _DELIVERY_HEAD + pack_value(request_id)
+    return packet
 
 
 def announced_descriptors(reply: OpenReply | BlobReply) -> int:
@@ -303,7 +363,7 @@ def decode_reply(packet: bytes) -> Reply:
         raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     namespaces = _decode_entered(message.get("namespaces"))
     count = len(namespaces)
-    return OpenReply(request_id, namespaces, tuple([_decode_socket(value, count) for value in sockets]))
+    return make_record(OpenReply, (request_id, namespaces, tuple([_decode_socket(value, count) for value in sockets])))
 
 
 def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:
@@ -317,7 +377,7 @@ def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:
             raise ProtocolError(f"cookie, device and inode must be integers, got {shorten(entry)}")
         if cookie < 1 or device < 0 or inode < 0:
             raise ProtocolError(f"cookie, device and inode must be of 64 bits, and the cookie not 0, got {entry}")
-        entered.append(EnteredNamespace(cookie, device, inode))
+        entered.append(make_record(EnteredNamespace, entry))
     if not 1 <= len(entered) <= MAX_SOCKETS:
         raise ProtocolError(f"the reply has {len(entered)} namespaces, and it must have 1..{MAX_SOCKETS}")
     if len(entered) > 1 and len({one.cookie for one in entered}) < len(entered):
@@ -336,7 +396,8 @@ def _decode_socket(value: Value, namespaces: int) -> OpenedSocket:
         raise ProtocolError(f"cookie must be an integer of 64 bits, got {shorten(value)}")
     if type(namespace) is not int or not 0 <= namespace < namespaces:
         raise ProtocolError(f"ns must be an index of one of {namespaces} namespaces, got {shorten(value)}")
-    return OpenedSocket(cookie, decode_address(value["address"]) if "address" in value else None, namespace)
+    address = decode_address(value["address"]) if "address" in value else None
+    return make_record(OpenedSocket, (cookie, address, namespace))
 
 
 def _decode_error(value: Value, request_id: Value) -> ErrorReply:

@@ -23,8 +23,9 @@ class SocketSpec(Record):
     """The description of one socket, for `Client.open`.
 
     Attributes:
-        namespace: the name of a network namespace, such as "blue", or "@host" for the broker's own namespace. It can
-            also be a path with a "/", such as "/proc/PID/ns/net", or a descriptor that stays open during the call.
+        namespace: the name of a network namespace, such as "blue", "@host" for the broker's own namespace, or the name
+            of a container, such as "podman:web". It can also be a path with a "/", such as "/proc/PID/ns/net", or a
+            descriptor that stays open during the call.
         family: AF_INET, AF_INET6 or another family that your grants cover.
         type: SOCK_STREAM, SOCK_DGRAM or another type, optionally with SOCK_NONBLOCK.
         proto: the protocol as for socket(2).
@@ -63,9 +64,13 @@ class OpenRequest(Record):
 
 
 class NamespacesRequest(Record):
-    """Asks which namespaces this peer may use, and which sockets it may have there."""
+    """Asks which namespaces this peer may use, and which sockets it may have there.
+
+    With `engines`, the answer also has the faults of container engines.
+    """
 
     request_id: int
+    engines: bool = False
 
 
 class ResolverRequest(Record):
@@ -148,10 +153,14 @@ class GrantSummary(Record):
 
 
 class NamespaceList(Record):
-    """The answer to `NamespacesRequest`: the grants, and each namespace as (name, indices into `grants`)."""
+    """The answer to `NamespacesRequest`: the grants, and each namespace as (name, indices into `grants`).
+
+    `engines` has the reason for each container engine that did not answer, so that its containers are not listed.
+    """
 
     grants: tuple[GrantSummary, ...]
     namespaces: tuple[tuple[str, tuple[int, ...]], ...]
+    engines: Mapping[str, str] = {}
 
 
 class Explanation(Record):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from msgpack import Packer, packb, unpackb
 
 from .bounds import MAX_LIST_ITEMS, MAX_PACKET_BYTES
 from .messages import ProtocolError
 
 # One shared packer is faster. But if msgpack is the pure Python version, threads would mix their packets in it.
-_pack = packb if Packer.__module__ == "msgpack.fallback" else Packer(autoreset=True, use_bin_type=True).pack
+pack_value = packb if Packer.__module__ == "msgpack.fallback" else Packer(autoreset=True, use_bin_type=True).pack
+"""Encodes any value without a check. It raises what msgpack raises."""
 
 Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
 """The values that a msgpack packet can carry."""
@@ -29,7 +32,7 @@ def pack(message: Mapping[str, Packable], max_bytes: int = MAX_PACKET_BYTES) -> 
         ProtocolError: the packet is longer than `max_bytes`, or a number does not fit 64 bits.
     """
     try:
-        packet: bytes = _pack(message)
+        packet: bytes = pack_value(message)
     except (OverflowError, ValueError, UnicodeEncodeError) as error:
         raise ProtocolError(f"the message can't be encoded: {error}") from error
     if len(packet) > max_bytes:
@@ -52,7 +55,7 @@ def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES, max_items: int = MA
         raise ProtocolError(f"the packet has more than {max_bytes} bytes")
     try:
         message = unpackb(packet, max_array_len=max_items)
-        canonical = _pack(message)
+        canonical = pack_value(message)
     except Exception as error:
         # msgpack raises a dozen types, and each means the same here: not a msgpack value.
         raise ProtocolError(f"the packet is not a msgpack value: {str(error)[:80]}") from error
@@ -63,10 +66,28 @@ def unpack(packet: bytes, max_bytes: int = MAX_PACKET_BYTES, max_items: int = MA
     return message
 
 
+_SHORT = 60
+
+
 def shorten(value: object) -> str:
-    """Return a peer's value for an error message, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    """Return a peer's value for an error message, cut to 60 characters. This is quick for any value."""
+    text = repr(_first_of(value, [_SHORT]))
+    return text if len(text) <= _SHORT else text[: _SHORT - 3] + "..."
+
+
+def _first_of(value: object, rest: list[int]) -> object:
+    """Return a value without the parts that are certainly cut. `rest` has the number of items that may still be shown.
+
+    Each item takes a character at least.
+    """
+    rest[0] -= 1
+    if isinstance(value, (str, bytes)):
+        return value[:_SHORT]
+    if type(value) is dict:
+        return {_first_of(key, rest): _first_of(value[key], rest) for key in islice(value, _SHORT) if rest[0] >= 0}
+    if type(value) is list or type(value) is tuple:
+        return type(value)([_first_of(item, rest) for item in value[:_SHORT] if rest[0] >= 0])
+    return value
 
 
 def refuse_unknown_keys(message: dict[str, Value], known: frozenset[str], what: str) -> None:
@@ -80,6 +101,13 @@ def expect_int(value: object, low: int, high: int, what: str) -> int:
     """Return `value` if it is an int (no bool) of low..high, else raise ProtocolError."""
     if type(value) is not int or not low <= value <= high:
         raise ProtocolError(f"{what} must be an integer of {low}..{high}, got {shorten(value)}")
+    return value
+
+
+def expect_bool(value: object, what: str) -> bool:
+    """Return `value` if it is a boolean, else raise ProtocolError."""
+    if type(value) is not bool:
+        raise ProtocolError(f"{what} must be a boolean, got {shorten(value)}")
     return value
 
 

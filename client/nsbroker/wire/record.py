@@ -10,8 +10,19 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NamedTuple as Record
+    from typing import TypeVar
+
+    R = TypeVar("R", bound=tuple[object, ...])
+
+    def make_record(_class: type[R], fields: Iterable[object], /) -> R:
+        """Make a record of all of its fields, in order, in a third of the time that the class itself takes.
+
+        Only for hot code: neither types nor the number of fields are checked.
+        """
 else:
+    make_record = tuple.__new__
 
     class _RecordMeta(type):
         def __new__(mcs, name, bases, namespace):
@@ -27,4 +38,4 @@ else:
         """A named tuple of the annotated fields of a subclass. Fields with a default come last."""
 
 
-__all__ = ["Record"]
+__all__ = ["Record", "make_record"]

@@ -116,6 +116,17 @@ def test_defaults_are_left_out() -> None:
     assert packet == {"v": 1, "id": 1, "op": "open", "sockets": [{"ns": "blue", "family": 2, "type": 1}]}
 
 
+@pytest.mark.parametrize("numbers", [(2, 1, 0), (2.0, 1, 0), (2, True, 0), (2, 1, 0.0), (2, 1, 6)])
+def test_request_is_encoded_as_it_is_whatever_was_encoded_before(numbers: tuple[int, int, int]) -> None:
+    """Equal numbers of other types are encoded otherwise, and the broker refuses them."""
+    family, socket_type, proto = numbers
+    spec = {"ns": "again", "family": family, "type": socket_type, **({"proto": proto} if proto else {})}
+    for request_id in (1, 127, 128, wire.MAX_REQUEST_ID):
+        request = wire.OpenRequest(request_id, (wire.SocketSpec("again", family, socket_type, proto),))
+        expected = msgpack.packb({"v": 1, "id": request_id, "op": "open", "sockets": [spec]})
+        assert wire.encode_request(request) == expected
+
+
 @pytest.mark.parametrize("indices", [(), (0,), (1, 0), (0, 0, 1)])
 def test_descriptors_are_counted_by_their_highest_index(indices: tuple[int, ...]) -> None:
     specs = tuple(SPEC._replace(namespace=index) for index in indices) or (SPEC,)
@@ -135,7 +146,7 @@ def test_msgpack_written_in_python_is_as_strict() -> None:
     code = (
         "import msgpack; assert msgpack.Packer.__module__ == 'msgpack.fallback'\n"
         "from nsbroker import wire\n"
-        "assert wire.packet._pack is msgpack.packb  # one packer for each: threads would mix their packets in it\n"
+        "assert wire.packet.pack_value is msgpack.packb  # one packer for each: threads would mix their packets in it\n"
         f"assert wire.encode_request(wire.NamespacesRequest(1)) == {wire.encode_request(wire.NamespacesRequest(1))!r}\n"
         f"for packet in {[request(id=True), request() + request(), b'', LIES['array16'][:999]]!r}:\n"
         "    try: wire.decode_request(packet)\n"

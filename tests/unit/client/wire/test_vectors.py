@@ -32,7 +32,7 @@ def from_json(value: object) -> object:
 
 def request_of(means: dict) -> wire.Request:
     if means["op"] == "namespaces":
-        return wire.NamespacesRequest(means["id"])
+        return wire.NamespacesRequest(means["id"], means["engines"])
     if means["op"] == "resolver":
         return wire.ResolverRequest(means["id"], namespace_of(means))
     if means["op"] == "explain":
@@ -65,7 +65,7 @@ def opened_of(means: dict) -> wire.OpenedSocket:
 
 
 def namespaces_of(means: dict) -> wire.NamespaceList:
-    return wire.NamespaceList(tuple(map(grant_of, means["grants"])), means["namespaces"])
+    return wire.NamespaceList(tuple(map(grant_of, means["grants"])), means["namespaces"], means["engines"])
 
 
 def explanation_of(means: dict) -> wire.Explanation:
