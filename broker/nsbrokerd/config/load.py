@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from functools import cache
 from pathlib import Path
 
 from ..namespaces.resolver_files import NameServers
 from ..policy import NamespaceRule
-from ..seal import why_unavailable
+from ..seal import why_no_second_wall, why_unavailable
 from . import Config, ConfigError, Problem, parse_config
 from .trusted_files import UntrustedError, list_names, read_text
 
@@ -21,6 +22,8 @@ class ThisHost:
         # Each is found out once, however many grants have limits.
         self._name_servers = cache(NameServers)
         self._why_no_seal = cache(lambda: None if can_seal else why_unavailable())
+        # Only root can try it. Other users check a configuration as if their host could have it.
+        self._why_no_second_wall = cache(lambda: why_no_second_wall() if os.geteuid() == 0 else None)
 
     def uid(self, name: str) -> int | None:
         """Return the uid of a user, or None."""
@@ -40,9 +43,16 @@ class ThisHost:
         """Return the reason why this host can't enforce limits, or None."""
         return self._why_no_seal()
 
+    def why_no_second_wall(self) -> str | None:
+        """Return the reason why this host can't have the second wall, or None."""
+        return self._why_no_second_wall()
+
     def name_servers(self, namespaces: NamespaceRule) -> list[str]:
-        """List the addresses of the name servers that the files name now for these namespaces."""
-        return self._name_servers().for_namespaces(namespaces.covers)
+        """List the addresses of the name servers that the files name now for these namespaces.
+
+        The files of containers are not among them: their content is the containers' claim.
+        """
+        return self._name_servers().for_namespaces(namespaces.covers_entry)
 
 
 def load_config(path: Path, *, can_seal: bool = False) -> Config:
@@ -57,9 +67,11 @@ def load_config(path: Path, *, can_seal: bool = False) -> Config:
     """
     problems: list[Problem] = []
     main = _read(path, problems)
-    grants = [_read(file, problems) for file in _list_grant_files(path.parent / "grants.d", problems)]
+    grants = [
+        (str(file), _read(file, problems) or "") for file in _list_grant_files(path.parent / "grants.d", problems)
+    ]
     try:
-        config = parse_config(main, grants, ThisHost(can_seal=can_seal))
+        config = parse_config((str(path), main), grants, ThisHost(can_seal=can_seal))
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
@@ -67,12 +79,12 @@ def load_config(path: Path, *, can_seal: bool = False) -> Config:
     return config
 
 
-def _read(path: Path, problems: list[Problem]) -> tuple[str, str]:
+def _read(path: Path, problems: list[Problem]) -> str | None:
     try:
-        return str(path), read_text(path)
+        return read_text(path)
     except (OSError, UnicodeDecodeError, UntrustedError) as error:
         _note(problems, path, error)
-        return str(path), ""
+        return None
 
 
 def _list_grant_files(directory: Path, problems: list[Problem]) -> list[Path]:
@@ -86,7 +98,9 @@ def _list_grant_files(directory: Path, problems: list[Problem]) -> list[Path]:
 
 
 def _note(problems: list[Problem], path: Path, error: Exception) -> None:
-    problem = Problem(str(path), "", f"can't be read: {error}")
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    remedy = ": create it, or name another file" if isinstance(error, FileNotFoundError) else ""
+    problem = Problem(str(path), "", f"can't be read: {reason}{remedy}")
     if isinstance(error, UntrustedError):
         problem = Problem(error.path, "", "users other than root can write it; run chown root and chmod go-w")
     if problem not in problems:  # all files have the same directory

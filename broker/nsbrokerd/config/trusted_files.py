@@ -7,6 +7,7 @@ following a link, and then checked by its descriptor. The text is read from the 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -33,12 +34,26 @@ def read_text(path: Path) -> str:
         OSError: it can't be read, or it is no regular file.
         UnicodeDecodeError: it is no text.
     """
+    with io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8") as text:
+        return text.read()
+
+
+def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
+    """Read a file.
+
+    Raises:
+        UntrustedError: users other than root can change the file, or a part of the path to it.
+        OSError: it can't be read, or it is no regular file, or it is longer than `max_bytes` (EFBIG).
+    """
     with _opened(path) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         # This opens the file that was checked, even if its name belongs to another file by now.
-        with open(f"/proc/self/fd/{fd}", encoding="utf-8") as file:
-            return file.read()
+        with open(f"/proc/self/fd/{fd}", "rb") as file:
+            data = file.read(-1 if max_bytes is None else max_bytes + 1)
+    if max_bytes is not None and len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {max_bytes} bytes", str(path))
+    return data
 
 
 def list_names(path: Path) -> list[str]:

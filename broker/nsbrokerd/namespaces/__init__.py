@@ -1,4 +1,4 @@
 """Finds network namespaces, by name or by descriptor, and enters them. `netns` is the one file with setns(2).
 
-Imports no other room.
+`engines` asks container engines. Imports only `policy`.
 """

@@ -42,6 +42,7 @@ _SIOCGSKNS = 0x894C
 _SOL_SOCKET = 1
 _SO_NETNS_COOKIE = 71
 _COOKIE_BYTES = 8
+_ROOM_FOR_COOKIE = bytes(_COOKIE_BYTES)
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -182,7 +183,7 @@ def _verify_by_descriptor(namespace_fd: int, sock: socket.SocketType, _cookie: b
 def namespace_id(namespace_fd: int) -> bytes | None:
     """Return the cookie of a namespace as bytes, or None if the kernel lacks NS_GET_ID."""
     try:
-        return fcntl.ioctl(namespace_fd, _NS_GET_ID, bytes(_COOKIE_BYTES))
+        return fcntl.ioctl(namespace_fd, _NS_GET_ID, _ROOM_FOR_COOKIE)
     except OSError:
         return None
 

@@ -50,9 +50,15 @@ class Share:
 
 @dataclass(slots=True)
 class Policy:
-    """All grants, in the order of the files. A socket is allowed only if a single grant allows all of it."""
+    """All grants, in the order of the files. A socket is allowed only if a single grant allows all of it.
+
+    Attributes:
+        grants: the grants.
+        engines: the engines that are switched on. Their words are reserved: no entry of /run/netns has such a name.
+    """
 
     grants: tuple[Grant, ...]
+    engines: frozenset[str] = frozenset()
     _shares: dict[tuple[int, ...], Share] = field(default_factory=dict)
     _share_of: dict[Subject, Share] = field(default_factory=dict)
     _memo: dict[tuple[Share, str, str], tuple[Grant, ...]] = field(default_factory=dict)
@@ -88,6 +94,11 @@ class Policy:
             if any(map(grant.namespaces.covers, namespaces)) and any(map(is_inet, grant.kinds)):
                 return Allow(grant)
         return Deny(f"no grant of uid {subject.uid} allows IP sockets in this namespace")
+
+    def is_reserved(self, name: str) -> bool:
+        """Return whether a name belongs to an engine that is switched on, even if it is not a legal one."""
+        engine, colon, _ = name.partition(":")
+        return bool(colon) and engine in self.engines
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
         """Return the grants for a subject."""

@@ -18,7 +18,10 @@ MAX_RULES = 64
 Endpoint = tuple[str, int]
 """A numeric address and a port."""
 
-_LIMITED_IN_BINDING = frozenset({"tcp", "udp", "udplite", "mptcp"})
+NEED_SECOND_WALL = frozenset({"sctp"})
+"""Kinds that only both walls of the seal can limit: the first one does not see the sockets that they accept."""
+
+_LIMITED_IN_BINDING = frozenset({"tcp", "udp", "udplite", "mptcp", "sctp"})
 """Kinds for which the kernel runs a program of the seal when they are bound."""
 
 _LIMITED = _LIMITED_IN_BINDING | {"icmp"} | {f"raw:{name}" for name in RAW_PROTOCOLS if name != "raw"}
@@ -71,8 +74,6 @@ def why_no_limit(kind: str) -> str | None:
     """Return why sockets of this kind can't be limited at all, or None if they can."""
     if kind in _LIMITED:
         return None
-    if kind == "sctp":
-        return "sockets that they accept or peel off would have no limit"
     if kind == "raw:raw":
         return "they write the headers of their packets themselves"
     if kind in ("packet", "unix") or kind.startswith("netlink:"):

@@ -5,7 +5,7 @@ A plan groups the sockets by namespace, so that the broker enters each namespace
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from nsbroker.wire import BAD_REQUEST, DENIED, NamespaceRef, SocketSpec
@@ -56,11 +56,28 @@ class PlannedGroup(NamedTuple):
 
 Plan = list[PlannedGroup]
 
+_SOCKETS_IN_STEP = 8
+
 
 def plan(
     specs: Sequence[SocketSpec], policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]
 ) -> Plan | Refusal:
+    """Plan a request at once. Arguments and result are those of `plan_in_steps`."""
+    steps = plan_in_steps(specs, policy, subject, sent)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            planned: Plan | Refusal = end.value
+            return planned
+
+
+def plan_in_steps(
+    specs: Sequence[SocketSpec], policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]
+) -> Generator[None, None, Plan | Refusal]:
     """Decide about each socket of a request: all are allowed, or the refusal names the first that is not.
+
+    It yields after some sockets.
 
     Args:
         specs: the requested sockets.
@@ -71,6 +88,8 @@ def plan(
     groups: dict[NamespaceRef, PlannedGroup] = {}
     packets = 0
     for position, spec in enumerate(specs):
+        if position and not position % _SOCKETS_IN_STEP:
+            yield
         namespace = spec.namespace
         group = groups.get(namespace)
         if group is None:

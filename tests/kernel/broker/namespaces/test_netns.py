@@ -11,6 +11,7 @@ import pytest
 
 import nsbrokerd.namespaces.netns
 from nsbroker.wire import SocketSpec
+from nsbrokerd.clients.client import Person
 from nsbrokerd.namespaces.netns import EXIT_STATUS, Gate, WrongNamespaceError
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
@@ -105,7 +106,7 @@ def test_sockets_that_were_made_in_the_wrong_namespace_are_closed(elsewhere_fd: 
     try:
         groups = [OpenGroup(gate.home_fd, [here]), OpenGroup(elsewhere_fd, [elsewhere])]
         with pytest.raises(WrongNamespaceError):
-            Opener(gate, Credentials(), {}).open_sockets(groups, 0, 0)
+            Opener(gate, Credentials(), {}).open_sockets(groups, 0, 0, Person(0, 0, 1))
         assert os.listdir("/proc/self/fd") == before
     finally:
         os.close(gate.home_fd)

@@ -23,18 +23,18 @@ def _move_into_own() -> None:
     move_into_new(CLONE_NEWUSER | CLONE_NEWNET)
 
 
-def _send_own(sock: socket.socket) -> None:
+def _send_own(sock: socket.socket, path: str) -> None:
     _move_into_own()
-    with open("/proc/self/ns/net") as namespace:
-        socket.send_fds(sock, [b"x"], [namespace.fileno()])
+    fd = os.open(path, os.O_RDONLY) if path else os.pidfd_open(os.getpid())
+    socket.send_fds(sock, [b"x"], [fd])
 
 
 @contextmanager
-def made_by(uid: int) -> Iterator[int]:
-    """A descriptor of a namespace that this user made, in a user namespace of its own."""
+def made_by(uid: int, path: str = "/proc/self/ns/net") -> Iterator[int]:
+    """A descriptor of a namespace that this user made, in a user namespace of its own, or of another file there."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        as_user(uid, uid, _send_own, theirs)
+        as_user(uid, uid, _send_own, theirs, path)
         fd = socket.recv_fds(ours, 1, 1)[1][0]
     try:
         yield fd
@@ -101,6 +101,22 @@ def test_named_namespace_and_the_hosts_are_nobodys_own(
         for path in (path_of(make_namespace()), "/proc/self/ns/net"):
             with open(path) as namespace:
                 assert client.refusal(tcp(0), [namespace.fileno()]).code == DENIED
+
+
+OTHER_FILES = {
+    "the user namespace": "/proc/self/ns/user",
+    "a mount namespace": "/proc/self/ns/mnt",
+    "a pidfd of a process inside": "",
+    "the directory of a process inside": "/proc/self",
+    "the list of interfaces": "/proc/self/net/dev",
+}
+
+
+@pytest.mark.parametrize("path", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_other_file_of_an_own_namespace_does_not_stand_for_it(broker: BrokerProcess, path: str) -> None:
+    """setns(2) would take some of these, and a user namespace has an owner as well."""
+    with made_by(USER, path) as fd, connect_as(USER, broker) as client:
+        assert client.refusal(tcp(0), [fd]).code == NO_SUCH_NAMESPACE
 
 
 def test_own_is_no_name(broker: BrokerProcess) -> None:

@@ -16,7 +16,7 @@ import pytest
 import nsbroker
 from nsbroker import SocketSpec
 from nsbroker.link import fdpass
-from nsbrokerd.namespaces.sent_descriptors import SentNamespaces
+from nsbrokerd.clients.porter_process import is_network_namespace
 from support import fuse_server, namespaces
 from support.brokers.process import BrokerProcess
 from support.fuse_server import FuseServer
@@ -192,10 +192,11 @@ def test_file_system_of_a_descriptor_is_never_asked(broker: BrokerProcess) -> No
     """A client's own would never answer. This one lets every user in, as one of root's can."""
     directory = broker.directory / "fuse"
     directory.mkdir()
-    with open("/proc/self/ns/net") as home, FuseServer(directory, USER, GROUP, ",allow_other") as server:
+    nsfs = os.stat("/proc/self/ns/net").st_dev
+    with FuseServer(directory, USER, GROUP, ",allow_other") as server:
         fd = os.open(server.path, os.O_RDONLY)
         # In a process of its own, since a call that hangs holds the interpreter's lock, and ends by no signal.
-        child = start_as_user(0, 0, SentNamespaces(home.fileno()).is_namespace, fd)
+        child = start_as_user(0, 0, is_network_namespace, fd, nsfs)
         try:
             is_answered = select.select([child.results], [], [], PATIENCE_S)[0] != []
         finally:

@@ -154,8 +154,8 @@ def test_only_kinds_that_are_known_to_be_held_can_be_limited() -> None:
     held = {kind for kind in KINDS if why_no_limit(kind) is None}
     protocols = (1, 2, 6, 17, 47, 50, 51, 58, 89, 103, 112, 132, 136)
     raw = {KIND_OF_TRIPLE[socket.AF_INET, socket.SOCK_RAW, protocol] for protocol in protocols}
-    assert held == {"tcp", "udp", "udplite", "mptcp", "icmp"} | raw
-    assert {kind for kind in KINDS if why_no_bind_limit(kind) is None} == {"tcp", "udp", "udplite", "mptcp"}
+    assert held == {"tcp", "udp", "udplite", "mptcp", "sctp", "icmp"} | raw
+    assert {kind for kind in KINDS if why_no_bind_limit(kind) is None} == {"tcp", "udp", "udplite", "mptcp", "sctp"}
 
 
 @pytest.mark.parametrize("kind", ["dccp", "raw:new", "tcp2", ""])
