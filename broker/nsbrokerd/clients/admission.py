@@ -6,90 +6,103 @@ import contextlib
 import errno
 import resource
 import socket
+from typing import NamedTuple
 
 import structlog
 
-from nsbroker.link import fdpass
 from nsbroker.wire import OVERLOADED, ErrorReply, encode_reply
 
-from .client import BURST_S, Client, User
+from .arrivals import BURST, PER_SECOND, TurnedAway
+from .client import Client, Person
 from .closer import Closer
-from .peer import UnknownPeerError, read_peer, untrusted_uid
-from .quotas import Quotas
+from .peer import UnknownPeerError, read_peer, read_uid, untrusted_uid
+from .persons import Persons
 
-_ACCEPTS_AT_ONCE = 64
+_ACCEPTS_AT_ONCE = 4
+"""A turn of accepting takes as long as a few requests. Then connected clients have their turns."""
 
-DESCRIPTORS_BESIDE_CLIENTS = 1024
-"""Descriptors for the sockets and namespaces of the requests that are being served."""
+LONG_QUEUE = 256
+SHORT_QUEUE = 0
+"""Connections that may wait to be accepted, besides one. Further ones wait in connect(2). While a person opens too
+many or while very many hang, the queue is short: another person's connection is behind all of the queue, but in
+connect(2) only behind one of each process. A turn of accepting takes only one connection then, and connected clients
+wait for less time."""
+
+_SLOW_REST_S = 0.004
+"""While very many connections hang, the broker accepts a thousand in a second, so that they hardly become more. It does
+not stop, since one person would stop it for all."""
+
+DESCRIPTORS_BESIDE_CLIENTS = 2048
+"""Descriptors for the sockets and namespaces of the requests that are being served or wait, and for the answers that
+clients still hold."""
+
+DESCRIPTORS_TO_TURN_AWAY = 256
+"""So many of them are for connections that are turned away and can't be closed at once."""
 
 DESCRIPTORS_FOR_CLIENT = 2
 """The connection, and the channel for the descriptors of its replies."""
 
-_HANGING_SHARE = 4
-"""Connections that could not be closed at once may hold one in four of all descriptors. Beyond that, the broker accepts
-no client at all for a while. The share is large: a connection hangs only with a descriptor in flight, and the kernel
-allows each user only few of these."""
+_SLOW_SHARE = 16
+"""If connections that could not be closed at once hold one in 16 of all descriptors, accepting slows down. The kernel
+lets a user have as many descriptors in flight as its RLIMIT_NOFILE, often 524,288."""
 
 _UNKNOWN_UID = -1
 """Stands for the uid of a peer that the kernel does not know."""
+
+_SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 _LISTENER_GONE = (errno.EAGAIN, errno.ECONNABORTED, errno.EINTR)
 
 log = structlog.get_logger()
 
 
-class Users:
-    """All users that have connections, or had one a moment ago: a user can't refill its allowance by reconnecting.
+class _Reason(NamedTuple):
+    """Why connections are turned away: for the log, and as a packet for the client."""
 
-    Attributes:
-        quotas: the bounds that hold now.
-        clients: the number of connections of all users.
-        connected: the number of users that have a connection.
-    """
+    event: str
+    packet: bytes
 
-    def __init__(self, quotas: Quotas) -> None:
-        self.quotas = quotas
-        self.clients = 0
-        self.connected = 0
-        self._by_uid: dict[int, User] = {}
 
-    def admit(self, uid: int, now: float) -> User | None:
-        """Count one more connection of a user, or return None if the user has too many."""
-        user = self._by_uid.get(uid)
-        if user is None:
-            user = self._by_uid[uid] = User(uid, now, self.quotas.requests_per_second)
-        if user.clients >= self.quotas.clients_per_user:
-            return None
-        self.connected += user.clients == 0
-        user.clients += 1
-        self.clients += 1
-        return user
+def _reason(event: str, message: str) -> _Reason:
+    return _Reason(event, encode_reply(ErrorReply(None, OVERLOADED, message)))
 
-    def leave(self, user: User) -> None:
-        """Count one connection less."""
-        user.clients -= 1
-        self.clients -= 1
-        self.connected -= user.clients == 0
 
-    def forget_idle(self, now: float) -> None:
-        """Forget users without connections once their allowance would be full again."""
-        idle = [uid for uid, user in self._by_uid.items() if not user.clients and now - user.refilled_at > 2 * BURST_S]
-        for uid in idle:
-            del self._by_uid[uid]
+_NO_ROOM = _reason("client refused: too many clients", "too many clients are connected; try again later")
+_TOO_OFTEN = _reason(
+    "client refused: too many new connections",
+    f"this user opens more than {PER_SECOND} connections in a second, and had {BURST} at once;"
+    " keep a connection for many requests, or try again later",
+)
 
 
 class Admission:
-    """Accepts connections of the broker's socket."""
+    """Accepts connections of the broker's socket.
 
-    def __init__(self, listener: socket.SocketType, users: Users, closer: Closer) -> None:
+    Attributes:
+        rest_s: how long no connection should be accepted after the last turn.
+    """
+
+    def __init__(self, listener: socket.SocketType, persons: Persons, closer: Closer) -> None:
         self._listener = listener
         self._closer = closer
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_hanging = descriptors // _HANGING_SHARE
+        self._most_hanging = descriptors // _SLOW_SHARE
         self._most_held = max(3, descriptors - DESCRIPTORS_BESIDE_CLIENTS)
-        self._users = users
+        self._persons = persons
+        persons.most_descriptors = self._most_held
+        self._turned_away = TurnedAway()
+        self._unknown = Person(_UNKNOWN_UID, 0, 0)
         self._untrusted_uid = untrusted_uid()
         listener.setblocking(False)
+        self.rest_s = 0.0
+        self._queue = 0
+        self._keep_queue(LONG_QUEUE)
+
+    def _keep_queue(self, length: int) -> None:
+        """Let at most so many connections wait. The others wait in connect(2)."""
+        if self._queue != length:
+            self._queue = length
+            self._listener.listen(length)
 
     def accept(self, now: float) -> tuple[list[Client], OSError | None]:
         """Accept some of the clients that wait.
@@ -98,49 +111,71 @@ class Admission:
             The new clients, and the error because of which accepting must pause.
         """
         admitted: list[Client] = []
-        for _ in range(_ACCEPTS_AT_ONCE):
+        self.rest_s = 0.0
+        for _ in range(self._how_many()):
             try:
                 fd, _ = self._listener._accept()  # type: ignore[attr-defined]  # accept() of the C class
             except OSError as error:
                 return admitted, None if error.errno in _LISTENER_GONE else error
-            connection = socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
-            try:
-                client = self._admit(connection, now)
-            except OSError as error:
-                self._closer.hang_up(_UNKNOWN_UID, connection)
-                log.debug("client lost while connecting", reason=str(error))
-            else:
-                admitted += [client] if client else []
-            if self._closer.connections >= self._most_hanging:
-                return admitted, OSError("too many closed connections hold descriptors that take long to close")
+            client = self._admit(socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd), now)
+            if client is not None:
+                admitted.append(client)
         return admitted, None
 
+    def _how_many(self) -> int:
+        """Return how many connections this turn may accept. Only connections that hang make them few or none."""
+        held = self._held()
+        if held < self._most_held and self._closer.connections < self._most_hanging:
+            return _ACCEPTS_AT_ONCE if self._queue == LONG_QUEUE else 1
+        self.rest_s = _SLOW_REST_S
+        self._keep_queue(SHORT_QUEUE)
+        return _ACCEPTS_AT_ONCE if held < self._most_held + DESCRIPTORS_TO_TURN_AWAY else 0
+
+    def _held(self) -> int:
+        """Return the number of descriptors that all clients and former clients hold."""
+        persons = self._persons
+        return DESCRIPTORS_FOR_CLIENT * persons.clients + persons.connected + self._closer.held
+
+    def report(self) -> None:
+        """Log the numbers of the connections that were turned away. Call this each second."""
+        if not self._turned_away.report() and not self.rest_s:
+            self._keep_queue(LONG_QUEUE)
+
     def _admit(self, connection: socket.SocketType, now: float) -> Client | None:
-        connection.setblocking(False)
+        """Return the client, or turn the connection away. For a person past its quota, this must cost very little."""
+        persons = self._persons
         try:
+            person = persons.of(read_uid(connection), now)
+            if not person.arrivals.take(now):
+                self._keep_queue(SHORT_QUEUE)
+                self._turn_away(person, connection, now, _TOO_OFTEN)
+                return None
             peer = read_peer(connection, self._untrusted_uid)
-        except UnknownPeerError as error:
+        except (UnknownPeerError, OSError) as error:
             log.warning("client refused", reason=str(error))
-            self._closer.hang_up(_UNKNOWN_UID, connection)
+            self._closer.turn_away(self._unknown, connection, is_answered=False)
             return None
-        uid, users = peer.subject.uid, self._users
         # Each client takes a descriptor for its connection and one for its channel, and each user one for its epoll in
         # the hub. This client may add all three.
-        held = DESCRIPTORS_FOR_CLIENT * users.clients + users.connected
-        has_room = users.clients < users.quotas.clients and held + DESCRIPTORS_FOR_CLIENT + 1 <= self._most_held
-        user = users.admit(uid, now) if has_room else None
-        if user is None:
-            log.warning("client refused: too many clients", uid=uid, clients=users.clients)
-            self._turn_away(uid, connection)
+        needed = self._held() + DESCRIPTORS_FOR_CLIENT + 1
+        has_room = persons.clients < persons.quotas.clients and needed <= self._most_held
+        admitted = persons.admit(peer.subject.uid, now, peer.subject.groups) if has_room else None
+        if admitted is None:
+            self._turn_away(person, connection, now, _NO_ROOM)
             return None
         try:
-            return Client(connection, peer, user)
-        except OSError:
-            users.leave(user)
-            raise
+            connection.setblocking(False)
+            return Client(connection, peer, admitted, self._closer)
+        except OSError as error:
+            persons.leave(admitted)
+            self._closer.turn_away(admitted, connection, is_answered=False)
+            log.debug("client lost while connecting", reason=str(error))
+            return None
 
-    def _turn_away(self, uid: int, connection: socket.SocketType) -> None:
-        with contextlib.suppress(OSError):
-            refusal = ErrorReply(None, OVERLOADED, "too many clients are connected; try again later")
-            fdpass.lend_packet(connection, encode_reply(refusal), (), int(socket.MSG_DONTWAIT))
-        self._closer.hang_up(uid, connection)
+    def _turn_away(self, person: Person, connection: socket.SocketType, now: float, reason: _Reason) -> None:
+        self._turned_away.count(reason.event, person.uid)
+        is_answered = reason is _NO_ROOM or person.arrivals.take_answer(now)
+        if is_answered:
+            with contextlib.suppress(OSError):
+                connection.send(reason.packet, _SEND_FLAGS)
+        self._closer.turn_away(person, connection, is_answered=is_answered)

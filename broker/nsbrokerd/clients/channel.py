@@ -18,7 +18,14 @@ from io import FileIO
 from nsbroker.link import fdpass
 from nsbroker.wire import encode_delivery
 
+from .closer import Closer
+from .porter import Owner
+
 _TYPE = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_CLOSED_AT_ONCE = 8
+
+_ioctl, _TIOCOUTQ = fcntl.ioctl, termios.TIOCOUTQ
+
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
@@ -29,7 +36,7 @@ class Channel:
         clients_end: None once the client has it.
     """
 
-    __slots__ = ("_end", "clients_end")
+    __slots__ = ("_end", "_fd", "clients_end")
 
     def __init__(self, send_buffer_bytes: int) -> None:
         """Make the pair.
@@ -39,20 +46,32 @@ class Channel:
         """
         self.clients_end: socket.SocketType | None
         self._end, self.clients_end = socket.socketpair(socket.AF_UNIX, _TYPE)
+        self._fd = self._end.fileno()
         # The client can send nothing here that this process would have to close.
         self._end.shutdown(socket.SHUT_RD)
         self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
 
-    def hand_over(self, request_id: int, files: Sequence[socket.SocketType | FileIO]) -> None:
+    def hand_over(
+        self, request_id: int, files: Sequence[socket.SocketType | FileIO], closer: Closer, owner: Owner
+    ) -> None:
         """Send the descriptors of these files, and close the files in any case.
+
+        The close must not be the last one of a socket, because that can take long. While the packet is untaken, it is
+        not. A client should take it after the reply. If it does not wait for that, its closer does the closing.
 
         Raises:
             OSError: the client has closed its end, or has not taken earlier descriptors.
         """
         try:
             fdpass.lend_packet(self._end, encode_delivery(request_id), [file.fileno() for file in files], _DONTWAIT)
-        finally:
-            for file in files:
+        except BaseException:
+            closer.discard(owner, files)
+            raise
+        for first in range(0, len(files), _CLOSED_AT_ONCE):
+            if not queued_bytes(self._fd):
+                closer.discard_taken(owner, files[first:])
+                return
+            for file in files[first : first + _CLOSED_AT_ONCE]:
                 file.close()
 
     def untaken_bytes(self) -> int:
@@ -66,8 +85,11 @@ class Channel:
             self.clients_end.close()
 
 
+_queued = array.array("i", [0])
+"""For the kernel's answers. Only the main thread asks."""
+
+
 def queued_bytes(fd: int) -> int:
     """Return how much memory the packets take that the other end of a socket has not received."""
-    queued = array.array("i", [0])
-    fcntl.ioctl(fd, termios.TIOCOUTQ, queued)
-    return queued[0]
+    _ioctl(fd, _TIOCOUTQ, _queued)
+    return _queued[0]

@@ -10,7 +10,9 @@ from io import FileIO
 from nsbroker.link import fdpass
 from nsbroker.wire import BlobReply, ErrorReply, OpenReply, encode_reply
 
+from .arrivals import Arrivals
 from .channel import Channel, queued_bytes
+from .closer import Closer
 from .peer import Peer
 
 SEND_BUFFER_BYTES = 32768
@@ -36,21 +38,45 @@ _SLACK_BYTES = 2 * _PACKET_OVERHEAD_BYTES
 _SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
-class User:
-    """One uid, and how much of the broker it uses.
+class Person:
+    """A user with all uids that are delegated to it, and how much of the broker it uses.
 
     Attributes:
+        uid: the uid that stands for the person.
+        groups: the groups of the client that connected last.
+        is_named: whether a grant names this person. Others share one half of the broker.
         clients: the number of connections.
+        closing: the number of former connections that are not closed yet.
+        arrivals: the quota of new connections.
         tasks: by operation, the number of requests that are served in tasks of their own.
         allowance: the number of requests that the user may make right now.
         refilled_at: the time of the last request, on the clock of time.monotonic().
+        used_s: the place on the virtual clock of `serving.turns`.
     """
 
-    __slots__ = ("_counted_since", "_recorded_refusals", "allowance", "clients", "refilled_at", "tasks", "uid")
+    __slots__ = (
+        "_counted_since",
+        "_recorded_refusals",
+        "allowance",
+        "arrivals",
+        "clients",
+        "closing",
+        "groups",
+        "is_named",
+        "refilled_at",
+        "tasks",
+        "uid",
+        "used_s",
+    )
 
     def __init__(self, uid: int, now: float, rate: int) -> None:
         self.uid = uid
+        self.groups: frozenset[int] = frozenset()
+        self.is_named = True
         self.clients = 0
+        self.closing = 0
+        self.used_s = 0.0
+        self.arrivals = Arrivals(now)
         self.tasks: Counter[str] = Counter()
         self.allowance = rate * BURST_S
         self.refilled_at = now
@@ -67,6 +93,10 @@ class User:
             return False
         self.allowance -= 1
         return True
+
+    def used_requests(self, now: float, rate: int) -> int:
+        """Return how much of its rate the user has used up right now."""
+        return max(0, int(rate * BURST_S - self.allowance - (now - self.refilled_at) * rate))
 
     def charge_record(self, record_bytes: int) -> None:
         """Count the bytes that a request wrote to the audit as requests, except for the first ones."""
@@ -86,11 +116,26 @@ class DescriptorsLeftError(OSError):
 
 
 class Client:
-    """A connection, the identity of its other end, and an estimate of the bytes that the other end has not read."""
+    """A connection, the identity of its other end, and an estimate of the bytes that the other end has not read.
 
-    __slots__ = ("_channel", "_most_unread_bytes", "_unread_bytes", "blocked_since", "fd", "peer", "sock", "user")
+    Attributes:
+        is_at_porter: whether the porter may be taking a packet. Then this process must not look into the queue.
+    """
 
-    def __init__(self, sock: socket.SocketType, peer: Peer, user: User) -> None:
+    __slots__ = (
+        "_channel",
+        "_closer",
+        "_most_unread_bytes",
+        "_unread_bytes",
+        "blocked_since",
+        "fd",
+        "is_at_porter",
+        "peer",
+        "person",
+        "sock",
+    )
+
+    def __init__(self, sock: socket.SocketType, peer: Peer, person: Person, closer: Closer) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         # A quarter of the buffer, as for the kernel's EPOLLOUT: the hub waits for that event. With a stricter measure,
         # the event would come at once, again and again.
@@ -98,8 +143,10 @@ class Client:
         self.sock = sock
         self.fd = sock.fileno()
         self.peer = peer
-        self.user = user
+        self.person = person
+        self._closer = closer
         self.blocked_since: float | None = None
+        self.is_at_porter = False
         self._unread_bytes = 0
         self._channel: Channel | None = None
 
@@ -157,13 +204,17 @@ class Client:
         packet = encode_reply(reply)
         self._unread_bytes += len(packet) + _PACKET_OVERHEAD_BYTES
         channel = self._channel or self.open_channel()
-        channel.hand_over(reply.request_id, files)
+        channel.hand_over(reply.request_id, files, self._closer, self.person)
         if channel.clients_end is None:
             self.sock.send(packet, _SEND_FLAGS)
         else:
             fdpass.lend_packet(self.sock, packet, (channel.clients_end.fileno(),), _SEND_FLAGS)
             channel.clients_end.close()
             channel.clients_end = None
+
+    def discard(self, files: Sequence[socket.SocketType | FileIO]) -> None:
+        """Close files that the client does not get."""
+        self._closer.discard(self.person, files)
 
     def close_channel(self) -> None:
         """Close the channel, if there is one."""

@@ -1,159 +1,119 @@
-"""Closes connections and the descriptors that clients sent, in threads: closing a client's file can take forever.
+"""Closes connections of clients, and files of ours that clients have touched: here, if that can't take long.
 
-close(2) calls flush, and on a client's own FUSE file system the client decides when to answer. The last close of a
-socket waits as long as its SO_LINGER says, or 16 ms for a packet socket. Dropping a packet that carries the socket can
-also be the last close, and so can closing a connection that has this packet in its queue.
-
-Each user has its own threads while something of it must be closed, so a user can delay only its own closes. A user has
-several threads for connections: each close waits for a grace period of RCU, and one period can serve many closes.
+The last close of a socket waits as long as its SO_LINGER says, or 16 ms for a packet socket. Closing a connection also
+drops the packets in its queue, and with them the descriptors that no one has received. Some of these wait for the
+client's own file system. Then a porter is the last to close it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable
+from io import FileIO
 
 from nsbroker.link import fdpass
 
-MAX_PENDING_FOR_USER = 16
-"""Above this, the broker drops descriptors of that user without receiving them."""
+from .porter import Owner, Taken
+from .porters import Porters
 
-MAX_CONNECTION_LANES = 32
-"""Threads for the connections of one user."""
+MAX_FILES_OF_PERSON = 16
+"""Above this many files that a person's porter has yet to close, the person gets no more sockets that close slowly."""
 
-MAX_LANES = 64
-"""Threads for descriptors, of all users. Above this, descriptors are accepted only from users that already have a
-closing thread: one person can have many user ids."""
+MANY_CONNECTIONS = 512
+"""Above this, the connections of a person are dropped without courtesy."""
 
-INTERRUPT = signal.SIGURG
-"""Ends the wait of SO_LINGER. The process must have a handler for it: an ignored signal interrupts no system call."""
-
-_IMPATIENT_AFTER_S = 0.1
-
-
-class _LaneName(NamedTuple):
-    """A lane for a user's descriptors or for its connections. Only a close of a descriptor may hang despite signals."""
-
-    uid: int
-    has_connections: bool
-    number: int = 0
-
-
-@dataclass(slots=True)
-class _Lane:
-    thread: threading.Thread
-    fds: deque[int] = field(default_factory=deque)
-    began_at: float = 0.0
+SLOW_TO_CLOSE = (int(socket.AF_PACKET), int(socket.AF_UNIX))
+"""Families of sockets that can wait in their last close though no client has got them. A Unix socket is found by its
+name, and so it can have packets with descriptors."""
 
 
 class Closer:
-    """Threads that only close. Owns every descriptor that it takes."""
+    """Closes what needs care. Owns every file that it takes."""
 
-    def __init__(
-        self, close: Callable[[int], None] = os.close, drop: Callable[[int], None] = fdpass.drop_connection
-    ) -> None:
-        self._close = close
-        self._drop = drop
-        self._lanes: dict[_LaneName, _Lane] = {}
-        self._lock = threading.Lock()
+    def __init__(self, porters: Porters | None = None) -> None:
+        """Close by these porters. Without any, it has its own at need."""
+        self._given = porters
 
-    def is_full(self, uid: int) -> bool:
-        """Return whether too many descriptors wait to be closed already: of this user, or of all users."""
-        if not self._lanes:
-            return False
-        with self._lock:
-            lane = self._lanes.get(_LaneName(uid, False))
-            if lane is not None:
-                return len(lane.fds) >= MAX_PENDING_FOR_USER
-            return sum(not name.has_connections for name in self._lanes) >= MAX_LANES
+    @property
+    def _porters(self) -> Porters:
+        self._given = self._given or Porters()
+        return self._given
 
     @property
     def connections(self) -> int:
         """The number of connections that are not closed yet."""
-        if not self._lanes:
-            return 0
-        with self._lock:
-            return sum(len(lane.fds) for name, lane in self._lanes.items() if name.has_connections)
+        return self._porters.connections
 
-    def take_fds(self, uid: int, fds: Iterable[int]) -> None:
-        """Take over descriptors that a client sent, and close them at some time."""
-        for fd in fds:
-            self._put(_LaneName(uid, False), fd)
+    @property
+    def held(self) -> int:
+        """The number of descriptors in this process that wait to be closed."""
+        return self._porters.held
 
-    def hang_up(self, uid: int, connection: socket.SocketType) -> None:
-        """Take over a connection and end it: at once, or in a thread if it has unread packets with descriptors."""
-        if fdpass.hang_up(connection):
-            self.take_connection(uid, connection.detach())
-        else:
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `serve` has something to do."""
+        return self._porters.fileno()
+
+    def serve(self) -> None:
+        """Hear what the porters have done."""
+        self._porters.serve()
+
+    def sweep(self) -> None:
+        """Go on without porters that hang. The hub calls this each second."""
+        self._porters.sweep()
+
+    def finish(self) -> None:
+        """Leave the rest to the porters, at the end of this process."""
+        self._porters.finish()
+
+    def is_full(self, owner: Owner) -> bool:
+        """Return whether too many files of this person wait to be closed already."""
+        return self._porters.files_of(owner) >= MAX_FILES_OF_PERSON
+
+    def take_fds(self, owner: Owner, connection: socket.SocketType, most: int) -> Taken | None:
+        """Have the next packet of a connection taken, with at most so many descriptors. See `Porters.take`."""
+        return self._porters.take(owner, connection, most)
+
+    def discard(self, owner: Owner, files: Iterable[socket.SocketType | FileIO]) -> None:
+        """Close files of ours that no client has got. The kernel takes 10 ms or more for the last close of some."""
+        for file in files:
+            if isinstance(file, socket.SocketType) and file.family in SLOW_TO_CLOSE:
+                self._porters.close(owner, file.detach())
+            else:
+                file.close()
+
+    def discard_taken(self, owner: Owner, files: Iterable[socket.SocketType | FileIO]) -> None:
+        """Close files of ours that a client has got before its reply. If it has closed them, this is the last close.
+
+        It can have told a socket by SO_LINGER to wait for its peer then, or can have sent a descriptor to it.
+        """
+        for file in files:
+            if isinstance(file, socket.SocketType):
+                self._porters.close(owner, file.detach())
+            else:
+                file.close()
+
+    def hang_up(self, owner: Owner, connection: socket.SocketType, *, is_at_porter: bool = False) -> None:
+        """Take over a connection and end it: here, or by a porter if descriptors may be unread.
+
+        The client can still read its last replies.
+
+        Args:
+            owner: the person.
+            connection: the connection.
+            is_at_porter: whether the porter may be taking a packet off it. Then this process must not look into it.
+        """
+        self._end(owner, connection, is_at_porter=is_at_porter, is_answered=owner.closing < MANY_CONNECTIONS)
+
+    def turn_away(self, owner: Owner, connection: socket.SocketType, *, is_answered: bool) -> None:
+        """Take over a connection without a client, and end it. If it was answered, it can read the answer."""
+        self._end(owner, connection, is_at_porter=False, is_answered=is_answered and owner.closing < MANY_CONNECTIONS)
+
+    def _end(self, owner: Owner, connection: socket.SocketType, *, is_at_porter: bool, is_answered: bool) -> None:
+        if is_at_porter:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        elif not fdpass.hang_up_quickly(connection):
             connection.close()
-
-    def take_connection(self, uid: int, fd: int) -> None:
-        """Take over a connection, and at some time drop its packets and close it."""
-        names = (_LaneName(uid, True, number) for number in range(MAX_CONNECTION_LANES))
-        self._put(next(filter(self._has_room, names), _LaneName(uid, True, fd % MAX_CONNECTION_LANES)), fd)
-
-    def _has_room(self, name: _LaneName) -> bool:
-        lane = self._lanes.get(name)
-        return lane is None or len(lane.fds) < MAX_PENDING_FOR_USER
-
-    def interrupt(self) -> None:
-        """Interrupt the closes that take long, where signals help. The hub calls this each second."""
-        before = time.monotonic() - _IMPATIENT_AFTER_S
-        with self._lock:
-            for lane in self._lanes.values():
-                if lane.thread.ident is None:
-                    _try_start(lane)
-                elif lane.began_at < before:
-                    _interrupt(lane)
-
-    def _put(self, name: _LaneName, fd: int) -> None:
-        with self._lock:
-            lane = self._lanes.get(name)
-            if lane is None:
-                thread = threading.Thread(target=self._run, args=(name,), name="closer", daemon=True)
-                lane = self._lanes[name] = _Lane(thread, deque([fd]), time.monotonic())
-                _try_start(lane)
-                return
-            lane.fds.append(fd)
-            if len(lane.fds) > MAX_PENDING_FOR_USER:
-                _interrupt(lane)
-
-    def _run(self, name: _LaneName) -> None:
-        while True:
-            with self._lock:
-                lane = self._lanes[name]
-                if not lane.fds:
-                    del self._lanes[name]
-                    return
-                fd, lane.began_at = lane.fds[0], time.monotonic()
-                # A client can still read its last replies, unless dozens of its user's connections hang: dropping
-                # packet by packet takes an interrupt for each.
-                is_polite = name.has_connections and len(lane.fds) < MAX_PENDING_FOR_USER
-                close = self._drop if is_polite else self._close
-            try:
-                close(fd)
-            except OSError:
-                pass  # an error of flush concerns only the client
-            finally:
-                with self._lock:
-                    lane.fds.popleft()
-
-
-def _try_start(lane: _Lane) -> None:
-    """Start the thread of a lane. If the process can't have more threads, `interrupt` tries again."""
-    with contextlib.suppress(RuntimeError):
-        lane.thread.start()
-
-
-def _interrupt(lane: _Lane) -> None:
-    """Interrupt the thread of a lane. The caller holds the lock, so a thread that was started is alive."""
-    if lane.thread.ident is not None:
-        signal.pthread_kill(lane.thread.ident, INTERRUPT)
+            return
+        self._porters.drop(owner, connection.detach(), has_courtesy=is_answered)

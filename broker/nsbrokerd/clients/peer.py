@@ -14,7 +14,7 @@ _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_PEERCRED = 17
 _SO_PEERGROUPS = 59  # include/uapi/asm-generic/socket.h
 _CREDENTIALS = struct.Struct("=iII")
-_MAX_GROUPS = 256
+MAX_GROUPS = 256
 """Python's getsockopt takes a buffer of at most 1024 bytes."""
 
 
@@ -23,11 +23,20 @@ class UnknownPeerError(Exception):
 
 
 class Peer(NamedTuple):
-    """A client's process at the time it connected. The pid is only for the audit."""
+    """A client's process at the time it connected.
+
+    The pid is only for the audit. It is 0 if the process has none in the broker's pid namespace.
+    """
 
     subject: Subject
     gid: int
     pid: int
+
+
+def read_uid(connection: socket.SocketType) -> int:
+    """Read only the uid of the process that connected, which costs one short system call."""
+    uid: int = _CREDENTIALS.unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _CREDENTIALS.size))[1]
+    return uid
 
 
 def read_peer(connection: socket.SocketType, untrusted_uid: int | None) -> Peer:
@@ -48,10 +57,10 @@ def read_peer(connection: socket.SocketType, untrusted_uid: int | None) -> Peer:
 
 def _read_groups(connection: socket.SocketType) -> frozenset[int]:
     try:
-        data = connection.getsockopt(_SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)
+        data = connection.getsockopt(_SOL_SOCKET, _SO_PEERGROUPS, 4 * MAX_GROUPS)
     except OSError as error:
         if error.errno == errno.ERANGE:
-            raise UnknownPeerError(f"the peer is in more than {_MAX_GROUPS} groups") from error
+            raise UnknownPeerError(f"the peer is in more than {MAX_GROUPS} groups") from error
         raise
     return frozenset(struct.unpack(f"={len(data) // 4}I", data))
 

@@ -1,4 +1,4 @@
-"""Quotas: how much of the broker all clients together, one user and one client may use. Pure."""
+"""Quotas: how much of the broker all clients together, one person and one client may use. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Quotas:
     """How much of the broker may be used.
 
     Attributes:
-        clients: connections of all users together.
-        clients_per_user: connections of one user.
-        requests_per_second: requests of one user, over all of its connections.
+        clients: connections of all persons together. Those that no grant names get half of them.
+        clients_per_user: connections of one person.
+        requests_per_second: requests of one person, over all of its connections.
         packet_bytes: the length of one request.
         reply_timeout_s: seconds that a client may leave its replies unread.
     """

@@ -28,6 +28,7 @@ from nsbroker.wire import (
 )
 from nsbroker.wire.bounds import MAX_OPTION_BYTES, MAX_OPTIONS
 from nsbrokerd.clients.client import RECORDED_REFUSALS
+from nsbrokerd.clients.peer import MAX_GROUPS
 from nsbrokerd.service.line_quota import MOST_FOR_USER
 from support.brokers.process import EVERYTHING, BrokerProcess
 from support.brokers.raw_client import RawClient, tcp
@@ -160,9 +161,29 @@ def test_connections_past_the_quota_do_not_fill_the_log(start_broker: Callable[.
     assert {line["uid"] for line in lines} == {USER}
 
 
-def _refusals_in_log(broker: BrokerProcess) -> list[dict[str, Any]]:
+def test_clients_that_can_not_be_known_do_not_fill_the_log(start_broker: Callable[..., BrokerProcess]) -> None:
+    """Each of them is a line. The log has a few in each second, and the number of the others."""
+    broker, connections, groups = start_broker(), 300, range(1000, 1000 + 2 * MAX_GROUPS)
+    child = start_as_user(USER, GROUP, _connect_unknown, str(broker.socket_path), connections, groups=groups)
+    took_s = child.result()
+    event = "client refused"
+    wait_until(lambda: sum(line.get("more", 1) for line in _refusals_in_log(broker, event)) == connections, COUNTED_S)
+    lines = _refusals_in_log(broker, event)
+    assert len(lines) <= (MOST_FOR_USER + 1) * (took_s + 2)
+    assert any(f"more than {MAX_GROUPS} groups" in line.get("reason", "") for line in lines)
+
+
+def _connect_unknown(path: str, connections: int) -> float:
+    start = time.monotonic()
+    for _ in range(connections):
+        with RawClient(path) as client:
+            assert client.has_hung_up()
+    return time.monotonic() - start
+
+
+def _refusals_in_log(broker: BrokerProcess, event: str = "client refused: too many clients") -> list[dict[str, Any]]:
     lines = map(json.loads, broker.log().splitlines())
-    return [line for line in lines if line["event"] == "client refused: too many clients"]
+    return [line for line in lines if line["event"] == event]
 
 
 def test_packet_beyond_the_limit_is_a_bad_request(start_broker: Callable[..., BrokerProcess]) -> None:
@@ -176,7 +197,7 @@ def test_packet_beyond_the_limit_is_a_bad_request(start_broker: Callable[..., Br
         assert client.has_hung_up()
 
 
-@pytest.mark.parametrize(("sockets", "in_flight"), [(1, IN_FLIGHT), (MAX_SOCKETS, 4 * MAX_SOCKETS)])
+@pytest.mark.parametrize(("sockets", "in_flight"), [(1, IN_FLIGHT), (MAX_SOCKETS, 8 * MAX_SOCKETS)])
 def test_client_that_never_reads_is_bounded_and_dropped(
     start_broker: Callable[..., BrokerProcess], sockets: int, in_flight: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""Users take turns: one with a thousand connections is served as often as one with a single one."""
+"""Users take turns: one with a thousand connections gets no more time than one with a single connection."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from support.users import OTHER_USER, USER
 GREEDY, MODEST = USER, OTHER_USER
 CONNECTIONS = 100
 BATCH = 20
+MOST_BETWEEN = 20
+"""Requests of the greedy one before the last of the modest one: turns go by time, and neither begins with none used."""
 
 
 def test_user_with_many_connections_has_the_turns_of_one(start_broker: Callable[..., BrokerProcess]) -> None:
@@ -36,7 +38,7 @@ def test_user_with_many_connections_has_the_turns_of_one(start_broker: Callable[
         order = [record["uid"] for record in broker.audit()[before:]]
         assert order.count(GREEDY) == CONNECTIONS
         last = len(order) - 1 - order[::-1].index(MODEST)
-        assert order[:last].count(GREEDY) <= 3
+        assert order[:last].count(GREEDY) <= MOST_BETWEEN
     finally:
         for client in (*greedy, modest):
             client.close()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from nsbroker import Client
-from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED
+from nsbroker.wire import DENIED, NO_SUCH_NAMESPACE, OVERLOADED, ErrorReply
+from nsbroker.wire.bounds import MAX_SENT_FDS
 from nsbrokerd.requests.open import MAX_WAITING_FOR_USER
-from support.brokers.process import BrokerProcess
-from support.brokers.raw_client import RawClient, netns_of, tcp
+from nsbrokerd.serving.tasks import MAX_HELD_DESCRIPTORS
+from support.brokers.process import EVERYTHING, BrokerProcess
+from support.brokers.raw_client import RawClient, connect_as, netns_of, tcp
 from support.inside import cookie_inside, path_of
 from support.namespaces import PREFIX
 from support.process_state import idle_descriptors
-from support.users import as_unprivileged
+from support.users import OTHER_USER, UIDS, as_unprivileged
 from support.waiting import wait_until
 
 WAIT_S = 60
@@ -120,3 +124,47 @@ def test_client_that_dies_waits_no_longer(broker: BrokerProcess) -> None:
                 assert client.works()
             wait_until(lambda: idle_descriptors(broker.pid) == before)
         assert witness.refusal(tcp(LATE, wait_s=0.05)).code == NO_SUCH_NAMESPACE
+
+
+def test_waiting_requests_of_all_users_are_bounded(
+    start_broker: Callable[..., BrokerProcess], make_namespace: Callable[..., str]
+) -> None:
+    """Many uids, each with two requests and as many descriptors as possible. A user that a grant names may still wait.
+
+    When the namespace comes, all that wait are answered.
+    """
+    named = f'[[grant]]\nname = "named"\nusers = [{OTHER_USER}]\nnamespaces = ["@host"]\nsockets = ["tcp"]\n'
+    broker = start_broker(EVERYTHING + named)
+    request = tcp(*range(MAX_SENT_FDS), LATE, wait_s=WAIT_S)
+    most = MAX_HELD_DESCRIPTORS // 2 // MAX_SENT_FDS
+    with ExitStack() as stack:
+        home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        stack.callback(os.close, home)
+        clients = [stack.enter_context(connect_as(uid, broker)) for uid in UIDS[100 : 100 + most + 5]]
+        for client in clients:
+            for _ in range(MAX_WAITING_FOR_USER):
+                client.send(request, [home] * MAX_SENT_FDS)
+        # Requests of a connection are answered in turn, so this one comes after them.
+        for client in clients:
+            client.send(tcp("@host", request_id=9))
+        replies = [_until(client, 9) for client in clients]
+        refusals = [reply for some in replies for reply in some]
+        assert {reply.code for reply in refusals if isinstance(reply, ErrorReply)} == {OVERLOADED}
+        assert len(refusals) == MAX_WAITING_FOR_USER * len(clients) - most
+        witness = stack.enter_context(connect_as(OTHER_USER, broker))
+        witness.send(tcp("@host", LATE, wait_s=WAIT_S))
+        assert witness.works()
+        make_namespace("late")
+        for client, some in zip(clients, replies, strict=True):
+            for _ in range(MAX_WAITING_FOR_USER - len(some)):
+                assert netns_of(client.receive())[-1] == cookie_inside(LATE)
+                client.close_fds()
+        witness.receive()
+
+
+def _until(client: RawClient, request_id: int) -> list[object]:
+    """Return the replies before the one of this id."""
+    replies: list[object] = []
+    while (reply := client.receive()) is not None and reply.request_id != request_id:
+        replies.append(reply)
+    return replies

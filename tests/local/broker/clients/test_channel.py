@@ -6,9 +6,11 @@ import os
 import select
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from nsbroker.link import fdpass
 from nsbroker.link.fdpass import take_packet
 from nsbroker.wire import (
     BlobReply,
@@ -18,9 +20,12 @@ from nsbroker.wire import (
     decode_reply,
     encode_delivery,
 )
-from nsbrokerd.clients.client import Client, DescriptorsLeftError, User
+from nsbrokerd.clients.channel import Channel
+from nsbrokerd.clients.client import Client, DescriptorsLeftError, Person
+from nsbrokerd.clients.closer import Closer
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Subject
+from support.brokers.fake_porters import FakePorters
 
 BLUE = EnteredNamespace(4097, 4, 4026532281)
 
@@ -51,7 +56,7 @@ class Side:
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection = Watched(ours)
-        self.client = Client(self.connection, Peer(Subject(1, frozenset()), 1, 1), User(1, 0, 1))
+        self.client = Client(self.connection, Peer(Subject(1, frozenset()), 1, 1), Person(1, 0, 1), Closer())
         self.channel: socket.socket | None = None
         self.sent = 0
 
@@ -211,3 +216,42 @@ def test_client_that_asks_ahead_is_served_as_long_as_it_takes_its_descriptors(si
             side.client.reads_its_replies()
             side.take_delivery(taken)
     assert taken == side.sent > 300 * min(ahead, 10) - 10
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a packet socket")
+def test_packet_socket_that_cant_be_delivered_is_closed_by_a_porter() -> None:
+    """Its last close takes 10 ms, and it is here, because the client is gone."""
+    porters, person = FakePorters(), Person(1, 0, 1)
+    channel = Channel(32768)
+    assert channel.clients_end is not None
+    channel.clients_end.close()
+    channel.clients_end = None
+    sock = socket.SocketType(socket.AF_PACKET, socket.SOCK_RAW)
+    with pytest.raises(BrokenPipeError):
+        channel.hand_over(1, [sock], Closer(porters), person)  # type: ignore[arg-type]  # a fake
+    assert sock.fileno() == -1
+    assert porters.files_of(person) == 1
+    porters.close_all()
+    channel.close()
+
+
+def test_socket_that_was_taken_before_its_reply_is_closed_by_a_porter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for it on the channel can close it first, and the last close may wait for SO_LINGER."""
+    porters, person = FakePorters(), Person(1, 0, 1)
+    channel = Channel(32768)
+    clients_end = channel.clients_end
+    assert clients_end is not None
+    lend = fdpass.lend_packet
+
+    def lend_and_take(*arguments: Any) -> None:
+        lend(*arguments)
+        for fd in fdpass.take_packet(clients_end, 64, 1)[1]:
+            os.close(fd)
+
+    monkeypatch.setattr("nsbrokerd.clients.channel.fdpass.lend_packet", lend_and_take)
+    sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM)
+    channel.hand_over(1, [sock], Closer(porters), person)  # type: ignore[arg-type]  # a fake
+    assert sock.fileno() == -1
+    assert porters.files_of(person) == 1
+    porters.close_all()
+    channel.close()

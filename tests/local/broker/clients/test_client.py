@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from nsbroker.wire import ErrorReply
-from nsbrokerd.clients.client import Client, User
+from nsbrokerd.clients.client import Client, Person
+from nsbrokerd.clients.closer import Closer
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.policy import Subject
 
@@ -18,7 +19,7 @@ def test_client_that_the_kernel_calls_writable_reads_its_replies(message_bytes: 
     """Else the hub, which waits for that event until the client reads, would never sleep."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        client = Client(ours, Peer(Subject(1, frozenset()), 1, 1), User(1, 0, 1))
+        client = Client(ours, Peer(Subject(1, frozenset()), 1, 1), Person(1, 0, 1), Closer())
         writable = select.poll()
         writable.register(ours, select.POLLOUT)
         replies = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections import Counter
@@ -35,7 +36,7 @@ class SlowlyAsked(FakeIntake):
             # By now, the one before has had time to read its reply.
             self._clients[self.served[-1]].send(self.served[-1])
         self.served.append(client.sock.recv(1))
-        if len(self.served) == CLIENTS * TURNS:
+        if len(self.served) == 2 * CLIENTS * TURNS:
             self.scope.cancel()
         return True
 
@@ -57,7 +58,7 @@ class SweptCloser(FakeCloser):
         self._scope = scope
         self.condition = lambda: False
 
-    def interrupt(self) -> None:
+    def sweep(self) -> None:
         if self.condition():
             self._scope.cancel()
 
@@ -65,16 +66,16 @@ class SweptCloser(FakeCloser):
 def test_user_that_is_gone_is_forgotten(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the broker's memory would grow with each uid that ever connected."""
     monkeypatch.setattr("nsbrokerd.serving.hub._SWEEP_S", 0.001)
-    monkeypatch.setattr("nsbrokerd.clients.admission.BURST_S", 0.001)
+    monkeypatch.setattr("nsbrokerd.clients.persons.BURST_S", 0.001)
     intake = FakeIntake()
     closer = SweptCloser(intake.scope)
     hub = Hub(listener, intake, closer, Quotas())  # type: ignore[arg-type]  # fakes
-    closer.condition = lambda: not hub._users._by_uid
+    closer.condition = lambda: not hub._persons._by_uid
     with connect(listener):
         hub._accept(0)
-        assert list(hub._users._by_uid) == [os.geteuid()]
+        assert list(hub._persons._by_uid) == [os.geteuid()]
     run(hub, intake.scope)
-    assert hub._users._by_uid == {}
+    assert hub._persons._by_uid == {}
     hub.finish()
 
 
@@ -115,7 +116,9 @@ def test_client_that_soon_asks_again_has_as_many_turns_as_the_others(listener: s
             clients[b"%d" % i] = client
             client.send(b"%d" % i)
         intake = SlowlyAsked(clients)
-        hub = Hub(listener, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # a fake
+        ticks = itertools.count()
+        # By this clock, each turn takes the same time.
+        hub = Hub(listener, intake, FakeCloser(), Quotas(), clock=lambda: next(ticks) * 1e-5)  # type: ignore[arg-type]
 
         async def serve() -> None:
             with intake.scope, trio.fail_after(60):
@@ -123,7 +126,8 @@ def test_client_that_soon_asks_again_has_as_many_turns_as_the_others(listener: s
 
         trio.run(serve)
         hub.finish()
-    turns = Counter(intake.served[: CLIENTS * TURNS])
+    # The first ones are served before the hub has accepted the last one.
+    turns = Counter(intake.served[CLIENTS * TURNS : 2 * CLIENTS * TURNS])
     assert set(turns.values()) == {TURNS}
 
 
@@ -150,30 +154,98 @@ def test_connections_that_always_have_a_request_take_turns(listener: socket.sock
             client = stack.enter_context(connect(listener))
             for _ in range(TURNS):
                 client.send(b"%d" % i)
+        while len(hub._clients) < CLIENTS:
+            hub._accept(0)
         run(hub, intake.scope)
     hub.finish()
-    half = CLIENTS * TURNS // 2  # All are accepted by then, and all have requests left.
+    half = CLIENTS * TURNS // 2  # All have requests left.
     assert sorted(intake.served[half : half + CLIENTS]) == [b"%d" % i for i in range(CLIENTS)]
+
+
+class Costly(FakeIntake):
+    """Serves each packet in as many seconds of a clock of its own as the packet says, and notes whose it was."""
+
+    def __init__(self, packets: int) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.served: list[int] = []
+        self._packets = packets
+
+    def clock(self) -> float:
+        return self.now
+
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
+        packet = client.sock.recv(1)
+        if not packet:
+            return False
+        self.now += packet[0]
+        self.served.append(client.person.uid)
+        if len(self.served) == self._packets:
+            self.scope.cancel()
+        return True
+
+
+def serve_users(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, uids: list[int], packets: list[list[int]]
+) -> list[int]:
+    """Let a connection of each uid send its packets, and return the order in which the users were served."""
+    peers = (Peer(Subject(uid, frozenset()), 1, 1) for uid in uids)
+    monkeypatch.setattr("nsbrokerd.clients.admission.read_peer", lambda *_: next(peers))
+    intake = Costly(sum(map(len, packets)))
+    hub = Hub(listener, intake, FakeCloser(), Quotas(), clock=intake.clock)  # type: ignore[arg-type]  # fakes
+    with ExitStack() as stack:
+        for each in packets:
+            client = stack.enter_context(connect(listener))
+            for seconds in each:
+                client.send(bytes([seconds]))
+        hub._accept(0)
+        run(hub, intake.scope)
+    hub.finish()
+    return intake.served
+
+
+def test_user_whose_requests_take_long_has_fewer_turns(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that takes ten seconds costs as much as ten requests of one second."""
+    slow, quick = 1, 2
+    served = serve_users(listener, monkeypatch, [slow, quick], [[10] * 3, [1] * 30])
+    assert all(abs(served[: at * 11].count(slow) - at) <= 1 for at in (1, 2, 3))
 
 
 def test_users_that_always_have_a_request_take_turns(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user with many connections is served as often as a user with one."""
-    greedy, modest = b"1", b"2"
-    uids = [1] * (CLIENTS - 1) + [2]
-    peers = (Peer(Subject(uid, frozenset()), 1, 1) for uid in uids)
-    monkeypatch.setattr("nsbrokerd.clients.admission.read_peer", lambda *_: next(peers))
-    intake = InOrder()
-    hub = Hub(listener, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # fakes
-    with ExitStack() as stack:
-        for uid in uids:
-            client = stack.enter_context(connect(listener))
-            for _ in range(TURNS):
-                client.send(b"%d" % uid)
+    greedy, modest = 1, 2
+    served = serve_users(listener, monkeypatch, [greedy] * (CLIENTS - 1) + [modest], [[1] * TURNS] * CLIENTS)
+    for so_far in range(1, 2 * TURNS):
+        counted = Counter(served[:so_far])
+        assert abs(counted[greedy] - counted[modest]) <= 1
+
+
+def test_user_does_not_pay_less_by_connecting_anew(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its account stays for a while after its last connection."""
+    uids = iter([1, 2, 1])
+    monkeypatch.setattr(
+        "nsbrokerd.clients.admission.read_peer", lambda *_: Peer(Subject(next(uids), frozenset()), 1, 1)
+    )
+    intake = Costly(10)
+    hub = Hub(listener, intake, FakeCloser(), Quotas(), clock=intake.clock)  # type: ignore[arg-type]  # fakes
+    with connect(listener) as first, connect(listener) as other:
         hub._accept(0)
-        run(hub, intake.scope)
+        for client, seconds in ((first, 100), (other, 1)):
+            client.send(bytes([seconds]))
+        for _ in range(2):
+            hub._give_turn(hub._epoll.poll(0), intake.now)
+        assert sorted(intake.served) == [1, 2]
+        hub._drop(next(iter(hub._clients.values())))
+        with connect(listener) as again:
+            hub._accept(0)
+            again.send(b"\x01")
+            for _ in range(50):
+                other.send(b"\x01")
+                hub._give_turn(hub._epoll.poll(0), intake.now)
+    assert intake.served[2:].count(1) == 0
     hub.finish()
-    served = Counter(intake.served[: 2 * TURNS])
-    assert abs(served[greedy] - served[modest]) <= 1
 
 
 class Counting(FakeIntake):
@@ -199,3 +271,37 @@ def test_packets_that_came_before_the_end_are_served(listener: socket.socket) ->
         hub.finish()
         assert intake.served == 9
         assert [client.recv(1) for client in clients] == [b""] * 3
+
+
+class Once(InOrder):
+    """Notes each packet, and ends with the first one."""
+
+    def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
+        self.served.append(client.sock.recv(1))
+        self.scope.cancel()
+        return bool(self.served[-1])
+
+
+def test_client_that_is_dropped_while_others_run_harms_nobody(listener: socket.socket) -> None:
+    """It had a request, and the hub was about to serve it. The next client is served."""
+    intake = Once()
+    ticks = itertools.count()
+    # By this clock, the others have their turn before the first request, and not again.
+    hub = Hub(listener, intake, FakeCloser(), Quotas(), clock=lambda: min(next(ticks), 1))  # type: ignore[arg-type]
+    with ExitStack() as stack:
+
+        class Others:
+            """Stands for the tasks that run at a checkpoint, such as the sweep."""
+
+            def look(self) -> None:
+                for client in list(hub._clients.values()):
+                    hub._drop(client)
+                stack.enter_context(connect(listener)).send(b"2")
+                hub._accept(0)
+
+        hub._time = Others()  # type: ignore[assignment]
+        stack.enter_context(connect(listener)).send(b"1")
+        hub._accept(0)
+        run(hub, intake.scope)
+    hub.finish()
+    assert intake.served[0] == b"2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import resource
 import select
 import socket
 
@@ -12,9 +13,11 @@ import pytest
 import trio
 
 import nsbrokerd.clients.admission
-from nsbrokerd.clients.admission import Admission, Users
+from nsbrokerd.clients.admission import Admission
+from nsbrokerd.clients.persons import Persons
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.serving.hub import Hub
+from nsbrokerd.serving.rest import Rest
 from support.brokers.fake_intake import FakeCloser, FakeIntake, connect
 
 
@@ -29,24 +32,32 @@ class NoMoreWatches:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class RecoveringCloser(FakeCloser):
-    """Many connections hang, until they were counted once."""
+class NoDescriptors:
+    """In place of a listener: no descriptor is left for a while."""
 
-    def __init__(self) -> None:
-        self._counts = iter((2**31,))
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener: socket.socket | None = listener
+        self.fileno, self.setblocking, self.listen = listener.fileno, listener.setblocking, listener.listen
+        self.failures = 0
 
-    @property
-    def connections(self) -> int:  # type: ignore[override]  # it changes by itself here
-        return next(self._counts, 0)
+    def _accept(self) -> tuple[int, object]:
+        assert self._listener is not None
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return self._listener._accept()  # type: ignore[attr-defined,no-any-return]  # accept() of the C class
 
 
 def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: socket.socket) -> None:
     """It keeps the one of its listener."""
     intake = FakeIntake()
-    hub = Hub(listener, intake, RecoveringCloser(), Quotas())  # type: ignore[arg-type]  # a fake
+    without = NoDescriptors(listener)
+    hub = Hub(without, intake, FakeCloser(), Quotas())  # type: ignore[arg-type]  # a fake
     with connect(listener) as first, connect(listener) as second:
         hub._accept(0)
-        assert hub._accepts_again_at is not None
+        without.failures = 3
+        hub._accept(0)
+        assert hub._rest.is_on
         hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
         second.send(b"x")
 
@@ -60,7 +71,7 @@ def test_hub_that_paused_accepts_again_though_there_is_no_other_watch(listener: 
 
 
 def test_client_that_can_not_be_watched_leaves_no_descriptor(listener: socket.socket) -> None:
-    hub = Hub(listener, FakeIntake(), RecoveringCloser(), Quotas())  # type: ignore[arg-type]  # a fake
+    hub = Hub(listener, FakeIntake(), FakeCloser(), Quotas())  # type: ignore[arg-type]  # a fake
     hub._epoll = NoMoreWatches(hub._epoll)  # type: ignore[assignment]  # a fake
     gc.disable()
     try:
@@ -69,7 +80,7 @@ def test_client_that_can_not_be_watched_leaves_no_descriptor(listener: socket.so
             hub._accept(0)
             assert client.recv(1) == b""
             assert len(os.listdir("/proc/self/fd")) == before
-            assert hub._accepts_again_at is not None
+            assert hub._rest.is_on
     finally:
         gc.enable()
     hub.finish()
@@ -81,13 +92,13 @@ def test_client_that_is_lost_while_it_connects_is_not_counted(
     def lose(*_: object) -> None:
         raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
-    users = Users(Quotas())
-    admission = Admission(listener, users, RecoveringCloser())  # type: ignore[arg-type]  # a fake
+    persons = Persons(Quotas())
+    admission = Admission(listener, persons, FakeCloser())  # type: ignore[arg-type]  # a fake
     monkeypatch.setattr(nsbrokerd.clients.admission, "Client", lose)
     with connect(listener) as client:
         assert admission.accept(0)[0] == []
         assert client.recv(1) == b""
-    assert users.clients == 0
+    assert persons.clients == 0
 
 
 def test_places_of_users_are_counted_where_descriptors_are_few(
@@ -96,11 +107,27 @@ def test_places_of_users_are_counted_where_descriptors_are_few(
     """Each client takes two descriptors, and each user another: of seven that are left, two stay for a new user."""
     room = nsbrokerd.clients.admission.DESCRIPTORS_BESIDE_CLIENTS + 7
     monkeypatch.setattr(nsbrokerd.clients.admission.resource, "getrlimit", lambda _: (room, room))
-    users = Users(Quotas())
-    admission = Admission(listener, users, FakeCloser())  # type: ignore[arg-type]  # a fake
+    persons = Persons(Quotas())
+    admission = Admission(listener, persons, FakeCloser())  # type: ignore[arg-type]  # a fake
     clients = [connect(listener) for _ in range(5)]
     admitted, trouble = admission.accept(0)
     assert trouble is None
-    assert (users.clients, users.connected, len(admitted)) == (2, 1, 2)
+    assert (persons.clients, persons.connected, len(admitted)) == (2, 1, 2)
     for client in [*clients, *(one.sock for one in admitted)]:
         client.close()
+
+
+def test_listener_rests_when_admission_says_so(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Very many connections hang."""
+    monkeypatch.setattr("nsbrokerd.clients.admission._SLOW_REST_S", 3600)
+    closer = FakeCloser()
+    closer.connections = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    hub = Hub(listener, FakeIntake(), closer, Quotas())  # type: ignore[arg-type]  # fakes
+    with select.epoll() as epoll:
+        times_s: list[float] = []
+        hub._rest = Rest(epoll, listener.fileno(), times_s.append)
+        epoll.register(listener.fileno(), select.EPOLLIN)
+        with connect(listener):
+            hub._accept(0)
+        hub.finish()
+    assert times_s == [3600]

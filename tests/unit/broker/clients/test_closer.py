@@ -1,166 +1,131 @@
-"""Descriptors that can't be closed at once are closed in other threads, a bounded number for each user."""
+"""Closing that can take long is left to a porter, and all other closing happens here at once."""
 
 from __future__ import annotations
 
-import threading
-from functools import partial
-from queue import SimpleQueue
+import os
+import socket
+from collections.abc import Iterator
+from io import FileIO
 
 import pytest
 
-from nsbrokerd.clients.closer import MAX_CONNECTION_LANES, MAX_LANES, MAX_PENDING_FOR_USER, Closer
-from support.waiting import wait_until
-
-LIMIT_S = 30
-
-
-def test_descriptors_are_closed_in_another_thread() -> None:
-    closed: SimpleQueue[tuple[int, str]] = SimpleQueue()
-    closer = Closer(lambda fd: closed.put((fd, threading.current_thread().name)))
-    closer.take_fds(1000, [7, 8])
-    assert [closed.get(timeout=LIMIT_S) for _ in range(2)] == [(7, "closer"), (8, "closer")]
+from nsbroker.link.fdpass import lend_packet
+from nsbrokerd.clients.closer import MANY_CONNECTIONS, MAX_FILES_OF_PERSON, Closer
+from support.brokers.fake_porters import FakePorters
 
 
-def test_a_user_whose_descriptors_hang_is_full_and_others_are_not() -> None:
-    release = threading.Event()
-    started = threading.Event()
+class Somebody:
+    """A person that has files."""
 
-    def hang(_fd: int) -> None:
-        started.set()
-        release.wait(LIMIT_S)
-
-    closer = Closer(hang)
-    closer.take_fds(1000, range(MAX_PENDING_FOR_USER))
-    assert started.wait(LIMIT_S)
-    assert closer.is_full(1000)
-    assert not closer.is_full(1001)
-    release.set()
+    uid = 1
+    closing = 0
+    is_named = True
 
 
-def test_an_error_of_close_ends_nothing() -> None:
-    closed: SimpleQueue[int] = SimpleQueue()
-
-    def close(fd: int) -> None:
-        closed.put(fd)
-        if fd == 1:
-            raise OSError(5, "flush failed")
-
-    closer = Closer(close)
-    closer.take_fds(1000, [1, 2])
-    assert [closed.get(timeout=LIMIT_S) for _ in range(2)] == [1, 2]
+ANN, BOB = Somebody(), Somebody()
 
 
-def test_a_user_that_hangs_its_closer_hangs_nobody_elses() -> None:
-    release = threading.Event()
-    closed: SimpleQueue[int] = SimpleQueue()
-
-    def close(fd: int) -> None:
-        if fd == 1:
-            release.wait(LIMIT_S)
-        closed.put(fd)
-
-    closer = Closer(close, close)
-    closer.take_fds(1000, [1])
-    closer.take_fds(1001, [2])
-    closer.take_connection(1000, 3)
-    assert {closed.get(timeout=LIMIT_S) for _ in range(2)} == {2, 3}
-    release.set()
-    assert closed.get(timeout=LIMIT_S) == 1
+@pytest.fixture
+def porters() -> Iterator[FakePorters]:
+    porters = FakePorters()
+    yield porters
+    porters.close_all()
 
 
-def test_connections_are_counted_until_they_are_closed() -> None:
-    release = threading.Event()
-
-    def drop(_fd: int) -> None:
-        release.wait(LIMIT_S)
-
-    closer = Closer(drop=drop)
-    closer.take_connection(1000, 1)
-    closer.take_connection(1001, 2)
-    assert closer.connections == 2
-    release.set()
-    wait_until(lambda: closer.connections == 0)
+@pytest.fixture
+def closer(porters: FakePorters) -> Closer:
+    return Closer(porters)  # type: ignore[arg-type]  # a fake
 
 
-def test_thread_that_can_not_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the limit of threads, descriptors stay open for a while, and the closer keeps working."""
-    closed: SimpleQueue[int] = SimpleQueue()
-    closer = Closer(closed.put)
-
-    def refuse(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
-        closer.take_fds(1000, range(MAX_PENDING_FOR_USER + 1))
-        closer.interrupt()
-        assert closer.is_full(1000)
-    assert closed.empty()
-    closer.interrupt()
-    assert [closed.get(timeout=LIMIT_S) for _ in range(MAX_PENDING_FOR_USER + 1)] == [*range(MAX_PENDING_FOR_USER + 1)]
+def connection() -> tuple[socket.SocketType, socket.socket]:
+    """The broker's end, and the client's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return socket.SocketType(fileno=ours.detach()), theirs
 
 
-def test_descriptors_of_many_users_that_hang_are_bounded_together() -> None:
-    """One person can have thousands of user ids."""
-    release = threading.Event()
-
-    def hang(_fd: int) -> None:
-        release.wait(LIMIT_S)
-
-    closer = Closer(hang)
-    for uid in range(MAX_LANES):
-        assert not closer.is_full(uid)
-        closer.take_fds(uid, [uid])
-    assert closer.is_full(MAX_LANES)
-    assert not closer.is_full(0)
-    release.set()
-    wait_until(lambda: not closer.is_full(MAX_LANES))
+@pytest.mark.parametrize("packets", [0, 1, 3])
+def test_connection_without_descriptors_is_closed_at_once(closer: Closer, porters: FakePorters, packets: int) -> None:
+    """The client can still read its replies."""
+    ours, theirs = connection()
+    with theirs:
+        ours.send(b"reply")
+        for _ in range(packets):
+            theirs.send(b"request")
+        closer.hang_up(ANN, ours)
+        assert (ours.fileno(), porters.waiting) == (-1, [])
+        assert [theirs.recv(10), theirs.recv(10)] == [b"reply", b""]
 
 
-def test_connections_of_some_users_that_hang_keep_nobodys_descriptors_out() -> None:
-    release = threading.Event()
-
-    def hang(_fd: int) -> None:
-        release.wait(LIMIT_S)
-
-    closer = Closer(hang, hang)
-    for fd in range(MAX_LANES * MAX_PENDING_FOR_USER):
-        closer.take_connection(fd % 2, fd)
-    assert not closer.is_full(2)
-    release.set()
-
-
-def test_many_connections_of_one_user_are_closed_side_by_side() -> None:
-    """Each may take a grace period of the kernel's, which is over for all at once."""
-    started: SimpleQueue[int] = SimpleQueue()
-    release = threading.Event()
-
-    def hang(_fd: int) -> None:
-        started.put(threading.get_ident())
-        release.wait(LIMIT_S)
-
-    closer = Closer(hang, hang)
-    for fd in range(2 * MAX_PENDING_FOR_USER):
-        closer.take_connection(1000, fd)
-    assert started.get(timeout=LIMIT_S) != started.get(timeout=LIMIT_S)
-    release.set()
+@pytest.mark.parametrize("before", [0, 1, 9])
+def test_connection_with_unread_descriptors_is_left_to_a_porter(
+    closer: Closer, porters: FakePorters, before: int
+) -> None:
+    """Also if they are behind other packets. It is over for the client at once."""
+    ours, theirs = connection()
+    with theirs:
+        for _ in range(before):
+            theirs.send(b"request")
+        lend_packet(theirs, b"", [0])
+        closer.hang_up(ANN, ours)
+        assert [one[1:] for one in porters.waiting] == [(ANN, True)]
+        assert (theirs.recv(10), ANN.closing, BOB.closing) == (b"", 1, 0)
 
 
-def test_user_whose_connections_hang_by_the_hundred_is_closed_without_courtesy() -> None:
-    release = threading.Event()
-    dropped: SimpleQueue[int] = SimpleQueue()
-    closed: SimpleQueue[int] = SimpleQueue()
+def test_connection_that_is_at_the_porter_is_not_looked_into(closer: Closer, porters: FakePorters) -> None:
+    """While the porter takes a packet, a look would make this process the last one that has the descriptors."""
+    ours, theirs = connection()
+    with theirs:
+        theirs.send(b"request")
+        closer.hang_up(ANN, ours, is_at_porter=True)
+        assert theirs.recv(10) == b""
+        left = socket.socket(fileno=os.dup(porters.waiting[0][0]))
+        with left:
+            assert left.recv(10) == b"request"
 
-    def into(queue: SimpleQueue[int], fd: int) -> None:
-        release.wait(LIMIT_S)
-        queue.put(fd)
 
-    count = (MAX_PENDING_FOR_USER + 2) * MAX_CONNECTION_LANES
-    closer = Closer(partial(into, closed), partial(into, dropped))
-    for fd in range(count):
-        closer.take_connection(1000, fd)
-    assert closer.connections == count
-    release.set()
-    wait_until(lambda: closer.connections == 0)
-    assert closed.qsize() >= MAX_CONNECTION_LANES
-    assert {queue.get() for queue in (closed, dropped) for _ in range(queue.qsize())} == set(range(count))
+def test_connection_that_was_turned_away_unanswered_has_no_courtesy(closer: Closer, porters: FakePorters) -> None:
+    for is_answered in (True, False):
+        ours, theirs = connection()
+        with theirs:
+            lend_packet(theirs, b"", [0])
+            closer.turn_away(ANN, ours, is_answered=is_answered)
+    assert [one[2] for one in porters.waiting] == [True, False]
+
+
+def test_user_whose_connections_hang_by_the_hundred_is_dropped_without_courtesy(
+    closer: Closer, porters: FakePorters
+) -> None:
+    BOB.closing = MANY_CONNECTIONS
+    ours, theirs = connection()
+    with theirs:
+        lend_packet(theirs, b"", [0])
+        closer.hang_up(BOB, ours)
+    assert [one[2] for one in porters.waiting] == [False]
+    BOB.closing = 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a packet socket")
+@pytest.mark.parametrize(("family", "kind"), [(socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_UNIX, socket.SOCK_DGRAM)])
+def test_sockets_that_are_slow_to_close_are_left_to_a_porter(
+    closer: Closer, porters: FakePorters, family: int, kind: int
+) -> None:
+    """Also if no client has got them. A Unix socket has a name, by which it can get packets with descriptors."""
+    files = [socket.SocketType(), socket.SocketType(family, kind)]
+    closer.discard(ANN, files)
+    assert [file.fileno() for file in files] == [-1, -1]
+    assert porters.files_of(ANN) == 1
+
+
+def test_sockets_that_a_client_has_got_are_left_to_a_porter(closer: Closer, porters: FakePorters) -> None:
+    sock, answer = socket.SocketType(), FileIO(os.memfd_create("answer"))
+    closer.discard_taken(ANN, [sock, answer])
+    assert (sock.fileno(), answer.closed) == (-1, True)
+    assert porters.files_of(ANN) == 1
+
+
+def test_person_with_too_many_files_is_full_and_others_are_not(closer: Closer) -> None:
+    for number in range(MAX_FILES_OF_PERSON):
+        assert not closer.is_full(ANN), number
+        closer.discard_taken(ANN, [socket.SocketType()])
+    assert closer.is_full(ANN)
+    assert not closer.is_full(BOB)

@@ -1,0 +1,84 @@
+"""Several files are closed at the same time, and SO_LINGER holds none of them up."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from threading import Barrier
+
+import pytest
+
+from nsbrokerd.clients.parallel_close import MAX_THREADS, ParallelClose
+
+SOON_S = 0.01
+LATE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_files_wait_together() -> None:
+    """Each close goes on only when the others have begun, too."""
+    barrier = Barrier(MAX_THREADS)
+    closed = []
+
+    def close(fd: int) -> None:
+        barrier.wait(LATE_S)
+        closed.append(fd)
+
+    parallel = ParallelClose()
+    for _ in range(2):
+        parallel.close(range(MAX_THREADS), close, LATE_S)
+    assert sorted(closed) == sorted([*range(MAX_THREADS)] * 2)
+
+
+def test_more_files_than_threads_are_closed() -> None:
+    closed: list[int] = []
+    ParallelClose().close(range(3 * MAX_THREADS + 1), closed.append, LATE_S)
+    assert sorted(closed) == list(range(3 * MAX_THREADS + 1))
+
+
+def test_close_that_lingers_is_interrupted() -> None:
+    """Each would wait for ten hours."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        fds = []
+        for _ in range(2 * MAX_THREADS):
+            near = stack.enter_context(socket.create_connection(server.getsockname()))
+            stack.enter_context(server.accept()[0])
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            near.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    near.send(b"x" * 65536)
+            near.setblocking(True)  # a socket that does not block does not linger
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 36_000))
+            fds.append(near.detach())
+        ParallelClose().close(fds, _close, SOON_S)
+        for fd in fds:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+
+
+def _close(fd: int) -> None:
+    with suppress(OSError):
+        os.close(fd)
+
+
+def test_without_a_thread_the_files_are_closed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    closed: list[int] = []
+    ParallelClose().close([3, 4], closed.append, LATE_S)
+    assert closed == [3, 4]
