@@ -10,9 +10,10 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
+from typing import Protocol
 
 from nsbroker.wire import Address, Option, SocketSpec
 
@@ -27,6 +28,9 @@ _MAX_TEXT_BYTES = 1024
 """Of a text in a record, as JSON. The name of a namespace that exists is shorter, unless it is full of control
 characters."""
 
+_PRIORITIES = {"notice": "<5>", "info": "<6>", "debug": "<7>"}
+"""The prefix of a record for the journal, by the record's level. Source: sd-daemon(3)."""
+
 _MAX_ESCAPE_BYTES = 12
 """Of one character in JSON: two escapes such as \\ud83d."""
 
@@ -34,23 +38,36 @@ _MAX_OPTION_BYTES = 16
 """Of the value of an option in a record. An interface's name is no longer: IFNAMSIZ in linux/if.h."""
 
 
+_SOCKETS_IN_STEP = 16
+
+
 class AuditError(Exception):
     """A record can't be written. The message is the system's."""
 
 
 class Audit:
-    """Writes records to a descriptor: as JSON lines, or as readable lines on a terminal."""
+    """Writes records to a descriptor: as JSON lines, or as readable lines on a terminal.
 
-    def __init__(self, path: str | None) -> None:
+    Attributes:
+        fault: the system's reason why the last record could not be written, or None.
+    """
+
+    def __init__(self, path: str | None, *, has_priorities: bool = False) -> None:
         """Open the file, or use standard error without a path.
+
+        Args:
+            path: the file.
+            has_priorities: let each record begin with its priority, such as `<5>`, for the journal.
 
         Raises:
             OSError: it can't be opened.
         """
+        self.fault: str | None = None
+        self._priorities = _PRIORITIES if has_priorities else {}
         self._path = path
         self._fd = _open(path)
         self._is_terminal = os.isatty(self._fd)
-        self._second = 0
+        self._second = ""
         self._stamp = ""
         self._is_torn = _is_torn(self._fd)
 
@@ -68,7 +85,7 @@ class Audit:
         Raises:
             AuditError: the records can't be written.
         """
-        head = self._head(peer, request_id, operation, "allowed")
+        head = self._head(peer, request_id, operation, "allowed", "info" if operation == "open" else "debug")
         return self._write([head + one for one in details])
 
     def refused(
@@ -80,8 +97,9 @@ class Audit:
         specs: Sequence[SocketSpec] = (),
         *,
         count: int = 1,
+        is_of_several: bool = False,
     ) -> int:
-        """Write a record of a refusal, or of `count` refusals of which it is the last.
+        """Write a record of a refusal, or of `count` refusals of which it is the last, of one or several users.
 
         It describes the one of the `specs` that failed.
 
@@ -97,26 +115,31 @@ class Audit:
                 record[key.removeprefix("spec_")] = value
         if count > 1:
             record["count"] = count
+        if is_of_several:
+            record["several_users"] = True
         if specs:
             record["asked"] = len(specs)
             if refusal.spec_index is not None:
                 record["socket"] = describe_spec(specs[refusal.spec_index])
-        head = self._head(peer, request_id, operation, "denied" if refusal.code == "denied" else "failed")
+        outcome = "denied" if refusal.code == "denied" else "failed"
+        head = self._head(peer, request_id, operation, outcome, "notice")
         return self._write([head + end_record(record)])
 
-    def _head(self, peer: Peer, request_id: int | None, operation: str, outcome: str) -> str:
+    def _head(self, peer: Peer, request_id: int | None, operation: str, outcome: str, level: str) -> str:
         """Return the beginning of a record: the fields that each record has."""
         return (
-            f'{{"audit":"{operation}","time":"{self._now()}","outcome":"{outcome}","uid":{peer.subject.uid},'
-            f'"gid":{peer.gid},"pid":{peer.pid},"id":{"null" if request_id is None else request_id}'
+            f'{self._priorities.get(level, "")}{{"audit":"{operation}","time":"{self._now()}","level":"{level}",'
+            f'"outcome":"{outcome}","uid":{peer.subject.uid},"gid":{peer.gid},"pid":{peer.pid or "null"},'
+            f'"id":{"null" if request_id is None else request_id}'
         )
 
     def _now(self) -> str:
         """Return the time in UTC, to the microsecond. The text of a second is made once."""
-        second, fraction = divmod(time.time_ns() // 1000, 1_000_000)
+        microseconds = str(time.time_ns() // 1000)
+        second = microseconds[:-6]
         if second != self._second:
-            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{fraction:06}Z"
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(second)))
+        return f"{self._stamp}.{microseconds[-6:]}Z"
 
     def _write(self, records: Sequence[str]) -> int:
         if self._is_terminal:
@@ -132,7 +155,9 @@ class Audit:
                 self._is_torn = written < len(data)
                 data = data[written:]
         except OSError as error:
+            self.fault = error.strerror
             raise AuditError(error.strerror) from error
+        self.fault = None
         return length
 
 
@@ -187,20 +212,49 @@ def _shorten(text: str) -> str:
     return text
 
 
-def describe_opened(opened: Sequence[Opened]) -> list[str]:
-    """Return the end of a record for each namespace and grant, with all its sockets."""
+class HasId(Protocol):
+    """A container, by its engine's id."""
+
+    @property
+    def id(self) -> str:
+        """The full id."""
+
+
+def describe_opened(opened: Sequence[Opened], containers: Mapping[str, HasId] = {}) -> list[str]:
+    """Return the end of a record for each namespace and grant, with all its sockets, and the id of its container."""
+    if len(opened) == 1:
+        one = opened[0]
+        label, grant = one.planned.label, one.planned.grant.name
+        return [_describe_group(label, grant, one.namespace.cookie, _describe_socket(one), containers.get(label))]
+    steps = describe_in_steps(opened, containers)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            details: list[str] = end.value
+            return details
+
+
+def describe_in_steps(
+    opened: Sequence[Opened], containers: Mapping[str, HasId] = {}
+) -> Generator[None, None, list[str]]:
+    """Do the same in steps: yield after some sockets."""
     groups: dict[tuple[str, str, int], list[str]] = {}
-    for one in opened:
+    for number, one in enumerate(opened):
+        if number and not number % _SOCKETS_IN_STEP:
+            yield
         key = one.planned.label, one.planned.grant.name, one.namespace.cookie
         described = _describe_socket(one)
         if key in groups:
             groups[key].append(described)
         else:
             groups[key] = [described]
-    return [
-        f',"grant":{_quote(grant)},"namespace":{_quote(label)},"netns":{netns},"sockets":[{",".join(sockets)}]}}'
-        for (label, grant, netns), sockets in groups.items()
-    ]
+    return [_describe_group(*key, ",".join(sockets), containers.get(key[0])) for key, sockets in groups.items()]
+
+
+def _describe_group(label: str, grant: str, netns: int, sockets: str, container: HasId | None) -> str:
+    found = "" if container is None else f',"container":{_quote(_shorten(container.id))}'
+    return f',"grant":{_quote(grant)},"namespace":{_quote(label)}{found},"netns":{netns},"sockets":[{sockets}]}}'
 
 
 def _describe_socket(opened: Opened) -> str:
@@ -258,4 +312,4 @@ def _printable(value: object) -> object:
 
 def _readable(record: Fields) -> str:
     words = [f"{key}={value if isinstance(value, int) else _encode(value)}" for key, value in record.items()]
-    return f"{record['time']} {record['outcome']}: " + " ".join(words[3:])
+    return f"{record['time']} {record['outcome']}: " + " ".join(words[4:])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from io import FileIO
+from typing import Any
 
 from nsbroker.wire import (
     OVERLOADED,
@@ -18,17 +20,21 @@ from nsbroker.wire import (
     SocketSpec,
 )
 
-from ..clients.client import RECORD_BYTES, Client, User
-from ..clients.peer import Peer
+from ..clients.client import RECORD_BYTES, Client
 from ..namespaces.netns import Gate
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy.plans import Refusal
+from ..sockets.time_slice import TimeSlice
+from .answers import Answers, TooMuchHeldError
 from .audit import AuditError
+from .counted_refusals import MOST_RECORDS, MOST_USERS, CountedRefusals
 from .explain import ExplainSocket
+from .group_memory import MemoryOfAnswers
 from .namespaces import ListNamespaces
 from .open import OpenSockets
 from .operation import Answer, InForce, Operation, Outcome, refuse_error
 from .resolver import ReadResolverFiles
+from .tally import Tally
 
 UNREAD = "unread"
 """The operation of a request that was refused before it was decoded or before it was served, for the audit."""
@@ -38,26 +44,28 @@ COUNTED = "refusals"
 """The operation of a record that counts refusals without a record of their own."""
 
 
-class Counted(NamedTuple):
-    """Refusals of one user without a record: their number, and the last of them with its client."""
-
-    number: int
-    peer: Peer
-    refusal: Refusal
-
-
 class Dispatcher:
-    """Finds the operation of a request, and sends its outcome. All of this runs in the main thread."""
+    """Finds the operation of a request, and sends its outcome. All of this runs in the main thread.
+
+    Attributes:
+        answers: the answers that clients hold.
+        opening: the operation `open`.
+        tally: the numbers of the outcomes.
+        time_slice: the time after which a request is cut.
+    """
 
     def __init__(self, in_force: InForce, gate: Gate, sent: SentNamespaces) -> None:
         self._in_force = in_force
-        self._counted: dict[User, Counted] = {}
-        self.opening = OpenSockets(in_force, gate, sent)
+        self._counted = CountedRefusals()
+        self.answers = Answers(MemoryOfAnswers())
+        self.tally = Tally()
+        self.time_slice = TimeSlice()
+        self.opening = OpenSockets(in_force, gate, sent, self.time_slice)
         # Each operation serves the type of its key, and the packets' decoder knows no other types.
         self._operations: dict[type[Request], Operation[Any]] = {
             OpenRequest: self.opening,
             NamespacesRequest: ListNamespaces(in_force, sent),
-            ResolverRequest: ReadResolverFiles(in_force, sent),
+            ResolverRequest: ReadResolverFiles(in_force, sent, self.time_slice, self.answers),
             ExplainRequest: ExplainSocket(in_force, sent),
         }
 
@@ -78,22 +86,27 @@ class Dispatcher:
 
     def _hand_out(self, client: Client, operation: str, answer: Answer) -> Refusal | None:
         """Record an answer and deliver it, or close its files and return a refusal."""
+        files: Sequence[socket.SocketType | FileIO] = answer.files
         try:
             client.open_channel()
+            if answer.blob is not None:
+                files = (self.answers.open(client.person, answer.blob),)
             size = self._in_force.audit.allowed(client.peer, answer.reply.request_id, operation, answer.details)
             if size > RECORD_BYTES:
-                client.user.charge_record(size)
+                client.person.charge_record(size)
         except AuditError as error:
             refusal = Refusal(
                 OVERLOADED, f"the broker hands out no answer, because the audit can't be written: {error}"
             )
+        except TooMuchHeldError as error:
+            refusal = Refusal(OVERLOADED, str(error))
         except OSError as error:
             refusal = refuse_error(error)
         else:
-            client.deliver(answer.reply, answer.files)
+            client.deliver(answer.reply, files)
+            self.tally.answer(client.person, client.peer, operation, answer.opened)
             return None
-        for file in answer.files:
-            file.close()
+        client.discard(files)
         return refusal
 
     def refuse(
@@ -111,19 +124,26 @@ class Dispatcher:
         Raises:
             OSError: the reply can't be delivered.
         """
-        user = client.user
-        if is_recorded and user.take_record(time.monotonic()):
+        person = client.person
+        self.tally.refuse(person, refusal)
+        if is_recorded and person.take_record(time.monotonic()):
             with contextlib.suppress(AuditError):  # the client gets no socket in any case
                 size = self._in_force.audit.refused(client.peer, request_id, operation, refusal, specs)
-                user.charge_record(size)
+                person.charge_record(size)
         else:
-            former = self._counted.get(user)
-            self._counted[user] = Counted(1 + (former.number if former else 0), client.peer, refusal)
+            self._counted.count(person, client.peer, refusal)
         client.refuse(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))
 
-    def record_counted(self) -> None:
-        """Write one record for all refusals of a user that were only counted. Call this each second, and at the end."""
-        counted, self._counted = self._counted, {}
-        for number, peer, refusal in counted.values():
+    def record_counted(self, *, at_end: bool = False) -> None:
+        """Write records of refusals that were only counted: one for each of a few users, or of all of them at the end.
+
+        Call this each second. This also forgets the answers that nobody holds any more.
+        """
+        self.answers.release_unused()
+        self.tally.count()
+        for one in self._counted.take(MOST_USERS + 1 if at_end else MOST_RECORDS):
+            refusal = one.refusal._replace(spec_index=None)
             with contextlib.suppress(AuditError):
-                self._in_force.audit.refused(peer, None, COUNTED, refusal._replace(spec_index=None), count=number)
+                self._in_force.audit.refused(
+                    one.peer, None, COUNTED, refusal, count=one.number, is_of_several=one.is_of_several
+                )

@@ -8,12 +8,14 @@ import trio
 
 from nsbroker.wire import NamespaceList, NamespacesRequest, encode_namespaces
 
+from ..clients.client import Person
 from ..namespaces.netns import identity, list_names
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import Grant
 from ..policy.grant import SPECIAL_NAMESPACES
 from .audit import end_record
-from .operation import InForce, IsAnswerable, Operation, Outcome, Received, make_blob, refuse_error
+from .operation import InForce, Operation, Outcome, Received, answer_blob, refuse_error
+from .task import IsAnswerable
 
 MAX_LISTING_FOR_USER = 8
 """Lists for one user that may be made at the same time. Each holds a task."""
@@ -36,25 +38,52 @@ class ListNamespaces(Operation[NamespacesRequest]):
 
     async def serve_in_task(self, received: Received[NamespacesRequest], is_answerable: IsAnswerable) -> Outcome | None:
         """Make the list. Other clients are served after every few hundred names."""
-        grants = self._in_force.policy.grants_of(received.peer.subject)
+        policy = self._in_force.policy
+        grants = policy.grants_of(received.peer.subject)
         try:
-            names = [*SPECIAL_NAMESPACES, *(sorted(list_names()) if grants else ())]
-            entries: list[tuple[str, tuple[int, ...]]] = []
+            entries = [name for name in sorted(list_names()) if not policy.is_reserved(name)] if grants else []
+            names = [*SPECIAL_NAMESPACES, *entries]
+            listed: list[tuple[str, tuple[int, ...]]] = []
             for first in range(0, len(names), _NAMES_AT_ONCE):
                 await trio.lowlevel.checkpoint()
-                entries += self._match(grants, names[first : first + _NAMES_AT_ONCE])
+                listed += self._match(grants, names[first : first + _NAMES_AT_ONCE])
+            running, faults = await self._ask_engines(grants, received.person, is_answerable)
+            for first in range(0, len(running), _NAMES_AT_ONCE):
+                await trio.lowlevel.checkpoint()
+                listed += _pair(grants, running[first : first + _NAMES_AT_ONCE])
             if not await is_answerable():
                 return None
-            answer = encode_namespaces(NamespaceList(tuple(grant.summarise() for grant in grants), tuple(entries)))
-            return make_blob(received.request.request_id, answer, [end_record({})])
+            summaries = tuple(grant.summarise() for grant in grants)
+            states = faults if received.request.engines else {}
+            answer = encode_namespaces(NamespaceList(summaries, tuple(listed), states))
+            return answer_blob(received.request.request_id, answer, [end_record({})])
         except OSError as error:
             return refuse_error(error)
 
+    async def _ask_engines(
+        self, grants: Sequence[Grant], person: Person, is_answerable: IsAnswerable
+    ) -> tuple[list[str], dict[str, str]]:
+        """Ask the engines that a grant is for. Return the containers that run, and the faults of engines."""
+        finder = self._in_force.finder
+        if finder is None:
+            return [], {}
+        engines = [one for one in finder.states if any(grant.namespaces.covers_some_of(one) for grant in grants)]
+        return await finder.running(engines, person, is_answerable)
+
     def _match(self, grants: Sequence[Grant], names: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
         """Pair each name with the positions of its grants, but only names that have a grant and a namespace."""
-        found = []
-        for name in names:
-            indices = tuple(index for index, grant in enumerate(grants) if grant.namespaces.covers(name))
-            if indices and (name in SPECIAL_NAMESPACES or self._sent.is_on_nsfs(identity(name))):
-                found.append((name, indices))
-        return found
+        return [
+            (name, indices)
+            for name, indices in _pair(grants, names)
+            if name in SPECIAL_NAMESPACES or self._sent.is_on_nsfs(identity(name))
+        ]
+
+
+def _pair(grants: Sequence[Grant], names: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
+    """Pair each name with the positions of its grants, but only names that have a grant."""
+    found = []
+    for name in names:
+        indices = tuple(index for index, grant in enumerate(grants) if grant.namespaces.covers(name))
+        if indices:
+            found.append((name, indices))
+    return found

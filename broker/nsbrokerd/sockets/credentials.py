@@ -18,10 +18,11 @@ T = TypeVar("T")
 
 # PyDLL keeps the GIL: these calls take less than a microsecond, and no other thread may run in between.
 _libc = ctypes.PyDLL(None, use_errno=True)
-_setfsuid = _libc.setfsuid
-_setfsuid.argtypes, _setfsuid.restype = [ctypes.c_uint], ctypes.c_uint
-_setfsgid = _libc.setfsgid
-_setfsgid.argtypes, _setfsgid.restype = [ctypes.c_uint], ctypes.c_uint
+# These two set no errno, which takes ctypes time to keep. `argtypes` would take time as well: ctypes passes the low 32
+# bits of an int, which are all of an id.
+_ids = ctypes.PyDLL(None)
+_setfsuid, _setfsgid = _ids.setfsuid, _ids.setfsgid
+_setfsuid.restype = _setfsgid.restype = ctypes.c_uint
 
 # The C library's own setresuid changes all threads at once. Source: the syscall tables of Linux.
 _SYS_SETRESUID = {
@@ -60,6 +61,11 @@ class Credentials:
         self._header_at, self._full_at, self._none_at = map(ctypes.addressof, (self._header, self._full, self._none))
         self._unused_uid = _last_uid()
         self._setresuid = _SYS_SETRESUID.get(os.uname().machine)
+
+    def prove(self) -> None:
+        """End the process unless this thread has these rights, as each thread must when it starts."""
+        if (os.geteuid(), os.getegid()) != (self.uid, self.gid) or bytes(read_own()) != bytes(self._full):
+            os._exit(EXIT_STATUS)
 
     def as_owner(self, uid: int, gid: int, function: Callable[[], T]) -> T:
         """Call `function` with this fsuid and fsgid. It must not await.

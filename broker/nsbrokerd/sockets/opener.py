@@ -1,15 +1,26 @@
-"""Makes the sockets of a plan. If one of them fails, it closes all."""
+"""Makes the sockets of a plan. If one of them fails, it closes all.
+
+The sockets of a large request are made in pieces, so that other persons are served in between. Between two pieces the
+thread is at home and has its own ids. If the calls of bind(2) and listen(2) of a person are slow, they are made in the
+person's own thread.
+"""
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from io import FileIO
+from itertools import starmap
 from operator import attrgetter
 from typing import NamedTuple
 
-from nsbroker.wire import Address, EnteredNamespace
+from nsbroker.wire import Address, EnteredNamespace, make_record
 
+from ..clients.client import Person
+from ..clients.closer import SLOW_TO_CLOSE, Closer
 from ..namespaces.netns import Gate, NamespaceNotFoundError
 from ..policy.kinds import Triple
 from ..policy.plans import PlannedSocket
@@ -17,11 +28,15 @@ from ..seal import Seal, UnsealedError
 from .credentials import Credentials
 from .kernel_support import why_unsupported, with_advice
 from .set_up import bind_as_root_and_listen, bound_address, do_unprivileged, set_privileged_options
+from .slow_binds import SLOW_S, Errand, SlowBinds
+from .time_slice import Steps, TimeSlice
 
 _AF_NETLINK = int(socket.AF_NETLINK)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
 _COOKIE_BYTES = 8
+
+_DESCRIBED_AT_ONCE = 32
 
 
 class Opened(NamedTuple):
@@ -60,7 +75,13 @@ class Opener:
     """
 
     def __init__(
-        self, gate: Gate, credentials: Credentials, unsupported: Mapping[Triple, int], seal: Seal | None = None
+        self,
+        gate: Gate,
+        credentials: Credentials,
+        unsupported: Mapping[Triple, int],
+        seal: Seal | None = None,
+        slow: SlowBinds | None = None,
+        closer: Closer | None = None,
     ) -> None:
         """Take what all sockets need.
 
@@ -69,29 +90,42 @@ class Opener:
             credentials: the broker's own.
             unsupported: the errno for each triple that this kernel can't make. The kernel is not asked for it again.
             seal: enforces limits. It is only needed for grants with a limit.
+            slow: has the threads of persons whose binds are slow. The default remembers no one else's.
+            closer: closes sockets of requests that fail. The default closes no one else's.
         """
         self._gate = gate
         self._credentials = credentials
         self._unsupported = unsupported
         self._seal = seal
+        self._slow = slow or SlowBinds(credentials)
+        self._closer = closer or Closer()
 
-    def open_sockets(self, groups: Sequence[OpenGroup], uid: int, gid: int) -> list[Opened]:
-        """Make all sockets, in the order of the request.
+    def discard(self, person: Person, socks: Sequence[socket.SocketType | FileIO]) -> None:
+        """Close sockets that were made, and that no client has got."""
+        self._closer.discard(person, socks)
+
+    def needs_steps(self, planned: PlannedSocket, person: Person) -> bool:
+        """Return whether a socket must be made in steps, because binding it may take long."""
+        return _binds(planned) and self._slow.is_slow(person.uid)
+
+    def open_sockets(self, groups: Sequence[OpenGroup], uid: int, gid: int, person: Person) -> list[Opened]:
+        """Make all sockets at once, in the order of the request.
 
         Args:
             groups: one for each namespace.
             uid: the user that owns the sockets, as the kernel and firewalls see them.
             gid: the group of the sockets, for the same purpose.
+            person: whose threads bind slowly and close slowly, if that is needed.
 
         Raises:
             OpenError: the kernel refused a socket, so all of them were closed.
             NamespaceNotFoundError: a descriptor is no network namespace, so all sockets were closed.
             UnsealedError: a grant has a limit and there is no seal: our own invariant is broken.
         """
-        batch = _Batch(self._credentials, self._unsupported, uid, gid)
+        batch = _Batch(self._credentials, self._unsupported, uid, gid, person, self._slow, self._closer)
         try:
-            if limited := _select(groups, is_limited=True):
-                batch.make_sealed(self._seal, limited)
+            if _has_limits(groups):
+                batch.make_sealed(self._seal, _select(groups, is_limited=True))
                 groups = _select(groups, is_limited=False)
             if groups:
                 batch.make(self._gate, groups)
@@ -100,6 +134,60 @@ class Opener:
         except BaseException:
             batch.close()
             raise
+
+    def open_in_steps(
+        self, groups: Sequence[OpenGroup], uid: int, gid: int, person: Person, time_slice: TimeSlice
+    ) -> Steps[list[Opened]]:
+        """Make all sockets in steps, in the order of the request. The arguments and errors are those of `open_sockets`.
+
+        Raises:
+            TooManySlowError: the person's thread, or all threads together, have enough to do.
+        """
+        batch = _Batch(self._credentials, self._unsupported, uid, gid, person, self._slow, self._closer)
+        errand: Errand | None = None
+        try:
+            has_limits = _has_limits(groups)
+            rest: Sequence[OpenGroup] = _select(groups, is_limited=True) if has_limits else ()
+            while rest:
+                rest = batch.make_sealed(self._seal, rest, time_slice)
+                if time_slice.is_over():
+                    yield None
+            rest = _select(groups, is_limited=False) if has_limits else groups
+            while rest:
+                rest = batch.make(self._gate, rest, time_slice)
+                if time_slice.is_over():
+                    yield None
+            while not batch.is_set_up:
+                if batch.binds and self._slow.is_slow(person.uid):
+                    errand = self._slow.send(person.uid, batch.set_up_in_thread, len(batch))
+                    yield errand
+                    errand.result()
+                else:
+                    batch.set_up_some(time_slice)
+                    if time_slice.is_over():
+                        yield None
+            return (yield from batch.describe_in_steps(time_slice))
+        except (NamespaceNotFoundError, OpenError, OSError):
+            yield from batch.close_in_steps(time_slice)
+            raise
+        except BaseException:
+            if errand is None:
+                batch.close()
+            else:
+                errand.abandon(batch.close)
+            raise
+
+
+def _binds(planned: PlannedSocket) -> bool:
+    return planned.spec.bind is not None or planned.spec.listen is not None
+
+
+def _has_limits(groups: Sequence[OpenGroup]) -> bool:
+    for _, sockets in groups:
+        for planned in sockets:
+            if planned.grant.limit is not None:
+                return True
+    return False
 
 
 def _select(groups: Sequence[OpenGroup], *, is_limited: bool) -> list[OpenGroup]:
@@ -113,46 +201,119 @@ def _select(groups: Sequence[OpenGroup], *, is_limited: bool) -> list[OpenGroup]
 _Made = tuple[PlannedSocket, socket.SocketType]
 
 
+_SET_UP = (set_privileged_options, do_unprivileged, bind_as_root_and_listen)
+"""The rounds over all sockets of a request. No socket listens before all are bound."""
+_UNPRIVILEGED = 1
+"""The round that is made without any rights."""
+
+
 class _Batch:
     """The sockets of one request while they are made. It owns them until `describe` returns them."""
 
-    __slots__ = ("_cookies", "_credentials", "_gid", "_made", "_namespaces", "_uid", "_unsupported")
+    __slots__ = (
+        "_at",
+        "_closer",
+        "_cookies",
+        "_credentials",
+        "_gid",
+        "_made",
+        "_namespaces",
+        "_person",
+        "_round",
+        "_slow",
+        "_special",
+        "_uid",
+        "_unsupported",
+    )
 
-    def __init__(self, credentials: Credentials, unsupported: Mapping[Triple, int], uid: int, gid: int) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        unsupported: Mapping[Triple, int],
+        uid: int,
+        gid: int,
+        person: Person,
+        slow: SlowBinds,
+        closer: Closer,
+    ) -> None:
         self._credentials = credentials
         self._unsupported = unsupported
         self._uid = uid
         self._gid = gid
+        self._person = person
+        self._slow = slow
+        self._closer = closer
         self._made: list[_Made] = []
         # For each socket that was made, its namespace. Sealed sockets come first, and have cookies already.
         self._namespaces: list[EnteredNamespace] = []
         self._cookies: list[int] = []
+        # The sockets to set up, as soon as all are made: the present round, and the next of them in this round.
+        self._special: list[_Made] | None = None
+        self._round = self._at = 0
 
-    def make(self, gate: Gate, groups: Sequence[OpenGroup]) -> None:
-        """Make sockets, and prove the namespace of each group by its first socket: one visit makes the whole group."""
-        self._credentials.as_owner(self._uid, self._gid, partial(self._visit_all, gate, groups))
-        for namespace_fd, sockets in groups:
-            namespace = gate.verify(namespace_fd, self._made[len(self._namespaces)][1])
-            self._namespaces += [namespace] * len(sockets)
+    def __len__(self) -> int:
+        return len(self._made)
 
-    def make_sealed(self, seal: Seal | None, groups: Sequence[OpenGroup]) -> None:
-        """Make sockets in the seal's thread. They can do nothing until the seal knows the names of their grants."""
+    def make(self, gate: Gate, groups: Sequence[OpenGroup], time_slice: TimeSlice | None = None) -> Sequence[OpenGroup]:
+        """Make sockets, and prove the namespace of each group by its first socket: one visit makes the whole group.
+
+        Returns:
+            The rest, for which there was no time. At least one socket is made.
+        """
+        self._credentials.as_owner(self._uid, self._gid, partial(self._visit_all, gate, groups, time_slice))
+        if time_slice is None:
+            for namespace_fd, sockets in groups:
+                namespace = gate.verify(namespace_fd, self._made[len(self._namespaces)][1])
+                self._namespaces += [namespace] * len(sockets)
+            return ()
+        return self._verify_some(gate, groups)
+
+    def _verify_some(self, gate: Gate, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
+        """Do the same after a visit that may have ended early. Return the rest."""
+        rest: list[OpenGroup] = []
+        for group in groups:
+            namespace_fd, sockets = group
+            proven = len(self._namespaces)
+            if proven == len(self._made):
+                rest.append(group)
+                continue
+            namespace = gate.verify(namespace_fd, self._made[proven][1])
+            count = min(len(self._made) - proven, len(sockets))
+            self._namespaces += [namespace] * count
+            if count < len(sockets):
+                rest.append(OpenGroup(namespace_fd, sockets[count:]))
+        return rest
+
+    def make_sealed(
+        self, seal: Seal | None, groups: Sequence[OpenGroup], time_slice: TimeSlice | None = None
+    ) -> Sequence[OpenGroup]:
+        """Make sockets in the seal's thread. They can do nothing until the seal knows the names of their grants.
+
+        Returns:
+            The rest, as `make`.
+        """
         if seal is None:
             raise UnsealedError("a grant has a limit, but no seal was installed to enforce it")
-        seal.call(lambda gate: self.make(gate, groups))
-        self._cookies = [_cookie(sock) for _, sock in self._made]
-        made = zip(self._made, self._namespaces, self._cookies, strict=True)
+        before = len(self._made)
+        rest = seal.call(lambda gate: self.make(gate, groups, time_slice))
+        new = self._made[before:]
+        cookies = [_cookie(sock) for _, sock in new]
+        self._cookies += cookies
+        made = zip(new, self._namespaces[before:], cookies, strict=True)
         seal.put_on([(sock, planned.grant.name, ns.cookie, cookie) for (planned, sock), ns, cookie in made], self._uid)
+        return rest
 
-    def _visit_all(self, gate: Gate, groups: Sequence[OpenGroup]) -> None:
+    def _visit_all(self, gate: Gate, groups: Sequence[OpenGroup], time_slice: TimeSlice | None) -> None:
         for namespace_fd, sockets in groups:
             try:
-                gate.call_inside(namespace_fd, partial(self._make_all, sockets))
+                gate.call_inside(namespace_fd, partial(self._make_all, sockets, time_slice))
             except NamespaceNotFoundError as error:
                 error.position = sockets[0].position
                 raise
+            if time_slice is not None and time_slice.is_over():
+                return
 
-    def _make_all(self, sockets: Sequence[PlannedSocket]) -> None:
+    def _make_all(self, sockets: Sequence[PlannedSocket], time_slice: TimeSlice | None) -> None:
         for planned in sockets:
             spec = planned.spec
             if self._unsupported and (number := self._unsupported.get(planned.triple)):
@@ -163,43 +324,119 @@ class _Batch:
                     make = partial(socket.SocketType, spec.family, spec.type, spec.proto)
                     sock = self._credentials.without_power(self._uid, make)
                 else:
+                    if spec.family in SLOW_TO_CLOSE and self._closer.is_full(self._person):
+                        raise OSError(errno.EBUSY, "too many packet and Unix sockets of yours are still being closed")
                     sock = socket.SocketType(spec.family, spec.type, spec.proto)
             except OSError as error:
                 raise OpenError(planned.position, with_advice(planned.kind, error)) from error
             self._made.append((planned, sock))
+            if time_slice is not None and time_slice.is_over():
+                return
 
     def set_up(self) -> None:
         """Set options, bind and listen: with the broker's rights where a grant names it, otherwise without any."""
-        made = [one for one in self._made if not one[0].is_plain]
-        if made:
-            _each(made, set_privileged_options)
+        special = self._select_special()
+        while special and self._round < len(_SET_UP):
+            self.set_up_some()
+
+    def _select_special(self) -> list[_Made]:
+        if self._special is None:
+            self._special = [one for one in self._made if not one[0].is_plain]
+        return self._special
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether `set_up_some` has nothing left to do. All sockets must have been made."""
+        return self._round == len(_SET_UP) or not self._select_special()
+
+    @property
+    def binds(self) -> bool:
+        """Whether a socket is bound or listens."""
+        return any(_binds(planned) for planned, _ in self._select_special())
+
+    def set_up_some(self, time_slice: TimeSlice | None = None, errand: Errand | None = None) -> None:
+        """Set up sockets until the round ends, or the time is up, or a call was slow, or the errand is abandoned."""
+        special = self._select_special()
+        step = partial(self._set_up_each, special, _SET_UP[self._round], time_slice, errand)
+        if self._round == _UNPRIVILEGED:
             # Without power over user namespaces, too: root owns those of containers, and the broker is root.
-            self._credentials.without_power(self._credentials.uid, partial(_each, made, do_unprivileged))
-            _each(made, bind_as_root_and_listen)
+            self._credentials.without_power(self._credentials.uid, step)
+        else:
+            step()
+        if self._at == len(special):
+            self._round, self._at = self._round + 1, 0
+
+    def _set_up_each(
+        self,
+        special: Sequence[_Made],
+        step: Callable[[PlannedSocket, socket.SocketType], None],
+        time_slice: TimeSlice | None,
+        errand: Errand | None,
+    ) -> None:
+        for planned, sock in special[self._at :]:
+            began = time.monotonic()
+            try:
+                step(planned, sock)
+            except OSError as error:
+                raise OpenError(planned.position, error) from error
+            finally:
+                is_slow = _binds(planned) and time.monotonic() - began > SLOW_S
+                if is_slow:
+                    self._slow.note(self._person.uid)
+            self._at += 1
+            if errand is not None:
+                if errand.is_abandoned:
+                    return
+            elif time_slice is not None and (is_slow or time_slice.is_over()):
+                return
+
+    def set_up_in_thread(self, errand: Errand) -> None:
+        """Do all that is left, in the person's thread."""
+        while not (self.is_set_up or errand.is_abandoned):
+            self.set_up_some(None, errand)
 
     def describe(self) -> list[Opened]:
         """Return the sockets in the order of the request."""
         self._cookies += [_cookie(sock) for _, sock in self._made[len(self._cookies) :]]
-        opened = [
-            Opened(planned, sock, cookie, namespace, None if planned.is_plain else bound_address(planned, sock))
-            for (planned, sock), namespace, cookie in zip(self._made, self._namespaces, self._cookies, strict=True)
-        ]
-        if len(opened) > 1:
-            opened.sort(key=attrgetter("planned.position"))
-        return opened
+        return _in_order(list(starmap(_opened, zip(self._made, self._namespaces, self._cookies, strict=True))))
+
+    def describe_in_steps(self, time_slice: TimeSlice) -> Steps[list[Opened]]:
+        """Return the sockets in the order of the request, as `describe`, in steps."""
+        opened: list[Opened] = []
+        for first in range(0, len(self._made), _DESCRIBED_AT_ONCE):
+            some = slice(first, first + _DESCRIBED_AT_ONCE)
+            self._cookies += [_cookie(sock) for _, sock in self._made[max(first, len(self._cookies)) : some.stop]]
+            opened += starmap(_opened, zip(self._made[some], self._namespaces[some], self._cookies[some], strict=True))
+            if time_slice.is_over():
+                yield None
+        return _in_order(opened)
+
+    def close_in_steps(self, time_slice: TimeSlice) -> Steps[None]:
+        """Close all sockets that were made, in steps. No thread may use them."""
+        try:
+            while self._made:
+                _, sock = self._made.pop()
+                self._closer.discard(self._person, (sock,))
+                if time_slice.is_over():
+                    yield None
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close all sockets that were made."""
-        for _, sock in self._made:
-            sock.close()
+        self._closer.discard(self._person, [sock for _, sock in self._made])
 
 
-def _each(made: Sequence[_Made], step: Callable[[PlannedSocket, socket.SocketType], None]) -> None:
-    for planned, sock in made:
-        try:
-            step(planned, sock)
-        except OSError as error:
-            raise OpenError(planned.position, error) from error
+def _opened(made: _Made, namespace: EnteredNamespace, cookie: int) -> Opened:
+    planned, sock = made
+    address = None if planned.is_plain else bound_address(planned, sock)
+    return make_record(Opened, (planned, sock, cookie, namespace, address))
+
+
+def _in_order(opened: list[Opened]) -> list[Opened]:
+    if len(opened) > 1:
+        opened.sort(key=attrgetter("planned.position"))
+    return opened
 
 
 def _cookie(sock: socket.SocketType) -> int:

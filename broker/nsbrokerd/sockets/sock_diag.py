@@ -24,6 +24,8 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI48s")
 """inet_diag_req_v2: family, protocol, extensions, states, and an inet_diag_sockid."""
 
+_NUMBER_BYTES = 4
+
 _SOCKID_AT = 4
 """In inet_diag_msg, after family, state, timer and retransmissions."""
 
@@ -37,17 +39,20 @@ def open_diag() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
 
 
-def end_tcp(diag: socket.socket, cookies: Collection[int]) -> int:
-    """End the TCP sockets with these cookies, and return their number. Peers get a reset, holders ECONNABORTED.
+def end_each(diag: socket.socket, cookies: Collection[int]) -> Iterator[int]:
+    """End the TCP sockets with these cookies, and yield each cookie once its socket has ended.
+
+    Peers get a reset, holders ECONNABORTED. The kernel waits for a program that uses the socket: perhaps forever, and
+    no signal ends this wait.
 
     Raises:
         OSError: the kernel lacks CONFIG_INET_DIAG_DESTROY (EOPNOTSUPP), or the caller the right to do it (EPERM).
     """
-    ended = 0
     for family in (socket.AF_INET, socket.AF_INET6):
         found = [sockid for sockid in _list_tcp(diag, family) if _cookie(sockid) in cookies]
-        ended += sum(_end(diag, family, sockid) for sockid in found)
-    return ended
+        for sockid in found:
+            if _end(diag, family, sockid):
+                yield _cookie(sockid)
 
 
 def _cookie(sockid: bytes) -> int:
@@ -72,13 +77,26 @@ def _end(diag: socket.socket, family: int, sockid: bytes) -> bool:
 
 
 def _send(diag: socket.socket, kind: int, flags: int, family: int, sockid: bytes) -> None:
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ALL_STATES, sockid)
+    _send_request(diag, kind, flags, _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ALL_STATES, sockid))
+
+
+def _send_request(diag: socket.socket, kind: int, flags: int, request: bytes) -> None:
     header = _HEADER.pack(_HEADER.size + len(request), kind, _NLM_F_REQUEST | flags, 0, 0)
     diag.sendto(header + request, (0, 0))
 
 
-def _answers(diag: socket.socket) -> Iterator[bytes]:
-    """Yield the bodies of the messages of one answer.
+def exchange(diag: socket.socket, kind: int, flags: int, request: bytes) -> list[bytes]:
+    """Send a request, and return the bodies of the messages of its answer.
+
+    Raises:
+        OSError: the kernel answered with an error.
+    """
+    _send_request(diag, kind, flags, request)
+    return list(_answers(diag, needs_list=True))
+
+
+def _answers(diag: socket.socket, *, needs_list: bool = False) -> Iterator[bytes]:
+    """Yield the bodies of the messages of one answer. With `needs_list`, it is an error if the kernel has no such list.
 
     Raises:
         OSError: the kernel answered with an error.
@@ -91,6 +109,9 @@ def _answers(diag: socket.socket) -> Iterator[bytes]:
             body = packet[at + _HEADER.size : at + length]
             at += (length + 3) & ~3
             if kind == _NLMSG_DONE:
+                number = -struct.unpack_from("=i", body)[0] if needs_list and len(body) >= _NUMBER_BYTES else 0
+                if number:
+                    raise OSError(number, f"sock_diag: {errno.errorcode.get(number, number)}")
                 return
             if kind == _NLMSG_ERROR:
                 number = -struct.unpack_from("=i", body)[0]

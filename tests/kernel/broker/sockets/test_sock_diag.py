@@ -13,7 +13,7 @@ import pytest
 from nsbrokerd.namespaces import finding as reachable
 from nsbrokerd.namespaces.finding import find_namespaces
 from nsbrokerd.namespaces.netns import HOST, Gate
-from nsbrokerd.sockets.sock_diag import end_tcp, open_diag
+from nsbrokerd.sockets.sock_diag import end_each, open_diag
 from support.inside import call_inside, cookie_here, cookie_inside, socket_cookie
 from support.namespaces import why_not
 from support.resident import CLONE_NEWNET, move_into_new
@@ -27,6 +27,11 @@ def connect(listener: socket.socket) -> Connection:
     client = socket.socket(listener.family, socket.SOCK_STREAM)
     client.connect(listener.getsockname())
     return client, listener.accept()[0]
+
+
+def end_tcp(diag: socket.socket, cookies: set[int]) -> int:
+    """Return the number of sockets that were ended."""
+    return len(list(end_each(diag, cookies)))
 
 
 def error_of(sock: socket.socket) -> str | None:

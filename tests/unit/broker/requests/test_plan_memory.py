@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Generator
 
 import pytest
 
 from nsbroker.wire import NO_SUCH_NAMESPACE, OpenRequest, SocketSpec, encode_request
+from nsbrokerd.clients.client import Person
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.namespaces.sent_descriptors import SentNamespaces
 from nsbrokerd.policy import Policy, Subject
 from nsbrokerd.policy.plans import Plan, Refusal
-from nsbrokerd.requests.open import OpenSockets, PlanMemory
+from nsbrokerd.requests.open import OpenSockets
 from nsbrokerd.requests.operation import InForce, Received
+from nsbrokerd.requests.plan_memory import PlanMemory
+from nsbrokerd.sockets.time_slice import TimeSlice
+from support.steps import finish
 
 ANN, BOB = Subject(1000, frozenset({1000})), Subject(1001, frozenset({1001}))
 TCP = SocketSpec("blue", int(socket.AF_INET), int(socket.SOCK_STREAM))
@@ -91,7 +96,7 @@ def opening(policy: Policy) -> tuple[OpenSockets, InForce]:
     """The operation, with no more than decisions need."""
     gate = Gate()
     in_force = InForce(policy, None, None)  # type: ignore[arg-type]  # no socket is made
-    return OpenSockets(in_force, gate, SentNamespaces(gate.home_fd)), in_force
+    return OpenSockets(in_force, gate, SentNamespaces(gate.home_fd), TimeSlice()), in_force
 
 
 def test_reload_forgets_all_plans() -> None:
@@ -108,6 +113,10 @@ def test_reload_forgets_all_plans() -> None:
 def test_refusal_of_an_impossible_name_has_its_position() -> None:
     operation, _ = opening(Policy(()))
     request = OpenRequest(1, (TCP, TCP._replace(namespace="a/b")))
-    refusal = operation.serve(Received(Peer(ANN, 1000, os.getpid()), request, [], encode_request(request)))
+    steps = operation.serve(
+        Received(Peer(ANN, 1000, os.getpid()), request, [], encode_request(request), Person(1000, 0, 1))
+    )
+    assert isinstance(steps, Generator)
+    refusal = finish(steps)
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.spec_index, refusal.namespace) == (NO_SUCH_NAMESPACE, 1, "a/b")

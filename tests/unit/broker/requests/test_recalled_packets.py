@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nsbroker.wire import OpenRequest, ProtocolError, Request, SocketSpec, decode_request, encode_request
 from nsbrokerd.policy import Policy, Subject
 from nsbrokerd.policy.plans import Plan
-from nsbrokerd.requests.open import PlanMemory
+from nsbrokerd.requests.plan_memory import PlanMemory
 from support import wire_strategies as some
 
 ANN = Subject(1000, frozenset({1000}))

@@ -1,0 +1,222 @@
+"""Persons whose calls of bind(2) and listen(2) take long, and one thread for each of them.
+
+To bind a port, the kernel may look at every socket of that port. A client chooses the port, and can hold thousands of
+such sockets, so one call can take a second. The first slow call of a person can't be foreseen. But then the person's
+calls are made in a thread of its own for a while, and delay the person alone. Such a thread never enters a namespace: a
+socket has its namespace already. Source: inet_csk_get_port in net/ipv4/inet_connection_sock.c.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from .credentials import Credentials
+
+SLOW_S = 0.0003
+"""A call that takes longer is slow. A hop to a thread and back takes 35 us, and a usual call 2 us."""
+
+_FIRST_S = 1.0
+"""So long after a slow call, the calls of its person are made in a thread. Each relapse doubles this time."""
+_LONGEST_S = 256.0
+_MEMORY = 8
+"""A slow call counts as a relapse until the person has been quick for this many times as long."""
+
+_MAX_REMEMBERED = 1024
+
+MAX_THREADS = 16
+"""Of all persons. A thread that has no work is ended for another person's."""
+MAX_SOCKETS = 4048
+"""Sockets of a person that may wait for its thread: those of the sixteen largest requests. A program that asks for many
+sockets on several connections needs as many at once, and one bind can be slow by chance."""
+_SOCKETS_FOR_EACH = 253
+"""Those of the largest request. So many always find room."""
+_FURTHER_SOCKETS = 4048
+"""Of all persons together."""
+
+_IDLE_S = 1.0
+
+
+class TooManySlowError(Exception):
+    """The thread of a person has enough work, or too many persons have one. The message says which."""
+
+
+@dataclass(slots=True)
+class _Slowness:
+    until: float
+    period_s: float
+
+
+class Errand:
+    """Work for a person's thread. It ends by itself or by an exception, which `result` raises."""
+
+    def __init__(self, work: Callable[[Errand], None], size: int) -> None:
+        self.size = size
+        self._work = work
+        self._lock = threading.Lock()
+        self._is_done = False
+        self._error: BaseException | None = None
+        self._callback: Callable[[], None] | None = None
+        self._clean_up: Callable[[], None] | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether no one waits for the result any more, so that the work should end."""
+        return self._clean_up is not None
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Have a function called once the work has ended: now, or later in the thread."""
+        with self._lock:
+            if not self._is_done:
+                self._callback = callback
+                return
+        callback()
+
+    def abandon(self, clean_up: Callable[[], None]) -> None:
+        """Have a function called once the work has ended, instead of waiting for it. Until then, its sockets are used.
+
+        Otherwise the thread could bind another socket that got the number of one that was closed.
+        """
+        with self._lock:
+            if not self._is_done:
+                self._callback, self._clean_up = None, clean_up
+                return
+        clean_up()
+
+    def result(self) -> None:
+        """Raise the exception by which the work ended, if it did."""
+        if self._error is not None:
+            raise self._error
+
+    def run(self) -> Callable[[], None]:
+        """Do the work, in the thread. Return the function to call now."""
+        try:
+            if not self.is_abandoned:
+                self._work(self)
+        except BaseException as error:
+            self._error = error
+        with self._lock:
+            self._is_done = True
+            return self._clean_up or self._callback or _do_nothing
+
+
+def _do_nothing() -> None: ...
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The thread of a person. `sockets` is the number of its work that has not ended. None in `errands` ends it."""
+
+    errands: SimpleQueue[Errand | None] = field(default_factory=SimpleQueue)
+    sockets: int = 0
+
+
+class SlowBinds:
+    """Remembers who is slow, and owns the threads. Persons are told apart by a number, which the caller chooses."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        max_threads: int = MAX_THREADS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the rights that each thread must have when it starts."""
+        self._credentials = credentials
+        self._max_threads = max_threads
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slow: dict[int, _Slowness] = {}
+        self._lanes: dict[int, _Lane] = {}
+
+    def is_slow(self, person: int) -> bool:
+        """Return whether the person's calls must be made in its thread for now."""
+        slowness = self._slow.get(person)
+        return slowness is not None and self._clock() < slowness.until
+
+    def note(self, person: int) -> None:
+        """Remember that a call of the person was slow."""
+        with self._lock:
+            now = self._clock()
+            slowness = self._slow.get(person)
+            if slowness is None or now > slowness.until + _MEMORY * slowness.period_s:
+                if len(self._slow) >= _MAX_REMEMBERED:
+                    self._forget(now)
+                self._slow[person] = _Slowness(now + _FIRST_S, _FIRST_S)
+                return
+            if now >= slowness.until:
+                slowness.period_s = min(_LONGEST_S, 2 * slowness.period_s)
+            slowness.until = now + slowness.period_s
+
+    def _forget(self, now: float) -> None:
+        """Forget the persons that were quick for long, otherwise the one that may come back first."""
+        for person in [one for one, slow in self._slow.items() if now > slow.until + _MEMORY * slow.period_s]:
+            del self._slow[person]
+        if len(self._slow) >= _MAX_REMEMBERED:
+            del self._slow[min(self._slow, key=lambda one: self._slow[one].until)]
+
+    def send(self, person: int, work: Callable[[Errand], None], sockets: int) -> Errand:
+        """Have work for this many sockets done in the person's thread.
+
+        Raises:
+            TooManySlowError: there is no room for it.
+        """
+        errand = Errand(work, sockets)
+        with self._lock:
+            lane = self._lanes.get(person)
+            if lane is None:
+                lane = self._start(person)
+            elif lane.sockets and not self._has_room(lane, sockets):
+                raise TooManySlowError(
+                    "too many sockets of yours wait for slow calls of bind or listen; try again later"
+                )
+            lane.sockets += sockets
+            lane.errands.put(errand)
+        return errand
+
+    def _has_room(self, lane: _Lane, sockets: int) -> bool:
+        """Return whether more sockets may wait for the thread of a person that has work already."""
+        waiting = lane.sockets + sockets
+        further = sum(max(0, one.sockets - _SOCKETS_FOR_EACH) for one in self._lanes.values() if one is not lane)
+        return waiting <= _SOCKETS_FOR_EACH or (
+            waiting <= MAX_SOCKETS and further + waiting - _SOCKETS_FOR_EACH <= _FURTHER_SOCKETS
+        )
+
+    def _start(self, person: int) -> _Lane:
+        if len(self._lanes) >= self._max_threads:
+            idle = next((one for one, lane in self._lanes.items() if not lane.sockets), None)
+            if idle is None:
+                raise TooManySlowError("calls of bind or listen are slow for too many users; try again later")
+            self._lanes.pop(idle).errands.put(None)
+        lane = _Lane()
+        try:
+            threading.Thread(target=self._run, args=(person, lane), name=f"binds of {person}", daemon=True).start()
+        except RuntimeError as error:
+            raise TooManySlowError("the broker can start no thread for slow calls of bind; try again later") from error
+        self._lanes[person] = lane
+        return lane
+
+    def _run(self, person: int, lane: _Lane) -> None:
+        # The main thread handles signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._credentials.prove()
+        while True:
+            try:
+                errand = lane.errands.get(timeout=_IDLE_S)
+            except Empty:
+                with self._lock:
+                    if lane.sockets:
+                        continue  # it came at this moment
+                    if self._lanes.get(person) is lane:
+                        del self._lanes[person]
+                return
+            if errand is None:
+                return
+            call = errand.run()
+            with self._lock:
+                lane.sockets -= errand.size
+            # After that, so that there is room for the next request of who is called.
+            call()

@@ -1,0 +1,176 @@
+"""A person whose binds are slow has a thread of its own for a while."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from nsbrokerd.sockets import slow_binds
+from nsbrokerd.sockets.credentials import Credentials
+from nsbrokerd.sockets.slow_binds import MAX_SOCKETS, Errand, SlowBinds, TooManySlowError
+from support.waiting import wait_until
+
+ANN, BEN, CAT = 1, 2, 3
+LIMIT_S = 60
+
+
+class Clock:
+    """Time that only a test passes."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def slow(clock: Clock) -> SlowBinds:
+    return SlowBinds(Credentials(), max_threads=2, clock=clock)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Lets the work go on that `wait_at` has begun."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def wait_at(gate: threading.Event, names: queue.SimpleQueue[str] | None = None) -> object:
+    def work(_errand: Errand) -> None:
+        if names is not None:
+            names.put(threading.current_thread().name)
+        gate.wait(LIMIT_S)
+
+    return work
+
+
+def end(errand: Errand) -> None:
+    """Wait until an errand is done."""
+    done = threading.Event()
+    errand.when_done(done.set)
+    assert done.wait(LIMIT_S)
+
+
+def test_person_is_slow_for_a_while_and_only_that_person(slow: SlowBinds, clock: Clock) -> None:
+    slow.note(ANN)
+    assert (slow.is_slow(ANN), slow.is_slow(BEN)) == (True, False)
+    clock.now += slow_binds._FIRST_S
+    assert not slow.is_slow(ANN)
+
+
+def test_relapse_takes_twice_as_long_and_is_forgiven_in_the_end(slow: SlowBinds, clock: Clock) -> None:
+    """So a person can make the main thread wait ever more seldom."""
+    times = []
+    for _ in range(12):
+        slow.note(ANN)
+        began = clock.now
+        while slow.is_slow(ANN):
+            clock.now += slow_binds._FIRST_S / 2
+        times.append(clock.now - began)
+    assert times[:3] == [1, 2, 4]
+    assert times[-1] == slow_binds._LONGEST_S
+    clock.now += slow_binds._MEMORY * slow_binds._LONGEST_S + 1
+    slow.note(ANN)
+    clock.now += slow_binds._FIRST_S
+    assert not slow.is_slow(ANN)
+
+
+def test_person_that_stays_slow_stays_in_its_thread(slow: SlowBinds, clock: Clock) -> None:
+    for _ in range(10):
+        slow.note(ANN)
+        clock.now += slow_binds._FIRST_S * 0.9
+        assert slow.is_slow(ANN)
+
+
+def test_number_of_remembered_persons_is_bounded(slow: SlowBinds) -> None:
+    for person in range(2 * slow_binds._MAX_REMEMBERED):
+        slow.note(person)
+    assert len(slow._slow) <= slow_binds._MAX_REMEMBERED
+
+
+def test_each_person_has_one_thread(slow: SlowBinds, gate: threading.Event) -> None:
+    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    gate.set()
+    for person in (ANN, BEN, ANN):
+        end(slow.send(person, wait_at(gate, names), 1))  # type: ignore[arg-type]
+    assert [names.get(timeout=LIMIT_S) for _ in range(3)] == ["binds of 1", "binds of 2", "binds of 1"]
+
+
+def test_error_of_the_work_is_that_of_its_result(slow: SlowBinds) -> None:
+    def fail(_errand: Errand) -> None:
+        raise OSError("no")
+
+    errand = slow.send(ANN, fail, 1)
+    end(errand)
+    with pytest.raises(OSError, match="no"):
+        errand.result()
+
+
+def test_sockets_that_wait_for_a_thread_are_bounded(slow: SlowBinds, gate: threading.Event) -> None:
+    """Also those of requests that were abandoned. Another person is not concerned."""
+    slow.send(ANN, wait_at(gate), MAX_SOCKETS).abandon(lambda: None)  # type: ignore[arg-type]
+    with pytest.raises(TooManySlowError, match="too many sockets of yours"):
+        slow.send(ANN, wait_at(gate), 1)  # type: ignore[arg-type]
+    slow.send(BEN, wait_at(gate), 1)  # type: ignore[arg-type]
+
+
+def test_sockets_of_all_persons_that_wait_are_bounded(slow: SlowBinds, gate: threading.Event) -> None:
+    """The first ones of each person always find room."""
+    slow.send(ANN, wait_at(gate), MAX_SOCKETS)  # type: ignore[arg-type]
+    slow.send(BEN, wait_at(gate), 253)  # type: ignore[arg-type]
+    slow.send(BEN, wait_at(gate), 253)  # type: ignore[arg-type]
+    with pytest.raises(TooManySlowError, match="too many sockets"):
+        slow.send(BEN, wait_at(gate), 1)  # type: ignore[arg-type]
+
+
+def test_threads_that_work_are_bounded_and_those_that_do_not_make_room(slow: SlowBinds, gate: threading.Event) -> None:
+    other_gate = threading.Event()
+    first = slow.send(ANN, wait_at(other_gate), 1)  # type: ignore[arg-type]
+    slow.send(BEN, wait_at(gate), 1)  # type: ignore[arg-type]
+    with pytest.raises(TooManySlowError, match="too many users"):
+        slow.send(CAT, wait_at(gate), 1)  # type: ignore[arg-type]
+    other_gate.set()
+    end(first)
+    wait_until(lambda: not slow._lanes[ANN].sockets)
+    slow.send(CAT, wait_at(gate), 1)  # type: ignore[arg-type]
+    assert set(slow._lanes) == {BEN, CAT}
+
+
+def test_thread_without_work_ends(slow: SlowBinds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_binds, "_IDLE_S", 0.001)
+    end(slow.send(ANN, lambda _errand: None, 1))
+    wait_until(lambda: not slow._lanes)
+
+
+def test_sockets_of_an_abandoned_request_are_closed_when_the_thread_has_left_them(
+    slow: SlowBinds, gate: threading.Event
+) -> None:
+    """Otherwise the thread could bind another socket that got the same number."""
+    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    errand = slow.send(ANN, wait_at(gate), 1)  # type: ignore[arg-type]
+    errand.abandon(lambda: names.put(threading.current_thread().name))
+    assert names.empty()
+    gate.set()
+    assert names.get(timeout=LIMIT_S) == "binds of 1"
+
+
+def test_process_ends_if_a_thread_starts_with_other_rights(slow: SlowBinds) -> None:
+    pid = os.fork()
+    if not pid:
+        try:
+            slow._credentials.uid += 1
+            end(slow.send(ANN, lambda _errand: None, 1))
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
