@@ -4,10 +4,12 @@
 need no broker: `live_sockets` lists sealed sockets, and `revoke` stops them.
 """
 
-from .cgroup import is_writable_by_owner
-from .installing import Seal, SealError, UnsealedError, install, is_installed, why_unavailable
-from .live import live_sockets, revoke
+from .installing import Seal, SealError, UnsealedError, install, is_installed, limited_kinds, why_unavailable
+from .live import live_sockets, revoke, why_not_listed
+from .maps import why_no_place, why_short_lived
+from .own_group import is_writable_by_owner
 from .programs.iterator import LiveSocket, Selection
+from .wall import missing_hooks, why_no_second_wall
 
 __all__ = [
     "LiveSocket",
@@ -18,7 +20,13 @@ __all__ = [
     "install",
     "is_installed",
     "is_writable_by_owner",
+    "limited_kinds",
     "live_sockets",
+    "missing_hooks",
     "revoke",
+    "why_no_place",
+    "why_no_second_wall",
+    "why_not_listed",
+    "why_short_lived",
     "why_unavailable",
 ]

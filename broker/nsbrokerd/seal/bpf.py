@@ -15,7 +15,7 @@ _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "
 
 # Source: include/uapi/linux/bpf.h.
 _MAP_CREATE, _MAP_LOOKUP, MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _PIN, _GET, _ATTACH = range(9)
-_INFO, _BTF_LOAD, _LINK_CREATE, _ITER_CREATE = 15, 18, 28, 33
+_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _LINK_CREATE, _ITER_CREATE = 15, 17, 18, 28, 33
 _ALLOW_MULTI = 2
 
 HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS, SK_STORAGE = 1, 2, 3, 12, 24
@@ -174,6 +174,8 @@ def load_program(name: str, program_type: int, attach_type: int, code: bytes, at
             return attempt(log)
         except OSError as error:
             end = " | ".join(log.value.decode(errors="replace").splitlines()[-6:])
+            if not end:
+                raise  # it did not get as far as the verifier
             raise OSError(error.errno, f"{error.strerror}; the verifier's log ends with: {end}") from error
 
 
@@ -187,13 +189,22 @@ def attach(cgroup_fd: int, program_fd: int, attach_type: int) -> None:
     _bpf(_ATTACH, "can't attach a program to the control group", "=IIIII", *attributes)
 
 
+def attach_hook(program_fd: int, name: str) -> int:
+    """Run a program at its hook of the kernel, for each process of the host, and return the link. It needs a pin.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    return _bpf(_RAW_TRACEPOINT_OPEN, f"can't attach a program to the hook {name}", "=QI4x", 0, program_fd)
+
+
 def pin(fd: int, path: str) -> None:
-    """Pin a map to a path, so that it stays when all descriptors close.
+    """Pin a map or a link to a path, so that it stays when all descriptors close.
 
     Raises:
         OSError: the path is not on a BPF file system, or it exists.
     """
-    _bpf(_PIN, f"can't pin a map to {path}", "=QII", _buffer(os.fsencode(path) + b"\0"), fd, 0)
+    _bpf(_PIN, f"can't pin to {path}", "=QII", _buffer(os.fsencode(path) + b"\0"), fd, 0)
 
 
 def open_pin(path: str) -> int:

@@ -6,6 +6,7 @@ Source: Documentation/bpf/btf.rst of the kernel.
 from __future__ import annotations
 
 import array
+import bisect
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -20,6 +21,8 @@ _INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_
 )
 _FIXED_BYTES = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _BYTES_FOR_EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
+_WORDS = [3 + _FIXED_BYTES.get(btf_kind, 0) // 4 for btf_kind in range(32)]
+_WORDS_FOR_EACH = [_BYTES_FOR_EACH.get(btf_kind, 0) // 4 for btf_kind in range(32)]
 _KIND_SHIFT = 24
 _SIGNED = 1
 
@@ -67,14 +70,14 @@ class KernelTypes:
             raise OSError(f"this kernel describes its types in an unknown format (magic {magic:#x}, not {_MAGIC:#x})")
         self._strings_at = header_bytes + strings_at
         self._places = array.array("I", [0])
-        place = header_bytes + types_at
-        end = place + types_bytes
+        first = header_bytes + types_at
+        words = array.array("I", data[first : first + types_bytes])
+        place, end, note = 0, len(words), self._places.append
         while place < end:
-            self._places.append(place)
-            info = _TYPE.unpack_from(data, place)[1]
+            note(first + 4 * place)
+            info = words[place + 1]
             btf_kind = info >> _KIND_SHIFT & 31
-            members = info & 0xFFFF
-            place += _TYPE.size + _FIXED_BYTES.get(btf_kind, 0) + _BYTES_FOR_EACH.get(btf_kind, 0) * members
+            place += _WORDS[btf_kind] + _WORDS_FOR_EACH[btf_kind] * (info & 0xFFFF)
 
     def function(self, name: str) -> int:
         """Return the number of a function.
@@ -85,11 +88,15 @@ class KernelTypes:
         return self._find(name, _FUNC)
 
     def _find(self, name: str, btf_kind: int) -> int:
-        wanted = self._data.find(b"\0" + name.encode() + b"\0", self._strings_at) + 1 - self._strings_at
-        for number in range(1, len(self._places)):
-            name_at, info, _ = _TYPE.unpack_from(self._data, self._places[number])
-            if name_at == wanted and info >> _KIND_SHIFT & 31 == btf_kind:
-                return number
+        wanted = self._data.find(b"\0" + name.encode() + b"\0", self._strings_at) + 1
+        # Look for the offset of the name in the bytes: to unpack all types for each name would take a second.
+        pattern, place = struct.pack("=I", max(0, wanted - self._strings_at)), -1
+        while wanted and (place := self._data.find(pattern, place + 1, self._strings_at)) != -1:
+            number = bisect.bisect_left(self._places, place)
+            if number < len(self._places) and self._places[number] == place:
+                info = _TYPE.unpack_from(self._data, place)[1]
+                if info >> _KIND_SHIFT & 31 == btf_kind:
+                    return number
         raise OSError(f"this kernel has no {name}; use a newer kernel")
 
     def offsets(self, name: str, members: Iterable[str]) -> dict[str, int]:
@@ -104,6 +111,24 @@ class KernelTypes:
         except KeyError as error:
             raise OSError(f"this kernel's struct {name} has no {error.args[0]}; use a newer kernel") from error
 
+    def inner_offsets(self, name: str, member: str, members: Iterable[str]) -> dict[str, int]:
+        """Return the offsets of the members of a nameless struct that is a named member of a struct.
+
+        Raises:
+            OSError: the kernel has no such struct or member.
+        """
+        place = self._places[self._find(name, _STRUCT)]
+        for index in range(_TYPE.unpack_from(self._data, place)[1] & 0xFFFF):
+            name_at, member_type, _ = _TYPE.unpack_from(self._data, place + _TYPE.size * (index + 1))
+            if self._text(name_at) == member:
+                found = dict(self._members(member_type, 0))
+                return {one: found[one] for one in members}
+        raise OSError(f"this kernel's struct {name} has no {member}; use a newer kernel")
+
+    def _text(self, name_at: int) -> str:
+        start = self._strings_at + name_at
+        return self._data[start : self._data.index(b"\0", start)].decode()
+
     def _members(self, number: int, base: int) -> Iterator[tuple[str, int]]:
         place = self._places[number]
         info = _TYPE.unpack_from(self._data, place)[1]
@@ -115,7 +140,6 @@ class KernelTypes:
             name_at, member_type, offset = _TYPE.unpack_from(self._data, place + _TYPE.size * (index + 1))
             at = base + (offset & bits) // 8
             if name_at:
-                start = self._strings_at + name_at
-                yield self._data[start : self._data.index(b"\0", start)].decode(), at
+                yield self._text(name_at), at
             else:
                 yield from self._members(member_type, at)

@@ -15,11 +15,14 @@ from typing import TypeVar
 
 from ..namespaces.netns import Gate
 from ..policy import Policy
+from ..policy.limit import NEED_SECOND_WALL
 from . import bpf
-from .cgroup import SealedGroup
+from .cgroup import SealedGroup, is_stopped_by_its_group
+from .live import sweep, why_not_listed
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS, Program
-from .thread import SealedThread
+from .thread import SealedThread, SealedVisits
+from .wall import WallError, build, needed_hooks, remove, standing_hooks, why_no_second_wall
 from .writing import Entries, NewSocket, load_limits
 
 T = TypeVar("T")
@@ -41,9 +44,15 @@ class UnsealedError(Exception):
 class Seal:
     """The seal of a running broker. Use it in the main thread only."""
 
-    def __init__(self, maps: SealMaps, thread: SealedThread, parts: ExitStack) -> None:
+    def __init__(self, directory: Path, maps: SealMaps, thread: SealedThread | SealedVisits, parts: ExitStack) -> None:
         """Use the maps and the thread. Take ownership of `parts`, which closes them and everything that they need."""
+        self._directory = directory
         self._maps = maps
+        self._is_tried = False
+        self.why_alone: str | None = None
+        """The reason why the first wall holds alone, or None if the second one stands or is not needed."""
+        self.why_not_swept: str | None = None
+        """The reason why new limits do not reach connected sockets, or None if they do."""
         self._entries = Entries(maps.sockets)
         self._thread = thread
         self._parts = parts
@@ -51,18 +60,41 @@ class Seal:
     def load_limits(self, policy: Policy) -> None:
         """Replace the limits of all grants at once, also for sockets that were handed out before.
 
-        A socket whose grant has lost its limit can go anywhere. A socket whose grant is gone is cut off.
+        A socket whose grant has lost its limit can go anywhere. A socket whose grant is gone is cut off. See
+        `why_not_swept` for connected sockets.
 
         Raises:
             SealError: the kernel refuses them. The former limits stay.
         """
+        kinds = limited_kinds(policy)
+        needed = needed_hooks(self._maps, kinds)
+        self._build_second_wall(needed)
+        if self.why_alone is not None and (unheld := kinds & NEED_SECOND_WALL):
+            raise SealError(f"can't limit {', '.join(sorted(unheld))} sockets: {self.why_alone}")
         try:
             load_limits(self._maps, policy)
+            self.why_not_swept = why_not_listed()
+            if self.why_not_swept is None:
+                sweep(self._maps)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {error.strerror or error}") from error
+        remove(self._directory, standing_hooks(self._directory) - needed)
+
+    def _build_second_wall(self, hooks: set[str]) -> None:
+        """Attach missing programs. At first, replace those of a former broker, which another version may have made."""
+        if not hooks:
+            return
+        is_first, self._is_tried = not self._is_tried, True
+        if is_first:
+            self.why_alone = why_no_second_wall()
+        if self.why_alone is None:
+            try:
+                build(self._directory, self._maps, hooks, anew=is_first)
+            except WallError as error:
+                self.why_alone = str(error)
 
     def call(self, function: Callable[[Gate], T]) -> T:
-        """Call a short function in the thread whose sockets are sealed, with the gate of that thread."""
+        """Call a short function where sockets are sealed, with the gate of the thread that it is called in."""
         return self._thread.call(lambda: function(self._thread.gate))
 
     def put_on(self, socks: Sequence[NewSocket], uid: int) -> None:
@@ -72,17 +104,23 @@ class Seal:
             UnsealedError: they were not made in the sealed group.
             OSError: the kernel has no memory for an entry.
         """
+        # The last socket proves all: if the thread was moved to another group, it was moved before this socket. It has
+        # no entry yet, so only the first wall refuses it the option.
+        _prove_sealed(socks[-1][0])
         self._entries.put(socks, time.time_ns(), uid)
         for sock, *_ in socks:
             _disable_loop(sock)
-        # The last socket proves all: if the thread was moved to another group, it was moved before this socket.
-        _prove_sealed(sock)
 
     def close(self) -> None:
         """End the thread. All sockets keep their limits."""
         # A control group that is still in use stays.
         with contextlib.suppress(OSError):
             self._parts.close()
+
+
+def limited_kinds(policy: Policy) -> set[str]:
+    """Return the kinds of sockets that a policy limits."""
+    return {kind for grant in policy.grants if grant.limit is not None for kind in grant.kinds}
 
 
 def _prove_sealed(sock: socket.SocketType) -> None:
@@ -115,7 +153,7 @@ def install(directory: Path) -> Seal:
             parts.callback(os.close, take_directory(directory))
             maps = parts.enter_context(closing(open_or_make_maps(directory)))
             thread = _start_thread(parts, maps, directory.name)
-            return Seal(maps, thread, parts.pop_all())
+            return Seal(directory, maps, thread, parts.pop_all())
     except OSError as error:
         raise SealError(str(error.strerror or error)) from error
 
@@ -140,9 +178,10 @@ def why_unavailable() -> str | None:
     return None
 
 
-def _start_thread(parts: ExitStack, maps: SealMaps, name: str) -> SealedThread:
+def _start_thread(parts: ExitStack, maps: SealMaps, name: str) -> SealedThread | SealedVisits:
     """Load the programs, attach their stubs to a new control group, and start a thread in it. `parts` undoes this."""
-    group = SealedGroup(name)
+    is_threaded = not is_stopped_by_its_group()
+    group = SealedGroup(name, is_threaded=is_threaded)
     parts.callback(group.remove)
     for program in PROGRAMS:
         slot = maps.programs[program.name]
@@ -152,6 +191,10 @@ def _start_thread(parts: ExitStack, maps: SealMaps, name: str) -> SealedThread:
         for program in PROGRAMS:
             with _load(program, program.assemble_stub(maps.programs[program.name])) as stub_fd:
                 bpf.attach(group_fd, stub_fd, program.attach_type)
+    if not is_threaded:
+        visits = SealedVisits(group)
+        parts.callback(visits.stop)
+        return visits
     thread = SealedThread()
     parts.callback(thread.stop)
     group.take_in(thread.thread_id)

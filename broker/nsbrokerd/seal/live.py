@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from . import bpf, layout
-from .btf import KernelTypes
+from .kernel import kernel_layout
 from .maps import SealMaps, open_maps
-from .programs.iterator import FIELDS, RECORD, LiveSocket, Selection, write_iterator
+from .programs.iterator import RECORD, LiveSocket, Selection, write_iterator
+from .programs.sweep import write_sweep
 
 _TRACING, _TRACE_ITER = 26, 28
-_TARGET = "bpf_iter_bpf_sk_storage_map"
-_KERNEL_TYPES = Path("/sys/kernel/btf/vmlinux")
+_RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+"""The shortest program: r0 = 0; exit."""
+
 _READ_BYTES = RECORD.size * 512
+
+
+def why_not_listed() -> str | None:
+    """Return why this kernel can't list sealed sockets, or None if it can.
+
+    Some kernels take the programs of the first wall, and no program that looks at the kernel's own objects. Only root
+    can find this out: for others, this is None.
+
+    Raises:
+        OSError: the kernel does not describe itself.
+    """
+    return _why_not_loaded() if os.geteuid() == 0 else None
+
+
+@cache
+def _why_not_loaded() -> str | None:
+    number = kernel_layout().iterator
+    try:
+        os.close(bpf.load_program("nsb_try", _TRACING, _TRACE_ITER, _RETURN_0, number))
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
 
 
 def live_sockets(directory: Path, selection: Selection | None = None) -> list[LiveSocket]:
@@ -54,7 +80,32 @@ def grants_in_use(maps: SealMaps) -> set[int]:
     Raises:
         OSError: this kernel can't list sockets.
     """
-    return {one.grant_id for one in _run(maps, Selection(), revokes=False)}
+    return {one.grant_id for one in all_live(maps)}
+
+
+def all_live(maps: SealMaps) -> list[LiveSocket]:
+    """List the sealed sockets of these maps, without the names of their grants.
+
+    Raises:
+        OSError: this kernel can't list sockets.
+    """
+    return _run(maps, Selection(), revokes=False)
+
+
+def sweep(maps: SealMaps) -> None:
+    """Cut off each socket in use that the limits in force do not cover, and no longer the others.
+
+    Raises:
+        OSError: this kernel can't list sockets.
+    """
+    kernel = kernel_layout()
+    code = write_sweep(maps.sockets, maps.limits, kernel.fields)
+    with bpf.closing(bpf.load_program("nsb_sweep", _TRACING, _TRACE_ITER, code, kernel.iterator)) as program_fd:
+        # Twice: a listener can accept a connection just before the first round finds it.
+        for _ in range(2):
+            with open(bpf.open_iterator(program_fd, maps.sockets), "rb", buffering=0) as file:
+                while _read_nothing(file):
+                    pass
 
 
 def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
@@ -67,21 +118,20 @@ def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[Live
 
 
 def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
-    offsets, target = _look_up_types()
-    code = write_iterator(offsets, selection, revokes=revokes)
-    with bpf.closing(bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, target)) as program_fd:
+    kernel = kernel_layout()
+    code = write_iterator(kernel.fields, selection, revokes=revokes)
+    with bpf.closing(bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, kernel.iterator)) as program_fd:
         iterator_fd = bpf.open_iterator(program_fd, maps.sockets)
         with open(iterator_fd, "rb", buffering=_READ_BYTES) as file:
             return [LiveSocket(*record) for record in RECORD.iter_unpack(file.read())]
 
 
-@cache
-def _look_up_types() -> tuple[dict[str, int], int]:
-    """Return the offsets of fields in this kernel's sockets, and the number of the program's target. Takes 0.1 s."""
-    types = KernelTypes(_KERNEL_TYPES.read_bytes())
-    common = [name for name in FIELDS if name.startswith("skc_")]
-    own = [name for name in FIELDS if name.startswith("sk_")]
-    return types.offsets("sock_common", common) | types.offsets("sock", own), types.function(_TARGET)
+def _read_nothing(file: BinaryIO) -> bool:
+    """Read from an iterator whose program writes nothing. Return whether it has not reached the end."""
+    try:
+        return file.read(1) != b""
+    except BlockingIOError:
+        return True  # it stops after a million sockets
 
 
 def _name_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> list[LiveSocket]:

@@ -7,11 +7,13 @@ import ctypes
 import fcntl
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..namespaces.later_names import has_hosts_mounts
 from . import bpf, layout
 from .btf import KEY_TYPE, VALUE_TYPE, describe_entry
 from .programs import PROGRAMS
@@ -20,6 +22,11 @@ _BPF_DIRECTORY = Path("/sys/fs/bpf")
 
 MAX_GRANTS = 16384
 """Room for names of grants. Names of former grants stay as long as there is room, or as one of their sockets lives."""
+
+_BPF_FS_MAGIC = 0xCAFE4A11
+"""Source: include/uapi/linux/magic.h."""
+_STATFS_BYTES = 256
+"""More than a struct statfs has. Its first field is the type, as a long of the machine."""
 
 _NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 
@@ -89,20 +96,66 @@ def open_or_make_maps(directory: Path) -> SealMaps:
     return _gather(open_or_make)
 
 
+def why_no_place(directory: Path) -> str | None:
+    """Return why a broker can't keep its limits in a directory, or None if it can. Nothing is made.
+
+    `take_directory` refuses the same, and a directory that another broker uses.
+    """
+    if _BPF_DIRECTORY in directory.parents and not os.path.ismount(_BPF_DIRECTORY):
+        return None  # `take_directory` mounts it
+    if not directory.parent.is_dir():
+        return f"{directory.parent} does not exist: name a directory below {_BPF_DIRECTORY}"
+    if directory.exists():
+        if not directory.is_dir():
+            return f"{directory} is no directory: remove it, or name another place"
+        status = directory.stat()
+        if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"{directory}: others than root can write it: chown root, chmod go-w"
+    if not _is_on_bpf(directory if directory.exists() else directory.parent):
+        return f"{directory} is on no BPF file system: name a directory below {_BPF_DIRECTORY}"
+    return None
+
+
+def why_short_lived(directory: Path) -> str | None:
+    """Return why limits in a directory would not outlive this broker's container, or None if they would.
+
+    Ask before `take_directory`, which mounts the BPF file system where none is mounted.
+    """
+    if _BPF_DIRECTORY not in directory.parents or os.path.ismount(_BPF_DIRECTORY) or has_hosts_mounts():
+        return None
+    return (
+        f"they end with this container, and then cut off its sockets, because {_BPF_DIRECTORY} is its own: "
+        f"give it -v {_BPF_DIRECTORY}:{_BPF_DIRECTORY}"
+    )
+
+
+def _is_on_bpf(path: Path) -> bool:
+    status = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.statfs(os.fsencode(path), status) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return int.from_bytes(status.raw[:4], sys.byteorder) == _BPF_FS_MAGIC
+
+
 def take_directory(directory: Path) -> int:
     """Make the directory of the pins, for root only, and return a descriptor. The directory is locked while it is open.
 
     Without the lock, two brokers would overwrite each other's limits.
 
     Raises:
-        OSError: it is not on a BPF file system, other users than root can write it, or another broker uses it.
+        OSError: it is not on a BPF file system, it can't be made, other users than root can write it, or another broker
+            uses it.
     """
     if _BPF_DIRECTORY in directory.parents:
         _mount_bpf()
-    directory.mkdir(mode=0o700, exist_ok=True)
-    status = directory.stat()
-    if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise OSError(f"{directory}: others than root can write it: chown root, chmod go-w")
+    if reason := why_no_place(directory):
+        raise OSError(reason)
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        # For example, AppArmor's profile for containers.
+        failure = f"can't make {directory}: {error.strerror}: see whether a security module confines the broker"
+        raise OSError(error.errno, failure) from error
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with _closing_on_error(fd):
         try:

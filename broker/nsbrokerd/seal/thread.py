@@ -1,4 +1,4 @@
-"""The thread that makes all sealed sockets, and has no other work. Its control group seals them."""
+"""Makes all sealed sockets in their control group: in a thread that has no other work, or by visits to the group."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..namespaces.netns import Gate
+from .cgroup import SealedGroup
 
 T = TypeVar("T")
 
@@ -64,6 +65,31 @@ class SealedThread:
                 return
             self._job()
             os.eventfd_write(self._done, 1)
+
+
+class SealedVisits:
+    """Calls functions in the calling thread, while the whole process is in the control group: see `SealedGroup`."""
+
+    def __init__(self, group: SealedGroup) -> None:
+        """Visit a group that is not threaded.
+
+        Raises:
+            OSError: /proc is not mounted.
+        """
+        self._group = group
+        self.gate = Gate()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function in the group. Return its result, or raise its exception.
+
+        Raises:
+            OSError: the kernel refuses the visit.
+        """
+        return self._group.visit(function)
+
+    def stop(self) -> None:
+        """Release the gate. After that, `call` must not be used."""
+        os.close(self.gate.home_fd)
 
 
 def _wait(event: int) -> None:

@@ -75,7 +75,11 @@ def load_limits(maps: SealMaps, policy: Policy) -> None:
 
 
 def _forget(maps: SealMaps, former: set[int]) -> set[int]:
-    """Remove the names of former grants that have no live socket. Return their ids."""
+    """Remove the names of former grants that have no live socket. Return their ids.
+
+    Raises:
+        OSError: this kernel can't list sockets.
+    """
     forgotten = former - grants_in_use(maps)
     for number in forgotten:
         bpf.delete(maps.names, layout.encode_grant_id(number))

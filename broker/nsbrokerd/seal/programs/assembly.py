@@ -15,6 +15,7 @@ _INSTRUCTION = struct.Struct("=BBhi")
 _MAX_DISTANCE = 2**15 - 1
 
 _LOAD_MEMORY, _STORE_IMMEDIATE, _STORE_REGISTER = 0x61, 0x62, 0x63
+_ATOMIC, _ATOMIC_OR, _ATOMIC_AND = 0xC3, 0x40, 0x50
 _SIZE = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
 """BPF_B, BPF_H, BPF_W, BPF_DW."""
 _LOAD_IMMEDIATE_64 = 0x18
@@ -60,6 +61,14 @@ class Assembly:
     def store_number(self, base: int, offset: int, number: int, size: int = 4) -> None:
         """Store a number at `base + offset`."""
         self._add(_STORE_IMMEDIATE | _SIZE[size], base, 0, offset, number)
+
+    def set_bits(self, base: int, offset: int, source: int) -> None:
+        """Set each bit of 4 bytes in memory that is 1 in a register, in one step that no other processor can divide."""
+        self._add(_ATOMIC, base, source, offset, _ATOMIC_OR)
+
+    def keep_bits(self, base: int, offset: int, source: int) -> None:
+        """Clear each bit of 4 bytes in memory that is 0 in a register, in one step."""
+        self._add(_ATOMIC, base, source, offset, _ATOMIC_AND)
 
     def copy(self, to: int, source: int) -> None:
         """Copy a register."""

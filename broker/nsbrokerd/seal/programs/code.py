@@ -18,7 +18,7 @@ from .assembly import R0, R1, R2, R3, R4, R5, R7, R8, R9, STACK, Assembly
 _MAP_LOOKUP, _SK_STORAGE_GET, _TO_MPTCP_SOCK = 1, 107, 196
 _CREATE = 1
 
-_ADDRESS = -16
+ADDRESS = -16
 """Offset on the stack of the address that is compared with rules."""
 _KEY = -24
 _FAMILY, LAST_PORT = -32, -28
@@ -41,7 +41,7 @@ class Code(Assembly):
         self._limits_fd = limits_fd
 
     def find_entry(self) -> None:
-        """Find the entry of the socket in R8. Deny a revoked socket.
+        """Find the entry of the socket in R8. Deny a socket that was cut off.
 
         A subflow of MPTCP inherits its parent's entry, because the plain TCP connections that it accepts are copies
         of it.
@@ -53,11 +53,7 @@ class Code(Assembly):
         self.go_if(R0, "==", 0, "deny")
         self._get_storage(R0)
         self.go_if(R0, "==", 0, "deny")
-        self.copy(R3, R0)
-        self.set_map(R1, self._sockets_fd)
-        self.copy(R2, R8)
-        self.set(R4, _CREATE)
-        self.call(_SK_STORAGE_GET)
+        self.create_entry(R8, R0)
         self.go_if(R0, "==", 0, "deny")
         self.label("found")
         self._take_entry()
@@ -68,10 +64,35 @@ class Code(Assembly):
         self.go_if(R0, "==", 0, "deny")
         self._take_entry()
 
+    def find_entry_or_go(self, socket: int, label: str) -> None:
+        """Find a socket's own entry, and jump to `label` if it has none. Deny a socket that was cut off."""
+        self.find_any_entry_or_go(socket, label)
+        self._take_entry()
+
+    def find_any_entry_or_go(self, socket: int, label: str) -> None:
+        """Find a socket's own entry, also that of a socket that was cut off."""
+        self._get_storage(socket)
+        self.go_if(R0, "==", 0, label)
+        self.copy(R7, R0)
+
+    def create_entry(self, socket: int, entry: int) -> None:
+        """Give a socket a copy of an entry. R0 is the copy, or 0 without memory."""
+        self.copy(R3, entry)
+        self.set_map(R1, self._sockets_fd)
+        self.copy(R2, socket)
+        self.set(R4, _CREATE)
+        self.call(_SK_STORAGE_GET)
+
+    def go_if_flag(self, flag: int, label: str) -> None:
+        """Jump to `label` if the entry has this flag."""
+        self.load(R1, R7, layout.ENTRY_FLAGS)
+        self.mask_number(R1, flag)
+        self.go_if(R1, "!=", 0, label)
+
     def _take_entry(self) -> None:
         self.copy(R7, R0)
         self.load(R1, R7, layout.ENTRY_FLAGS)
-        self.mask_number(R1, layout.REVOKED)
+        self.mask_number(R1, layout.STOPPED)
         self.go_if(R1, "!=", 0, "deny")
 
     def _get_storage(self, socket: int) -> None:
@@ -106,30 +127,30 @@ class Code(Assembly):
 
     def put_ipv4(self, register: int) -> None:
         """Take the 4 bytes of a register as the address to compare."""
-        self.store_number(STACK, _ADDRESS, 0, 8)
-        self.store_number(STACK, _ADDRESS + 8, 0, 8)
-        self.store(STACK, _ADDRESS, register)
+        self.store_number(STACK, ADDRESS, 0, 8)
+        self.store_number(STACK, ADDRESS + 8, 0, 8)
+        self.store(STACK, ADDRESS, register)
         self.store_number(STACK, _FAMILY, layout.IPV4)
 
     def put_ipv6(self, base: int, offset: int, prefix: str) -> None:
         """Take the 16 bytes at `base + offset` as the address to compare. A v4-mapped address becomes IPv4."""
         for word in range(0, 16, 4):
             self.load(R1, base, offset + word)
-            self.store(STACK, _ADDRESS + word, R1)
+            self.store(STACK, ADDRESS + word, R1)
         self.store_number(STACK, _FAMILY, layout.IPV6)
-        self.load(R1, STACK, _ADDRESS, 8)
+        self.load(R1, STACK, ADDRESS, 8)
         self.go_if(R1, "!=", 0, f"{prefix}.is put")
-        self.load(R1, STACK, _ADDRESS + 8)
+        self.load(R1, STACK, ADDRESS + 8)
         self.set_double_word(R2, _MAPPED_PREFIX)
         self.go_if_register(R1, "!=", R2, f"{prefix}.is put")
-        self.load(R1, STACK, _ADDRESS + 12)
+        self.load(R1, STACK, ADDRESS + 12)
         self.put_ipv4(R1)
         self.label(f"{prefix}.is put")
 
     def mark_unspecified(self) -> None:
         """Mark the address of zeros as a destination that the kernel will replace by its own choice."""
-        self.load(R1, STACK, _ADDRESS, 8)
-        self.load(R2, STACK, _ADDRESS + 8, 8)
+        self.load(R1, STACK, ADDRESS, 8)
+        self.load(R2, STACK, ADDRESS + 8, 8)
         self.merge(R1, R2)
         self.go_if(R1, "!=", 0, "is specified")
         self.store_number(STACK, _FAMILY, layout.UNSPECIFIED)
@@ -141,8 +162,8 @@ class Code(Assembly):
         rule, number, first_word, second_word, index = R1, R2, R3, R4, R7
         self.load(number, R8, rules.length)
         self.go_if(number, ">", MAX_RULES, "deny")
-        self.load(first_word, STACK, _ADDRESS, 8)
-        self.load(second_word, STACK, _ADDRESS + 8, 8)
+        self.load(first_word, STACK, ADDRESS, 8)
+        self.load(second_word, STACK, ADDRESS + 8, 8)
         self.copy(rule, R8)
         self.add(rule, rules.first)
         self.set(index, 0)

@@ -133,9 +133,9 @@ def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes:
         code.load(R1, R8, offset, 8)
         code.store(STACK, -RECORD.size + 8 + offset, R1, 8)
     if revokes:
-        code.load(R1, R8, layout.ENTRY_FLAGS)
-        code.merge_number(R1, layout.REVOKED)
-        code.store(R8, layout.ENTRY_FLAGS, R1)
+        # In one step: at the same moment, other programs set other flags.
+        code.set(R1, layout.REVOKED)
+        code.set_bits(R8, layout.ENTRY_FLAGS, R1)
     _write_fields(code, offsets)
     code.load(R1, R6, _META, 8)
     code.load(R1, R1, _SEQ, 8)

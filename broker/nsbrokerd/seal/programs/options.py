@@ -27,7 +27,7 @@ _IP, _IPV6 = int(socket.IPPROTO_IP), int(socket.IPPROTO_IPV6)
 
 # Source: include/uapi/linux/in.h, in6.h. The packet program would drop their packets anyway, but this error is clearer.
 _IPV6_2292RTHDR, _IPV6_2292PKTOPTIONS, _IPV6_HDRINCL = 5, 6, 36
-_REFUSED = {
+REFUSED = {
     _IP: (socket.IP_HDRINCL, socket.IP_OPTIONS),
     _IPV6: (
         *(_IPV6_2292RTHDR, _IPV6_2292PKTOPTIONS, _IPV6_HDRINCL),
@@ -38,7 +38,9 @@ _JOINS_4 = {35: "IP_ADD_MEMBERSHIP", 39: "IP_ADD_SOURCE_MEMBERSHIP"}
 _JOINS_6 = {20: "IPV6_JOIN_GROUP"}
 _JOINS_BY_REQUEST = {42: "MCAST_JOIN_GROUP", 46: "MCAST_JOIN_SOURCE_GROUP"}
 """Options of both levels."""
-_COPIES = ((int(socket.SOL_SOCKET), int(socket.SO_BROADCAST)), (_IP, int(socket.IP_MULTICAST_LOOP)))
+JOINS = {_IP: (*_JOINS_4, *_JOINS_BY_REQUEST), _IPV6: (*_JOINS_6, *_JOINS_BY_REQUEST)}
+"""All options that join a group, by level."""
+COPIES = ((int(socket.SOL_SOCKET), int(socket.SO_BROADCAST)), (_IP, int(socket.IP_MULTICAST_LOOP)))
 
 _FAMILY_OF_32_BITS, _FAMILY, _GROUP_4, _GROUP_6 = 4, 8, 12, 16
 """Offsets in a struct group_req: the family (as programs of 32 bits write it, and as others do), and the address."""
@@ -52,7 +54,7 @@ def check_option(code: Code) -> None:
     code.copy(R6, R1)
     code.load(R1, R6, _LEVEL)
     code.load(R2, R6, _NAME)
-    for level, options in _REFUSED.items():
+    for level, options in REFUSED.items():
         code.go_if(R1, "!=", level, f"not level {level}")
         for option in options:
             code.go_if(R2, "==", option, "deny")
@@ -75,7 +77,7 @@ def _find_option(code: Code) -> None:
         for option in _JOINS_BY_REQUEST:
             code.go_if(R2, "==", option, f"join by request {version}")
         code.label(f"joins nothing of {version}")
-    for level, option in _COPIES:
+    for level, option in COPIES:
         code.go_if(R1, "!=", level, f"no copies by level {level}")
         code.go_if(R2, "==", option, "copies")
         code.label(f"no copies by level {level}")

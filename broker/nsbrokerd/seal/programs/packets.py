@@ -20,7 +20,7 @@ _PROTOCOL, _DATA, _DATA_END, _SOCK = 16, 76, 80, 168
 _SK_FULLSOCK = 95
 """A helper. Source: include/uapi/linux/bpf.h."""
 
-_TCP, _UDP, _UDPLITE = int(socket.IPPROTO_TCP), int(socket.IPPROTO_UDP), 136
+_TCP, _UDP, _UDPLITE, _SCTP = int(socket.IPPROTO_TCP), int(socket.IPPROTO_UDP), 136, int(socket.IPPROTO_SCTP)
 _SOCK_RAW = int(socket.SOCK_RAW)
 _ETH_P_IP = int.from_bytes(b"\x08\x00", sys.byteorder)
 _ETH_P_IPV6 = int.from_bytes(b"\x86\xdd", sys.byteorder)
@@ -112,7 +112,7 @@ def _check_ipv6_header(code: Code) -> None:
 
 
 def _put_ports(code: Code, header_bytes: int) -> None:
-    """Find the limits, and require a rule for one port (UDP-Lite) or for all ports (other protocols).
+    """Find the limits, and require a rule for one port (UDP-Lite, SCTP) or for all ports (other protocols).
 
     Allow packets of TCP and UDP sockets, because other programs have checked them. But check packets of raw sockets.
     """
@@ -135,7 +135,9 @@ def _put_ports(code: Code, header_bytes: int) -> None:
     code.store_number(STACK, LAST_PORT, ALL_PORTS[1])
     _require(code, header_bytes)
     code.load(R1, STACK, _KEPT_PROTOCOL)
-    code.go_if(R1, "!=", _UDPLITE, f"{here}: ports are put")
+    code.go_if(R1, "==", _UDPLITE, f"{here}: has ports")
+    code.go_if(R1, "!=", _SCTP, f"{here}: ports are put")
+    code.label(f"{here}: has ports")
     _require(code, header_bytes + _PORTS_BYTES)
     code.load(R9, R2, header_bytes + 2, 2)
     code.swap_port(R9)

@@ -14,13 +14,15 @@ import pytest
 from nsbroker import SocketSpec
 from nsbroker.wire import ErrorReply, OpenRequest
 from nsbrokerd.seal import Selection, live_sockets, revoke
-from nsbrokerd.seal.cgroup import own_cgroup, remove_group
+from nsbrokerd.seal.cgroup import remove_group
 from nsbrokerd.seal.maps import take_directory
+from nsbrokerd.seal.own_group import own_cgroup
 from support import namespaces
 from support.brokers.raw_client import connect_as
 from support.brokers.sealed import FREE, LIMITED, LIMITS, PORT, Place, open_as, sealed_place
 from support.far_side import ALLOWED_4, FORBIDDEN_4, NEAR_4, socket_inside
 from support.inside import call_inside, socket_cookie
+from support.socket_listing import needs_listing
 from support.waiting import wait_until
 
 INET = int(socket.AF_INET)
@@ -55,6 +57,7 @@ def check_limits(place: Place, sock: socket.socket) -> None:
     assert FORBIDDEN_4 not in found
 
 
+@needs_listing
 def test_limits_hold_when_the_broker_is_no_more(place: Place) -> None:
     """Killed, its control group removed, started again: at every moment. Its successor replaces programs and limits."""
     with open_as(place, LIMITED, UDP) as sock, open_as(place, LIMITED, TCP) as listener:
@@ -154,6 +157,7 @@ def test_without_memory_for_limits_there_is_no_socket(place: Place) -> None:
             call_inside(place.wire.near, write, "131072")
 
 
+@needs_listing
 def test_list_has_every_socket(place: Place, make_namespace: Callable[..., str]) -> None:
     """The list has unbound sockets too, of every namespace and kind, and no unlimited ones."""
     assert live_sockets(place.broker.seal_path) == []

@@ -13,6 +13,7 @@ from support import namespaces
 from support.brokers.sealed import FREE, LIMITED, Place, attempt, open_as
 from support.far_side import NEAR_4
 from support.inside import call_inside
+from support.socket_listing import needs_listing
 
 INET, INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 UDP = (int(socket.SOCK_DGRAM), 0)
@@ -80,6 +81,7 @@ def test_group_can_not_be_hidden(place: Place) -> None:
         assert attempt(place, LIMITED, (INET, *UDP), set_option, IPPROTO_IP, name, value) == errno.EPERM
 
 
+@needs_listing
 def test_revoked_socket_joins_nothing(place: Place) -> None:
     with open_as(place, LIMITED, (INET, *UDP)) as sock:
         revoke(place.broker.seal_path, Selection(uid=LIMITED))

@@ -8,10 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
-from nsbrokerd.seal.cgroup import own_cgroup
+from nsbroker import SocketSpec
+from nsbroker.wire import OpenReply, OpenRequest
+from nsbrokerd.seal import live_sockets
+from nsbrokerd.seal.own_group import own_cgroup
 from support.brokers.limited import can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
 from support.brokers.process import BrokerProcess
+from support.brokers.raw_client import connect_as
+from support.far_side import socket_inside
+from support.inside import socket_cookie
 from support.process_state import idle_descriptors
+from support.socket_listing import needs_listing
 from support.users import GROUP, USER, as_unprivileged, start_as_user
 from support.waiting import Counters, wait_until
 
@@ -80,7 +87,7 @@ def test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was(start_bro
     broker.seal_path = broker.directory / "no BPF file system"
     use(broker, grant("limited", connect=[]))
     broker.audit_path, broker.seal_path = audit_path, seal_path
-    assert '"key": "limit"' in broker.log()
+    assert "name a directory below /sys/fs/bpf" in broker.log()
     assert idle_descriptors(broker.pid) == before
     with open_limited(broker, name) as udp:
         assert can_send(udp, 5000)
@@ -134,9 +141,11 @@ def _talk_and_move(tcp: socket.socket) -> str | None:
     return error_of(tcp.connect, ("127.0.0.1", 5000))
 
 
-def test_what_is_connected_stays_so_and_goes_nowhere_else(start_broker: START, name: str) -> None:
-    """Also when the grant is gone: to end that is for `nsbrokerd revoke`."""
-    broker = start_broker(grant(connect=["127.0.0.1:5000"]))
+@needs_listing
+def test_what_is_connected_is_cut_off_until_its_peer_is_covered_again(start_broker: START, name: str) -> None:
+    """By a narrower limit, and when the grant is gone. A connection that a listener accepted has any peer."""
+    limited = grant(connect=["127.0.0.1:5000"])
+    broker = start_broker(limited)
     with (
         plain_socket(name, socket.SOCK_STREAM, 5000) as listener,
         plain_socket(name, socket.SOCK_DGRAM, 5000) as peer,
@@ -149,12 +158,46 @@ def test_what_is_connected_stays_so_and_goes_nowhere_else(start_broker: START, n
             for policy in (grant(connect=["127.0.0.1:5001"]), grant("another", connect=["*:*"])):
                 use(broker, policy)
                 tcp.send(b"stream")
+                assert error_of(udp.send, b"datagram") == "EPERM"
+                assert error_of(accepted.recv, 10, socket.MSG_DONTWAIT) == "EAGAIN"
+                assert error_of(peer.recv, 10, socket.MSG_DONTWAIT) == "EAGAIN"
+                use(broker, limited)
                 udp.send(b"datagram")
                 assert (accepted.recv(10), peer.recv(10)) == (b"stream", b"datagram")
-                assert not can_send(udp, 5000)
-                assert not can_send(udp, 5002)
+        use(broker, grant("another", connect=["*:*"]))
         disconnect(tcp)
         assert not can_connect(tcp, 5000)
+
+
+def test_socket_whose_connection_was_refused_goes_where_the_new_limit_says(start_broker: START, name: str) -> None:
+    """The kernel still knows its last peer, which the new limit does not cover."""
+    broker = start_broker(grant(connect=["127.0.0.1:5000"]))
+    with open_limited(broker, name, socket.SOCK_STREAM) as tcp:
+        assert can_connect(tcp, 5000)
+        use(broker, grant(connect=["127.0.0.1:5001"]))
+        assert [can_connect(tcp, port) for port in (5000, 5001)] == [False, True]
+
+
+@needs_listing
+def test_connection_that_a_listener_accepted_stays_when_connecting_is_narrowed(start_broker: START, name: str) -> None:
+    """Its peer chose it. When the grant is gone, it is cut off, too."""
+    broker = start_broker(grant(connect=["*:*"]))
+    with (
+        open_limited(broker, name, socket.SOCK_STREAM) as listener,
+        socket_inside(name, int(socket.AF_INET), int(socket.SOCK_STREAM)) as peer,
+    ):
+        listener.bind(("127.0.0.1", 5000))
+        listener.listen()
+        peer.connect(("127.0.0.1", 5000))
+        with listener.accept()[0] as accepted:
+            use(broker, grant(connect=[]))
+            accepted.send(b"stays")
+            peer.settimeout(30)
+            assert peer.recv(10) == b"stays"
+            use(broker, grant("another", connect=["*:*"]))
+            accepted.send(b"lost")
+            peer.settimeout(None)
+            assert error_of(peer.recv, 10, socket.MSG_DONTWAIT) == "EAGAIN"
 
 
 def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> None:
@@ -165,6 +208,21 @@ def test_grant_without_limits_seals_nothing(start_broker: START, name: str) -> N
         assert can_send(free, 5000)
         with open_limited(broker, name) as sealed:
             assert not can_send(sealed, 5000)
+
+
+@needs_listing
+def test_socket_without_a_limit_is_not_sealed_beside_one_with_a_limit(start_broker: START, name: str) -> None:
+    """One request asked for both."""
+    broker = start_broker(grant(connect=[], sockets=["udp"]) + grant("free", sockets=["tcp"]))
+    specs = [SocketSpec(name, socket.AF_INET, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    with connect_as(USER, broker) as client:
+        reply = client.ask(OpenRequest(1, tuple(specs)))
+        assert isinstance(reply, OpenReply), reply
+        free, sealed = (socket.socket(fileno=fd) for fd in client.fds)
+        client.fds.clear()
+    with free, sealed:
+        assert (socket_cookie(free), socket_cookie(sealed)) == tuple(one.cookie for one in reply.sockets)
+        assert [one.cookie for one in live_sockets(broker.seal_path)] == [socket_cookie(sealed)]
 
 
 def test_without_limits_there_is_nothing_of_the_seal(start_broker: START) -> None:

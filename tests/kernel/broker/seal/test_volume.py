@@ -16,6 +16,7 @@ from support.brokers.limited import can_send, grant, listed, open_limited
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import connect_as, tcp
 from support.process_state import idle_descriptors, resident_kib
+from support.socket_listing import needs_listing
 from support.users import USER
 from support.waiting import wait_until
 
@@ -44,6 +45,7 @@ def _memory(map_fd: int) -> str:
     return next(line for line in lines if line.startswith("memlock"))
 
 
+@needs_listing
 def test_names_of_former_grants_make_room(start_broker: Callable[..., BrokerProcess], name: str) -> None:
     """Grants that have a live socket stay, because the list shows the socket's grant."""
     broker = start_broker(grant("former", connect=[]))
@@ -70,6 +72,7 @@ def fill_names(broker: BrokerProcess) -> None:
         maps.close()
 
 
+@needs_listing
 def test_ten_thousand_sealed_sockets_leave_nothing_behind(
     start_broker: Callable[..., BrokerProcess], name: str
 ) -> None:

@@ -124,7 +124,7 @@ def _try_in_group(sock: socket.socket) -> int:
 
 
 def _enter_group_and_try(sock: socket.socket) -> int:
-    from nsbrokerd.seal.cgroup import own_cgroup
+    from nsbrokerd.seal.own_group import own_cgroup
 
     here = own_cgroup()
     group = here / f"{namespaces.PREFIX}other"

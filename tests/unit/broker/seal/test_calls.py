@@ -1,0 +1,321 @@
+"""The programs of the second wall decide as they should, whichever kernel this is: an interpreter runs them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+
+import pytest
+
+from nsbrokerd.policy import AddressRule, Limit
+from nsbrokerd.seal import layout
+from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, REVOKED
+from nsbrokerd.seal.programs.sweep import write_sweep
+from support.bpf_machine import LIMITS_FD, SOCKETS_FD, Machine
+
+EPERM = -errno.EPERM
+INET, INET6, UNSPEC = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNSPEC)
+STREAM, DGRAM, RAW = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM), int(socket.SOCK_RAW)
+TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE = 6, 17, 1, 58, 132, 136
+IP, SOL_SOCKET = 0, 1
+
+# Any offsets do, as long as they do not overlap.
+_FIELDS = {
+    "socket.sk": 24, "skc_family": 0, "skc_state": 2, "sk_type": 4, "sk_protocol": 6, "skc_num": 8, "skc_dport": 10,
+    "skc_rcv_saddr": 12, "skc_daddr": 16, "skc_v6_rcv_saddr": 20, "skc_v6_daddr": 36, "msghdr.msg_name": 0,
+    "msghdr.msg_namelen": 8, "io_uring_cmd.file": 0, "io_uring_cmd.cmd_op": 8, "compat.word": 16, "compat.bit": 2,
+    "x32.word": 120, "x32.bit": 0x40000000, "asoc.transport_count": 300,
+}  # fmt: skip
+GRANT = "g"
+
+
+def rules(*texts: str) -> tuple[AddressRule, ...]:
+    return tuple(map(AddressRule.parse, texts))
+
+
+class Host(Machine):
+    """A machine with one grant. Its sockets are made by `sealed`."""
+
+    def __init__(self, connect: Sequence[str] | None = None, bind: Sequence[str] | None = None) -> None:
+        super().__init__(_FIELDS)
+        self.narrow(connect, bind)
+        self.task = self.struct(64)
+        self.registers = self.struct(256)
+
+    def narrow(self, connect: Sequence[str] | None = None, bind: Sequence[str] | None = None) -> None:
+        limit = Limit(*(None if texts is None else rules(*texts) for texts in (connect, bind)))
+        self.limits[layout.grant_id(GRANT)] = limit
+
+    def sk(self, kind: int = STREAM, protocol: int = TCP, family: int = INET, **fields: tuple[int, int]) -> int:
+        return self.struct(512, skc_family=(family, 2), sk_type=(kind, 2), sk_protocol=(protocol, 2), **fields)
+
+    def sealed(self, sk: int, flags: int = 0, grant: str = GRANT) -> int:
+        """Return the address of a struct socket, for a sealed sock."""
+        self.give_entry(sk, grant, flags)
+        return self.struct(64, socket__sk=(sk, 8))
+
+    def v4(self, host: str, port: int, family: int = INET) -> int:
+        return self.place(struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(24))
+
+    def v6(self, host: str, port: int, family: int = INET6) -> int:
+        address = socket.inet_pton(INET6, host)
+        return self.place(struct.pack("=H", family) + struct.pack("!H4x", port) + address + bytes(16))
+
+
+def word(host: str) -> tuple[int, int]:
+    """An IPv4 address as a field of a socket."""
+    return int.from_bytes(socket.inet_aton(host), "little"), 4
+
+
+def test_socket_without_an_entry_is_free() -> None:
+    """And so is one that the kernel has taken apart already."""
+    host = Host([], [])
+    free = host.struct(64, socket__sk=(host.sk(), 8))
+    gone = host.struct(64)
+    for sock in (free, gone):
+        assert host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16) == 0
+        assert host.ask("socket_bind", sock, host.v4("10.0.0.1", 80), 16) == 0
+        assert host.ask("socket_listen", sock, 1) == host.ask("socket_accept", sock, 0) == 0
+        assert host.ask("socket_setsockopt", sock, IP, 4) == 0
+        assert host.ask("socket_sendmsg", sock, 0, 0) == host.ask("socket_recvmsg", sock, 0, 0, 0) == 0
+
+
+@pytest.mark.parametrize("flags", [REVOKED, CUT])
+def test_socket_that_was_cut_off_can_do_nothing(flags: int) -> None:
+    host = Host()
+    sock, sctp = host.sealed(host.sk(DGRAM, UDPLITE), flags), host.sealed(host.sk(STREAM, SCTP), flags)
+    assert host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("socket_bind", sock, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("socket_listen", sock, 1) == host.ask("socket_accept", sock, 0) == EPERM
+    assert host.ask("socket_sendmsg", sock, host.struct(64), 0) == EPERM
+    assert host.ask("socket_recvmsg", sctp, 0, 0, 0) == host.ask("socket_sendmsg", sctp, host.struct(64), 0) == EPERM
+
+
+def test_socket_whose_grant_is_gone_can_do_nothing() -> None:
+    host = Host()
+    sock, sctp = host.sealed(host.sk(DGRAM, UDPLITE), grant="gone"), host.sealed(host.sk(STREAM, SCTP), grant="gone")
+    assert host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("socket_bind", sock, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("socket_listen", sock, 1) == host.ask("socket_accept", sock, 0) == EPERM
+    assert host.ask("socket_sendmsg", sock, host.struct(64), 0) == EPERM
+    assert host.ask("socket_recvmsg", sctp, 0, 0, 0) == host.ask("socket_sendmsg", sctp, host.struct(64), 0) == EPERM
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "family", "address", "length", "answer"),
+    [
+        (STREAM, TCP, INET, ("10.0.0.1", 80), 16, 0),
+        (STREAM, TCP, INET, ("10.0.0.1", 81), 16, EPERM),
+        (STREAM, TCP, INET, ("11.0.0.1", 80), 16, EPERM),
+        (STREAM, TCP, INET, ("10.0.0.1", 80), 8, EPERM),
+        (STREAM, TCP, INET6, ("::ffff:10.0.0.1", 80), 28, 0),
+        (STREAM, TCP, INET6, ("::ffff:11.0.0.1", 80), 28, EPERM),
+        (STREAM, TCP, INET6, ("fd00::1", 80), 28, 0),
+        (STREAM, TCP, INET6, ("fd01::1", 80), 28, EPERM),
+        (STREAM, TCP, INET6, ("fd00::1", 80), 20, EPERM),
+        (STREAM, TCP, INET6, ("10.0.0.1", 80), 16, 0),
+        (DGRAM, ICMP, INET, ("10.0.0.1", 80), 16, EPERM),
+        (DGRAM, ICMP, INET, ("12.0.0.1", 80), 16, 0),
+        (RAW, UDP, INET, ("10.0.0.1", 80), 16, EPERM),
+        (RAW, UDP, INET, ("12.0.0.1", 0), 16, 0),
+        (DGRAM, ICMPV6, INET6, ("fd00::1", 80), 28, EPERM),
+        (DGRAM, UDPLITE, INET, ("10.0.0.1", 80), 16, 0),
+        (DGRAM, UDPLITE, INET, ("0.0.0.0", 80), 16, EPERM),
+        (DGRAM, UDPLITE, INET6, ("::", 80), 28, EPERM),
+    ],
+)
+def test_connect_and_send_go_by_rule(
+    kind: int, protocol: int, family: int, address: tuple[str, int], length: int, answer: int
+) -> None:
+    host = Host(["10.0.0.0/8:80", "0.0.0.0/8:80", "[fd00::/16]:80", "[::/96]:80", "12.0.0.0/8:*"])
+    sk = host.sk(kind, protocol, family)
+    sock = host.sealed(sk)
+    place = host.v6(*address) if ":" in address[0] else host.v4(*address)
+    assert host.ask("socket_connect", sock, place, length) == answer
+    assert host.flags(sk) == (0 if answer else CHOSEN)
+    message = host.struct(64, msghdr__msg_name=(place, 8), msghdr__msg_namelen=(length, 4))
+    is_first_walls = kind != RAW and protocol in (TCP, UDP)
+    assert host.ask("socket_sendmsg", sock, message, 1) == (0 if is_first_walls else answer)
+
+
+def test_family_that_the_caller_writes_does_not_count() -> None:
+    """An IPv4 socket takes every address for IPv4, and a raw IPv6 socket takes one of no family for IPv6."""
+    host = Host(["10.0.0.0/8:*"])
+    udplite, raw = host.sealed(host.sk(DGRAM, UDPLITE)), host.sealed(host.sk(RAW, UDP, INET6))
+    for sock, place, length in (
+        (udplite, host.v4("11.0.0.1", 80, UNSPEC), 16),
+        (udplite, host.v4("11.0.0.1", 80, INET6), 16),
+        (raw, host.v6("fd00::1", 0, UNSPEC), 28),
+    ):
+        message = host.struct(64, msghdr__msg_name=(place, 8), msghdr__msg_namelen=(length, 4))
+        assert host.ask("socket_sendmsg", sock, message, 1) == EPERM
+
+
+def test_connection_can_always_be_undone() -> None:
+    host = Host([])
+    assert host.ask("socket_connect", host.sealed(host.sk()), host.v4("0.0.0.0", 0, UNSPEC), 16) == 0
+
+
+@pytest.mark.parametrize(("peer", "answer"), [("10.0.0.1", 0), ("239.9.9.9", EPERM)])
+def test_send_without_an_address_goes_by_the_peer(peer: str, answer: int) -> None:
+    host = Host(["10.0.0.0/8:80"])
+    sock = host.sealed(host.sk(DGRAM, UDPLITE, skc_daddr=word(peer), skc_dport=(socket.htons(80), 2)))
+    assert host.ask("socket_sendmsg", sock, host.struct(64), 1) == answer
+
+
+def test_listener_needs_an_address_that_the_limit_still_covers() -> None:
+    """If its owner bound it. An address that the kernel chose needs no rule."""
+    host = Host(bind=["*:80"])
+    sk = host.sk(skc_num=(80, 2), skc_rcv_saddr=word("127.0.0.1"))
+    sock = host.sealed(sk)
+    assert host.ask("socket_bind", sock, host.v4("127.0.0.1", 81), 16) == EPERM
+    assert host.ask("socket_bind", sock, host.v4("127.0.0.1", 80), 16) == 0
+    assert host.flags(sk) == BOUND
+    assert host.ask("socket_listen", sock, 1) == host.ask("socket_accept", sock, 0) == 0
+    host.narrow(bind=["*:81"])
+    assert host.ask("socket_listen", sock, 1) == host.ask("socket_accept", sock, 0) == EPERM
+    chosen = host.sealed(host.sk(skc_num=(45678, 2)))
+    assert host.ask("socket_listen", chosen, 1) == host.ask("socket_accept", chosen, 0) == 0
+
+
+@pytest.mark.parametrize("narrow", ["no", "compat", "x32"])
+def test_options_are_refused_by_number_and_to_narrow_callers(narrow: str) -> None:
+    host = Host(["10.0.0.0/8:*"])
+    if narrow == "compat":
+        host.task = host.struct(64, compat__word=(2, 4))
+    elif narrow == "x32":
+        host.registers = host.struct(256, x32__word=(0x40000000 + 54, 8))
+    udp, raw, ping = (host.sealed(host.sk(*kind)) for kind in ((DGRAM, UDP), (RAW, UDP), (DGRAM, ICMP)))
+    sctp = host.sealed(host.sk(STREAM, SCTP))
+    seen = 0 if narrow == "no" else EPERM
+    for sock, level, name, answer in (
+        (udp, IP, 4, EPERM), (raw, IP, 3, EPERM), (udp, 41, 57, EPERM), (sctp, SCTP, 36, EPERM),
+        (udp, IP, 35, seen), (udp, IP, 39, seen), (udp, IP, 42, seen), (udp, IP, 46, seen),
+        (udp, 41, 20, seen), (udp, 41, 42, seen), (udp, 41, 46, seen), (sctp, IP, 35, EPERM),
+        (raw, SOL_SOCKET, 6, seen), (raw, IP, 34, seen), (ping, SOL_SOCKET, 6, seen), (ping, IP, 34, seen),
+        (udp, SOL_SOCKET, 6, 0), (udp, IP, 34, 0), (udp, SOL_SOCKET, 8, 0), (udp, TCP, 35, 0), (sctp, SCTP, 0, 0),
+    ):  # fmt: skip
+        assert host.ask("socket_setsockopt", sock, level, name) == answer, (level, name)
+    host.narrow()
+    assert host.ask("socket_setsockopt", udp, IP, 35) == host.ask("socket_setsockopt", sctp, IP, 35) == 0
+
+
+def test_ring_sets_no_option_of_a_sealed_socket() -> None:
+    host = Host()
+    command = host.struct(64, io_uring_cmd__file=(host.struct(8), 8), io_uring_cmd__cmd_op=(3, 4))
+    assert host.ask("uring_cmd", command) == 0
+    host.socket_of_file = host.sealed(host.sk())
+    assert host.ask("uring_cmd", command) == EPERM
+    other = host.struct(64, io_uring_cmd__file=(host.struct(8), 8), io_uring_cmd__cmd_op=(2, 4))
+    assert host.ask("uring_cmd", other) == 0
+    host.socket_of_file = host.struct(64, socket__sk=(host.sk(), 8))
+    assert host.ask("uring_cmd", command) == 0
+
+
+BINDX, CONNECTX, PRIMARY, ADD_IP = 100, 110, 6, socket.htons(0xC001)
+
+
+@pytest.mark.parametrize(
+    ("option", "address", "length", "answer"),
+    [
+        (CONNECTX, ("10.0.0.1", 80), 16, 0),
+        (CONNECTX, ("10.0.0.1", 81), 16, EPERM),
+        (CONNECTX, ("10.0.0.1", 80), 32, EPERM),
+        (CONNECTX, ("0.0.0.0", 80), 16, EPERM),
+        (ADD_IP, ("11.0.0.1", 80), 16, EPERM),
+        (BINDX, ("127.0.0.1", 90), 16, 0),
+        (BINDX, ("127.0.0.1", 80), 16, EPERM),
+        (BINDX, ("127.0.0.1", 90), 32, EPERM),
+        (PRIMARY, ("11.0.0.1", 80), 16, 0),
+    ],
+)
+def test_sctp_asks_for_each_address(option: int, address: tuple[str, int], length: int, answer: int) -> None:
+    host = Host(["10.0.0.0/8:80", "0.0.0.0/8:80"], ["*:90"])
+    sk = host.sk(STREAM, SCTP)
+    assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == 0
+    host.give_entry(sk, GRANT)
+    assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == answer
+
+
+def test_socket_that_sctp_makes_has_a_copy_of_the_entry() -> None:
+    """It can begin no other association."""
+    host = Host(["10.0.0.0/8:80"])
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    one_path = host.struct(512, asoc__transport_count=(1, 2))
+    host.ask("sctp_sk_clone", one_path, listener, made)
+    assert made not in host.entries
+    host.give_entry(listener, GRANT, BOUND)
+    host.ask("sctp_sk_clone", one_path, listener, made)
+    assert host.flags(made) == BOUND | CLONED
+    assert host.flags(listener) == BOUND
+    sock = host.struct(64, socket__sk=(made, 8))
+    assert host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("sctp_bind_connect", made, CONNECTX, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("socket_sendmsg", sock, host.struct(64), 1) == host.ask("socket_recvmsg", sock, 0, 0, 0) == 0
+
+
+def test_socket_that_sctp_makes_of_a_revoked_one_is_revoked() -> None:
+    host = Host()
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    host.give_entry(listener, GRANT, REVOKED)
+    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2)), listener, made)
+    assert host.flags(made) == REVOKED | CLONED
+
+
+@pytest.mark.parametrize(("connect", "flags"), [(["*:80"], CLONED | REVOKED), (None, CLONED)])
+def test_peer_of_several_addresses_is_refused_if_connecting_is_limited(connect: list[str] | None, flags: int) -> None:
+    host = Host(connect)
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    host.give_entry(listener, GRANT)
+    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(2, 2)), listener, made)
+    assert host.flags(made) == flags
+
+
+def test_caller_ends_if_there_is_no_memory_for_the_copy() -> None:
+    """Otherwise its socket would have no limit."""
+    host = Host()
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    host.give_entry(listener, GRANT)
+    host.has_memory = False
+    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2)), listener, made)
+    assert host.signals == [9]
+
+
+def test_sweep_leaves_a_closed_socket() -> None:
+    """The kernel leaves the address of its last peer in place, for example after a refused connection."""
+    host = Host([])
+    sk = host.sk(skc_daddr=word("10.0.0.1"), skc_state=(7, 1))
+    entry = host.give_entry(sk, GRANT, CUT)
+    host.run(write_sweep(SOCKETS_FD, LIMITS_FD, host.fields), (0, 0, sk, entry))
+    assert host.flags(sk) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "own_cookie", "flags", "peer", "connect", "is_cut"),
+    [
+        (STREAM, 7, 0, "10.0.0.1", ["10.0.0.0/8:80"], False),
+        (STREAM, 7, CUT, "10.0.0.1", ["10.0.0.0/8:80"], False),
+        (STREAM, 7, 0, "11.0.0.1", ["10.0.0.0/8:80"], True),
+        (STREAM, 7, 0, "11.0.0.1", None, False),
+        (STREAM, 8, 0, "11.0.0.1", ["10.0.0.0/8:80"], False),
+        (STREAM, 8, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
+        (DGRAM, 7, 0, "11.0.0.1", [], True),
+        (STREAM, 7, 0, "0.0.0.0", [], False),
+    ],
+)
+def test_sweep_cuts_off_sockets_whose_peer_is_not_covered(
+    kind: int, own_cookie: int, flags: int, peer: str, connect: list[str] | None, is_cut: bool
+) -> None:
+    """If they chose it. A connection that a listener accepted, and a socket without a peer, stay."""
+    host = Host(connect)
+    sk = host.sk(kind, UDP, skc_daddr=word(peer), skc_dport=(socket.htons(80), 2))
+    entry = host.give_entry(sk, GRANT, flags | REVOKED, cookie=7)
+    host.cookies[sk] = own_cookie
+    sweep = write_sweep(SOCKETS_FD, LIMITS_FD, host.fields)
+    assert host.run(sweep, (0, 0, sk, entry)) == 0
+    assert host.flags(sk) == flags & ~CUT | REVOKED | (CUT if is_cut else 0)
+    host.limits.clear()
+    host.run(sweep, (0, 0, sk, entry))
+    assert host.flags(sk) & CUT
