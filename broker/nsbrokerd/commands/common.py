@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..config import DEFAULT_CONFIG_PATH, DEFAULT_SEAL_PATH
+from ..config import DEFAULT_CONFIG_PATH
+from ..config.paths import Paths
 
 
 class CommandError(ValueError):
@@ -16,13 +17,15 @@ class CommandError(ValueError):
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the option --config."""
-    parser.add_argument("--config", type=Path, default=Path(DEFAULT_CONFIG_PATH), help="default: %(default)s")
+    parser.add_argument(
+        "--config", type=Path, default=Path(DEFAULT_CONFIG_PATH), help="names the broker; default: %(default)s"
+    )
 
 
-def add_seal(parser: argparse.ArgumentParser) -> None:
-    """Add the option --seal."""
-    text = "where the broker keeps its limits (broker.seal of its configuration); default: %(default)s"
-    parser.add_argument("--seal", metavar="DIRECTORY", type=Path, default=Path(DEFAULT_SEAL_PATH), help=text)
+def warn_about(paths: Paths) -> None:
+    """Say why the paths of a broker may be the wrong ones."""
+    if paths.problem is not None:
+        print(f"nsbrokerd: {paths.problem}", file=sys.stderr)
 
 
 def report(error: Exception) -> int:

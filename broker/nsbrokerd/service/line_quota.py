@@ -45,16 +45,16 @@ class LineQuota:
             self._since, self._kept, self._kept_of_user = now, 0, Counter()
         uid = line.get("uid")
         if self._kept >= MOST_FOR_ALL or self._kept_of_user[uid] >= MOST_FOR_USER:
-            self._count((level, line["event"], uid))
+            self._count((level, line["event"], uid), line.get("more", 1))
             raise structlog.DropEvent
         self._kept += 1
         self._kept_of_user[uid] += 1
         return line
 
-    def _count(self, key: tuple[str, str, int | None]) -> None:
+    def _count(self, key: tuple[str, str, int | None], number: int) -> None:
         if key not in self._left_out and len(self._left_out) >= MOST_COUNTS:
             key = *key[:2], None
-        self._left_out[key] += 1
+        self._left_out[key] += number
 
     def report(self) -> None:
         """Log the numbers of the lines that were dropped since the last call."""

@@ -1,4 +1,4 @@
-"""The Unix socket of a broker that no service manager started. It never takes the socket of another broker."""
+"""The Unix sockets of a broker that no service manager started. It never takes the socket of another broker."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ListenError(Exception):
 class OwnListener:
     """A socket that this broker makes and removes."""
 
-    def __init__(self, path: str, gid: int) -> None:
-        """Listen on `path`, for root and the group `gid`.
+    def __init__(self, path: str, gid: int | None) -> None:
+        """Listen on `path`, for root and the group `gid`, or for root alone if that is None.
 
         A broker locks a file beside the socket, so that two brokers that start at once can't both take the socket.
 
@@ -92,17 +92,26 @@ def _remove_stale(path: str) -> None:
     raise ListenError(f"another program listens on {path}: stop it, or use another path")
 
 
-def _listen(path: str, gid: int) -> socket.socket:
+def _listen(path: str, gid: int | None) -> socket.socket:
+    mode = 0o600 if gid is None else 0o660
+    own_gid = os.getegid()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    umask = os.umask(0o777)  # no client can connect until owner and mode are right
+    # No client can connect before listen(2). But one that came before the group and the mode are right would get
+    # EACCES, and ask no more. So the socket is made with them.
+    umask = os.umask(0o777 & ~mode)
     try:
+        if gid is not None:
+            with contextlib.suppress(PermissionError):
+                os.setegid(gid)
         listener.bind(path)
-        os.chown(path, -1, gid, follow_symlinks=False)
-        os.chmod(path, 0o660)
+        if gid is not None:  # the directory can give files its own group
+            os.chown(path, -1, gid, follow_symlinks=False)
+        os.chmod(path, mode)
         listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise
     finally:
+        os.setegid(own_gid)
         os.umask(umask)
     return listener

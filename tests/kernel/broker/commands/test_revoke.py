@@ -21,9 +21,12 @@ from support.brokers.limited import (
 from support.brokers.process import BrokerProcess
 from support.inside import netns_cookie, socket_cookie
 from support.namespaces import delete
+from support.socket_listing import needs_listing
 from support.users import OTHER_USER, USER
 
 GRANTS = grant("datagrams", connect=["*:*"], sockets=["udp"]) + grant("streams", connect=["*:*"], sockets=["tcp"])
+
+pytestmark = needs_listing
 
 
 @pytest.fixture
@@ -173,7 +176,7 @@ def test_connection_is_ended_alone_or_goes_with_its_listener(broker: BrokerProce
         for client in clients:
             client.connect((LOOPBACK, 5001))
         with listener.accept()[0] as first, listener.accept()[0] as second, clients[0], clients[1]:
-            assert "1 sockets revoked" in revoke(broker, "--cookie", str(socket_cookie(first)))
+            assert "1 socket revoked" in revoke(broker, "--cookie", str(socket_cookie(first)))
             assert [error_of(one.recv, 1, socket.MSG_DONTWAIT) for one in (first, second)] == ["ECONNABORTED", "EAGAIN"]
             assert "2 sockets revoked" in revoke(broker, "--cookie", str(socket_cookie(listener)))
             assert [error_of(one.recv, 1) for one in clients] == ["ECONNRESET"] * 2

@@ -91,7 +91,7 @@ def test_service_manager_hears_of_each_step(broker: BrokerProcess) -> None:
     """Ready was heard already by the fixture. Source: sd_notify(3)."""
     os.kill(broker.pid, signal.SIGHUP)
     assert "MONOTONIC_USEC=" in broker.wait_for("RELOADING=1", START_S)
-    assert "STATUS=serving (grants: 1)" in broker.wait_for("READY=1", START_S)
+    assert "STATUS=serving (grants: 1, in force since 20" in broker.wait_for("READY=1", START_S)
     os.kill(broker.pid, signal.SIGTERM)
     broker.wait_for("STOPPING=1", STOP_S)
     assert end(broker) == 0
@@ -155,7 +155,7 @@ def test_what_is_no_socket_stays_where_it_is(broker: BrokerProcess, another: Bro
 
 
 def test_requests_in_flight_are_answered_before_the_end(broker: BrokerProcess) -> None:
-    """The broker answers requests from before SIGTERM. It tells waiting clients to try again."""
+    """The broker answers requests from before SIGTERM. Waiting clients get no answer, and ask the next broker."""
     with RawClient(broker) as client, RawClient(broker) as waiting:
         waiting.send(tcp(f"{PREFIX}never", wait_s=60))
         assert waiting.works()
@@ -165,9 +165,7 @@ def test_requests_in_flight_are_answered_before_the_end(broker: BrokerProcess) -
             os.kill(broker.pid, signal.SIGTERM)
         assert [getattr(client.receive(), "request_id", None) for _ in range(10)] == list(range(10))
         assert len(client.fds) == 10
-        reply = waiting.receive()
-        assert isinstance(reply, ErrorReply)
-        assert reply.code == OVERLOADED
+        assert waiting.has_hung_up()
         assert client.has_hung_up()
         assert end(broker) == 0
 

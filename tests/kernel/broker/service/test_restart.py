@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from nsbroker import Client, SocketSpec
+from nsbroker.wire import OpenRequest
 from support.brokers.activated import ActivatedBroker
 from support.brokers.load import Load
 from support.brokers.process import EVERYTHING
-from support.inside import cookie_inside
+from support.brokers.raw_client import RawClient
+from support.inside import cookie_inside, netns_cookie
+from support.namespaces import PREFIX
+from support.process_state import connections_to
+from support.users import GROUP, USER, start_as_user
 from support.waiting import wait_until
 
 MOST_CALLS_BETWEEN = 60
+WAIT_S = 60
 
 
 @pytest.fixture
@@ -50,6 +58,28 @@ def test_clients_carry_on_over_kill_9(
             f"\nrestart: {kills} kills in {calls} calls by {processes * threads} threads in {processes} processes;"
             f" {arrived} sockets right, {lost} lost"
         )
+
+
+def test_waiting_request_outlives_a_restart(make_namespace: Callable[..., str], activated: ActivatedBroker) -> None:
+    """The broker that stops does not answer it. So its client asks the next broker, and gets its socket there."""
+    late = f"{PREFIX}late"
+    activated.start()
+    child = start_as_user(USER, GROUP, _open_when_there, str(activated.socket_path), late)
+    wait_until(lambda: connections_to(str(activated.socket_path)) == 1)
+    with RawClient(activated) as client:
+        client.send(OpenRequest(1, (SocketSpec(late, socket.AF_INET, socket.SOCK_STREAM),), WAIT_S))
+        assert client.works()
+        activated.stop()
+        assert client.sock.recv(1000) == b""
+    activated.start()
+    make_namespace("late")
+    assert child.result() == cookie_inside(late)
+
+
+def _open_when_there(broker: str, namespace: str) -> int:
+    with Client(broker, timeout=WAIT_S) as client:
+        [sock] = client.open([SocketSpec(namespace, socket.AF_INET, socket.SOCK_STREAM)], wait=WAIT_S)
+        return netns_cookie(sock)
 
 
 def _wait_for_calls(load: Load, more: int) -> None:

@@ -69,6 +69,12 @@ def test_number_of_the_others_is_logged_once(quota: LineQuota) -> None:
     assert reported(quota) == []
 
 
+def test_lines_that_have_a_number_are_counted_with_it(quota: LineQuota) -> None:
+    """Such a line stands for several events."""
+    assert kept(quota, MOST_FOR_USER + 2, uid=1, more=10) == MOST_FOR_USER
+    assert reported(quota) == [("warning", "client refused", 1, 20)]
+
+
 def test_numbers_are_few_as_well(quota: LineQuota) -> None:
     """Users beyond share one."""
     for uid in range(1000):
