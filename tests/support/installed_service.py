@@ -56,7 +56,7 @@ def _unit_of(program: str) -> str:
     text = (Path("/etc/systemd/system") / SERVICE).read_text()
     changes = {
         r"^Type=.*": "Type=oneshot",
-        r"^(Restart|ExecReload|Requires|After)=.*": "",
+        r"^(Restart|ExecReload|Requires|After|Sockets)=.*": "",
         r"^ExecStart=.*": f"ExecStart={program}",
         rf"system\.slice/{SERVICE}": f"system.slice/{PROBE}",
     }

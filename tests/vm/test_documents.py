@@ -21,7 +21,7 @@ from support.waiting import wait_until
 INSTALL = "deploy/docs/install.md"
 LIMITS = "deploy/docs/limits.md"
 GRANTS = Path("/etc/nsbroker/grants.d")
-PATH = "/opt/nsbroker/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def run(text: str) -> str:
@@ -41,30 +41,23 @@ def of(document: str, *kinds: str) -> list[Example]:
 def alice(installed: Installed) -> Iterator[None]:
     """The reader's own user, whom install.md lets in, and the namespace that it makes."""
     command("useradd", "--create-home", "--shell", "/bin/sh", "alice")
-    written = []
-    for example in of(INSTALL, "sh vm", "toml")[1:]:
-        if example.kind == "toml":
-            written.append(Path(example.path))
-            written[-1].write_text(example.text)
-        else:
-            run(example.text)
+    for example in of(INSTALL, "sh vm")[1:]:
+        run(example.text)
     yield
-    for path in written:
-        path.unlink()
-    run("systemctl reload nsbrokerd && ip netns delete blue")
+    run("nsbrokerd ungrant alice blue && ip netns delete blue")
 
 
 @pytest.mark.usefixtures("alice")
 def test_first_page_is_fetched_from_the_namespace() -> None:
     [server], [client] = of(INSTALL, "sh alice server"), of(INSTALL, "sh alice")
-    wait_until(lambda: "first steps of alice" in as_alice("nsbroker-get --timeout 60 list"))
+    wait_until(lambda: "alice in blue" in as_alice("nsbroker-get --timeout 60 list"))
     with subprocess.Popen(["su", "-", "alice", "-c", f"exec {server.text}"]) as program:
         try:
             wait_for_listener("blue", 8080)
             output = as_alice(client.text)
         finally:
             program.terminate()
-    assert "first steps of alice" in output
+    assert "alice in blue" in output
     assert "HTTP/1.0 200 OK" in output
 
 
@@ -72,7 +65,7 @@ def test_first_page_is_fetched_from_the_namespace() -> None:
 def test_sockets_of_alice_are_listed_and_revoked() -> None:
     """A grant with a limit, as it stands in limits.md, is the only one for her; then the commands of limits.md."""
     [grant], [block] = of(LIMITS, "toml"), of(LIMITS, "sh vm")
-    file, others = GRANTS / "limits.toml", GRANTS / "alice.toml"
+    file, others = GRANTS / "limits.toml", GRANTS / "alice+blue.toml"
     kept = others.read_text()
     others.write_text("")
     file.write_text(grant.text)
@@ -83,7 +76,7 @@ def test_sockets_of_alice_are_listed_and_revoked() -> None:
         with subprocess.Popen(["su", "-", "alice", "-c", hold]) as holder:
             try:
                 wait_until(lambda: "outgoing web" in run("nsbrokerd sockets"))
-                assert "1 sockets revoked" in run(block.text)
+                assert "1 socket revoked" in run(block.text)
             finally:
                 holder.terminate()
     finally:

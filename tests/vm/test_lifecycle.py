@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import signal
 import socket
@@ -11,12 +12,16 @@ from pathlib import Path
 import pytest
 
 import nsbroker
+from nsbrokerd.control.asking import RefusedError, UnreachableError, ask
+from nsbrokerd.control.packets import RELOAD, STATUS, Request
 from support.brokers.load import Load
 from support.inside import cookie_inside
 from support.installed_service import SERVICE, SOCKET, SOCKET_PATH, TIMEOUT_S, Installed, command, systemctl, tcp
-from support.users import GROUP, USER, start_as_user
+from support.users import GROUP, USER, as_user, start_as_user
 from support.waiting import Counters, wait_until
 
+NSBROKERD = "/opt/nsbroker/bin/nsbrokerd"
+CONTROL_PATH = "/run/nsbroker/control.sock"
 GRANTS = Path("/etc/nsbroker/grants.d/more.toml")
 
 
@@ -43,7 +48,8 @@ def test_clients_under_load_notice_nothing(installed: Installed, make_namespace:
         for event in events:
             before = load.calls()
             wait_until(lambda before=before: load.calls() >= before + 3 or load.failed())
-            wait_until(lambda: installed.pid != 0 or load.failed())
+            # A service that still starts has a pid, but systemd refuses to reload it.
+            wait_until(lambda: installed.state() == "active" or load.failed())
             event()
         before = load.calls()
         wait_until(lambda: load.calls() >= before + 3 or load.failed())
@@ -87,17 +93,41 @@ def test_reload_takes_over_new_grants(installed: Installed) -> None:
     assert installed.pid == pid
 
 
-def test_reload_with_a_mistake_keeps_the_grants(installed: Installed) -> None:
-    """The journal has the reason."""
+def test_reload_with_a_mistake_fails_and_keeps_the_grants(installed: Installed) -> None:
+    """The journal has the reason, from the broker and from systemctl's own command. A later reload succeeds."""
     systemctl("start", SERVICE)
+    pid = installed.pid
     GRANTS.write_text("[[grant]]\nnaem = 1\n")
     try:
-        systemctl("reload", SERVICE)
+        with pytest.raises(AssertionError, match=r"Job for nsbrokerd\.service failed"):
+            systemctl("reload", SERVICE)
         assert len(installed.open_as_member(tcp("@host"))) == 1
+        assert "the last reload: failed" in systemctl("show", "--property=StatusText", SERVICE)
+        with pytest.raises(AssertionError, match="not healthy: the last reload: failed"):
+            command(NSBROKERD, "health")
     finally:
         GRANTS.unlink()
     command("journalctl", "--sync")
-    assert "reload failed" in command("journalctl", "--unit", SERVICE, "--output=cat", "--no-pager", "--lines=20")
+    lines = command("journalctl", "--unit", SERVICE, "--output=cat", "--no-pager", "--lines=20")
+    assert "reload failed" in lines
+    assert "nsbrokerd: not reloaded: what was in force before stays in force" in lines
+    systemctl("reload", SERVICE)
+    assert (installed.state(), installed.pid) == ("active", pid)
+    assert command(NSBROKERD, "health").startswith("healthy: ")
+
+
+def test_group_of_the_status_reads_it_and_reloads_nothing(installed: Installed) -> None:
+    """The socket unit passes the control socket, and systemd keeps it over a restart."""
+    systemctl("start", SERVICE)
+    groups = [grp.getgrnam("nsbroker-status").gr_gid]
+    for _ in range(2):
+        status = as_user(USER, GROUP, ask, CONTROL_PATH, Request(STATUS), TIMEOUT_S, groups=groups)
+        assert status["pid"] == installed.pid
+        systemctl("restart", SERVICE)
+    with pytest.raises(RefusedError, match="only root may ask"):
+        as_user(USER, GROUP, ask, CONTROL_PATH, Request(RELOAD), TIMEOUT_S, groups=groups)
+    with pytest.raises(UnreachableError, match="no permission"):
+        as_user(USER, GROUP, ask, CONTROL_PATH, Request(STATUS), TIMEOUT_S, groups=installed.client_groups)
 
 
 def test_sockets_outlive_the_service(installed: Installed) -> None:

@@ -44,7 +44,7 @@ def test_kernel_has_what_the_unit_says(installed: Installed) -> None:
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
     assert int(found["Threads"]) <= MAX_THREADS
     limits = Path(f"/proc/{installed.pid}/limits").read_text()
-    assert re.search(r"^Max open files +65536 +65536", limits, re.MULTILINE)
+    assert re.search(r"^Max open files +524288 +524288", limits, re.MULTILINE)
 
 
 def test_nothing_limits_the_memory_of_sockets(installed: Installed) -> None:

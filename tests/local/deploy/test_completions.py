@@ -51,6 +51,19 @@ def test_options_of_each_verb_are_the_parsers(shell: Shell, verb: str) -> None:
     assert HELP & set(shell.complete(f"{start} --h"))
 
 
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_containers_are_offered_with_their_engine(name: str, tmp_path: Path) -> None:
+    """Bash cuts words at a colon, so it needs only the rest of the name."""
+    tool = tmp_path / "nsbroker-get"
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m nsbroker.cli "$@"\n')
+    tool.chmod(0o755)
+    with fake_broker(lambda visit: visit.list_namespaces("podman:web", "podman:db")) as broker:
+        environment = {"NSBROKER_SOCKET": broker.path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with Shell(name, tmp_path, environment) as shell:
+            assert sorted(shell.complete("nsbroker-get pod")) == ["podman:db", "podman:web"]
+            assert shell.complete("nsbroker-get podman:w") in (["podman:web"], ["web"])
+
+
 def test_namespaces_are_those_that_the_broker_grants(shell: Shell) -> None:
     """Each once, however many grants it has."""
     assert sorted(shell.complete("nsbroker-get ")) == ["@host", "blue", "list"]
