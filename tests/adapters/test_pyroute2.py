@@ -22,6 +22,7 @@ from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 
 import nsbroker
 from nsbroker.adapters import pyroute2 as inside
+from nsbroker.adapters.asyncio import loop_factory
 from support.adapters.echo import descriptors
 from support.adapters.example_org import CLIENT, NOBODY_ANSWERS, ExampleOrg
 from support.brokers.process import BrokerProcess
@@ -521,6 +522,33 @@ def change_links(namespace: str) -> list[int]:
 def test_kernel_refuses_changes(site: ExampleOrg) -> None:
     """Like for the same user's own socket inside."""
     assert site.run(change_links) == [errno.EPERM] * 6
+
+
+def list_own_links_in_a_loop_of(path: str, name: str) -> tuple[str, set[str]]:
+    host = nsbroker.Namespace("@host", path=path)
+
+    async def ask() -> tuple[str, set[str]]:
+        async with inside.AsyncIPRoute(host) as ipr:
+            found = {link.get("ifname") async for link in await ipr.link("dump")}
+            async for address in await ipr.addr("dump"):
+                assert address["index"]
+        with pytest.raises(nsbroker.WrongNamespaceError) as refused:
+            async with pyroute2.AsyncIPRoute() as outside:
+                await outside.link("dump")
+        return str(refused.value), found
+
+    with asyncio.Runner(loop_factory=loop_factory(nsbroker.Namespace(name, path=path))) as runner:
+        return runner.run(ask())
+
+
+def test_own_namespace_is_allowed_in_a_loop_of_another_one(
+    start_broker: Callable[[str], BrokerProcess], make_namespace: Callable[[str], str]
+) -> None:
+    """The loop refuses the sockets that pyroute2 itself makes there."""
+    path = str(start_broker(POLICY.replace('"]\nsockets', '", "@host"]\nsockets')).socket_path)
+    refusal, found = as_unprivileged(list_own_links_in_a_loop_of, path, make_namespace("other"))
+    assert refusal.startswith("[Errno 18] pyroute2 has a socket of the program's own network namespace")
+    assert found == {each["ifname"] for each in json.loads(subprocess.check_output(["ip", "-json", "link"]))}
 
 
 def ask_without_grant(path: str, name: str) -> None:

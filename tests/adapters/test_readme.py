@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,10 @@ from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
 from support.adapters.programs import Function, find_program, listens_on, wait_for_listener
 from support.brokers.process import BrokerProcess
 from support.documents import Example, examples
+from support.go_programs import Go
 from support.inside import call_inside
 from support.namespaces import PREFIX
+from support.own_engine import answer_with, describe, fake_engine
 from support.sctp import why_not as why_no_sctp
 from support.sockets_inside import open_inside
 from support.users import GROUP, USER, as_user, can_start_programs
@@ -210,6 +213,36 @@ def test_example_of_a_server_serves_the_namespace(site: ExampleOrg, readers_text
     assert serves(site, [*interpreter(), code], os.environ["PATH"], 80, get) == SERVER
 
 
+@pytest.fixture(scope="module")
+def go(request: pytest.FixtureRequest) -> Go:
+    if reason := Go.why_not():
+        pytest.skip(reason)
+    assert request.config.cache is not None
+    return Go(request.config.cache.mkdir("go-build"))
+
+
+def run_program(_namespace: str, program: str) -> str:
+    done = subprocess.run([program], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", examples("go"), ids=str)
+def test_example_in_go_runs(
+    site: ExampleOrg, readers_text: Prepare, go: Go, open_directory: Path, example: Example
+) -> None:
+    program = go.build(open_directory, readers_text(example.text))
+    assert site.run(run_program, str(program))
+
+
+@pytest.mark.parametrize("example", examples("go server"), ids=str)
+def test_example_of_a_server_in_go_serves_the_namespace(
+    site: ExampleOrg, readers_text: Prepare, go: Go, open_directory: Path, example: Example
+) -> None:
+    program = go.build(open_directory, readers_text(example.text))
+    assert serves(site, [str(program)], os.environ["PATH"], 80, get) == SERVER
+
+
 _LISTENS_IN_ITS_OWN = """
 import http.server
 http.server.HTTPServer(("127.0.0.1", 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
@@ -217,7 +250,7 @@ http.server.HTTPServer(("127.0.0.1", 8080), http.server.SimpleHTTPRequestHandler
 
 
 def run_beside_own(socket_path: str, code: str) -> None:
-    """Run an example beside a server in namespaces of this user's own."""
+    """Run an example beside a server in namespaces of this user's own, which is the container web of its podman."""
     os.environ["NSBROKER_SOCKET"] = socket_path
     unshare = ["unshare", "--user", "--map-root-user", "--net"]
     up = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
@@ -225,7 +258,10 @@ def run_beside_own(socket_path: str, code: str) -> None:
         try:
             wait_until(lambda: server.poll() is not None or listens_on(f"/proc/{server.pid}", [8080]))
             assert server.poll() is None, server.communicate()
-            exec(compile(code, "document", "exec"), {"pid": server.pid})
+            with tempfile.TemporaryDirectory() as runtime:
+                os.environ["XDG_RUNTIME_DIR"] = runtime
+                with fake_engine(Path(runtime), answer_with(describe(server.pid, "web"))):
+                    exec(compile(code, "document", "exec"), {"pid": server.pid})
         finally:
             server.kill()
 

@@ -9,6 +9,7 @@ For another netlink class of pyroute2, write `Inside` or `AsyncInside` in front 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import functools
 import socket
@@ -28,6 +29,7 @@ from ..link.errors import WrongNamespaceError
 from ..module.namespace import Namespace
 from ..place.place import Place
 from ..wire.kind_names import NETLINK_PROTOCOLS
+from ._asyncio_loop import NamespaceLoop
 from ._namespace import NamespaceLike, as_namespace, require
 
 require(AsyncNetlinkSocket, "setup_socket", "setup_endpoint")
@@ -98,6 +100,10 @@ class AsyncInside:
             else:
                 local.prepared = made
                 _ = self.socket  # type: ignore[attr-defined]  # The attribute makes it, by setup_socket.
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, NamespaceLoop) and getattr(local, "transport", None) is None:
+            # You chose the namespace of this socket, which can be the program's own.
+            loop.allow(local.socket)
         await super().setup_endpoint()  # type: ignore[misc]  # the same
 
     def setup_socket(self) -> Any:

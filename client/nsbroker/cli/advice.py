@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
 
 from ..link.errors import AccessDeniedError, Error, NamespaceNotFoundError
 from ..names.errors import EAI_ADDRFAMILY, EAI_NODATA, EAI_NONAME
+from ..place.options import at_birth_of
 from ..supervise.calls import SEE_LIST
+from ..wire.kind_names import KIND_OF_TRIPLE
+from ..wire.messages import SocketSpec
+from .arguments import PORT_KINDS
+from .command import VERBS
 from .dialing import SourceError, Target
 from .messages import REFUSED, FailureError
+
+ENGINES = ("podman", "docker", "pod")
+"""The words before the colon in the name of a container."""
 
 _TO_LOOK_UP = "nsbroker-get NS resolve shows the addresses of a name, and -4 and -6 choose the family"
 _TO_BIND = {
@@ -42,14 +51,49 @@ def after_refusal(error: OSError, namespace: str) -> str:
         error: the refusal.
         namespace: the namespace's name or path.
     """
+    if namespace in VERBS and isinstance(error, AccessDeniedError | NamespaceNotFoundError):
+        # Not a failure by itself: a namespace can have this name.
+        return f"; if {namespace} is your verb, put a namespace before it: nsbroker-get NS {namespace}"
     if isinstance(error, AccessDeniedError):
         # nsbroker-get itself opens a path: if that fails, no grant would help.
-        return SEE_LIST if error.filename is None else "; the process must be yours"
+        if error.filename is not None:
+            return "; the process must be yours"
+        arguments = error.spec and arguments_of_explain(error.spec)
+        if not arguments:
+            return SEE_LIST
+        return f"; {shlex.join(['nsbroker-get', namespace, 'explain', *arguments])} shows what each grant lacks"
     if isinstance(error, NamespaceNotFoundError) and error.filename is None:
+        if namespace.partition(":")[0] in ENGINES and ":" in namespace:
+            return ""  # the broker's reason has the remedy
         if "/" in namespace:
             return ": give the path of one, such as /proc/PID/ns/net"
         return "; nsbroker-get list shows which there are, and --wait SECONDS waits for one"
     return ""
+
+
+def arguments_of_explain(spec: SocketSpec) -> list[str]:
+    """Return the arguments by which the verb `explain` asks about a socket, or [] if it can't.
+
+    It asks about one address without its interface, as rules cover them.
+    """
+    kind = KIND_OF_TRIPLE.get((spec.family, spec.type & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC), spec.proto))
+    if kind is None:
+        return []
+    arguments = [kind]
+    is_ipv6 = spec.family == socket.AF_INET6
+    has_ports = kind in PORT_KINDS
+    if isinstance(spec.bind, tuple) and (has_ports or spec.family in (socket.AF_INET, socket.AF_INET6)):
+        host, port = str(spec.bind[0]).partition("%")[0], spec.bind[1]
+        if has_ports:
+            host = f"[{host}]:{port}" if is_ipv6 else f"{host}:{port}"
+        arguments += ["--bind", host]
+    elif is_ipv6:
+        arguments.append("-6")
+    at_birth = at_birth_of(spec.options)
+    if at_birth.mark is not None:
+        arguments += ["--mark", f"{at_birth.mark:#x}"]
+    arguments += ["--transparent"] if at_birth.transparent else []
+    return arguments
 
 
 def bind_failure(error: OSError, options: list[str]) -> OSError | FailureError:

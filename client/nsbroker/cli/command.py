@@ -9,12 +9,17 @@ from ..wire.bounds import MAX_NAME_BYTES, MAX_WAIT_S
 from ..wire.record import Record
 from .arguments import parse, seconds
 from .messages import print_text, usage_error
+from .patience import say_if_long
 
 VERBS = ("connect", "explain", "listen", "resolve", "run", "socket")
 """The verbs that follow a namespace. The verb `list` also stands alone."""
 
+OWN, _HOST = "@own", "@host"
+OWN_BY_PATH = "@own stands for your own namespaces: give one by its path, such as /proc/PID/ns/net"
+
 _OPTIONS = {"--broker": True, "--timeout": True, "--wait": True, "-h": False, "--help": False, "--version": False}
 _HELP = ("-h", "--help")
+_HELP_WORDS = 2
 _TEXTS = os.path.join(os.path.dirname(__file__), "help")
 
 
@@ -50,11 +55,12 @@ def read_command(args: list[str]) -> Command:
         return Command("help", "", [], client, wait_s)
     if "--version" in given:
         return Command("version", "", [], client, wait_s)
-    namespace, verb, verb_args = _split(rest)
+    namespace, verb, verb_args = _split(options, rest)
     if verb_args[:1] and verb_args[0] in _HELP:
         return Command("help", namespace, [verb], client, wait_s)
-    if verb in VERBS and "/" not in namespace:
-        _check_name(namespace)
+    if verb in VERBS:
+        check_name(namespace)
+    say_if_long(client, namespace, wait_s)
     return Command(verb, namespace, verb_args, client, wait_s)
 
 
@@ -65,7 +71,16 @@ def _client(given: dict[str, str]) -> Client:
     return Client(given.get("--broker"), timeout_s)
 
 
-def _check_name(namespace: str) -> None:
+def check_name(namespace: str) -> None:
+    """Check that a word can be the name of a namespace, or a path.
+
+    Raises:
+        FailureError: it can't.
+    """
+    if "/" in namespace:
+        return
+    if namespace.startswith("@") and namespace != _HOST:
+        raise usage_error(OWN_BY_PATH if namespace == OWN else f"{namespace!r} is no name: only @host begins with an @")
     try:
         is_name = 1 <= len(namespace.encode()) <= MAX_NAME_BYTES
     except UnicodeEncodeError:
@@ -74,13 +89,16 @@ def _check_name(namespace: str) -> None:
         raise usage_error(f"a namespace's name is UTF-8 of 1 to {MAX_NAME_BYTES} bytes, not {namespace[:40]!r}")
 
 
-def _split(rest: list[str]) -> tuple[str, str, list[str]]:
+def _split(options: list[tuple[str, str]], rest: list[str]) -> tuple[str, str, list[str]]:
     if not rest:
         raise usage_error("a namespace and a verb are missing")
     namespace, verb = rest[0], rest[1] if len(rest) > 1 else ""
+    # `help VERB` asks for help. With further words, `help` is the name of a namespace.
+    if namespace == "help" and len(rest) <= _HELP_WORDS:
+        return "", "help", _topic(verb)
     if verb in VERBS:
         return namespace, verb, rest[2:]
-    if verb in _HELP:
+    if verb in (*_HELP, "help"):
         return "", "help", [namespace] if namespace in (*VERBS, "list") else []
     if verb == "--":
         return namespace, "run", rest[1:]
@@ -88,8 +106,21 @@ def _split(rest: list[str]) -> tuple[str, str, list[str]]:
         return "", "list", rest[1:]
     if verb == "list":
         return namespace, "list", [*rest[2:], namespace]
-    problem = f"unknown verb {verb!r}" if verb else f"after {namespace!r} a verb is missing"
-    raise usage_error(f"{problem}: use one of {', '.join(VERBS)}, list")
+    if rest == ["version"]:
+        return "", "version", []
+    from .word_order import wrong_words
+
+    raise wrong_words(options, rest, VERBS)
+
+
+def _topic(verb: str) -> list[str]:
+    if not verb or verb in _HELP:
+        return []
+    if verb in (*VERBS, "list"):
+        return [verb]
+    from .word_order import wrong_topic
+
+    raise wrong_topic(verb, (*VERBS, "list"))
 
 
 def print_help(command: Command) -> int:

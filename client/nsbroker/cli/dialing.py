@@ -17,9 +17,12 @@ from ..wire.messages import SocketSpec
 from ..wire.record import Record
 from .arguments import IPV4, IPV6, host_family
 from .command import Command
+from .patience import teller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..link.waiting import Waiting
 
 _STREAM, _DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
@@ -85,7 +88,8 @@ def _dial_address(command: Command, target: Target) -> socket.socket:
         if target.source is not None:
             _bind(sock, target.source)
         address = numeric_address(sock, (target.host, target.port))
-        run(connect(sock, address, monotonic() + target.limit_s))  # type: ignore[arg-type]  # a tuple stays one
+        connecting = connect(sock, address, monotonic() + target.limit_s)  # type: ignore[arg-type]  # a tuple stays one
+        run(connecting, _teller(command, target))
     except BaseException:
         sock.close()
         raise
@@ -115,7 +119,11 @@ def _dial_name(command: Command, target: Target) -> socket.socket:
         )
     else:
         dialing = connect_tcp(place, *remote, local_addr=local, family=family)
-    return run(_within(target.limit_s + command.wait_s, dialing))
+    return run(_within(target.limit_s + command.wait_s, dialing), _teller(command, target))
+
+
+def _teller(command: Command, target: Target) -> Callable[[], object] | None:
+    return teller(f"waiting for {target.host} port {target.port} in {command.namespace}")
 
 
 async def _within(limit_s: float, dialing: Waiting[socket.socket]) -> socket.socket:

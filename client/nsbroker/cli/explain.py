@@ -23,6 +23,7 @@ from .socket_verb import all_kinds, triple_of
 
 _OPTIONS = {"-4": False, "-6": False, "--bind": True, "--connect": True, **OPTIONS_AT_BIRTH}
 _UNIX = (int(socket.AF_UNIX), int(socket.SOCK_STREAM), 0)
+_UNPRIVILEGED_PORTS = "any address with a port from 1024 on, unless the namespace allows lower ones"
 _REMEDY = "ask the administrator to add this to one of these grants, or for a grant of your own: see nsbrokerd.toml(5)"
 _NO_GRANT = (
     "ask the administrator for a grant there: see nsbrokerd.toml(5). nsbroker-get list shows all that you may use"
@@ -85,7 +86,12 @@ def _allowed(answer: Explanation, namespace: str, kind: str, given: dict[str, st
     if "--connect" in given:
         lines.append(f"connecting it to {given['--connect']} is allowed")
     connect, bind = map(_listed, grant.limit)
+    if grant.limit.bind is None and kind in PORT_KINDS:
+        bind = _UNPRIVILEGED_PORTS
     lines.append(f"afterwards you can connect it to {connect}, and bind it to {bind}")
+    if bind == _UNPRIVILEGED_PORTS:
+        listed = ", ".join(grant.bind) or "this grant lists none"
+        lines.append(f"only the broker can bind lower ports, when it makes the socket: {listed}")
     return lines
 
 

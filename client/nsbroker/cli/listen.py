@@ -24,6 +24,7 @@ from .arguments import (
 )
 from .command import Command
 from .messages import usage_error
+from .patience import say_if_long
 
 _OPTIONS = {
     **dict.fromkeys(("-4", "-6", "-u", "--inetd", "--nginx", "--accept"), False),
@@ -60,6 +61,7 @@ def run(command: Command) -> int:
     names = _names(options, len(endpoints), "connection" if "--accept" in given else command.namespace)
     most = _most(given.get("--max"))
     wait_s = seconds("--wait", given["--wait"], MAX_WAIT_S) if "--wait" in given else command.wait_s
+    say_if_long(command.client, command.namespace, wait_s)
     backlog = DEFAULT_BACKLOG if "--accept" in given else _BACKLOG
     specs = _specs(command.namespace, endpoints, options, backlog)
     if "--accept" in given:

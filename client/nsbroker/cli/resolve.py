@@ -9,6 +9,7 @@ from ..place.place import Place
 from .arguments import family_option, parse
 from .command import Command
 from .messages import REFUSED, FailureError, print_text, printable, usage_error
+from .patience import teller
 from .presence import expect_namespace
 
 _OPTIONS = {"-4": False, "-6": False}
@@ -27,7 +28,8 @@ def run(command: Command) -> int:
         expect_namespace(command.client, command.namespace, command.wait_s)
     place = Place(command.client.broker, command.namespace, command.wait_s)
     # Printable, since the scope of a link-local address is an interface's name.
-    print_text("".join(f"{printable(address)}\n" for address in wait_for(_addresses(place, host, family))))
+    found = wait_for(_addresses(place, host, family), teller(f"waiting for the addresses of {host}"))
+    print_text("".join(f"{printable(address)}\n" for address in found))
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 import select
 
 from ..drivers.thread import Client
-from ..link.references import open_path
+from ..link.references import is_container, open_path
 from ..supervise import detached, etc_files, kernel
 from ..supervise.caller import ForeignProcError, own_network
 from ..supervise.filter import Machine, assemble_filter
@@ -17,6 +17,7 @@ from .arguments import OPTIONS_AT_BIRTH, at_birth, parse
 from .command import Command
 from .launch import run_program
 from .messages import FailureError, say, usage_error
+from .patience import say_if_long
 from .presence import expect_namespace
 
 TYPE_CHECKING = False
@@ -46,12 +47,14 @@ def run(command: Command) -> int:
     _expect_own_proc()
     # The supervisor leaves this directory.
     client = Client(os.path.abspath(command.client.path), command.client.timeout)
+    say_if_long(client, command.namespace, command.wait_s)
     namespace = _namespace(command, client)
+    texts = _texts_of_container(client, namespace) if isinstance(namespace, str) and is_container(namespace) else {}
     supervision = _start_supervisor(
         lambda listener: Supervisor(machine, listener, client, namespace, options, _say_in_time), namespace
     )
     if isinstance(namespace, str):
-        for warning in etc_files.use_files_of(namespace):
+        for warning in etc_files.use_files_of(namespace, texts):
             say(warning)
     _put_under_filter(machine, supervision)
     run_program(program, [], [])
@@ -79,6 +82,16 @@ def _namespace(command: Command, client: Client) -> NamespaceRef:
     if command.namespace not in [name for name, _ in client.namespaces().namespaces]:
         expect_namespace(client, command.namespace, command.wait_s)
     return command.namespace
+
+
+def _texts_of_container(client: Client, container: str) -> dict[str, str]:
+    """Return the texts of a container's files by their paths, without which names may leak."""
+    try:
+        files = client.resolver_files(container)
+    except OSError as error:
+        say(f"names may be looked up outside of {container}, since its files can't be had: {error.strerror or error}")
+        return {}
+    return {"/etc/resolv.conf": files.resolv_conf, "/etc/hosts": files.hosts}
 
 
 def _expect_own_proc() -> None:

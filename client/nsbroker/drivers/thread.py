@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from math import inf
 from time import monotonic, sleep
 
 from ..link.broker import DEFAULT_PATH, DEFAULT_TIMEOUT_S, Broker, plain_socket
@@ -13,6 +14,8 @@ from ..wire.messages import Address, Explanation, NamespaceList, NamespaceRef, R
 
 _LONGEST_POLL_S = 1e6
 """poll(2) takes milliseconds as an int."""
+_PATIENCE_S = 1.0
+"""A wait that takes longer is a long one."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +28,23 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-def run(coroutine: Waiting[T]) -> T:
-    """Run code to its end in this thread, which blocks during the waits. Return its result."""
+def run(coroutine: Waiting[T], on_long_wait: Callable[[], object] | None = None) -> T:
+    """Run code to its end in this thread, which blocks during the waits. Return its result.
+
+    Args:
+        coroutine: the code.
+        on_long_wait: called once if the code waits for more than a second in all.
+    """
+    patient_until = monotonic() + _PATIENCE_S if on_long_wait else inf
     try:
         deadline, sockets = coroutine.send(None)
         while True:
-            deadline, sockets = coroutine.send(_poll(deadline, sockets))
+            ready = _poll(min(deadline, patient_until), sockets)
+            if on_long_wait and not ready and monotonic() >= patient_until:
+                on_long_wait()
+                patient_until = inf
+                ready = _poll(deadline, sockets)
+            deadline, sockets = coroutine.send(ready)
     except StopIteration as end:
         result: T = end.value
         return result
@@ -44,10 +58,14 @@ def _poll(deadline: float, sockets: Sockets) -> Sockets:
     if not sockets:
         sleep(max(0, min(left_s, _LONGEST_POLL_S)))
         return ()
+    timeout_ms = min(left_s, _LONGEST_POLL_S) * 1000 if left_s > 0 else 0
     poll = select.poll()
+    if len(sockets) == 1:  # a request to the broker
+        poll.register(*sockets[0])
+        return sockets if poll.poll(timeout_ms) else ()
     for sock, event in sockets:
         poll.register(sock.fileno(), event)
-    ready = poll.poll(int(min(left_s, _LONGEST_POLL_S) * 1000) + 1 if left_s > 0 else 0)
+    ready = poll.poll(timeout_ms)
     if len(ready) == len(sockets):
         return sockets
     numbers = {number for number, _ in ready}
@@ -60,6 +78,9 @@ class Client:
     Args:
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+
+    Attributes:
+        on_long_wait: called once in each call that waits for more than a second, for example to show a line.
 
     Raises:
         ValueError: the timeout is not more than 0.
@@ -76,6 +97,7 @@ class Client:
 
     def __init__(self, path: str | None = None, timeout: float = DEFAULT_TIMEOUT_S) -> None:
         self.broker = Broker(path, timeout)
+        self.on_long_wait: Callable[[], object] | None = None
 
     @property
     def path(self) -> str:
@@ -120,7 +142,7 @@ class Client:
             >>> for sock in Client().open(specs, wait=1):
             ...     sock.close()
         """
-        return run(open_sockets(self.broker, plain_socket, specs, wait))
+        return run(open_sockets(self.broker, plain_socket, specs, wait), self.on_long_wait)
 
     def open_as(self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait: float = 0) -> list[S]:
         """Open sockets of a class of your own, as `open` does otherwise.
@@ -149,7 +171,7 @@ class Client:
             'MySocket'
             >>> sock.close()
         """
-        return run(open_sockets(self.broker, take_fd, specs, wait))
+        return run(open_sockets(self.broker, take_fd, specs, wait), self.on_long_wait)
 
     def namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use, and which sockets the user may have there.
@@ -167,7 +189,7 @@ class Client:
             ...     for index in indices:
             ...         sockets = answer.grants[index].sockets  # for example ("tcp", "udp")
         """
-        return run(self.broker.list_namespaces())
+        return run(self.broker.list_namespaces(), self.on_long_wait)
 
     def resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
         """Ask for the files by which names are looked up in a namespace.
@@ -188,7 +210,7 @@ class Client:
             >>> "nameserver" in nsbroker.Client().resolver_files("blue").resolv_conf
             True
         """
-        return run(self.broker.read_resolver_files(namespace))
+        return run(self.broker.read_resolver_files(namespace), self.on_long_wait)
 
     def explain(self, spec: SocketSpec, connect: Address | None = None) -> Explanation:
         """Ask whether this user may have a socket, by which grant, and which rules the other grants lack.
@@ -221,7 +243,7 @@ class Client:
             ...     for key, rule in lacks:
             ...         line = f"grant {grant.name} lacks {key} {rule}"  # for example "sockets raw:tcp"
         """
-        return run(self.broker.explain(spec, connect))
+        return run(self.broker.explain(spec, connect), self.on_long_wait)
 
     def close(self) -> None:
         """Close the idle connections. You can still use the client afterwards: it connects again.

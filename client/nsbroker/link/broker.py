@@ -31,12 +31,13 @@ from ..wire.messages import (
     ResolverRequest,
     SocketSpec,
 )
+from ..wire.record import make_record
 from . import diagnosis
 from .batch import split
 from .connection import Connection, ConnectionLostError, Pool, connect_to_broker
-from .errors import BrokerProtocolError, refusal
+from .errors import BrokerProtocolError, Error, refusal
 from .proof import read_blob, take_sockets
-from .references import open_path, open_paths
+from .references import is_container, open_path, open_paths
 from .waiting import DeadlineError, wait
 
 DEFAULT_PATH = "/run/nsbroker/nsbroker.sock"
@@ -49,7 +50,10 @@ _MOST_LOSSES = 6
 """Connections lost without an answer before a call gives up, so that a request that crashes the broker ends."""
 _LONGEST_PAUSE_S = 0.32
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
+SEQUENCES = (list, tuple)
+"""Not `list | tuple`, which would make an object for each call."""
 _UNKNOWN_OPERATION = "bad-request: unknown op "
+_UNKNOWN_KEY = "bad-request: unknown key "
 """A broker's answer to an operation that is newer than the broker."""
 _RESTARTING = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias, TypeVar
 
     from ..wire.messages import Reply, Request
+    from .containers import Containers
+    from .waiting import Waiting
 
     S = TypeVar("S", bound=socket.SocketType)
     _Question: TypeAlias = "_SocketsQuestion | _BlobQuestion"
@@ -89,6 +95,12 @@ class Broker:
         self._pool = Pool()
         self._reached = False
         self._down_since: float | None = None
+        self._named_containers: Containers | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether a call waits for the broker to come back: it answered before, and nothing listens now."""
+        return self._down_since is not None
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -98,14 +110,24 @@ class Broker:
         if hasattr(self, "_pool"):
             self._pool.clear()
 
-    async def open(
+    def open(
         self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait_s: float
-    ) -> list[S]:
+    ) -> Waiting[list[S]]:
         """Open sockets, all or none. `take_fd(spec, fd)` makes each of its descriptor. See `Client.open`."""
         if not 0 <= wait_s <= MAX_WAIT_S:
             raise ValueError(f"wait is 0..{MAX_WAIT_S} seconds")
+        specs = specs if isinstance(specs, SEQUENCES) else list(specs)
+        for spec in specs:
+            # First the cheap look, since this is for each socket.
+            if type(spec.namespace) is str and ":" in spec.namespace and is_container(spec.namespace):
+                names = dict.fromkeys(spec.namespace for spec in specs if is_container(spec.namespace))
+                return self._containers().open([*map(str, names)], specs, partial(self._open, take_fd), wait_s)
+        return self._open(take_fd, specs, wait_s)
+
+    async def _open(
+        self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float
+    ) -> list[S]:
         wait_until = monotonic() + wait_s if wait_s else 0.0
-        specs = specs if isinstance(specs, list | tuple) else list(specs)
         path_fds: list[int] = []
         questions: list[_SocketsQuestion] = []
         try:
@@ -115,10 +137,12 @@ class Broker:
                 specs, path_fds = open_paths(specs)
                 questions.extend(_SocketsQuestion(*chunk, take_fd, wait_until) for chunk in split(specs))
             await self._ask(questions, wait_s)
-        except BaseException:
+        except BaseException as error:
             for question in questions:
                 for sock in question.answer or ():
                     sock.close()
+            if isinstance(error, Error) and error.index is not None:
+                error.spec = specs[error.index]
             raise
         finally:
             for fd in path_fds:
@@ -130,13 +154,25 @@ class Broker:
 
     async def list_namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use. See `Client.namespaces`."""
-        question = _BlobQuestion(NamespacesRequest, (), decode_namespaces)
-        await self._ask([question])
+        question = _BlobQuestion(partial(NamespacesRequest, engines=True), (), decode_namespaces)
+        try:
+            await self._ask([question])
+        except BrokerProtocolError as error:
+            if error.strerror is None or not error.strerror.startswith(_UNKNOWN_KEY):
+                raise
+            # The broker is of the previous release, which asks no engine.
+            question = _BlobQuestion(NamespacesRequest, (), decode_namespaces)
+            await self._ask([question])
         answer: NamespaceList = question.answer
         return answer
 
-    async def read_resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
+    def read_resolver_files(self, namespace: NamespaceRef) -> Waiting[ResolverFiles]:
         """Ask for the files by which names are looked up in a namespace. See `Client.resolver_files`."""
+        if is_container(namespace):
+            return self._containers().resolver_files(str(namespace), self._read_resolver_files)
+        return self._read_resolver_files(namespace)
+
+    async def _read_resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
         path_fd = open_path(namespace) if type(namespace) is str and "/" in namespace else None
         fd = namespace if type(namespace) is int else path_fd
         try:
@@ -149,8 +185,13 @@ class Broker:
         answer: ResolverFiles = question.answer
         return answer
 
-    async def explain(self, spec: SocketSpec, connect: Address | None) -> Explanation:
+    def explain(self, spec: SocketSpec, connect: Address | None) -> Waiting[Explanation]:
         """Ask whether this user's grants allow a socket, and a connection from it. See `Client.explain`."""
+        if is_container(spec.namespace):
+            return self._containers().explain(spec, partial(self._explain, connect=connect))
+        return self._explain(spec, connect)
+
+    async def _explain(self, spec: SocketSpec, connect: Address | None) -> Explanation:
         specs, path_fds = open_paths((spec,))
         try:
             ((_, (spec,), fds),) = split(specs)
@@ -166,6 +207,15 @@ class Broker:
                 os.close(fd)
         answer: Explanation = question.answer
         return answer
+
+    def _containers(self) -> Containers:
+        """Return the names of containers, which are loaded for the first one."""
+        if self._named_containers is None:
+            from .containers import Containers
+
+            self._named_containers = Containers()
+        self._named_containers.timeout_s = self.timeout_s
+        return self._named_containers
 
     async def _ask(self, questions: Sequence[_Question], extra_s: float = 0) -> None:
         """Have all questions answered. When a connection is lost, continue on another one until the time is up.
@@ -262,7 +312,7 @@ class _SocketsQuestion:
         """Return the packet."""
         wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
         try:
-            return encode_request(OpenRequest(request_id, self._specs, wait_s))
+            return encode_request(make_record(OpenRequest, (request_id, self._specs, wait_s)))
         except ProtocolError as error:
             raise ValueError(f"the request for sockets from index {self.first} on is not valid: {error}") from error
 

@@ -13,13 +13,14 @@ import atexit
 import errno
 import os
 import socket
+from array import array
 from os import getegid, geteuid, getpid
 from time import monotonic
 
 from ..wire.bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID
 from ..wire.codec import announced_descriptors, decode_reply, encode_delivery
 from ..wire.messages import ErrorReply, ProtocolError, Reply
-from .errors import BrokerProtocolError
+from .errors import CONFINED, BrokerProtocolError
 from .fdpass import TruncatedError, lend_packet, take_packet
 from .waiting import READ, WRITE, DeadlineError, wait
 
@@ -30,6 +31,9 @@ _LOST = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOT
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _SOCKET_TYPE = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _LONGEST_PAUSE_S = 0.05
+_QUEUE_FULL = frozenset({errno.EAGAIN, errno.ENOTCONN})
+_QUEUE_TIME = array("l", (0, 10_000)).tobytes()
+"""How long connect(2) waits in the queue for the backlog: a `struct timeval` of 10 ms."""
 
 _open_connections: set[Connection] = set()
 """Every open connection of this process."""
@@ -105,7 +109,8 @@ class Connection:
         Raises:
             ConnectionLostError: the broker closed the connection.
             BrokerProtocolError: the packet is no reply, or other descriptors came than it announces. All are closed.
-            OSError: EMFILE if this process has no room for the descriptors. All are closed.
+            OSError: EMFILE if this process has no room for the descriptors, EACCES if a security module keeps them
+                from it. All are closed.
         """
         most_fds = 1 if self._channel is None else 0
         try:
@@ -165,11 +170,15 @@ def _invalid(reason: object) -> BrokerProtocolError:
 
 
 def _explain_truncation(error: TruncatedError, most_fds: int) -> OSError:
-    # The kernel sets MSG_CTRUNC for descriptors beyond the room in the buffer, and also beyond RLIMIT_NOFILE.
+    # The kernel sets MSG_CTRUNC for descriptors beyond the room in the buffer, beyond RLIMIT_NOFILE, and for those that
+    # the hook file_receive of a security module refuses.
     limit = os.sysconf("SC_OPEN_MAX")
     if len(os.listdir("/proc/self/fd")) + most_fds > limit:
         text = f"{os.strerror(errno.EMFILE)}: no room for {most_fds} sockets, RLIMIT_NOFILE is {limit}"
         return OSError(errno.EMFILE, text)
+    if error.kept_back:
+        text = f"{os.strerror(errno.EACCES)}: the kernel kept back {error.kept_back} of {most_fds} descriptors: "
+        return OSError(errno.EACCES, f"{text}{CONFINED}")
     return _invalid(error)
 
 
@@ -190,12 +199,21 @@ async def connect_to_broker(path: str, deadline: float) -> Connection:
         while True:
             try:
                 sock.connect(path)
+                sock.getpeername()  # an interrupt can end `connect` too early, without an error
+                sock.settimeout(0)
                 return Connection(sock)
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno not in _QUEUE_FULL:
+                    raise
                 if monotonic() + pause_s > deadline:
                     raise DeadlineError from None
-                await wait(monotonic() + pause_s, ())
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                if sock.gettimeout() is None:
+                    await wait(monotonic() + pause_s, ())
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                # The kernel lets those in that wait in connect(2), one after the other. While a user opens too many
+                # connections, others hardly find room without that. It holds up an event loop only for a moment.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _QUEUE_TIME)
+                sock.settimeout(None)
     except BaseException:
         sock.close()
         raise

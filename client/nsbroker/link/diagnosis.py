@@ -48,6 +48,12 @@ def too_late(path: str, timeout_s: float) -> BrokerUnavailableError:
 
 
 def hung_up(path: str) -> BrokerUnavailableError:
-    """Return the exception for a broker that closed one connection after another without an answer."""
-    text = f"the broker at {path} closed the connection again and again without an answer: see its log"
+    """Return the exception for a broker that closed one connection after another without an answer.
+
+    It turns a user away like this that opens too many connections. The first ones in each second get a reason.
+    """
+    text = (
+        f"the broker at {path} closed the connection again and again without an answer: if this user opens very many"
+        " connections, make many requests with one Client, or try again later; otherwise see the broker's log"
+    )
     return BrokerUnavailableError(errno.ECONNRESET, text)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import errno as _errno
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..wire.messages import SocketSpec
+
+CONFINED = (
+    "a security module (SELinux, AppArmor) confines the program, and does not let it have or use sockets of the "
+    "broker; journalctl -k names the rule"
+)
+"""Why the kernel hands over no descriptor, and how to go on. deploy/docs/confinement.md says more."""
+
 
 class Error(OSError):
     """The broker refused or failed, or can't be reached. All errors below are subclasses.
@@ -11,6 +21,7 @@ class Error(OSError):
     Attributes:
         errno: an errno, as for any OSError.
         index: the position of the socket in the request, if one socket is at fault.
+        spec: the `SocketSpec` of that socket.
 
     Example:
         >>> import nsbroker
@@ -21,6 +32,7 @@ class Error(OSError):
     """
 
     index: int | None = None
+    spec: SocketSpec | None = None
 
 
 class NamespaceNotFoundError(Error, FileNotFoundError):

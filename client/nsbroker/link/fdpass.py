@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from array import array
+from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +23,25 @@ _SO_PASSCRED = int(socket.SO_PASSCRED)
 _RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
 _PEEK_FLAGS = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 _DISCARD_FLAGS = int(socket.MSG_DONTWAIT)
-_FD_BYTES = array("i").itemsize
+_ONE_FD = Struct("i")
+_FD_BYTES = _ONE_FD.size
 _ROOM_FOR_ONE = socket.CMSG_LEN(_FD_BYTES)
+_ROOM_FOR_CREDENTIALS = socket.CMSG_LEN(3 * _FD_BYTES)  # struct ucred of unix(7)
+_MOST_PLAIN_PACKETS = 4
 _TRUNCATED = _MSG_CTRUNC | _MSG_TRUNC
 
 
 class TruncatedError(ValueError):
-    """A packet was longer than allowed, or had more descriptors than allowed. All of them were closed."""
+    """A packet was longer than allowed, had more descriptors than allowed, or the kernel kept some back.
+
+    Attributes:
+        kept_back: the number of descriptors for which there was room, but which the kernel did not let this process
+            have. It keeps back at least as many as that. 0: there were too many, or the packet was too long.
+    """
+
+    def __init__(self, message: str, kept_back: int = 0) -> None:
+        super().__init__(message)
+        self.kept_back = kept_back
 
 
 def lend_packet(sock: socket.SocketType, packet: bytes, fds: list[int] | tuple[int, ...] = (), flags: int = 0) -> None:
@@ -57,7 +70,8 @@ def take_packet(
     `give_fd`, which closes them. The default closes them at once, and a hostile sender can make that block.
 
     Raises:
-        TruncatedError: the packet did not fit. `give_fd` has got all of its descriptors.
+        TruncatedError: the packet did not fit, or the kernel kept descriptors back, because the table of this process
+            is full or by its security module. `give_fd` has got all that came.
         OSError: as recvmsg(2).
     """
     room = _ROOM_FOR_ONE if max_fds == 1 else socket.CMSG_LEN(max_fds * _FD_BYTES) if max_fds else 0
@@ -66,7 +80,12 @@ def take_packet(
     if message_flags & _TRUNCATED:
         for fd in fds:
             (give_fd or _close)(fd)
-        raise TruncatedError("the packet is too long" if message_flags & _MSG_TRUNC else "too many descriptors came")
+        if message_flags & _MSG_TRUNC:
+            raise TruncatedError("the packet is too long")
+        # The kernel stops at the first one that it can't install: scm_detach_fds in net/core/scm.c.
+        if len(fds) < max_fds:
+            raise TruncatedError(f"only {len(fds)} descriptors came", max_fds - len(fds))
+        raise TruncatedError("too many descriptors came")
     return packet, fds
 
 
@@ -79,11 +98,12 @@ def _close(fd: int) -> None:
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    fds = array("i")
+    fds: list[int] = []
     for level, message_type, data in ancillary:
         if level == _SOL_SOCKET and message_type == _SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
-    return fds.tolist()
+            # The same for one descriptor, which most packets have, and for many.
+            fds += _ONE_FD.unpack(data) if len(data) == _FD_BYTES else array("i", data[: len(data) & -_FD_BYTES])
+    return fds
 
 
 def peek_packet(sock: socket.SocketType, max_bytes: int) -> tuple[bytes, bool, bool]:
@@ -135,6 +155,32 @@ def hang_up(sock: socket.SocketType) -> bool:
     except OSError:
         return False
     return has_packet
+
+
+def hang_up_quickly(sock: socket.SocketType) -> bool:
+    """End a connection on both sides, and drop its first packets. Return whether a packet with descriptors may be left.
+
+    If none is left, closing the connection can't take long.
+    """
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+        sock.setsockopt(_SOL_SOCKET, _SO_PASSCRED, 1)  # as in `hang_up`
+    except OSError:
+        return True
+    for _ in range(_MOST_PLAIN_PACKETS):
+        try:
+            # The credentials fit the room, so only descriptors are truncated.
+            _, ancillary, flags, _ = sock.recvmsg(0, _ROOM_FOR_CREDENTIALS, _PEEK_FLAGS)
+            if flags & _MSG_CTRUNC:
+                return True
+            if not ancillary:
+                return False
+            sock.recv(1, _DISCARD_FLAGS)
+        except ConnectionResetError:
+            continue  # as in `hang_up`
+        except OSError:
+            return True
+    return True
 
 
 def drop_connection(fd: int) -> None:

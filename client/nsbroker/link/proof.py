@@ -11,7 +11,7 @@ import socket
 from sys import byteorder
 
 from ..wire.messages import NamespaceRef, OpenReply, SocketSpec
-from .errors import BrokerProtocolError, WrongNamespaceError
+from .errors import CONFINED, BrokerProtocolError, WrongNamespaceError
 
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_COOKIE = 57
@@ -34,9 +34,14 @@ def prove_socket(sock: socket.SocketType, cookie: int, netns: int) -> None:
 
     Raises:
         WrongNamespaceError: the socket or its namespace is another one.
+        PermissionError: a security module does not let this process use the socket.
     """
     get = sock.getsockopt
-    if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != cookie.to_bytes(_COOKIE_BYTES, byteorder):
+    try:
+        own = get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES)
+    except PermissionError as error:  # AppArmor asks here, and not when the descriptor arrives.
+        raise OSError(errno.EACCES, f"{os.strerror(errno.EACCES)}: {CONFINED}") from error
+    if own != cookie.to_bytes(_COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is another socket (SO_COOKIE)")
     if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != netns.to_bytes(_COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is in another namespace (SO_NETNS_COOKIE)")
@@ -66,10 +71,10 @@ def take_sockets(
     try:
         if len(specs) != len(opened):
             raise BrokerProtocolError(errno.EPROTO, f"a reply about {len(specs)} sockets has {len(opened)} sockets")
-        for spec, description, fd in zip(specs, opened, fds, strict=True):
+        for spec, (cookie, _, index), fd in zip(specs, opened, fds, strict=True):
             sockets.append(take_fd(spec, fd))
-            netns = cookies[description.namespace]
-            prove_socket(sockets[-1], description.cookie, netns)
+            netns = cookies[index]
+            prove_socket(sockets[-1], cookie, netns)
             if netns_of.setdefault(spec.namespace, netns) != netns:
                 raise WrongNamespaceError(errno.EXDEV, f"one reply has sockets of two namespaces as {spec.namespace!r}")
     except BaseException:

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+CONTAINERS = ("podman:", "docker:")
+"""The beginnings of the names of containers that can be the user's own. Pods belong to the machine."""
+
+
+def is_container(namespace: object) -> bool:
+    """Return whether a namespace is given by the name of a container."""
+    return type(namespace) is str and namespace.startswith(CONTAINERS) and "/" not in namespace
+
+
 def open_path(path: str) -> int:
     """Open a namespace by its path, such as /proc/PID/ns/net. The caller owns the returned descriptor.
 

@@ -32,9 +32,10 @@ class Namespace(Lookups):
     r"""A network namespace, with the names of the socket module: `socket`, `create_connection`, `AF_INET` and so on.
 
     Args:
-        namespace: a name such as "blue", or "@host" for the broker's own namespace. It can also be a path with a "/",
-            such as "/proc/PID/ns/net", which the library opens with your rights for each request. Or it is the
-            descriptor of a namespace, which you keep open as long as you use this object.
+        namespace: a name such as "blue", or "@host" for the broker's own namespace. "podman:web" and "docker:web" are
+            containers: the broker's, or if it says no, one of your own. It can also be a path with a "/", such as
+            "/proc/PID/ns/net", which the library opens with your rights for each request. Or it is the descriptor of
+            a namespace, which you keep open as long as you use this object.
         client: the `Client` to ask. Default: one that all namespaces with the same path and timeout share.
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout: seconds that a call waits for the broker. With `client`, the client's timeout counts instead.

@@ -18,6 +18,8 @@ _TCP = int(socket.IPPROTO_TCP)
 _SIOCGIFINDEX = 0x8933
 """Answers for the namespace of the socket that it is asked on. Source: netdevice(7)."""
 _IFNAMSIZ = 16
+_INDEX_DIGITS = 10
+"""Of an interface's index. int() takes no more than some thousand digits."""
 _IPV4_CHARACTERS = frozenset("0123456789abcdefABCDEFxX.")
 _LITTLE = socket.htons(1) != 1
 
@@ -154,7 +156,7 @@ def interface_index(sock: socket.SocketType, scope: str) -> int:
     """
     import fcntl
 
-    if scope.isdecimal() and int(scope) < 2**31:
+    if scope.isascii() and scope.isdecimal() and len(scope) <= _INDEX_DIGITS and int(scope) < 2**31:
         return int(scope)
     name = scope.encode()
     if len(name) >= _IFNAMSIZ or b"\0" in name:

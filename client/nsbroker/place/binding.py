@@ -7,7 +7,7 @@ import socket
 from functools import partial
 from time import monotonic
 
-from ..link.broker import plain_socket
+from ..link.broker import SEQUENCES, plain_socket
 from ..link.errors import Error
 from ..link.waiting import wait
 from ..names.numeric import interface_index, is_name
@@ -43,7 +43,7 @@ def open_sockets(
     Their addresses may name hosts and interfaces, which are looked up in the namespace, and may come within `wait_s`
     seconds. Of a host, the first address of the socket's family counts.
     """
-    specs = specs if isinstance(specs, list | tuple) else list(specs)
+    specs = specs if isinstance(specs, SEQUENCES) else list(specs)
     for spec in specs:
         if spec.bind is not None:
             return _open_bound(broker, take_fd, specs, wait_s)

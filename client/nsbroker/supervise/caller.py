@@ -9,8 +9,10 @@ Source: proc(5), ptrace(2) for the rights, net/socket.c for system.sockprotoname
 from __future__ import annotations
 
 import os
+import socket
 
 from ..wire.record import Record
+from .kernel import take_copy
 
 _NAME_ATTRIBUTE = "system.sockprotoname"
 _UNCONNECTED = b"01"
@@ -125,6 +127,24 @@ def open_process(tid: int) -> int:
         OSError: the thread is gone.
     """
     return os.pidfd_open(int(_field(f"/proc/{tid}/status", "Tgid")))
+
+
+def copy_socket(tid: int, fd: int) -> socket.SocketType:
+    """Return a copy of a socket of a thread. The caller closes it.
+
+    Raises:
+        OSError: it is not a socket, or this process may not trace the thread.
+    """
+    pidfd = open_process(tid)
+    try:
+        copy = take_copy(pidfd, fd)
+    finally:
+        os.close(pidfd)
+    try:
+        return socket.SocketType(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def read_memory(tid: int, address: int, size: int) -> bytes:

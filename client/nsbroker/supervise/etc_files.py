@@ -1,5 +1,6 @@
 """Makes a program look up names as in the namespace: mounts the files of /etc/netns/NS over those of /etc.
 
+A container has files of its own in place of these. Their texts are put over those of /etc.
 It also hides the local services that would answer in the caller's own namespace. It does so in a new mount namespace,
 as `ip netns exec` does. For a user without privileges that takes a user namespace, which keeps uid and gid.
 Source: ip-netns(8), user_namespaces(7), mount_namespaces(7).
@@ -14,8 +15,15 @@ import stat
 from ..wire.record import Record
 from . import kernel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 FILES = "/etc/netns"
 HIDDEN_MODE = 0o755
+_TEXT_MODE = 0o644
+_SCRATCH = "/tmp"  # noqa: S108  # hidden by a mount of its own, while files are made there
+"""Any directory that every system has."""
 
 _SERVICES = (
     # A directory, the sockets there that answer about names, and the files there that programs still need.
@@ -43,16 +51,24 @@ class Service(Record):
 
 
 class Plan(Record):
-    """The mounts to make: first hide the services, then mount each source over its target."""
+    """The mounts to make: first hide the services, then mount each source over its target, then put texts over files.
+
+    `files` has (source, target), and `texts` has (target, text).
+    """
 
     services: tuple[Service, ...]
     files: tuple[tuple[str, str], ...]
+    texts: tuple[tuple[str, str], ...] = ()
 
 
-def use_files_of(namespace: str) -> list[str]:
+def use_files_of(namespace: str, texts: Mapping[str, str] | None = None) -> list[str]:
     """Move this process into a mount namespace in which names are those of the network namespace.
 
     If there is no file to mount and no service to hide, the process stays where it is.
+
+    Args:
+        namespace: the namespace's name.
+        texts: by path, texts to put over files.
 
     Returns:
         Lines for the user, about the mounts that failed.
@@ -60,13 +76,14 @@ def use_files_of(namespace: str) -> list[str]:
     Raises:
         OSError: a step failed half way, although a child process did the same steps just before.
     """
-    plan = make_plan(namespace)
-    if not (plan.services or plan.files):
+    plan = make_plan(namespace)._replace(texts=tuple((texts or {}).items()))
+    if not any(plan):
         return []
     error = _try_in_child(plan)
     if error is None:
         return _carry_out(plan)
-    paths = [target for _, target in plan.files] + [service.directory for service in plan.services]
+    files = dict.fromkeys([target for _, target in plan.files] + [target for target, _ in plan.texts])
+    paths = [*files, *(service.directory for service in plan.services)]
     return [
         f"names may be looked up outside of {namespace}, since a private view of {', '.join(paths)} is not possible"
         f" here (user namespaces: {_WHY_NOT.get(error, os.strerror(error))})"
@@ -122,7 +139,24 @@ def _carry_out(plan: Plan) -> list[str]:
     _enter_namespaces()
     for service in plan.services:
         _hide(service)
-    return [warning for source, target in plan.files if (warning := _bind(source, target))]
+    warnings = [_bind(source, target) for source, target in plan.files]
+    if plan.texts:
+        warnings += _put_over_files(plan.texts)
+    return [warning for warning in warnings if warning]
+
+
+def _put_over_files(texts: Iterable[tuple[str, str]]) -> list[str | None]:
+    """Make files in a file system of their own, and mount each over its target."""
+    kernel.mount("tmpfs", _SCRATCH, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+    warnings = []
+    for target, text in texts:
+        source = f"{_SCRATCH}/{os.path.basename(target)}"
+        with open(source, "xb") as file:
+            file.write(text.encode(errors="surrogateescape"))
+            os.fchmod(file.fileno(), _TEXT_MODE)
+        warnings.append(_bind(source, target, "the container's file"))
+    kernel.unmount(_SCRATCH)
+    return warnings
 
 
 def _enter_namespaces() -> None:
@@ -165,9 +199,9 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def _bind(source: str, target: str) -> str | None:
+def _bind(source: str, target: str, shown: str = "") -> str | None:
     try:
         kernel.mount(source, target, "none", kernel.MS_BIND)
     except OSError as error:
-        return f"{source} is not used: can't put it over {target}: {error.strerror}"
+        return f"{shown or source} is not used: can't put it over {target}: {error.strerror}"
     return None

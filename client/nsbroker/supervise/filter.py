@@ -1,11 +1,12 @@
 """The seccomp filter: which system calls go to the supervisor, and which fail. Pure.
 
-Three calls go to the supervisor:
+Four calls go to the supervisor:
 
 * socket(2) of a network family,
 * ioctl(2) about interfaces, since the C library asks for their names and numbers on a Unix socket, which would answer
   for the caller's own namespace,
-* setsockopt(2) of an option for which `run` has a flag.
+* setsockopt(2) of an option for which `run` has a flag,
+* bind(2) of an address as long as an IP address, since programs do not name a low port that they may not bind.
 
 The other ways to a socket fail with ENOSYS: io_uring, whose rings make sockets without a system call, and the calls of
 the other instruction sets of the processor. socket(2) of a family that is neither local nor the broker's fails with
@@ -52,6 +53,9 @@ SIOCOUTQNSD = 0x894B
 TUNSETIFF = 0x400454CA
 """It makes or opens a tun or tap device in the namespace of the caller."""
 
+ADDRESS_SIZES = (16, 28, 128)
+"""Lengths with which programs bind IP addresses: of sockaddr_in, sockaddr_in6 and sockaddr_storage."""
+
 
 class Machine(Record):
     """An instruction set with its system calls, and the second instruction set that the same kernel runs.
@@ -62,6 +66,7 @@ class Machine(Record):
         socket: the number of socket(2).
         ioctl: the number of ioctl(2).
         setsockopt: the number of setsockopt(2).
+        bind: the number of bind(2).
         x32_ioctl: the number of ioctl(2) with `X32_BIT` (-1: there are no such system calls).
         foreign_audit: the AUDIT_ARCH_ number of the second instruction set.
         foreign_socket: the number of its socket(2).
@@ -74,6 +79,7 @@ class Machine(Record):
     socket: int
     ioctl: int
     setsockopt: int
+    bind: int
     x32_ioctl: int
     foreign_audit: int
     foreign_socket: int
@@ -82,8 +88,8 @@ class Machine(Record):
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 317, 41, 16, 54, 514, 0x40000003, 359, 102, 54),
-    "aarch64": Machine(0xC00000B7, 277, 198, 29, 208, -1, 0x40000028, 281, -1, 54),
+    "x86_64": Machine(0xC000003E, 317, 41, 16, 54, 49, 514, 0x40000003, 359, 102, 54),
+    "aarch64": Machine(0xC00000B7, 277, 198, 29, 208, 200, -1, 0x40000028, 281, -1, 54),
 }
 """The machines by `os.uname().machine`."""
 
@@ -105,12 +111,17 @@ def assemble_filter(machine: Machine) -> bytes:
             if_equal(machine.socket, "socket"),
             if_equal(machine.ioctl, "ioctl"),
             if_equal(machine.setsockopt, "setsockopt"),
+            if_equal(machine.bind, "bind"),
             if_equal(IO_URING_SETUP, "absent"),
             end_with(ALLOW),
             "ioctl",
             *_about_interfaces("ask"),
             "setsockopt",
             *_of_privileged_options(),
+            "bind",
+            load(THIRD_ARGUMENT_OFFSET),
+            *(if_equal(size, "ask") for size in ADDRESS_SIZES),
+            end_with(ALLOW),
             *_by_family(),
             *_x32(machine),
             *_foreign(machine),

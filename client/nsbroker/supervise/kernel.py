@@ -202,6 +202,15 @@ def mount(source: str, target: str, filesystem: str, flags: int, data: str = "")
     _check(_libc.mount(*args, flags, os.fsencode(data)), target)
 
 
+def unmount(target: str) -> None:
+    """Take away the uppermost mount at a path.
+
+    Raises:
+        OSError: as umount2(2). Its filename is the path.
+    """
+    _check(_libc.umount2(os.fsencode(target), 0), target)
+
+
 def _check(result: int, filename: str | None = None) -> int:
     if result < 0:
         number = ctypes.get_errno()

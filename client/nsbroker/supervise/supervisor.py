@@ -1,7 +1,8 @@
 """The supervisor's loop: takes each call that the filter holds, asks the broker if need be, and answers.
 
 It runs as the user, beside the programs and not above them. A program can make it ask the broker for a socket, which
-the user may do anyway. It reads the registers of a call, and the memory of the caller only for the value of an option.
+the user may do anyway. It reads the registers of a call, and the memory of the caller only for the value of an option
+and for an address to bind.
 
 When a call returns, the supervisor holds no copy of its socket. So the port of a socket that the program closes is
 free at once.
@@ -15,10 +16,11 @@ import os
 import select
 import socket
 import sys
+from functools import partial
 from time import monotonic, sleep
 
 from ..drivers.thread import Client
-from ..link.errors import AccessDeniedError, BrokerUnavailableError, Error
+from ..link.errors import CONFINED, AccessDeniedError, BrokerUnavailableError, Error
 from ..wire.messages import NamespaceRef, SocketSpec
 from . import caller
 from .calls import (
@@ -45,9 +47,10 @@ from .kernel import (
     answer_errno,
     is_waiting,
     lend_fd,
-    take_copy,
     take_notification,
 )
+from .lines import PATIENCE_MS, Lines
+from .low_ports import low_port_line, refused_low_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,14 +58,14 @@ if TYPE_CHECKING:
 
     from ..place.options import AtBirth
 
-_MAX_LINES = 64
-"""The supervisor writes no more different lines than this."""
 _WORKERS = 4
 """Threads. One of them waits for the next call while the others ask the broker. Until a thread takes a call, a signal
 whose handler lacks SA_RESTART makes it fail with EINTR, which programs don't expect of socket(2)."""
 _PAUSE_S = 0.05
 _INT_BYTES = 4
 _UNSIGNED = 0xFFFFFFFF
+_ROUTES = (int(socket.AF_NETLINK), 0)
+"""Family and protocol of NETLINK_ROUTE, by which the C library asks for addresses before it looks up names."""
 
 
 class Supervisor:
@@ -94,8 +97,9 @@ class Supervisor:
         self._client = client
         self._namespace = namespace
         self._at_birth = at_birth
-        self._say = say
-        self._said: set[str] = set()
+        self._lines = Lines(say)
+        if client.on_long_wait is not None:  # Several calls can wait at the same time, for one broker.
+            client.on_long_wait = partial(self._lines.say, f"the program waits for the broker at {client.path}")
         self._own_network = caller.own_network()
         self._for_interfaces: tuple[tuple[int, int, int], ...] = SOCKETS_FOR_INTERFACES
         self._turn = _thread.allocate_lock()
@@ -117,10 +121,17 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._listener, 0)  # poll(2) always reports POLLHUP.
         poll.register(first, select.POLLIN)
-        while self._listener not in (events := dict(poll.poll())):
+        poll.register(self._lines.wake, select.POLLIN)
+        while self._listener not in (events := dict(poll.poll(PATIENCE_MS if self._lines.has_held() else None))):
+            if self._lines.wake in events:
+                self._lines.sleep()
+            else:
+                self._lines.release()
             if first in events:
+                self._lines.release()
                 poll.unregister(first)
                 first_ended()
+        self._lines.release()
 
     def _work(self) -> None:
         try:
@@ -131,7 +142,9 @@ class Supervisor:
                     self._serve(notification)
         except BaseException as error:
             # Calls without a supervisor fail. With an idle one they would hang.
-            self._say(f"the supervisor failed, so its programs get no more sockets; please report this: {error!r}")
+            self._lines.say(
+                f"the supervisor failed, so its programs get no more sockets; please report this: {error!r}"
+            )
             os._exit(1)
 
     def _serve(self, notification: Notification) -> None:
@@ -141,7 +154,10 @@ class Supervisor:
             self._explain(notification, refusal.line)
             answer_errno(self._listener, notification, refusal.errno)
         except OSError as error:
-            self._explain(notification, line_of(error, os.strerror(error.errno or 0)))
+            line = line_of(error, os.strerror(error.errno or 0))
+            # The C library looks up names without this socket, too. Only a program that gets no other one misses it.
+            may_not_matter = isinstance(error, AccessDeniedError) and self._asks_for_routes(notification)
+            self._explain(notification, line, may_not_matter=may_not_matter)
             answer_errno(self._listener, notification, errno_of(error))
         except Exception as error:
             line = f"a bug in nsbroker-get, please report it: {type(error).__name__}: {error}"
@@ -155,17 +171,26 @@ class Supervisor:
             self._make_socket(call)
         elif call.number == self._machine.ioctl:
             self._ask_about_interfaces(call)
+        elif call.number == self._machine.bind:
+            self._look_at_bind(call)
         else:
             self._set_option(call)
+
+    def _asks_for_routes(self, call: Notification) -> bool:
+        return call.number == self._machine.socket and (as_int(call.args[0]), as_int(call.args[2])) == _ROUTES
 
     def _make_socket(self, call: Notification) -> None:
         sock = self._open(read_spec(self._namespace, call.args, self._at_birth.of))
         try:
             number = lend_fd(self._listener, call, sock.fileno(), descriptor_flags(call.args))
+        except PermissionError as error:
+            raise Refusal(errno.EACCES, CONFINED) from error
         finally:
             # Before the program goes on: otherwise the port could outlive the program's own close(2).
             sock.close()
         answer(self._listener, call, number)
+        if as_int(call.args[0]) != _ROUTES[0]:
+            self._lines.drop_held()
 
     def _ask_about_interfaces(self, call: Notification) -> None:
         """Let an ioctl(2) run. If its socket is a local one, first put a socket of the namespace into its place."""
@@ -208,6 +233,16 @@ class Supervisor:
             return sock
         raise Refusal(errno.EPERM, f"{NOT_GRANTED}: {refused.strerror}{SEE_LIST}")
 
+    def _look_at_bind(self, call: Notification) -> None:
+        """Let a bind(2) run. If it will fail because of a low port, say so."""
+        try:
+            port = refused_low_port(call, self._namespace, self._open, self._lines.is_new)
+        except OSError:
+            port = None  # The program can't be traced, or the broker is away.
+        if port is not None:
+            self._explain(call, low_port_line(port))
+        answer_continue(self._listener, call)
+
     def _set_option(self, call: Notification) -> None:
         """Let a setsockopt(2) succeed if the socket has the value already. Otherwise the kernel decides."""
         fd, level, name, _, size = (as_int(arg) for arg in call.args[:5])
@@ -228,16 +263,7 @@ class Supervisor:
         answer_continue(self._listener, call)
 
     def _has_option(self, tid: int, fd: int, level: int, name: int, value: int) -> bool:
-        pidfd = caller.open_process(tid)
-        try:
-            copy = take_copy(pidfd, fd)
-        finally:
-            os.close(pidfd)
-        try:
-            sock = socket.SocketType(fileno=copy)
-        except OSError:
-            os.close(copy)  # It is not a socket.
-            raise
+        sock = caller.copy_socket(tid, fd)
         try:
             return sock.getsockopt(level, name) & _UNSIGNED == value
         finally:
@@ -260,12 +286,14 @@ class Supervisor:
         network = caller.network_identity(str(tid))
         return network is not None and network != self._own_network
 
-    def _explain(self, call: Notification, line: str | None) -> None:
+    def _explain(self, call: Notification, line: str | None, *, may_not_matter: bool = False) -> None:
         """Say once why a call fails. No line is true for a caller that was killed, since its descriptors are gone."""
-        if line is None or line in self._said or len(self._said) >= _MAX_LINES or not is_waiting(self._listener, call):
+        if line is None or not self._lines.is_new(line) or not is_waiting(self._listener, call):
             return
-        self._said.add(line)
-        self._say(line)
+        if may_not_matter:
+            self._lines.hold_back(line)
+        else:
+            self._lines.say(line)
 
 
 def _take_fd(spec: SocketSpec, fd: int) -> socket.SocketType:

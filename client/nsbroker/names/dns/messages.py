@@ -1,10 +1,12 @@
-"""Questions to name servers and their answers, as values and as bytes. dnspython turns one into the other."""
+"""Questions to name servers and their answers, as values and as bytes. dnspython reads and writes the names."""
 
 from __future__ import annotations
 
 import re
+import socket
 from struct import unpack_from
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -13,10 +15,6 @@ import dns.rdatatype
 import dns.rrset
 
 from ...wire.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 A = 1
 PTR = 12
@@ -30,6 +28,12 @@ BAD_ANSWER = -1
 """Stands for a response code if the answer can't be read."""
 
 _HEADER_BYTES = 12
+_RECORD_BYTES = 10
+"""Of a record without its name and its data."""
+_MOST_LABELS = 50_000
+"""Of all names of an answer. A pointer of two bytes stands for up to 127 labels, so a million of them fit. 4,000
+addresses of one name have less than this."""
+_FAMILIES = {A: socket.AF_INET, AAAA: socket.AF_INET6}
 _EDNS_PAYLOAD_BYTES = 1200
 """The size that glibc asks for, which passes everywhere in one piece."""
 _RESPONSE = 0x8000
@@ -117,7 +121,7 @@ def read_answer(question: Question, data: bytes) -> Answer:
     # The test of glibc's send_dg for a server that refers us elsewhere.
     lame = answers + additional == 0 and not flags & (dns.flags.AA | dns.flags.RA)
     try:
-        canonical, records, aliases = _follow(question, dns.message.from_wire(data, ignore_trailing=True))
+        canonical, records, aliases = _follow(question, data, answers)
     except Exception:  # dnspython raises many types for hostile bytes. Each means one bad answer.
         if not truncated:
             return Answer(question.record_type, BAD_ANSWER)
@@ -125,34 +129,56 @@ def read_answer(question: Question, data: bytes) -> Answer:
     return Answer(question.record_type, rcode, truncated, lame, answers > 0, canonical, records, aliases)
 
 
-def _follow(question: Question, message: dns.message.Message) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _follow(question: Question, data: bytes, answers: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Follow the aliases of one answer to its records. Return their name, the records, and the aliases.
 
-    As in glibc, an alias counts whatever its owner, and one that is no host name is followed, but not returned.
+    As in glibc, an alias counts whatever its owner, and one that is no host name is followed, but not returned. Other
+    sections are not read. dnspython reads names, but not the message: it would take seconds for hostile ones.
     Source: getanswer_r in glibc's resolv/nss_dns/dns-host.c.
+
+    Raises:
+        Exception: the answer can't be read, or its names have too many labels.
     """
-    expected = message.question[0].name
+    expected, _ = dns.name.from_wire(data, _HEADER_BYTES)
     names = [_text(expected)]
     records: list[str] = []
-    for rrset in message.answer:
-        if rrset.rdclass != dns.rdataclass.IN:
-            continue
-        if rrset.rdtype == dns.rdatatype.CNAME:
-            expected = rrset[-1].target
-            names += [name for rdata in rrset if is_host_name(name := _text(rdata.target))]
-        elif rrset.rdtype == question.record_type and rrset.name == expected:
-            records += _values(rrset)
-    return names[-1], tuple(records), tuple(names[:-1])
+    labels = 0
+    offset = _HEADER_BYTES + _question_bytes(question)
+    for _ in range(answers):
+        owner, used = dns.name.from_wire(data, offset)
+        record_type, record_class, length = unpack_from("!HH4xH", data, offset + used)
+        start, offset = offset + used + _RECORD_BYTES, offset + used + _RECORD_BYTES + length
+        if offset > len(data):
+            raise dns.exception.FormError
+        labels += len(owner)
+        if record_class == dns.rdataclass.IN and record_type == dns.rdatatype.CNAME:
+            expected = _target(data, start, offset)
+            labels += len(expected)
+            if is_host_name(name := _text(expected)):
+                names.append(name)
+        elif record_class == dns.rdataclass.IN and record_type == question.record_type and owner == expected:
+            if record_type == PTR:
+                target = _target(data, start, offset)
+                labels += len(target)
+                records.append(_text(target))
+            else:
+                records.append(socket.inet_ntop(_FAMILIES[record_type], data[start:offset]))
+        if labels > _MOST_LABELS:
+            raise dns.exception.FormError
+    return names[-1], tuple(dict.fromkeys(records)), tuple(names[:-1])
+
+
+def _target(data: bytes, start: int, end: int) -> dns.name.Name:
+    """Read the name that is all of a record's data."""
+    name, used = dns.name.from_wire(data, start)
+    if start + used != end:
+        raise dns.exception.FormError
+    return name
 
 
 def is_host_name(name: str) -> bool:
     """Return whether a name has only characters of host names. Source: res_hnok in glibc's res-name-checking.c."""
     return bool(re.fullmatch(r"(?!-)[A-Za-z0-9_.-]*", name))
-
-
-def _values(rrset: dns.rrset.RRset) -> Iterator[str]:
-    for rdata in rrset:
-        yield _text(rdata.target) if rrset.rdtype == dns.rdatatype.PTR else rdata.address
 
 
 def _text(name: dns.name.Name) -> str:

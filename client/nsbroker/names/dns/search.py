@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 
+from ...link.references import is_container
 from ..errors import EAI_AGAIN, EAI_FAIL, EAI_NODATA, EAI_NONAME, NoRecoveryError, gaierror
 from ..files.own_file import read_own_file
 from ..host import Host
@@ -184,7 +185,8 @@ def _no_answer(configuration: Configuration, complaints: Mapping[NameServer, str
 def _unreachable_stub(server: NameServer, configuration: Configuration) -> str:
     where = f"namespace {configuration.namespace}" if configuration.namespace else "the namespace"
     named = f"the name server {server} of {configuration.origin}"
-    if configuration.origin.startswith(_OWN_FILES) or configuration.namespace == "@host":
+    is_own = configuration.origin.startswith(_OWN_FILES) or is_container(configuration.namespace)
+    if is_own or configuration.namespace == "@host":
         return f"{named} can't be reached: {where} has none at this address"
     own = f"{_OWN_FILES}{configuration.namespace or 'NAME'}/resolv.conf"
     return f"{named} is the host's own stub, which {where} can't reach: give the namespace its own in {own}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .questions import Outcome, Silence
 
 _DNS_PORT = 53
+_MAX_SCOPE = 0xFFFFFFFF
 _OUR_OWN_TROUBLE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _NOT_ALLOWED = Complaint("silent", os.strerror(errno.EPERM))
 _CUT_OFF = Complaint("silent", "the answer needs TCP, which the policy refuses")
@@ -188,9 +189,11 @@ class Servers:
     async def _socket_address(self, server: NameServer) -> SocketAddress:
         if server.family == socket.AF_INET:
             return server.address, _DNS_PORT
-        if server.scope.isdecimal():
-            return server.address, _DNS_PORT, 0, int(server.scope)
-        return server.address, _DNS_PORT, 0, await self._inside.find_interface(server.scope) if server.scope else 0
+        scope = server.scope
+        if scope.isascii() and scope.isdecimal() and len(scope) <= len(str(_MAX_SCOPE)) and int(scope) <= _MAX_SCOPE:
+            return server.address, _DNS_PORT, 0, int(scope)
+        # As in glibc, a scope that is no interface does not count.
+        return server.address, _DNS_PORT, 0, await self._inside.find_interface(scope) if scope else 0
 
 
 def _random_id() -> int:

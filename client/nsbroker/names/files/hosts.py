@@ -86,7 +86,9 @@ def parse(text: str, *, multi: bool = True) -> Hosts:
 
 
 def _line(row: str) -> Line | None:
-    address, *names = row.partition("#")[0].split() or [""]
+    # As bytes: in C, fewer characters separate words than in str.split, and a NUL ends the line.
+    words = row.partition("#")[0].partition("\0")[0].encode(errors="surrogatepass").split()
+    address, *names = [word.decode(errors="surrogatepass") for word in words] or [""]
     if not names:
         return None
     try:

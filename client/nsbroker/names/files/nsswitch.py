@@ -40,12 +40,12 @@ def _sources(text: str) -> tuple[Source, ...]:
         position = match.end()
         source = Source(match[1])
         if text.startswith("[", position):
-            inner, bracket, _ = text[position + 1 :].partition("]")
-            last_after = _last_after(inner) if bracket else None
+            end = text.find("]", position)
+            last_after = _last_after(text[position + 1 : end]) if end >= 0 else None
             if last_after is None:
                 return ()
             source = Source(match[1], last_after)
-            position += len(inner) + 2
+            position = end + 1
         sources.append(source)
     return tuple(sources)
 

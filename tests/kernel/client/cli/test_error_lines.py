@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from nsbroker.link.errors import CONFINED
 from nsbroker.supervise import kernel
 from nsbroker.supervise.bpf import assemble, end_with, if_equal, load
 from nsbroker.supervise.filter import ALLOW, ERRNO, FIRST_ARGUMENT_OFFSET, NR_OFFSET
 from support.brokers.process import BrokerProcess
+from support.namespaces import PREFIX
+from support.resident import CLONE_NEWNET, CLONE_NEWUSER, move_into_new
 from support.seccomp import install
 from support.tool.running import Done, RunTool, python, run_tool
 from support.tool.verbs import VERBS
 from support.users import USER
+from support.waiting import LIMIT_S
 
 COMMANDS = {
     "connect": ["{ns}", "connect", "127.0.0.1", "9"],
@@ -33,6 +37,12 @@ OF_SOCKETS = [verb for verb in OF_GRANTS if verb != "explain"]
 """For `explain`, a refusal is the answer."""
 
 SHOWN_BY_LIST = "nsbroker-get list shows what you may use"
+EXPLAINED = {"connect": "tcp", "listen": "tcp --bind 127.0.0.1:0", "run": "tcp", "socket": "udp"}
+"""The first sockets of the commands above. `resolve` asks for files."""
+
+SKIPPED = 77
+
+ASK_ROOT = "ask the administrator for a grant: see nsbrokerd.toml(5)"
 
 
 @pytest.fixture
@@ -49,8 +59,14 @@ def line_of(done: Done, status: int) -> str:
     return done.err.removeprefix("nsbroker-get: ").rstrip("\n")
 
 
-def command(verb: str, namespace: str) -> list[str]:
-    return ["--timeout", "0.2", *(word.format(ns=namespace) for word in COMMANDS[verb])]
+def command(verb: str, namespace: str, timeout_s: float = LIMIT_S) -> list[str]:
+    return ["--timeout", str(timeout_s), *(word.format(ns=namespace) for word in COMMANDS[verb])]
+
+
+def shown_by(verb: str, namespace: str) -> str:
+    """The advice after a refusal: to ask about the socket that was denied, if it is known."""
+    kind = EXPLAINED.get(verb)
+    return f"nsbroker-get {namespace} explain {kind} shows what each grant lacks" if kind else SHOWN_BY_LIST
 
 
 def test_every_verb_is_here() -> None:
@@ -63,14 +79,14 @@ def test_no_broker(broker: BrokerProcess) -> None:
     broker.stop()
     with run_tool(broker) as run:
         for verb in COMMANDS:
-            assert line_of(run(*command(verb, "blue")), 125) == (
+            assert line_of(run(*command(verb, "blue", 0.2)), 125) == (
                 f"no broker at {path}: start nsbrokerd, or set NSBROKER_SOCKET to the path of its socket"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left_behind:
             left_behind.bind(str(path))
         path.chmod(0o666)
         for verb in COMMANDS:
-            assert line_of(run(*command(verb, "blue")), 125) == f"no broker answers at {path}: start nsbrokerd"
+            assert line_of(run(*command(verb, "blue", 0.2)), 125) == f"no broker answers at {path}: start nsbrokerd"
 
 
 def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
@@ -78,25 +94,26 @@ def test_no_permission_on_the_socket(broker: BrokerProcess) -> None:
     os.chown(broker.socket_path, 0, 0)
     with run_tool(broker) as run:
         for verb in COMMANDS:
-            assert line_of(run(*command(verb, "blue")), 125) == (
+            assert line_of(run(*command(verb, "blue", 0.2)), 125) == (
                 f"{refusal}this user must be in the group root (and log in again after being added)"
             )
         broker.directory.chmod(0o700)
         for verb in COMMANDS:
-            assert line_of(run(*command(verb, "blue")), 125) == f"{refusal}its directory is closed to this user"
+            assert line_of(run(*command(verb, "blue", 0.2)), 125) == f"{refusal}its directory is closed to this user"
 
 
 @pytest.mark.parametrize("verb", OF_SOCKETS)
 def test_no_grant(run: RunTool, verb: str) -> None:
     reason = "allows IP sockets in this namespace" if verb == "resolve" else "covers namespace 'foreign'"
-    assert line_of(run(*command(verb, "foreign")), 1) == f"no grant of uid {USER} {reason}; {SHOWN_BY_LIST}"
+    line = f"no grant of uid {USER} {reason}; {shown_by(verb, 'foreign')}"
+    assert line_of(run(*command(verb, "foreign")), 1) == line
 
 
 def test_no_grant_at_all(start_broker: Callable[..., BrokerProcess]) -> None:
     with run_tool(start_broker("")) as run:
-        assert line_of(run("list"), 1) == "no grant gives this user any socket: ask root for one, see nsbrokerd.toml(5)"
+        assert line_of(run("list"), 1) == f"no grant gives this user any socket: {ASK_ROOT}"
         for verb in set(OF_SOCKETS) - {"resolve"}:
-            line = f"no grant covers uid {USER} or its groups; {SHOWN_BY_LIST}"
+            line = f"no grant covers uid {USER} or its groups; {shown_by(verb, 'blue')}"
             assert line_of(run(*command(verb, "blue")), 1) == line
 
 
@@ -109,13 +126,69 @@ def test_no_such_namespace(run: RunTool, make_namespace: Callable[..., str], ver
     )
 
 
-def test_list_of_what_is_not_there_or_not_granted(run: RunTool, make_namespace: Callable[..., str]) -> None:
+def test_list_of_a_namespace_that_is_not_granted(run: RunTool) -> None:
+    for name in ("foreign", "@own"):
+        line = f"no grant gives this user sockets in {name}: {ASK_ROOT}. nsbroker-get list shows your grants"
+        assert line_of(run("list", name), 1) == line
+
+
+def test_list_of_a_namespace_that_does_not_exist_yet(run: RunTool, make_namespace: Callable[..., str]) -> None:
     missing = make_namespace("here") + "-not"
-    for name in (missing, "foreign"):
-        assert line_of(run("list", name), 1) == (
-            f"no grant gives this user sockets in {name}, or it does not exist; "
-            "nsbroker-get list shows all that you may use"
+    done = run("list", missing)
+    assert (done.status, missing in done.out) == (0, True)
+    assert done.err == f"nsbroker-get: {missing} does not exist now: nsbroker-get --wait SECONDS waits for it\n"
+
+
+def test_list_where_no_granted_namespace_exists(start_broker: Callable[..., BrokerProcess]) -> None:
+    grant = f'[[grant]]\nname = "later"\nusers = ["*"]\nnamespaces = ["{PREFIX}later-*"]\nsockets = ["tcp"]\n'
+    with run_tool(start_broker(grant)) as run:
+        assert line_of(run("list"), 1) == (
+            "your grants ('later') cover no namespace that exists now: nsbroker-get list NS shows what you may do in "
+            "NS, also before it exists"
         )
+
+
+OWN = f"""[[grant]]
+name = "own"
+users = [{USER}]
+namespaces = ["@own"]
+sockets = ["tcp"]
+"""
+
+
+def test_list_where_only_own_namespaces_are_granted(start_broker: Callable[..., BrokerProcess]) -> None:
+    """The table has a row for all of them, and the line says how to name one. `list PATH` is true for each."""
+    with run_tool(start_broker(OWN)) as run:
+        for words in (["list"], ["list", "@own"]):
+            done = run(*words)
+            assert (done.status, done.out) == (0, "NAMESPACE  SOCKETS  GRANT\n@own       tcp      own\n")
+            assert done.err == (
+                "nsbroker-get: @own stands for your own namespaces: give one by its path, such as /proc/PID/ns/net\n"
+            )
+        path = "/proc/self/ns/net"
+        line = f"no grant gives this user sockets in {path}: {ASK_ROOT}. nsbroker-get list shows your grants"
+        assert line_of(run("list", path), 1) == line
+
+
+def test_list_of_an_own_namespace_by_its_path(start_broker: Callable[..., BrokerProcess]) -> None:
+    with run_tool(start_broker(OWN)) as run:
+        done = run.start("list", "/proc/self/ns/net", before=move_into_own).finish()
+        if done.status == SKIPPED:
+            pytest.skip("users can't have namespaces of their own here")
+        assert done == (0, "NAMESPACE          SOCKETS  GRANT\n/proc/self/ns/net  tcp      own\n", "")
+
+
+def move_into_own() -> None:
+    try:
+        move_into_new(CLONE_NEWUSER | CLONE_NEWNET)
+    except OSError:
+        os._exit(SKIPPED)
+
+
+def test_verb_before_the_namespace(run: RunTool) -> None:
+    assert line_of(run("run", "blue", "--", "true"), 125) == (
+        "the namespace comes before the verb: nsbroker-get blue run -- true (see nsbroker-get --help)"
+    )
 
 
 @pytest.mark.parametrize("verb", OF_GRANTS)
@@ -181,6 +254,22 @@ def test_run_needs_a_kernel_that_can_do_it(
     run: RunTool, make_namespace: Callable[..., str], before: Callable[[], None], line: str
 ) -> None:
     assert line_of(run.start(make_namespace("old"), "run", "--", "true", before=before).finish(), 125) == line
+
+
+def refuse_hand_over() -> None:
+    """As a security module that confines the program: the supervisor can't put a descriptor into its table."""
+    machine = kernel.this_machine()
+    assert machine is not None
+    hand_over = [load(NR_OFFSET), if_equal(machine.ioctl, "ioctl"), end_with(ALLOW), "ioctl"]
+    request = [load(FIRST_ARGUMENT_OFFSET + 8), if_equal(kernel._ADD_FD, "no"), end_with(ALLOW), "no"]
+    install(assemble([*hand_over, *request, end_with(ERRNO | 13)]))
+
+
+def test_program_that_may_not_have_the_socket_is_explained(run: RunTool, make_namespace: Callable[..., str]) -> None:
+    code = "import socket\ntry: socket.socket(2, 2)\nexcept OSError as error: print(error.strerror)"
+    words = (make_namespace("confined"), "run", "--", python(), "-c", code)
+    done = run.start(*words, before=refuse_hand_over).finish()
+    assert done == (0, "Permission denied\n", f"nsbroker-get: {CONFINED}\n")
 
 
 def test_socket_that_is_not_granted_is_said_while_the_program_runs(

@@ -46,6 +46,8 @@ sockets = ["icmp"]
 ASK_ONE = "ask the administrator to add this to one of these grants, or for a grant of your own: see nsbrokerd.toml(5)"
 ASK = "ask the administrator for a grant there: see nsbrokerd.toml(5). nsbroker-get list shows all that you may use"
 ANYWHERE = "afterwards you can connect it to any address, and bind it to any address"
+HIGH_PORTS = f"{ANYWHERE} with a port from 1024 on, unless the namespace allows lower ones"
+LOW_PORTS = "only the broker can bind lower ports, when it makes the socket: *:80"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def blue(make_namespace: Callable[..., str]) -> str:
 @pytest.mark.parametrize(
     ("args", "lines"),
     [
-        (["tcp"], [f"allowed: a tcp socket in {BLUE}, by grant 'web'", ANYWHERE]),
+        (["tcp"], [f"allowed: a tcp socket in {BLUE}, by grant 'web'", HIGH_PORTS, LOW_PORTS]),
         (["unix"], [f"allowed: a unix socket in {BLUE}, by grant 'web'", ANYWHERE]),
         (["netlink:route"], [f"allowed: a netlink:route socket in {BLUE}, by grant 'web'", ANYWHERE]),
         (
@@ -72,7 +74,8 @@ def blue(make_namespace: Callable[..., str]) -> str:
             [
                 f"allowed: a tcp socket in {BLUE}, by grant 'web'",
                 "the broker binds it to :80 with its own rights",
-                ANYWHERE,
+                HIGH_PORTS,
+                LOW_PORTS,
             ],
         ),
         (
@@ -81,7 +84,8 @@ def blue(make_namespace: Callable[..., str]) -> str:
                 f"allowed: a tcp socket in {BLUE}, by grant 'web'",
                 "the broker binds it to [fe80::1%eth0]:8080 without any rights, so the kernel decides",
                 "connecting it to [fe80::2%eth0]:80 is allowed",
-                ANYWHERE,
+                HIGH_PORTS,
+                LOW_PORTS,
             ],
         ),
         (
@@ -89,7 +93,9 @@ def blue(make_namespace: Callable[..., str]) -> str:
             [
                 f"allowed: a udp socket in {BLUE}, by grant 'limited'",
                 "connecting it to 10.1.2.3:53 is allowed",
-                "afterwards you can connect it to 10.0.0.0/8:53, 192.0.2.1:*, and bind it to any address",
+                "afterwards you can connect it to 10.0.0.0/8:53, 192.0.2.1:*, and bind it to any address with a port "
+                "from 1024 on, unless the namespace allows lower ones",
+                "only the broker can bind lower ports, when it makes the socket: this grant lists none",
             ],
         ),
         (
@@ -172,7 +178,8 @@ def test_namespace_that_does_not_exist_yet(run: RunTool) -> None:
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines() == [
         f"allowed: a tcp socket in {LATER}, by grant 'web'",
-        ANYWHERE,
+        HIGH_PORTS,
+        LOW_PORTS,
         f"{LATER} does not exist now: nsbroker-get --wait SECONDS waits for it",
     ]
     denied = run(LATER, "explain", "udp")

@@ -17,6 +17,7 @@ from support.brokers.process import BrokerProcess
 from support.inside import call_inside, cookie_inside, netns_cookie, owner
 from support.process_state import thread_count
 from support.users import GROUP, USER, start_as_user
+from support.waiting import wait_until
 
 NAMESPACES = 50
 PORTS = range(1000, 1024)
@@ -47,14 +48,15 @@ def test_one_thread_listens_1200_times_in_50_namespaces(
         try:
             theirs.close()
             assert ours.recv(1) == b"r", "the listeners could not be opened"
-            broker_threads = thread_count(broker.pid)
             answers = {name: call_inside(name, _ask_all) for name in names}
         finally:
             ours.shutdown(socket.SHUT_RDWR)  # the client serves until this closes
             opened = child.result()
     assert opened.seen == [(cookies[name], port, USER) for name, port in wanted]
     assert answers == {name: [f"{name} {port}" for port in PORTS] for name in names}
-    assert (opened.threads, broker_threads) == (1, 1)
+    assert opened.threads == 1
+    # On a busy machine a bind can be slow. The thread for it ends after a second.
+    wait_until(lambda: thread_count(broker.pid) == 1)
     _compare(opened.seconds, wanted, capsys)
 
 

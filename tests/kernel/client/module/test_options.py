@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -15,7 +18,7 @@ from nsbroker.adapters.asyncio import AsyncClient
 from nsbrokerd.policy.options import IP_TRANSPARENT, IPV6_TRANSPARENT, SO_MARK
 from support.brokers.process import BrokerProcess
 from support.namespaces import PREFIX, ip
-from support.users import USER, as_unprivileged
+from support.users import GROUP, USER, as_unprivileged, can_start_programs
 from support.waiting import wait_until
 
 IP_FREEBIND, IPV6_FREEBIND = 15, 78
@@ -123,6 +126,68 @@ def test_option_can_be_set_again_to_its_value_only(name: str, broker: BrokerProc
     plain = f"[Errno {errno.EACCES}] Permission denied"
     seen = as_unprivileged(_set_again, str(broker.socket_path), name)
     assert seen == [16, 16, 1, errno.EPERM, mark, transparent, plain]
+
+
+def _set_again_on_streams(path: str, name: str) -> dict[str, list[object]]:
+    blue = Namespace(name, path=path, mark=16, transparent=True)
+    seen: dict[str, list[object]] = {}
+
+    def set_again(label: str, sock: socket.socket) -> None:
+        seen[label] = [type(sock) is socket.socket, *_options(sock)[:2]]
+        for level, option, value in ((socket.SOL_SOCKET, SO_MARK, 16), (socket.IPPROTO_IP, IP_TRANSPARENT, 1)):
+            with pytest.raises(PermissionError) as caught:
+                sock.setsockopt(level, option, value)
+            seen[label].append(str(caught.value))
+
+    with blue.create_server(("127.0.0.1", 0)) as server, blue.create_connection(server.getsockname()) as near:
+        set_again("server", server)
+        set_again("near", near)
+        with server.accept()[0] as far:
+            set_again("far", far)
+    with blue.socket() as sock, socket.socket(fileno=sock.detach()) as copy:
+        set_again("copy", copy)
+    return seen
+
+
+def test_plain_socket_has_its_options_but_the_kernels_own_error(name: str, broker: BrokerProcess) -> None:
+    """The class is that of the socket module, in which no code of the library runs."""
+    seen = as_unprivileged(_set_again_on_streams, str(broker.socket_path), name)
+    refused = "[Errno 1] Operation not permitted"
+    assert seen == {label: [True, 16, 1, refused, refused] for label in ("server", "near", "far", "copy")}
+
+
+PATCHED = """
+import sys, nsbroker
+nsbroker.patch(nsbroker.Namespace(sys.argv[1], mark=16))
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+near = socket.create_connection(server.getsockname())
+for sock in (server, near, server.accept()[0]):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 16)
+    print(sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK))
+try:
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 17)
+except PermissionError as error:
+    print(error)
+"""
+
+
+def test_under_patch_each_socket_says_how_to_ask(name: str, broker: BrokerProcess) -> None:
+    """Where the socket module's class is the library's, its streams have the errors of the library as well."""
+    if not can_start_programs():
+        pytest.skip("a user without rights can't read this Python, and root needs no rights of the broker")
+    printed = subprocess.run(
+        [sys.executable, "-P", "-c", PATCHED, name],
+        env={**os.environ, "NSBROKER_SOCKET": str(broker.socket_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        user=USER,
+        group=GROUP,
+        extra_groups=[],
+    ).stdout.splitlines()
+    assert printed[:3] == ["16"] * 3
+    assert printed[3].endswith("use Namespace(..., mark=0x11), if a grant has it in options")
 
 
 def _connect_with_options(path: str, name: str) -> list[int]:

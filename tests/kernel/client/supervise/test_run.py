@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -253,12 +254,94 @@ def test_setuid_programs_have_no_effect(run: RunTool, name: str, uid: int) -> No
     assert done == (0, "NoNewPrivs:\t1\n", "")
 
 
-def test_low_port_is_for_listen(run: RunTool, name: str) -> None:
-    """The broker binds low ports. A program under `run` binds by itself, with the rights of every user there."""
-    code = "import socket\ntry: print(socket.create_server(('', 80)) and 80)\nexcept PermissionError: print('denied')"
-    assert run(name, "run", "--", python(), "-c", code) == (0, "denied\n", "")
+LOW = """
+import socket
+with socket.socket({family}, {kind}) as s:
+    try: s.bind(({host!r}, 80))
+    except PermissionError: print('denied')
+    else: print(s.getsockname()[1])
+"""
+LOW_LINE = (
+    "nsbroker-get: the program may not bind port 80, since the namespace leaves low ports to root: let the broker bind "
+    "it, by nsbroker-get NS listen -l 80 -- CMD, or ask for a grant that has it in limit.bind\n"
+)
+
+
+@pytest.mark.parametrize(("family", "kind", "host"), [(INET, STREAM, ""), (INET6, STREAM, "::1"), (INET, DGRAM, "")])
+def test_low_port_is_for_listen(run: RunTool, name: str, family: int, kind: int, host: str) -> None:
+    """The broker binds low ports. A program under `run` binds by itself, with the rights of every user there.
+
+    Programs say only "Permission denied", so a line names the port. If the namespace allows it, there is no line.
+    """
+    code = LOW.format(family=family, kind=kind, host=host)
+    assert run(name, "run", "--", python(), "-c", code) == (0, "denied\n", LOW_LINE)
     call_inside(name, Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text, "80")
     assert run(name, "run", "--", python(), "-c", code) == (0, "80\n", "")
+
+
+def test_bind_that_fails_for_another_reason_has_no_line(run: RunTool, name: str) -> None:
+    """An address that is not there, a high port, a port that is used, and a socket of the caller's own namespace."""
+    call_inside(name, Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text, "80")
+    code = (
+        "import socket\n"
+        "for address in (('192.0.2.1', 80), ('192.0.2.1', 8080), ('127.0.0.1', 81), ('127.0.0.1', 81)):\n"
+        "    s = socket.socket()\n"
+        "    try: s.bind(address)\n"
+        "    except OSError as error: print(error.errno)\n"
+        "    else: kept = s; s.listen(); print('bound')\n"
+    )
+    numbers = f"{errno.EADDRNOTAVAIL}\n{errno.EADDRNOTAVAIL}\nbound\n{errno.EADDRINUSE}\n"
+    assert run(name, "run", "--", python(), "-c", code) == (0, numbers, "")
+
+
+def test_inherited_socket_of_another_namespace_has_no_line(run: RunTool, name: str) -> None:
+    """The advice would be wrong for it: it is in the caller's own namespace."""
+    with socket.socket() as own:
+        code = (
+            "import socket\ns = socket.socket(fileno=0)\ntry: s.bind(('', 80))\nexcept PermissionError: print('denied')"
+        )
+        done = run.start(name, "run", "--", python(), "-c", code, stdin=own.fileno()).finish()
+    assert done == (0, "denied\n", "")
+
+
+ONLY_IP = f'[[grant]]\nname = "ip"\nusers = [{USER}]\nnamespaces = ["*"]\nsockets = ["tcp", "udp"]\n'
+
+
+def test_netlink_that_does_not_matter_has_no_line(start_broker: Callable[..., BrokerProcess], name: str) -> None:
+    """The C library asks for routes before it looks up a name, and goes on without an answer."""
+    code = (
+        "import socket\n"
+        "try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n"
+        "except PermissionError: print('denied')\n"
+        "socket.socket()\n"
+    )
+    with run_tool(start_broker(ONLY_IP)) as run:
+        assert run(name, "run", "--", python(), "-c", code) == (0, "denied\n", "")
+
+
+def test_web_server_on_a_low_port_gets_one_line(start_broker: Callable[..., BrokerProcess], name: str) -> None:
+    """About the port. Python's server asks for routes first, and says only "Permission denied"."""
+    with run_tool(start_broker(ONLY_IP)) as run:
+        done = run(name, "run", "--", python(), "-m", "http.server", "80")
+    lines = [line for line in done.err.splitlines(keepends=True) if line.startswith("nsbroker-get: ")]
+    assert (done.status, lines) == (1, [LOW_LINE])
+    assert "PermissionError" in done.err
+
+
+def test_netlink_that_a_program_needs_has_its_line(start_broker: Callable[..., BrokerProcess], name: str) -> None:
+    """When the program ends, and a second later if it goes on."""
+    line = f"nsbroker-get: grant 'ip' allows no netlink:route sockets in namespace '{name}'{SEE_LIST}\n"
+    with run_tool(start_broker(ONLY_IP)) as run:
+        for then in ("", "input()\n"):
+            code = f"import socket\ntry: socket.socket(16, 3, 0)\nexcept PermissionError: pass\n{then}"
+            reader, writer = os.pipe()
+            running = run.start(name, "run", "--", python(), "-c", code, stdin=reader)
+            if then:
+                assert running.read_error_until("\n") == line
+            os.write(writer, b"\n")
+            os.close(writer)
+            os.close(reader)
+            assert running.finish() == (0, "", line)
 
 
 @pytest.mark.parametrize("kind", ["udp", "icmp", "netlink:route", "packet"])

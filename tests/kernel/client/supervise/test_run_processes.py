@@ -408,8 +408,8 @@ def test_supervisor_keeps_nothing_that_others_miss(run: RunTool, name: str) -> N
     assert running.finish() == (0, inside * 2, "")
 
 
-SUPERVISORS_OWN = ["/dev/null", "/dev/null", "anon_inode", "anon_inode", "pipe"]
-"""Standard error, the listener and the program's pidfd. It also has Unix sockets to the broker."""
+SUPERVISORS_OWN = ["/dev/null", "/dev/null", "anon_inode", "anon_inode", "anon_inode", "pipe"]
+"""Standard error, the listener, the program's pidfd, and an event for lines. It also has Unix sockets to the broker."""
 
 
 def supervisor_keeps(pid: int) -> tuple[list[str], list[str]]:

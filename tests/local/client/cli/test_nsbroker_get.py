@@ -16,6 +16,7 @@ import pytest
 
 from nsbroker import wire
 from support.brokers.fake import FakeBroker, Visit, fake_broker
+from support.tool.verbs import VERBS
 
 SHOW = """
 import json, os, socket
@@ -194,6 +195,15 @@ def test_command_that_can_not_run_ends_as_with_env(get: Tool, verb: list[str], t
         "blue socket --type nope --fd 3 -- true",
         "blue socket --type netlink:route --bind :80 --fd 3 -- true",
         "list a b",
+        "list @nope",
+        "list ''",
+        "@own run -- true",
+        "@nope run -- true",
+        "run",
+        "run blue -- true",
+        "run --mark 3 blue -- true",
+        "help dance",
+        "lst",
         "blue resolve",
         "blue resolve a b",
         "blue resolve -4 -6 a",
@@ -206,6 +216,54 @@ def test_wrong_usage_is_125_and_one_line(get: Tool, line: str, broker: FakeBroke
     assert done.returncode == 125
     assert "--help" in only_line(done)
     assert broker.seen() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("run blue -- curl", "the namespace comes before the verb: nsbroker-get blue run -- curl"),
+        (
+            "--wait 5 run blue --mark 3 -- echo 'a b'",
+            "the namespace comes before the verb: nsbroker-get --wait 5 blue run --mark 3 -- echo 'a b'",
+        ),
+        ("run --mark 3 blue -- true", "run needs a namespace before it: nsbroker-get NS run --mark 3 blue -- true"),
+        ("listen", "listen needs a namespace before it: nsbroker-get NS listen"),
+        ("--timeout 2 blue rn -- true", "unknown verb 'rn': did you mean nsbroker-get --timeout 2 blue run -- true?"),
+        ("blue cat x", "unknown verb 'cat': to run the program, write nsbroker-get blue -- cat x"),
+        ("lst", "did you mean nsbroker-get list?"),
+        ("help dance", "there is no help about 'dance': use one of "),
+        ("@own run -- true", "@own stands for your own namespaces: give one by its path, such as /proc/PID/ns/net"),
+        ("list @nope", "'@nope' is no name: only @host begins with an @"),
+    ],
+)
+def test_words_in_the_wrong_order_get_the_line_that_is_meant(get: Tool, line: str, told: str) -> None:
+    assert only_line(get(*shlex.split(line))).startswith(told)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_given_however_it_is_asked_for(get: Tool, verb: str) -> None:
+    """Also without a broker. With further words, `help` is the name of a namespace."""
+    texts = [get(*words).stdout for words in (["help", verb], [verb, "help"], [verb, "--help"], ["blue", verb, "-h"])]
+    assert texts[0].startswith(b"usage: nsbroker-get ")
+    assert len(set(texts)) == 1
+    assert get("help").stdout == get("blue", "help").stdout == get("--help").stdout != texts[0]
+    assert get("help", "listen", "-l0", "--", "sh", "-c", "echo $LISTEN_FDNAMES").stdout == b"help\n"
+
+
+def test_version_is_an_option_or_a_word(get: Tool) -> None:
+    assert get("version").stdout == get("--version").stdout != b""
+
+
+def test_namespace_with_the_name_of_a_verb_is_served_or_explained() -> None:
+    """It may exist. If it does not, the verb may be meant."""
+    with fake_broker() as broker:
+        done = Tool(broker.path)("run", "listen", "-l0", "--", "true")
+        assert (done.returncode, done.stderr) == (0, b"")
+    for code, message in ((wire.NO_SUCH_NAMESPACE, "no such namespace"), (wire.DENIED, "no grant")):
+        with fake_broker(lambda visit, code=code, message=message: visit.fail(code, None, 0, message)) as broker:
+            done = Tool(broker.path)("run", "listen", "-l0", "--", "true")
+        told = f"{message}; if run is your verb, put a namespace before it: nsbroker-get NS run"
+        assert (only_line(done), done.returncode) == (told, 1)
 
 
 def test_descriptor_past_the_limit_is_125(get: Tool) -> None:
@@ -233,7 +291,8 @@ def test_refusal_is_1_and_gives_the_brokers_reason() -> None:
     with fake_broker(lambda visit: visit.fail(wire.DENIED, index=0, message="no grant\x1b[2J\nin blue")) as broker:
         done = Tool(broker.path)("blue", "listen", "-l", "80", "--", "true")
     assert done.returncode == 1
-    assert only_line(done) == r"no grant\x1b[2J\nin blue; nsbroker-get list shows what you may use"
+    remedy = "nsbroker-get blue explain tcp --bind 0.0.0.0:80 shows what each grant lacks"
+    assert only_line(done) == rf"no grant\x1b[2J\nin blue; {remedy}"
 
 
 def test_address_in_use_is_1_and_names_the_address() -> None:
@@ -332,10 +391,33 @@ def test_list_speaks_json(get: Tool) -> None:
     assert grants[0]["grants"] == [web, {**names, "limit": limit}]
 
 
-def test_list_of_an_unknown_namespace_is_1(get: Tool) -> None:
-    done = get("list", "red")
-    assert done.returncode == 1
-    assert "no grant gives this user sockets in red" in only_line(done)
+def test_list_of_a_namespace_that_is_not_listed_asks_for_its_grants(get: Tool) -> None:
+    """The namespace may not exist yet, or have no name."""
+    assert get("list", "red").stdout.decode().splitlines()[1].split() == ["red", "web"]
+
+
+def test_list_names_the_engines_that_do_not_answer() -> None:
+    with fake_broker(lambda visit: visit.list_namespaces("podman:web", engines={"docker": "it is dead"})) as broker:
+        done = Tool(broker.path)("list")
+    assert only_line(done) == "the containers of docker are not listed: it is dead"
+    assert done.stdout.decode().splitlines()[-1].split() == ["podman:web", "tcp", "udp", "*:80", "web", "-"]
+    assert done.returncode == 0
+
+
+def test_list_of_a_broker_of_the_previous_release_has_no_engines() -> None:
+    """It refuses the key that asks for them. Then the client asks without it."""
+
+    def answer(visit: Visit) -> None:
+        assert isinstance(visit.request, wire.NamespacesRequest)
+        if visit.request.engines:
+            visit.fail(wire.BAD_REQUEST, message="unknown key 'engines' in the request")
+        else:
+            visit.list_namespaces()
+
+    with fake_broker(answer) as broker:
+        done = Tool(broker.path)("list")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines()[1].split()[0] == "blue"
 
 
 def test_list_ends_quietly_when_nobody_reads_it(get: Tool) -> None:

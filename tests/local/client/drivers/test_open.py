@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from nsbroker import (
     WrongNamespaceError,
     wire,
 )
+from nsbroker.link import connection
 from support.brokers.fake import (
     FakeBroker,
     Script,
@@ -384,6 +386,61 @@ def test_no_room_for_descriptors_is_said_as_the_kernel_does(broker: FakeBroker) 
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert caught.value.errno == errno.EMFILE
         assert descriptors() <= before
+
+
+class Confined(socket.SocketType):
+    """A socket of a program that a security module lets have only so many descriptors.
+
+    The kernel acts the same for one that it may not install, and for one that has no room in the buffer.
+    """
+
+    let_in = 0
+
+    def recvmsg(self, size: int, room: int = 0, flags: int = 0) -> Any:
+        """Receive with room for fewer descriptors."""
+        return super().recvmsg(size, min(room, socket.CMSG_LEN(4 * self.let_in) if self.let_in else 0), flags)
+
+
+class LateConfined(Confined):
+    """The same, for all descriptors but one."""
+
+    let_in = 1
+
+
+CONFINED = "Permission denied: the kernel kept back {} descriptors: a security module (SELinux, AppArmor) confines the "
+
+
+def test_descriptors_that_a_security_module_keeps_back_are_named_so(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EACCES, not a complaint about the broker. No descriptor is left open."""
+    before = descriptors()
+    # The first descriptor is the channel.
+    monkeypatch.setattr(connection.socket, "SocketType", Confined)
+    with Client(broker.path) as client, pytest.raises(PermissionError) as caught:
+        client.open([TCP])
+    assert CONFINED.format("1 of 1") in str(caught.value)
+    monkeypatch.setattr(connection.socket, "SocketType", LateConfined)
+    with Client(broker.path) as client:
+        close(client.open([TCP]))
+        with pytest.raises(PermissionError) as caught:
+            client.open([TCP] * 3)
+    assert CONFINED.format("2 of 3") in str(caught.value)
+    assert (descriptors(), isinstance(caught.value, Error)) == (before, False)
+
+
+class Unusable(socket.socket):
+    """A socket that a security module let the program have, and does not let it use, as AppArmor does."""
+
+    def getsockopt(self, *_: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_socket_that_a_security_module_does_not_let_the_program_use_is_named_so(broker: FakeBroker) -> None:
+    before = descriptors()
+    with Client(broker.path) as client, pytest.raises(PermissionError, match="does not let it have or use sockets"):
+        client.open_as(lambda spec, fd: Unusable(spec.family, spec.type, spec.proto, fd), [TCP, TCP])
+    assert descriptors() == before
 
 
 def test_timeout_state_matches_the_flag_and_the_default(broker: FakeBroker) -> None:

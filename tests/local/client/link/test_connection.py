@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -11,16 +12,20 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
 import nsbroker.drivers.thread
 import nsbroker.link.broker
 from nsbroker import BrokerUnavailableError, Client, SocketSpec
+from nsbroker.link.connection import Connection, connect_to_broker
 from support.brokers.fake import FakeBroker, Visit, descriptors, die, fake_broker, fds_of, honest
 from support.users import GROUP, USER
+from support.waiting import wait_until
 
+CONNECT_CALLS = {"x86_64": "42", "aarch64": "203"}
 TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 UDP = SocketSpec("blue", socket.AF_INET, socket.SOCK_DGRAM)
 
@@ -349,7 +354,7 @@ def test_broker_that_dies_of_each_request_is_given_up() -> None:
     """It hangs up on everyone: a bounded number of attempts, and a message that says so."""
     with fake_broker(lambda visit: visit.connection.shutdown(socket.SHUT_RDWR)) as broker:
         before = descriptors()
-        with pytest.raises(BrokerUnavailableError, match="again and again") as caught:
+        with pytest.raises(BrokerUnavailableError, match=r"again and again.*many requests with one Client") as caught:
             Client(broker.path).open([TCP])
         assert caught.value.errno == errno.ECONNRESET
         assert 2 <= len(broker.seen()) <= 10
@@ -377,10 +382,11 @@ def test_restart_without_a_listener_is_waited_for(broker: FakeBroker, monkeypatc
 
 def test_broker_that_stays_away_is_waited_for_once(broker: FakeBroker) -> None:
     """The first call takes the whole timeout, because it could be a restart. The next calls fail at once."""
-    client = Client(broker.path, timeout=0.05)
+    client = Client(broker.path)
     open_and_close(client)
     broker.kill()
     broker.unlisten()
+    client.timeout = 0.05
     with pytest.raises(BrokerUnavailableError):
         client.open([TCP])
     client.timeout = 0.001
@@ -577,3 +583,28 @@ def test_path_comes_from_the_environment(broker: FakeBroker, monkeypatch: pytest
         open_and_close(client)
     monkeypatch.delenv("NSBROKER_SOCKET")
     assert Client().path == "/run/nsbroker/nsbroker.sock"
+
+
+@pytest.mark.skipif(platform.machine() not in CONNECT_CALLS, reason="the number of connect(2) is not known here")
+def test_client_waits_for_room_in_the_kernels_queue(tmp_path: Path) -> None:
+    """There it has its turn, also if another user connects as fast as the broker accepts."""
+    path = str(tmp_path / "full.sock")
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        listener.bind(path)
+        listener.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)).connect(path)
+        connected: list[Connection] = []
+        connecting = connect_to_broker(path, time.monotonic() + 60)
+        thread = threading.Thread(target=lambda: connected.append(nsbroker.drivers.thread.run(connecting)))
+        thread.start()
+        wait_until(lambda: _current_call(thread) == CONNECT_CALLS[platform.machine()])
+        for _ in range(2):
+            stack.enter_context(listener.accept()[0])
+        thread.join()
+        connected[0].close()
+
+
+def _current_call(thread: threading.Thread) -> str:
+    """Return the number of the system call in which a thread waits."""
+    return Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().split()[0]

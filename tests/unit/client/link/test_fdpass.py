@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 from array import array
 from collections.abc import Iterator
@@ -91,9 +92,25 @@ def test_unexpected_descriptors_are_closed(pair: Pair, pipes: list[int], sent: i
     """One that slips through the padding of the control buffer would leak, one for each packet."""
     before = open_descriptors()
     fdpass.lend_packet(pair[0], b"packet", pipes[:sent])
-    with pytest.raises(fdpass.TruncatedError, match="descriptors"):
+    with pytest.raises(fdpass.TruncatedError, match="too many descriptors") as caught:
         fdpass.take_packet(pair[1], 100, room)
-    assert open_descriptors() == before
+    assert (open_descriptors(), caught.value.kept_back) == (before, 0)
+
+
+@pytest.mark.parametrize(("sent", "came"), [(1, 0), (3, 0), (3, 2)])
+def test_descriptors_that_the_kernel_keeps_back_are_counted(pair: Pair, pipes: list[int], sent: int, came: int) -> None:
+    """Here the table of the process has no room. Those that came are closed."""
+    fdpass.lend_packet(pair[0], b"packet", pipes[:sent])
+    before, limits = open_descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + came, limits[1]))
+    try:
+        with pytest.raises(fdpass.TruncatedError, match=f"only {came} descriptors came") as caught:
+            fdpass.take_packet(pair[1], 100, sent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (open_descriptors(), caught.value.kept_back) == (before, sent - came)
 
 
 def test_descriptors_of_a_packet_that_is_too_long_are_closed(pair: Pair, pipes: list[int]) -> None:
@@ -268,3 +285,46 @@ def test_dropped_connection_delivers_its_last_replies(pair: Pair, pipes: list[in
     fdpass.drop_connection(pair[1].detach())
     assert fdpass.take_packet(pair[0], 100, 0)[0] == b"reply"
     assert fdpass.take_packet(pair[0], 100, 0)[0] == b""
+
+
+def send_with(sock: socket.socket, packet: bytes, *fds: int) -> None:
+    fdpass.lend_packet(sock, packet, list(fds))
+
+
+@pytest.mark.parametrize("packets", [[], [b"x"], [b"", b"x" * 5000, b""]])
+def test_connection_without_descriptors_is_hung_up_quickly(pair: Pair, packets: list[bytes]) -> None:
+    """The other end reads the last reply, and then the end."""
+    for packet in packets:
+        send_with(pair[0], packet)
+    send_with(pair[1], b"reply")
+    assert not fdpass.hang_up_quickly(pair[1])
+    pair[1].close()
+    assert [pair[0].recv(10) for _ in range(2)] == [b"reply", b""]
+
+
+@pytest.mark.parametrize("before", [[], [b""], [b"", b"x"]])
+def test_hanging_up_quickly_finds_descriptors_behind_other_packets(
+    pair: Pair, pipes: list[int], before: list[bytes]
+) -> None:
+    """It leaves them where they are, since closing them can take long."""
+    for packet in before:
+        send_with(pair[0], packet)
+    send_with(pair[0], b"", pipes[0])
+    assert fdpass.hang_up_quickly(pair[1])
+    (fd,), _ = fdpass.copy_fds(pair[1], 10)
+    os.close(fd)
+
+
+def test_hanging_up_quickly_looks_at_few_packets(pair: Pair) -> None:
+    """It does not know what is behind them."""
+    for _ in range(50):
+        send_with(pair[0], b"x")
+    assert fdpass.hang_up_quickly(pair[1])
+    assert fdpass.peek_packet(pair[1], 10)[0] == b"x"
+
+
+def test_hanging_up_quickly_sees_the_descriptors_of_who_left_replies_unread(pair: Pair, pipes: list[int]) -> None:
+    send_with(pair[1], b"reply")
+    send_with(pair[0], b"x", pipes[0])
+    pair[0].close()
+    assert fdpass.hang_up_quickly(pair[1])

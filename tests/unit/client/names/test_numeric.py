@@ -87,6 +87,12 @@ def test_scope_given_as_a_number_becomes_the_fourth_item() -> None:
     assert numeric_address(sock, ("fe80::1", 80, 5)) == ("fe80::1", 80, 5)  # type: ignore[arg-type]
 
 
+def test_scope_of_too_many_digits_is_no_interface() -> None:
+    """It is no ValueError of int()."""
+    with socket.socket(V6, socket.SOCK_DGRAM) as sock, pytest.raises(OSError, match="is the name of no interface"):
+        numeric_address(sock, (f"fe80::1%{'9' * 5000}", 80))
+
+
 def test_other_families_are_left_alone() -> None:
     assert numeric_address(FakeSocket(socket.AF_UNIX), "/run/x") == "/run/x"  # type: ignore[arg-type]
     assert numeric_address(FakeSocket(socket.AF_PACKET), ("eth0", 3)) == ("eth0", 3)  # type: ignore[arg-type]

@@ -147,6 +147,13 @@ def test_options_with_a_flag_are_asked_about(machine: Machine) -> None:
 
 
 @both
+def test_binding_of_ip_addresses_is_looked_at(machine: Machine) -> None:
+    """Unix, netlink and packet sockets have addresses of other lengths. Those as long as an IP address do no harm."""
+    asked = [size for size in range(200) if ask(machine, machine.bind, 3, rest=(0, size)) == NOTIFY]
+    assert asked == [16, 28, 128]
+
+
+@both
 def test_no_other_call_is_touched(machine: Machine) -> None:
     """io_uring is the exception, because its rings make sockets without a system call."""
     touched = {number for number in EVERY_CALL if ask(machine, number, int(socket.AF_INET)) != ALLOW}
@@ -158,6 +165,7 @@ def test_the_numbers_are_the_kernels() -> None:
     """Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
     assert (X86.socket, X86.seccomp, ARM.socket, ARM.seccomp, IO_URING_SETUP) == (41, 317, 198, 277, 425)
     assert (X86.ioctl, X86.setsockopt, ARM.ioctl, ARM.setsockopt) == (16, 54, 29, 208)
+    assert (X86.bind, ARM.bind) == (49, 200)
 
 
 def test_32_bit_x86_has_all_calls_but_those_that_make_sockets() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import pack
+
 import dns.flags
 import dns.message
 import dns.rcode
@@ -109,6 +111,56 @@ def test_cut_answer_says_so_and_keeps_what_can_be_read() -> None:
     assert (answer.truncated, answer.records) == (True, ("10.0.0.1",))
     answer = read(WWW, reply_to(WWW, "www.test. A 10.0.0.1", flags=dns.flags.TC)[:-2])
     assert (answer.truncated, answer.records, answer.rcode) == (True, (), NOERROR)
+
+
+def answer_of(count: int, records: bytes) -> bytes:
+    """An answer with these records, whose names can point to the question at 12."""
+    return pack("!HHHHHH", 0x1234, 0x8180, 1, count, 0, 0) + WWW.packet[12:] + records
+
+
+def test_names_of_an_answer_are_bounded() -> None:
+    """Each of them can be a pointer to a hundred labels. Reading them all would take seconds."""
+    label, start = b"\x01a", len(answer_of(0, b""))
+    first = label * 110 + b"\xc0\x0c" + pack("!HHIH", 5, 1, 60, 2) + b"\xc0\x0c"
+    pointer = pack("!H", 0xC000 | start)
+    another = pointer + pack("!HHIH", 5, 1, 60, 2) + pointer
+    assert read(WWW, answer_of(201, first + 200 * another)).rcode == NOERROR
+    assert read(WWW, answer_of(4001, first + 4000 * another)).rcode == BAD_ANSWER
+    unrelated = pointer + pack("!HHIH", 1, 1, 60, 4) + bytes(4)
+    assert read(WWW, answer_of(4001, first + 4000 * unrelated)).rcode == BAD_ANSWER
+
+
+def test_names_of_pointers_are_bounded() -> None:
+    label, question = b"\x01a", make_question("1.0.0.10.in-addr.arpa", PTR, 1)
+    start = len(question.packet)
+    target = label * 100 + b"\xc0\x0c"
+    first = b"\xc0\x0c" + pack("!HHIH", 12, 1, 60, len(target)) + target
+    another = b"\xc0\x0c" + pack("!HHIH", 12, 1, 60, 2) + pack("!H", 0xC000 | start + 12)
+    head = pack("!HHHHHH", 1, 0x8180, 1, 4001, 0, 0) + question.packet[12:]
+    assert read(question, head + first + 4000 * another).rcode == BAD_ANSWER
+
+
+def test_thousands_of_addresses_are_read() -> None:
+    records = (b"\xc0\x0c" + pack("!HHIH4s", 1, 1, 60, 4, number.to_bytes(4, "big")) for number in range(4000))
+    assert len(read(WWW, answer_of(4000, b"".join(records))).records) == 4000
+
+
+def test_address_that_is_twice_in_an_answer_counts_once() -> None:
+    record = b"\xc0\x0c" + pack("!HHIH", 1, 1, 60, 4) + b"\x0a\0\0\1"
+    assert read(WWW, answer_of(2, 2 * record)).records == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize("record", [pack("!HHIH", 1, 1, 60, 3) + b"abc", pack("!HHIH", 5, 1, 60, 3) + b"\xc0\x0c\0"])
+def test_record_of_the_wrong_length_is_a_bad_answer(record: bytes) -> None:
+    assert read(WWW, answer_of(1, b"\xc0\x0c" + record)).rcode == BAD_ANSWER
+
+
+def test_records_of_other_classes_and_sections_do_not_count() -> None:
+    chaos = b"\xc0\x0c" + pack("!HHIH", 1, 3, 60, 4) + b"\x0a\0\0\1"
+    good = b"\xc0\x0c" + pack("!HHIH", 1, 1, 60, 4) + b"\x0a\0\0\2"
+    data = bytearray(answer_of(2, chaos + good + b"\xc0\xff no record"))
+    data[9] = data[11] = 1
+    assert read(WWW, bytes(data)).records == ("10.0.0.2",)
 
 
 def test_answer_that_ends_too_soon_is_a_bad_answer() -> None:

@@ -272,3 +272,12 @@ def test_numeric_scope_of_a_server_is_used_as_it_is() -> None:
     network.interfaces = {"3": 9}
     assert ask(network).found
     assert network.addresses == [("fe80::1", 53, 0, 3)]
+
+
+@pytest.mark.parametrize("scope", ["9" * 5000, "4294967296", "\u0663", "eth9", ""])
+def test_scope_that_is_neither_does_not_count(scope: str) -> None:
+    """No scope ends the look-up in another exception than a name error: sockets take only 32 bits."""
+    network = Network(text=f"nameserver fe80::1%{scope}\n")
+    network.servers["fe80::1"] = Server(ZONE)
+    assert ask(network).found
+    assert network.addresses == [("fe80::1", 53, 0, 0)]

@@ -72,6 +72,14 @@ def test_name_that_is_twice_in_a_line_counts_once() -> None:
     assert addresses(parse("10.0.0.1 www WWW www\n"), "www") == ["10.0.0.1"]
 
 
+def test_words_are_separated_as_in_c() -> None:
+    """A no-break space belongs to a name, and a NUL ends its line."""
+    hosts = parse("10.0.0.1\x0bwww\x0c\ta\u00a0b\x1cc \x00 lost\n10.0.0.2 x\n")
+    assert hosts.by_address(AF_INET, "10.0.0.1") == Host("www", ("a\u00a0b\x1cc",), ((AF_INET, "10.0.0.1"),))
+    assert addresses(hosts, "x") == ["10.0.0.2"]
+    assert addresses(hosts, "lost") == []
+
+
 def test_lines_that_make_no_sense_are_ignored() -> None:
     hosts = parse(
         "www 10.0.0.1\n10.0.0 www\n10.0.0.1\n#10.0.0.2 www\n\n10.0.0.300 www\n::1%lo www\n\x00 www\n10.0.0.5 www\r\n"
