@@ -6,6 +6,7 @@ LOCK=tests/requirements.lock
 OLDEST_LOCK=tests/requirements-oldest.lock
 GUARD_LOCK=tests/requirements-guard.lock
 NIQUESTS_LOCK=tests/requirements-niquests.lock
+FUZZ_LOCK=tests/requirements-fuzz.lock
 
 # listed SUITE: prints the lines of tests/packages.txt that belong to the suite. 3.x is the version of Debian's Python.
 listed() {
@@ -24,9 +25,14 @@ locked() {
   ) 9>"$lock"
 }
 
-# install_packages SUITE: installs the packages that are missing. It does nothing without root or apt-get.
+# install_packages SUITE: installs the packages that are missing, one test run at a time. It does nothing without root or
+# apt-get.
 install_packages() {
   [ "$(id -u)" -eq 0 ] && type -P apt-get >/dev/null || return 0
+  locked /run/nsbroker-tests-packages install_missing "$1"
+}
+
+install_missing() {
   local package missing=()
   while read -r _ package _; do
     [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
@@ -75,10 +81,12 @@ write_locks() {
   # uv does not read the configuration of pip.
   mirror=$("$2/uv/bin/python" -m pip config get global.index-url 2>/dev/null) || true
   [ -z "$mirror" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$mirror}
-  for name in newest:$LOCK oldest:$OLDEST_LOCK guard:$GUARD_LOCK niquests:$NIQUESTS_LOCK; do
+  for name in newest:$LOCK oldest:$OLDEST_LOCK guard:$GUARD_LOCK niquests:$NIQUESTS_LOCK fuzz:$FUZZ_LOCK; do
     case $name in
       # It replaces urllib3, so it gets a directory of its own.
       niquests:*) echo niquests >"$2/requirements" ;;
+      # Only wheels are installed, and later versions have none for Python 3.11.
+      fuzz:*) printf 'atheris%s\n' "<3.1 ; python_version < '3.12'" ">=3.1 ; python_version >= '3.12'" >"$2/requirements" ;;
       *) requirements "$1" "${name%%:*}" >"$2/requirements" ;;
     esac
     "$2/uv/bin/uv" pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
@@ -94,21 +102,24 @@ write_locks() {
 # make_libraries PYTHON DIRECTORY VERSIONS: makes an environment with the libraries, unless it is there and up to date.
 # Call it, and install_checkout, with `locked` before: two runs at once make the environment once.
 make_libraries() {
-  local python=$1 directory=$2 from=("-r" "$LOCK") stamp
+  local python=$1 directory=$2 from=("-r" "$LOCK") fuzzer=() stamp
   case $3 in
-    lock) stamp="$python $(cksum <"$LOCK")" ;;
+    lock) stamp="$python $(cat "$LOCK" "$FUZZ_LOCK" | cksum)" fuzzer=(-r "$FUZZ_LOCK") ;;
     oldest) stamp="$python $(cksum <"$OLDEST_LOCK")" from=(-r "$OLDEST_LOCK") ;;
     guard) stamp="$python $(cat "$GUARD_LOCK" "$NIQUESTS_LOCK" | cksum)" from=(-r "$GUARD_LOCK") ;;
     newest)
       # The newest versions of today: pyproject.toml or the day decides.
       stamp="$python $(date +%F) $(cksum <pyproject.toml)"
       mapfile -t from < <(requirements "$python" newest)
+      fuzzer=(atheris)
       ;;
   esac
   if [ "$(cat "$directory/.stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$directory"
     make_venv "$python" "$directory"
     "$directory/bin/python" -m pip install -qq "${from[@]}"
+    # Without a wheel, building it would take a compiler. tests/run says that the fuzzer is skipped.
+    [ ${#fuzzer[@]} -eq 0 ] || "$directory/bin/python" -m pip install -qq --only-binary :all: "${fuzzer[@]}" 2>/dev/null || true
     if [ "$3" = guard ]; then
       "$directory/bin/python" -m pip install -qq --target "$directory/niquests" -r "$NIQUESTS_LOCK"
     fi

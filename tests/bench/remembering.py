@@ -28,7 +28,9 @@ BATCH = 240
 
 WITHOUT = {
     "all": "",
-    "plans": "from nsbrokerd.requests.open import PlanMemory as m; m.recall = lambda *_: None; m.remember = m.recall",
+    "plans": (
+        "from nsbrokerd.requests.plan_memory import PlanMemory as m\nm.recall = lambda *_: None; m.remember = m.recall"
+    ),
     "matching grants": (
         "from nsbrokerd.policy import decide as d\n"
         "def find(self, subject, namespace, kind):\n"

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .documents import ARCHITECTURE, read_sentences, update_table
+from .documents import ARCHITECTURE, PROMISING, SECURITY, promise_rows, read_sentences, update_promises, update_table
 from .everything import GUARANTEES, named_mutants
 from .trying import Result, UnchangedError, Verdict, try_all
 
@@ -25,7 +25,7 @@ def _is_meant(known: str, names: list[str]) -> bool:
 
 
 def main(names: list[str]) -> int:
-    """Try mutants, or bring the table of the documents up to date for `--update-table`. Return the exit status.
+    """Try mutants, or bring the tables of the documents up to date for `--update-table`. Return the exit status.
 
     Args:
         names: of guarantees, or of single mutants; none for all.
@@ -33,6 +33,9 @@ def main(names: list[str]) -> int:
     if names == ["--update-table"]:
         document = CHECKOUT / ARCHITECTURE
         document.write_text(update_table(document.read_text(), GUARANTEES))
+        rows = promise_rows({path: (CHECKOUT / path).read_text() for path in PROMISING}, GUARANTEES)
+        security = CHECKOUT / SECURITY
+        security.write_text(update_promises(security.read_text(), rows))
         return 0
     named = named_mutants()
     if unknown := [name for name in names if not any(_is_meant(known, [name]) for known in named)]:

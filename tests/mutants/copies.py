@@ -11,6 +11,7 @@ import os
 import shutil
 import site
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -65,11 +66,21 @@ class Copy:
         venv.EnvBuilder(symlinks=True).create(self.environment)
         for package in PACKAGES:
             shutil.copytree(self.checkout / package, self._site_packages() / Path(package).name)
+        self._carry_files()
         compileall.compile_dir(self._site_packages(), quiet=1)
         # These come after the copy's own packages, and no .pth file in them is read, such as the checkout's.
         libraries = "".join(f"{path}\n" for path in sys.path if Path(path).name == "site-packages")
         (self._site_packages() / "libraries.pth").write_text(libraries)
         self._write_scripts()
+
+    def _carry_files(self) -> None:
+        """Copy the other files that the wheel has."""
+        project = tomllib.loads((self.checkout / "pyproject.toml").read_text())
+        carried: dict[str, str] = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+        for source, place in carried.items():
+            file, target = self.checkout / source, self._site_packages() / place
+            target.parent.mkdir(exist_ok=True)
+            shutil.copytree(file, target) if file.is_dir() else shutil.copy(file, target)
 
     def fill_like(self, other: Copy) -> None:
         """Copy another copy by hard links. So replace a file, and never write to it."""

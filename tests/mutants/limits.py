@@ -60,8 +60,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "if limited := _select(groups, is_limited=True):",
-                "if (limited := _select(groups, is_limited=True)) and self._seal is not None:",
+                "if _has_limits(groups):",
+                "if _has_limits(groups) and self._seal is not None:",
                 (
                     "tests/unit/broker/sockets/test_opener.py::test_limited_socket_is_never_made_where_nothing_enforces_limits",
                 ),
@@ -408,7 +408,46 @@ GUARANTEES = (
                 "broker/nsbrokerd/sockets/opener.py",
                 "(one.grant.limit is not None) is is_limited])",
                 "is_limited])",
-                ("tests/kernel/broker/seal/test_reload.py::test_grant_without_limits_seals_nothing",),
+                (
+                    "tests/kernel/broker/seal/test_reload.py::test_socket_without_a_limit_is_not_sealed_beside_one_with_a_limit",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "own-group",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/own_group.py",
+                "        return _mount_anew(own)\n    if not",
+                "        raise\n    if not",
+                ("tests/kernel/broker/seal/test_own_group.py::test_limits_hold_however_the_group_is_shown",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/own_group.py",
+                "        return _clone_writable(path)\n",
+                "        return OwnGroup(path, str(path))\n",
+                (
+                    "tests/kernel/broker/seal/test_own_group.py::"
+                    "test_group_that_is_read_only_on_the_host_is_writable_for_the_broker_alone",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "names-of-mounts",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/own_group.py",
+                'mountinfo.split(b"\\n") if line]',
+                "mountinfo.splitlines() if line]",
+                ("tests/kernel/broker/seal/test_mount_names.py::test_mount_of_any_name_changes_nothing",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/own_group.py",
+                'line.split(b" ") for line in',
+                "line.split() for line in",
+                ("tests/kernel/broker/seal/test_mount_names.py::test_mount_of_any_name_changes_nothing",),
             ),
         ),
     ),
@@ -417,7 +456,7 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
-                "        self.mask_number(R1, layout.REVOKED)\n",
+                "        self.mask_number(R1, layout.STOPPED)\n",
                 "        self.mask_number(R1, 0)\n",
                 ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
             ),
@@ -432,10 +471,33 @@ GUARANTEES = (
                 ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
             ),
             Mutant(
-                "broker/nsbrokerd/commands/revoke.py",
-                "ended += end_tcp(diag, cookies.pop(netns))",
-                "ended += len(cookies.pop(netns))",
+                "broker/nsbrokerd/sockets/ending.py",
+                "for _ in end_each(diag, cookies):",
+                "for _ in cookies:",
                 ("tests/kernel/broker/commands/test_revoke.py::test_connections_and_listeners_end_at_once",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "revoke-is-not-held-up",
+        (
+            Mutant(
+                "broker/nsbrokerd/sockets/ending.py",
+                "first_deadline = min(child.deadline for child in going)",
+                "first_deadline = 1e6",
+                ("tests/kernel/broker/commands/test_revoke_held.py",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/ending.py",
+                "for uid, cookies in wanted.pop(netns).items():",
+                "for uid, cookies in {0: set().union(*wanted.pop(netns).values())}.items():",
+                ("tests/kernel/broker/commands/test_revoke_held.py",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/ending.py",
+                "        os.dup2(silence, fd)\n",
+                "        pass\n",
+                ("tests/kernel/broker/commands/test_revoke_held.py",),
             ),
         ),
     ),

@@ -10,7 +10,7 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES) != cookie.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if own != cookie.to_bytes(_COOKIE_BYTES, byteorder):",
                 "if cookie == 0:",
                 (
                     "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_cookie-WrongNamespaceError-SO_COOKIE]",
@@ -68,10 +68,10 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/clients/client.py",
-                "        channel.hand_over(reply.request_id, files)\n",
+                "        channel.hand_over(reply.request_id, files, self._closer, self.person)\n",
                 "        if channel.clients_end is None:\n"
                 "            self.sock.send(packet, _SEND_FLAGS)\n"
-                "        channel.hand_over(reply.request_id, files)\n",
+                "        channel.hand_over(reply.request_id, files, self._closer, self.person)\n",
                 ("tests/local/broker/clients/test_channel.py::test_descriptors_are_there_before_the_reply",),
             ),
             Mutant(
@@ -213,6 +213,90 @@ GUARANTEES = (
                 'if code == "os-error" and errno is not None:',
                 'if code == "os-error" and errno == -1:',
                 ("tests/unit/client/link/test_errors.py",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "own-container-is-proven",
+        (
+            Mutant(
+                "client/nsbroker/link/own_containers.py",
+                "        if not _is_process_of(process, container):\n            return None\n",
+                "",
+                ("tests/local/client/link/test_own_containers.py",),
+            ),
+            Mutant(
+                "client/nsbroker/link/own_containers.py",
+                'if os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/net")):',
+                "if False:",
+                ("tests/local/client/link/test_own_containers.py",),
+            ),
+            Mutant(
+                "client/nsbroker/link/own_containers.py",
+                "    if uid != os.geteuid():\n",
+                "    if False:\n",
+                ("tests/local/client/link/test_own_containers.py",),
+            ),
+            Mutant(
+                "client/nsbroker/link/asking_engines.py",
+                "    if uid != os.geteuid():\n",
+                "    if False:\n",
+                ("tests/local/client/link/test_own_containers.py::test_socket_of_another_user_is_refused",),
+            ),
+            Mutant(
+                "client/nsbroker/link/engine_answers.py",
+                'if (own_name := found["Name"].removeprefix("/")) != name:',
+                'if (own_name := found["Name"].removeprefix("/")) and False:',
+                ("tests/unit/client/link/test_engine_answers.py::test_container_that_can_not_be_used_is_none",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "own-container-takes-no-place",
+        (
+            Mutant(
+                "client/nsbroker/link/containers.py",
+                "        if all(self._is_own.get(name) is False for name in names):\n",
+                "        self._is_own.clear()\n        if all(self._is_own.get(name) is False for name in names):\n",
+                (
+                    "tests/local/client/link/test_containers.py::test_own_container_never_takes_the_place_of_the_brokers",
+                    "tests/local/client/link/test_containers.py::test_container_of_the_broker_never_takes_the_place_of_an_own_one",
+                ),
+            ),
+        ),
+    ),
+    Guarantee(
+        "own-engine-is-bounded",
+        (
+            Mutant(
+                "client/nsbroker/link/asking_engines.py",
+                "        if monotonic() >= deadline or not await wait(deadline, ((sock, READ),)):\n",
+                "        if not await wait(deadline, ((sock, READ),)):\n",
+                ("tests/local/client/link/test_own_containers.py::test_engine_that_answers_byte_by_byte_is_given_up",),
+            ),
+            Mutant(
+                "client/nsbroker/link/asking_engines.py",
+                "        if len(data) > MAX_ANSWER_BYTES:\n",
+                "        if False:\n",
+                ("tests/local/client/link/test_own_containers.py::test_bad_answer_is_named",),
+            ),
+            Mutant(
+                "client/nsbroker/link/asking_engines.py",
+                "                if len(texts[sock]) > MAX_ANSWER_BYTES:\n",
+                "                if False:\n",
+                ("tests/local/client/link/test_own_containers.py",),
+            ),
+            Mutant(
+                "client/nsbroker/link/own_containers.py",
+                "        if not stat.S_ISREG(os.fstat(fd).st_mode):\n",
+                "        if False:\n",
+                ("tests/local/client/link/test_own_containers.py",),
+            ),
+            Mutant(
+                "client/nsbroker/link/own_containers.py",
+                "    if len(data) > MAX_FILE_BYTES:\n",
+                "    if False:\n",
+                ("tests/local/client/link/test_own_containers.py",),
             ),
         ),
     ),

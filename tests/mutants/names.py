@@ -161,6 +161,23 @@ GUARANTEES = (
         ),
     ),
     Guarantee(
+        "dns-answers-are-cheap",
+        (
+            Mutant(
+                "client/nsbroker/names/dns/messages.py",
+                "        labels += len(owner)\n",
+                "",
+                ("tests/unit/client/names/dns/test_messages.py::test_names_of_an_answer_are_bounded",),
+            ),
+            Mutant(
+                "client/nsbroker/names/dns/messages.py",
+                "                labels += len(target)\n",
+                "",
+                ("tests/unit/client/names/dns/test_messages.py::test_names_of_pointers_are_bounded",),
+            ),
+        ),
+    ),
+    Guarantee(
         "three-name-servers",
         (
             Mutant(

@@ -6,7 +6,44 @@ from .guarantee import Guarantee, Mutant
 
 TRUSTED = "tests/kernel/broker/config/test_trusted_files.py::"
 
+PLACES = "tests/kernel/broker/commands/test_places.py::"
+
 GUARANTEES = (
+    Guarantee(
+        "check-finds-what-serve-refuses",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/places.py",
+                '        found.append(("audit.path", _why_no_audit(config.audit_path)))\n',
+                "        pass\n",
+                (f"{PLACES}test_audit_that_is_a_directory",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/places.py",
+                "        return _why_no_new_file(path)\n    except OSError",
+                "        return None\n    except OSError",
+                (f"{PLACES}test_audit_in_a_missing_directory",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/commands/check.py",
+                "find_problems(path, config, needs_socket=True)",
+                "find_problems(path, config, needs_socket=False)",
+                (f"{PLACES}test_socket_in_a_missing_directory",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/maps.py",
+                "    if not _is_on_bpf(directory if directory.exists() else directory.parent):\n",
+                "    if not directory.parent.exists():\n",
+                (f"{PLACES}test_limits_in_a_place_without_bpf",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/parse.py",
+                "> MAX_SOCKET_PATH_BYTES:\n",
+                "> MAX_SOCKET_PATH_BYTES + 1:\n",
+                (f"{PLACES}test_socket_with_a_long_path",),
+            ),
+        ),
+    ),
     Guarantee(
         "deny-by-default",
         (
@@ -206,7 +243,7 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/config/table.py",
-                '            self.complain(key, "unknown key: correct its spelling or its place, or remove it")\n',
+                '            self.complain(key, f"unknown key: {advice}")\n',
                 "            key.strip()\n",
                 ("tests/unit/broker/config/test_parse.py::test_a_problem_names_file_key_and_reason",),
             ),
@@ -263,8 +300,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/config/trusted_files.py",
-                'with open(f"/proc/self/fd/{fd}", encoding="utf-8") as file:',
-                'with open(path, encoding="utf-8") as file:',
+                'with open(f"/proc/self/fd/{fd}", "rb") as file:',
+                'with open(path, "rb") as file:',
                 (TRUSTED + "test_file_that_was_checked_is_read",),
             ),
             Mutant(

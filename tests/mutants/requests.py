@@ -35,8 +35,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/requests/resolver.py",
-                'details = [end_record({"namespace": label, "grant": decision.grant.name})]',
-                "details = [] if label else [end_record({})]",
+                "(file,), [end_record(fields)])",
+                "(file,), [])",
                 ("tests/kernel/broker/requests/test_audit.py::test_lookup_has_a_record",),
             ),
             Mutant(
@@ -82,7 +82,7 @@ GUARANTEES = (
             Mutant(
                 "broker/nsbrokerd/requests/dispatch.py",
                 "            size = self._in_force.audit.allowed(",
-                "            size = client.user.take_record(time.monotonic()) and self._in_force.audit.allowed(",
+                "            size = client.person.take_record(time.monotonic()) and self._in_force.audit.allowed(",
                 (AUDIT + "test_record_is_written_before_the_reply",),
             ),
         ),
@@ -104,7 +104,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/requests/explain.py",
-                "            check_name(namespace)\n",
+                "            check_namespace(namespace, policy)\n",
                 "            namespace.encode()\n",
                 (EXPLAIN + "test_impossible_name_is_refused_as_by_open",),
             ),
@@ -127,8 +127,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/requests/explain.py",
-                "        if answer.grants and isinstance(namespace, str)",
-                "        if isinstance(namespace, str)",
+                "        elif answer.grants and isinstance(namespace, str)",
+                "        elif isinstance(namespace, str)",
                 (EXPLAIN + "test_user_without_a_grant_learns_nothing",),
             ),
         ),
@@ -193,8 +193,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
-                "time.gmtime(second)",
-                "time.localtime(second)",
+                "time.gmtime(int(second))",
+                "time.localtime(int(second))",
                 ("tests/unit/broker/requests/test_audit_records.py::test_times_are_utc_wherever_the_broker_runs",),
             ),
         ),
@@ -218,8 +218,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
-                "OpenedSocket(one.cookie, one.address,",
-                "OpenedSocket(one.cookie + 1, one.address,",
+                "(OpenedSocket, (one.cookie, one.address,",
+                "(OpenedSocket, (one.cookie + 1, one.address,",
                 ("tests/kernel/client/link/test_batch.py",),
             ),
         ),
@@ -249,10 +249,16 @@ GUARANTEES = (
         "answers-are-sealed",
         (
             Mutant(
-                "broker/nsbrokerd/requests/operation.py",
+                "broker/nsbrokerd/requests/answers.py",
                 "fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE",
                 "fcntl.F_SEAL_GROW",
-                ("tests/unit/broker/requests/test_operation.py::test_blob_can_not_be_changed_by_any_process",),
+                ("tests/unit/broker/requests/test_answers.py::test_answer_can_not_be_changed_by_any_process",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/answers.py",
+                "os.fchmod(writer, 0o400)",
+                "os.fchmod(writer, 0o777)",
+                ("tests/kernel/broker/requests/test_answers.py::test_clients_can_not_open_an_answer_again",),
             ),
             Mutant(
                 "client/nsbroker/link/proof.py",
@@ -266,13 +272,13 @@ GUARANTEES = (
         "nothing-is-shared-between-grants",
         (
             Mutant(
-                "broker/nsbrokerd/requests/open.py",
+                "broker/nsbrokerd/requests/plan_memory.py",
                 "        known = self._known.get(subject)\n",
                 "        known = next(iter(self._known.values()), None)\n",
                 ("tests/unit/broker/requests/test_plan_memory.py::test_plan_of_one_user_is_not_recalled_for_another",),
             ),
             Mutant(
-                "broker/nsbrokerd/requests/open.py",
+                "broker/nsbrokerd/requests/plan_memory.py",
                 "if not too_small < number <= MAX_REQUEST_ID:",
                 "if number > MAX_REQUEST_ID:",
                 ("tests/unit/broker/requests/test_recalled_packets.py::test_packet_with_a_wrong_id_is_never_recalled",),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from .guarantee import Guarantee, Mutant
 
+SIGNALS = "tests/kernel/broker/service/test_signals.py::"
+
 GUARANTEES = (
     Guarantee(
         "socket-is-for-its-group",
         (
             Mutant(
                 "broker/nsbrokerd/service/listener.py",
-                "os.chmod(path, 0o660)",
-                "os.chmod(path, 0o666)",
+                "mode = 0o600 if gid is None else 0o660",
+                "mode = 0o600 if gid is None else 0o666",
                 (
                     "tests/kernel/broker/service/test_lifecycle.py::test_own_socket_is_for_its_group_and_goes_with_the_broker",
                 ),
@@ -21,8 +23,20 @@ GUARANTEES = (
                 "os.chown(path, -1, gid, follow_symlinks=False)",
                 "os.chown(path, -1, -1, follow_symlinks=False)",
                 (
-                    "tests/kernel/broker/service/test_lifecycle.py::test_own_socket_is_for_its_group_and_goes_with_the_broker",
+                    "tests/kernel/broker/service/test_listener.py::test_socket_has_its_group_in_a_directory_that_gives_another",
                 ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/listener.py",
+                "                os.setegid(gid)\n",
+                "                os.setegid(own_gid)\n",
+                ("tests/kernel/broker/service/test_listener.py::test_socket_is_made_with_its_group_and_mode",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/listener.py",
+                "umask = os.umask(0o777 & ~mode)",
+                "umask = os.umask(0o777)",
+                ("tests/kernel/broker/service/test_listener.py::test_socket_is_made_with_its_group_and_mode",),
             ),
             Mutant(
                 "deploy/nsbrokerd.socket",
@@ -68,9 +82,9 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
-                "                audit = Audit(config.audit_path)\n",
-                "                self._in_force.policy = config.policy\n"
-                "                audit = Audit(config.audit_path)\n",
+                "            expect_places(self._config_path, config, needs_socket=False)\n",
+                "            self._in_force.policy = config.policy\n"
+                "            expect_places(self._config_path, config, needs_socket=False)\n",
                 (
                     "tests/kernel/broker/service/test_lifecycle.py::test_reload_whose_audit_cant_be_written_keeps_everything_as_it_was",
                 ),
@@ -87,9 +101,100 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/config/parse.py",
-                "    if problems:\n        raise ConfigError(problems)\n",
-                "    if len(problems) > 9:\n        raise ConfigError(problems)\n",
+                "    if any(problem.is_fatal for problem in problems):\n",
+                "    if len(problems) > 9:\n",
                 ("tests/kernel/broker/service/test_lifecycle.py::test_broken_reload_keeps_everything_as_it_was",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "stale-names-keep-no-one-out",
+        (
+            Mutant(
+                "broker/nsbrokerd/config/grants.py",
+                "            table.complain(key, told, is_fatal=False)\n",
+                "            table.complain(key, told)\n",
+                (SIGNALS + "test_grant_for_a_deleted_user_keeps_no_one_out",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                '        log.warning("left out", ',
+                '        log.debug("left out", ',
+                (SIGNALS + "test_grant_for_a_deleted_user_keeps_no_one_out",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/commands/check.py",
+                "    problems = config.warnings\n",
+                "    problems = ()\n",
+                (SIGNALS + "test_grant_for_a_deleted_user_keeps_no_one_out",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "faults-are-shown",
+        (
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                '            self._state.note(_RELOAD, f"failed',
+                '            str(f"failed',
+                (SIGNALS + "test_status_tells_of_a_failed_reload_until_one_succeeds",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                "            self._state.note(_RELOAD, None)\n",
+                "",
+                (SIGNALS + "test_status_tells_of_a_failed_reload_until_one_succeeds",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/audit.py",
+                "            self.fault = error.strerror\n",
+                "",
+                (SIGNALS + "test_audit_on_a_full_disk_is_refused_clearly_and_shown",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "lines-have-priorities",
+        (
+            Mutant(
+                "broker/nsbrokerd/service/log.py",
+                'prefix = f"<{priority}>" if self._has_priorities else ""',
+                'prefix = ""',
+                (SIGNALS + "test_lines_for_the_journal_have_priorities",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/audit_file.py",
+                "has_priorities=path is None and is_journal(2, os.environ)",
+                "has_priorities=False",
+                (SIGNALS + "test_lines_for_the_journal_have_priorities",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "rotation-needs-no-reload",
+        (
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                "                            self._reopen_audit()\n",
+                "                            self._reload(hub)\n",
+                (SIGNALS + "test_sigusr1_opens_the_audit_anew_whatever_the_configuration_says",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                'so it goes on in the former file", reason=str(error))\n            return\n',
+                'so it goes on in the former file", reason=str(error))\n            raise\n',
+                (SIGNALS + "test_audit_that_cant_be_opened_anew_goes_on_in_the_former_file",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "loop-is-watched",
+        (
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                "            self._manager.alive()\n",
+                "",
+                (SIGNALS + "test_watchdog_hears_from_the_loop_again_and_again",),
             ),
         ),
     ),
@@ -98,8 +203,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
-                "self._in_force.replace(config.policy, self._new_opener(config), audit)",
-                "self._in_force.replace(self._in_force.policy, self._new_opener(config), audit)",
+                "self._in_force.replace(config.policy, self._new_opener(config), audit, finder)",
+                "self._in_force.replace(self._in_force.policy, self._new_opener(config), audit, finder)",
                 (
                     "tests/kernel/broker/service/test_lifecycle.py::test_reload_changes_the_policy_of_those_who_are_connected",
                 ),
@@ -163,8 +268,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
-                "_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)",
-                "_SIGNALS = (signal.SIGTERM, signal.SIGHUP)",
+                "_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)",
+                "_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)",
                 ("tests/kernel/broker/sockets/test_interrupts.py::test_broker_under_load_ends_cleanly_by_interrupt",),
             ),
         ),
@@ -218,9 +323,47 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
-                "        while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end:\n",
-                "        while (events := self._epoll.poll(0)) and (now := time.monotonic()) < end - _STOP_S:\n",
+                "        end = self._clock() + _STOP_S\n",
+                "        end = self._clock() - _STOP_S\n",
                 ("tests/local/broker/serving/test_hub.py::test_packets_that_came_before_the_end_are_served",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/tasks.py",
+                '        except OSError as error:\n            log.debug("client lost"',
+                "        except trio.Cancelled:\n"
+                '            self._dispatcher.reply(client, received.request, Refusal(OVERLOADED, "stopping"))\n'
+                "            raise\n"
+                '        except OSError as error:\n            log.debug("client lost"',
+                ("tests/kernel/broker/service/test_restart.py::test_waiting_request_outlives_a_restart",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "names-control-no-terminal",
+        (
+            Mutant(
+                "broker/nsbrokerd/service/log.py",
+                "*([_make_printable, structlog.dev.ConsoleRenderer()] if",
+                "*([structlog.dev.ConsoleRenderer()] if",
+                ("tests/unit/broker/service/test_log_lines.py::test_terminal_gets_no_control_characters_of_values",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/commands/output.py",
+                'return "".join(char if char.isprintable() else "?" for char in text)',
+                "return text",
+                ("tests/kernel/broker/requests/test_hostile_names.py::test_root_sees_no_name_as_it_is",),
+            ),
+            Mutant(
+                "client/nsbroker/cli/messages.py",
+                'return "".join(char if char.isprintable() else "?" for char in text)',
+                "return text",
+                ("tests/kernel/broker/requests/test_hostile_names.py::test_tool_shows_no_name_as_it_is",),
+            ),
+            Mutant(
+                "client/nsbroker/cli/messages.py",
+                'line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)',
+                "line = message",
+                ("tests/kernel/broker/requests/test_hostile_names.py::test_tool_shows_no_name_as_it_is",),
             ),
         ),
     ),

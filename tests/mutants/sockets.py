@@ -52,16 +52,16 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "self._credentials.without_power(self._credentials.uid, partial(_each, made, do_unprivileged))",
-                "_each(made, do_unprivileged)",
+                "self._credentials.without_power(self._credentials.uid, step)",
+                "step()",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_unprivileged_option_is_set_with_the_clients_rights",
                 ),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "self._credentials.without_power(self._credentials.uid, partial(_each, made, do_unprivileged))",
-                "_each(made, do_unprivileged)",
+                "self._credentials.without_power(self._credentials.uid, step)",
+                "step()",
                 (
                     "tests/kernel/broker/policy/test_refusals.py::test_port_that_its_namespace_made_privileged_is_refused_unless_listed",
                 ),
@@ -90,8 +90,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "            raise OpenError(planned.position, error) from error\n\n\ndef _cookie",
-                "            planned.position.bit_length()\n\n\ndef _cookie",
+                "                raise OpenError(planned.position, error) from error\n            finally:",
+                "                planned.position.bit_length()\n            finally:",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_nothing_is_kept_of_a_request_whose_last_socket_fails",
                 ),

@@ -17,11 +17,14 @@ RUN_BY = {
     "python": "as it stands",
     "python patch": "in an interpreter of its own, where nothing is imported yet",
     "python server": "the same, until a client has been served",
-    "python own": "beside a process with namespaces of its own, whose id is `pid`",
+    "python own": "beside a process with namespaces of its own, whose id is `pid`: the container web of a podman",
     "python sctp": "if this kernel has SCTP",
     "python metrics": "in tests/adapters/test_metrics.py, until it was scraped",
     "sh": "line by line",
     "sh server": "until a client has been served",
+    "go": "built as a program, and run",
+    "go server": "the same, until a client has been served",
+    "go mod": "in the module of these programs",
     # In tests/unit/deploy/test_documents.py:
     "toml": "loaded as a configuration",
     "json audit": "compared with a real record",
@@ -29,13 +32,27 @@ RUN_BY = {
     "request": "decoded and encoded again",
     "reply": "decoded and encoded again",
     "delivery": "encoded",
+    # In tests/engines/test_rootless.py:
+    "sh rootless": "by a user with podman",
     "sh podman": "only read by a shell: there is no podman",
-    "sh docker": "only read by a shell: there is no docker",
+    # In tests/unit/deploy/test_kubernetes.py:
+    "yaml kustomization": "built by kustomize",
+    "python pod": "compared with the client in deploy/kubernetes/example, which has a schema",
+    "sh kubectl": "only read by a shell, with options that kubectl has: there is no cluster",
+    # In tests/engines, with a podman of the test:
+    "sh engines": "by root, and then by the user alice",
     # In tests/vm, on the installed service:
     "sh vm": "by root",
     "sh vm last": "by root, after everything else",
+    "sh deb": "by root, on a host that has nothing of nsbroker",
     "sh alice": "by the user alice, after a login",
     "sh alice server": "by the user alice, and it keeps running",
+    # In tests/engines/test_container.py and test_hooks.py, by root, with podman:
+    "sh image": "in a checkout, with the base and the wheels of the tests",
+    "sh image run": "with the image and the places of the tests",
+    "sh hook": "in a checkout, with other places",
+    "sh hook run": "with the image of the tests",
+    "sh quadlet": "in tests/vm/containers, by root, in a checkout",
     # tests/kernel/test_quickstart.py runs deploy/quickstart, and tests/run is how it gets there.
     "sh checkout": "in a checkout, by root",
 }

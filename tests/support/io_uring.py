@@ -10,7 +10,7 @@ import struct
 _SETUP, _ENTER = 425, 426
 _GET_EVENTS = 1
 _SQES_OFFSET, _CQ_OFFSET = 0x10000000, 0x8000000
-CONNECT, SEND_MESSAGE, SEND = 16, 9, 26
+CONNECT, SEND_MESSAGE, SEND, SOCKET, SEND_ZERO_COPY, SEND_MESSAGE_ZERO_COPY, BIND = 16, 9, 26, 45, 47, 48, 56
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,11 +36,10 @@ class Ring:
         self._entries = mmap.mmap(self._fd, 4096, offset=_SQES_OFFSET)
         self._completions = mmap.mmap(self._fd, 4096, offset=_CQ_OFFSET)
 
-    def run(self, operation: int, fd: int, address: int, length: int, offset: int = 0) -> int:
-        """Do one operation, and return its result. Errors are negative."""
-        self._entries[:64] = struct.pack("=BBHiQQIIQ", operation, 0, 0, fd, offset, address, length, 0, 0).ljust(
-            64, b"\0"
-        )
+    def run(self, operation: int, fd: int, address: int, length: int, offset: int = 0, name_length: int = 0) -> int:
+        """Do one operation, and return its result. Errors are negative. `name_length` is for sends to an address."""
+        entry = struct.pack("=BBHiQQIIQHHH", operation, 0, 0, fd, offset, address, length, 0, 0, 0, 0, name_length)
+        self._entries[:64] = entry.ljust(64, b"\0")
         tail = struct.unpack_from("=I", self._submissions, self._tail_at)[0]
         struct.pack_into("=I", self._submissions, self._array_at, 0)
         struct.pack_into("=I", self._submissions, self._tail_at, tail + 1)

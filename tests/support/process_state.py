@@ -51,6 +51,23 @@ def state(pid: int) -> str:
     return _status(str(pid))["State"][0]
 
 
+def has_hanging_thread(pid: int) -> bool:
+    """Return whether a thread of a process waits in a call that no signal ends."""
+    return any(_status(f"{pid}/task/{tid}")["State"][0] == "D" for tid in os.listdir(f"/proc/{pid}/task"))
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a thread of this number has started."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def porters_of(pid: int) -> list[int]:
+    """Return the porters of a broker that live. Their name is the one that the documents tell administrators."""
+    mothers = [child for child in children(pid) if _status(str(child))["Name"] == "nsbroker-porter"]
+    return [porter for mother in mothers for porter in children(mother) if state(porter) != "Z"]
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """Stop a process meanwhile."""
@@ -60,6 +77,14 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def connections_to(path: str) -> int:
+    """Return how many clients are connected to a Unix socket, as /proc/net/unix has it."""
+    with open("/proc/net/unix") as file:
+        lines = [line.split() for line in file]
+    # Source: proc_pid_net(5): the sixth column is the state, 03 for connected.
+    return sum(line[-1] == path and line[5] == "03" for line in lines)
 
 
 def resident_kib(pid: int) -> int:

@@ -59,7 +59,9 @@ def explain_requests(draw: st.DrawFn) -> wire.ExplainRequest:
     return wire.ExplainRequest(draw(ids), spec, draw(st.sampled_from([None, connect])))
 
 
-requests = st.one_of(open_requests, st.builds(wire.NamespacesRequest, ids), resolver_requests, explain_requests())
+requests = st.one_of(
+    open_requests, st.builds(wire.NamespacesRequest, ids, st.booleans()), resolver_requests, explain_requests()
+)
 resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts, st.dictionaries(texts, texts, max_size=4))
 
 names = st.one_of(st.none(), v4, v6, abstract, packet)
@@ -101,8 +103,9 @@ grants = st.lists(st.builds(wire.GrantSummary, texts, strings, strings, strings,
 @st.composite
 def namespace_lists(draw: st.DrawFn) -> wire.NamespaceList:
     some = draw(grants)
+    faults = draw(st.dictionaries(texts, texts, max_size=3))
     indices = st.lists(st.integers(0, len(some) - 1), max_size=3).map(tuple) if some else st.just(())
-    return wire.NamespaceList(some, draw(st.lists(st.tuples(texts, indices), max_size=5).map(tuple)))
+    return wire.NamespaceList(some, draw(st.lists(st.tuples(texts, indices), max_size=5).map(tuple)), faults)
 
 
 @st.composite

@@ -18,8 +18,8 @@ import pytest
 ROOMS = {
     "nsbrokerd": (
         ("commands",),
-        ("service",),
-        ("config", "serving"),
+        ("service", "setup"),
+        ("config", "control", "serving"),
         ("requests",),
         ("sockets",),
         ("clients", "seal"),
@@ -48,16 +48,20 @@ PURE = (
     "nsbroker.supervise.calls",
     "nsbroker.supervise.filter",
     "nsbrokerd.clients.quotas",
+    "nsbrokerd.clients.subordinate_ids",
+    "nsbrokerd.control.packets",
     "nsbrokerd.policy",
-    *(f"nsbrokerd.config.{name}" for name in ("grants", "parse", "table")),
+    *(f"nsbrokerd.config.{name}" for name in ("grants", "lines", "parse", "table")),
+    *(f"nsbrokerd.namespaces.engines.{name}" for name in ("cri_messages", "protobuf")),
     *(f"nsbrokerd.seal.{name}" for name in ("btf", "layout", "programs")),
 )
 """Values in, values out: no clock, no file, no socket."""
 
 PURE_IMPORTS = frozenset({
-    "__future__", "array", "collections", "collections.abc", "dataclasses", "enum", "errno", "fnmatch", "functools",
-    "hashlib", "ipaddress", "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string", "struct",
-    "sys", "tomllib", "typing",
+    "__future__", "array", "bisect", "collections", "collections.abc", "dataclasses", "difflib", "enum", "errno",
+    "fnmatch",
+    "functools", "hashlib", "ipaddress", "itertools", "json", "math", "msgpack", "operator", "re", "socket", "string",
+    "struct", "sys", "tomllib", "typing",
 })  # fmt: skip
 PURE_SOCKET_FUNCTIONS = frozenset({"inet_pton", "inet_ntop", "htons", "ntohs"})
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "compile", "__import__"})

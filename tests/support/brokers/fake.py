@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nsbroker import wire
@@ -23,9 +23,14 @@ from nsbroker.link.fdpass import lend_packet, take_packet
 SO_COOKIE, SO_NETNS_COOKIE = 57, 71
 
 FILES = wire.ResolverFiles(
-    "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n", "127.0.0.1 web.example\n::1 web.example\n", "/resolv.conf"
+    "nameserver 127.83.19.6\noptions timeout:1 attempts:1\n",
+    "127.0.0.1 web.example\n::1 web.example\n",
+    "/resolv.conf",
 )
-"""A namespace with one known host, and a name server that does not exist."""
+"""A namespace with one known host, and a name server that does not exist. The machine may have one at 127.0.0.1."""
+
+FILES_WITHOUT_DNS = FILES._replace(files={"nsswitch.conf": "hosts: files\n"})
+"""The same namespace, whose names are all in the hosts file: no name server is asked."""
 
 Script = Callable[["Visit"], None]
 """The reaction to one request. It sends only the answers that the script calls for."""
@@ -89,12 +94,12 @@ class Visit:
         """Return the reply with these sockets. They are in this process's namespace, unless the test knows better."""
         return wire.OpenReply(self.request.request_id, entered or (own_namespace(),), tuple(opened))
 
-    def grant(self) -> None:
+    def grant(self, files: wire.ResolverFiles = FILES) -> None:
         """Answer as a broker does."""
         if isinstance(self.request, wire.NamespacesRequest):
             return self.list_namespaces()
         if isinstance(self.request, wire.ResolverRequest):
-            blob = wire.encode_resolver_files(FILES)
+            blob = wire.encode_resolver_files(files)
             return self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
         if isinstance(self.request, wire.ExplainRequest):
             blob = wire.encode_explanation(
@@ -110,12 +115,14 @@ class Visit:
             sock.close()
         return None
 
-    def list_namespaces(self) -> None:
+    def list_namespaces(self, *names: str, engines: Mapping[str, str] = {}) -> None:
+        """Answer with a list of two namespaces, and of further ones with these names."""
         grants = (
             wire.GrantSummary("web", ("tcp", "udp"), ("*:80",)),
             wire.GrantSummary("names", ("udp",), limit=wire.LimitSummary(("10.0.0.0/8:53", "[fd00::/8]:53"), ())),
         )
-        blob = wire.encode_namespaces(wire.NamespaceList(grants, (("blue", (0, 1)), ("@host", (0,)))))
+        entries = (("blue", (0, 1)), ("@host", (0,)), *((name, (0,)) for name in names))
+        blob = wire.encode_namespaces(wire.NamespaceList(grants, entries, engines))
         self.reply(wire.BlobReply(self.request.request_id, len(blob)), [memfd(blob)])
 
 

@@ -8,6 +8,7 @@ import trio
 
 from nsbrokerd.clients.client import Client
 from nsbrokerd.clients.quotas import Quotas
+from support.brokers.fake_porters import NOTHING
 
 
 class FakeIntake:
@@ -18,7 +19,7 @@ class FakeIntake:
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
 
-    def record_counted(self) -> None: ...
+    def record_counted(self, *, at_end: bool = False) -> None: ...
 
     def serve_one(self, client: Client, _now: float, _quotas: Quotas) -> bool:
         if not client.sock.recv(1):
@@ -31,11 +32,18 @@ class FakeCloser:
     """Closes each connection at once."""
 
     connections = 0
+    held = 0
 
-    def hang_up(self, _uid: int, connection: socket.SocketType) -> None:
+    def fileno(self) -> int:
+        return NOTHING.fileno()
+
+    def hang_up(self, _owner: object, connection: socket.SocketType, *, is_at_porter: bool = False) -> None:
         connection.close()
 
-    def interrupt(self) -> None: ...
+    def turn_away(self, _owner: object, connection: socket.SocketType, *, is_answered: bool) -> None:
+        connection.close()
+
+    def sweep(self) -> None: ...
 
 
 def connect(listener: socket.socket) -> socket.socket:

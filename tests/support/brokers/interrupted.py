@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 from nsbroker import SocketSpec
+from nsbrokerd.clients.client import Person
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
@@ -31,6 +32,7 @@ from support.waiting import LIMIT_S, Counters
 LONGEST_PAUSE_S = 0.0004
 PEER = 62000
 """The fsuid and fsgid that the sockets are made with."""
+PERSON = Person(PEER, 0, 1)
 
 SIGNALS, CAUGHT, INSIDE, CALLS = range(4)
 """Counters: signals that arrived, that were raised within a call, those of them in another namespace, calls made."""
@@ -55,7 +57,7 @@ class Harness:
         """Make the sockets of one request. Every third time, the last one fails."""
         number = self._counters[CALLS] = self._counters[CALLS] + 1
         try:
-            opened = self._opener.open_sockets(self._failing if number % 3 == 0 else self._groups, PEER, PEER)
+            opened = self._opener.open_sockets(self._failing if number % 3 == 0 else self._groups, PEER, PEER, PERSON)
         except OpenError as error:
             if error.error.errno != errno.EADDRNOTAVAIL:
                 raise

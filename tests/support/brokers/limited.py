@@ -8,13 +8,13 @@ import json
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nsbroker import SocketSpec
 from nsbroker.wire import Address, OpenReply, OpenRequest
-from support.brokers.process import START_S, BrokerProcess
+from support.brokers.commands import run_command
+from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import connect_as
 from support.far_side import socket_inside
 from support.namespaces import PREFIX
@@ -107,9 +107,7 @@ def plain_socket(namespace: str, kind: int, port: int) -> socket.socket:
 
 def command(broker: BrokerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `nsbrokerd VERB ...` on the pins of this broker, which need not run."""
-    verb, *rest = arguments
-    line = [sys.executable, "-P", "-m", "nsbrokerd", verb, "--seal", str(broker.seal_path), *rest]
-    return subprocess.run(line, capture_output=True, text=True, timeout=START_S, check=False)
+    return run_command(broker, *arguments)
 
 
 def listed(broker: BrokerProcess) -> list[dict[str, Any]]:

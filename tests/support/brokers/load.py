@@ -44,8 +44,16 @@ class Outcome(NamedTuple):
 class Load:
     """Processes of one client that use the broker until they are told to stop: `processes` forked from the first."""
 
-    def __init__(self, broker: BrokerProcess, cookies: Mapping[str, int], processes: int, threads: int) -> None:
+    def __init__(
+        self,
+        broker: BrokerProcess,
+        cookies: Mapping[str, int],
+        processes: int,
+        threads: int,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._broker = broker
+        self._timeout_s = timeout_s
         self._cookies = cookies
         self._threads = threads
         self._workers = processes * threads
@@ -72,7 +80,7 @@ class Load:
         """End it. Everything that it saw must be right, and in the audit."""
         self._progress[self._workers] = 1
         seen: Seen = self._child.result()
-        assert seen.wrong == []
+        assert seen.wrong == [], seen.wrong
         assert len(set(seen.cookies)) == len(seen.cookies)
         records = [record for record in self._broker.audit_with_parts() if record]
         audited = [sock["cookie"] for record in records for sock in record.get("sockets", ())]
@@ -85,7 +93,7 @@ class Load:
     def _run(self, processes: int) -> Seen:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        client = nsbroker.Client(str(self._broker.socket_path), timeout=TIMEOUT_S)
+        client = nsbroker.Client(str(self._broker.socket_path), timeout=self._timeout_s)
         client.open([SocketSpec(next(iter(self._cookies)), socket.AF_INET, socket.SOCK_STREAM)])[0].close()
         # The connection is open now, and idle: the children must not use it.
         children = [start_as_user(USER, GROUP, self._run_threads, client, i) for i in range(1, processes)]

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nsbrokerd.seal.cgroup import own_cgroup, remove_group
+from nsbrokerd.seal.cgroup import remove_group
+from nsbrokerd.seal.own_group import own_cgroup
 from support.namespaces import PREFIX
 from support.users import GROUP
 
@@ -56,6 +57,7 @@ class BrokerProcess:
         self.seal_path = Path("/sys/fs/bpf", self.directory.name)
         self.configure(grants, settings)
         self.process: subprocess.Popen[bytes] | None = None
+        self._status = ""
 
     def configure(self, grants: str, settings: str = "") -> None:
         """Write the configuration. A running broker takes it over by `reload`."""
@@ -109,6 +111,7 @@ class BrokerProcess:
                 ready, _, _ = select.select([self._notify, ended], [], [], left)
                 if self._notify in ready:
                     message = self._notify.recv(4096).decode()
+                    self._note(message)
                     if word in message.splitlines():
                         return message
                 elif ready:
@@ -117,6 +120,17 @@ class BrokerProcess:
                     raise AssertionError(f"no {word} in {timeout_s} s:\n{self.log()}")
         finally:
             os.close(ended)
+
+    def status(self) -> str:
+        """Return the last status line that it has sent."""
+        while select.select([self._notify], [], [], 0)[0]:
+            self._note(self._notify.recv(4096).decode())
+        return self._status
+
+    def _note(self, message: str) -> None:
+        for line in message.splitlines():
+            if line.startswith("STATUS="):
+                self._status = line.removeprefix("STATUS=")
 
     def reload(self) -> str:
         """Have it read its configuration again, and return the notification that it is ready."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 
 from nsbroker.drivers.thread import run
@@ -67,7 +68,7 @@ class Server:
     def answer(self, packet: bytes, transport: int) -> bytes | None:
         """Return the reply to one packet."""
         query = dns.message.from_wire(packet)
-        kind = query.question[0].rdtype.name
+        kind = dns.rdatatype.to_text(query.question[0].rdtype)
         if kind in self.mute:
             return None
         reply = dns.message.make_response(query)
@@ -168,7 +169,7 @@ class Network:
         for packet in messages:
             question = dns.message.from_wire(packet).question[0]
             name = str(question.name).rstrip(".")
-            self.asked.append(Asked(address[0], type_, name, question.rdtype.name, timeout_s))
+            self.asked.append(Asked(address[0], type_, name, dns.rdatatype.to_text(question.rdtype), timeout_s))
         error = server.error or (server.tcp_error if type_ == TCP else None)
         if error and not isinstance(error, TimeoutError):
             raise error

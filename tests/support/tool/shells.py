@@ -29,7 +29,7 @@ _READY = b"ready> "
 _BASH = f"""
 PS1='{_READY.decode()}'
 source {BASH_COMPLETION}
-source {COMPLETIONS}/nsbroker-get.bash
+for file in {COMPLETIONS}/*.bash; do source "$file"; done
 bind 'set enable-bracketed-paste off'
 bind '"\\C-xi": insert-completions'
 bind '"\\C-xc": kill-whole-line'
@@ -54,13 +54,14 @@ bindkey '^Xs' show
 
 
 class Shell:
-    """A shell. `directory` holds its files, and is the first in its PATH."""
+    """A shell. `directory` holds its files, and is the first in its PATH. `command` is what it completes."""
 
-    def __init__(self, name: str, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, name: str, directory: Path, environment: dict[str, str], command: str = "nsbroker-get") -> None:
         self._program = shutil.which(name) or pytest.skip(f"there is no {name}")
         if name == "bash" and not BASH_COMPLETION.exists():
             pytest.skip("there is no bash-completion")
         self._name = name
+        self._command = command
         self._environment = {
             **environment,
             "PATH": f"{directory}:{os.environ['PATH']}",
@@ -106,7 +107,7 @@ class Shell:
         return shlex.split(words.removeprefix(before))
 
     def _ask_fish(self, line: str) -> list[str]:
-        script = f"source {COMPLETIONS}/nsbroker-get.fish; complete -C {shlex.quote(line)}"
+        script = f"source {COMPLETIONS}/{self._command}.fish; complete -C {shlex.quote(line)}"
         done = subprocess.run(
             [self._program, "-c", script], env=self._environment, capture_output=True, text=True, check=True
         )

@@ -62,14 +62,20 @@ def test_tool_is_shown_at_work_by_every_verb() -> None:
 
 def test_daemon_has_its_commands_and_options() -> None:
     page = sections("nsbrokerd.8")
-    [commands] = [
-        action for action in build_parser(COMMANDS)._actions if isinstance(action, argparse._SubParsersAction)
-    ]
+    parser = build_parser(COMMANDS)
+    [commands] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     assert set(commands.choices) == set(re.findall(r"^\.Cm (\w+)$", page["SYNOPSIS"], re.MULTILINE))
-    common = options(page["DESCRIPTION"])
+    assert options(page["DESCRIPTION"]) == known_to(parser)
     for name, command in commands.choices.items():
-        known = {option: action.nargs != 0 for action in command._actions for option in action.option_strings}
-        assert options(page[name]) | common == known, name
+        assert options(page[name]) | HELP == known_to(command), name
+
+
+HELP = {"-h": False, "--help": False}
+
+
+def known_to(parser: argparse.ArgumentParser) -> dict[str, bool]:
+    """Return the options of a parser, and whether each takes a value."""
+    return {option: action.nargs != 0 for action in parser._actions for option in action.option_strings}
 
 
 def test_configuration_has_the_keys_of_the_example() -> None:

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mutants.documents import ARCHITECTURE, read_sentences, read_table, row_of, update_table
+from mutants.documents import (
+    ARCHITECTURE,
+    PROMISING,
+    SECURITY,
+    promise_rows,
+    read_sentences,
+    read_table,
+    row_of,
+    update_promises,
+    update_table,
+)
 from mutants.everything import GUARANTEES, named_mutants
 from mutants.guarantee import Guarantee, Mutant, UnappliedError
 from support.checkout import CHECKOUT
@@ -83,3 +93,23 @@ def test_architecture_has_each_guarantee_and_names_its_files() -> None:
     assert [name for name, sentence in sentences.items() if not sentence.endswith(".")] == []
     assert len(set(sentences.values())) == len(sentences)
     assert read_table(text) == {one.id: row_of(one) for one in GUARANTEES}, HINT
+
+
+def test_security_names_the_tests_of_each_promise() -> None:
+    """Of its own guarantees, and of those in the other documents for administrators."""
+    texts = {path: (CHECKOUT / path).read_text() for path in PROMISING}
+    rows = promise_rows(texts, GUARANTEES)
+    assert texts[SECURITY] == update_promises(texts[SECURITY], rows), HINT
+    promised = re.findall(r'<a id="g-([a-z0-9-]+)">', "".join(texts.values()))
+    assert re.findall(r"^\| \[`([a-z0-9-]+)`\]", rows, re.MULTILINE) == promised
+    assert len(promised) > 80
+
+
+def test_table_of_promises_links_to_anchors_and_test_files() -> None:
+    mutants = (Mutant("a.py", "old", "new", ("tests/unit/test_a.py::test_it[x]", "tests/unit/test_b.py")),)
+    texts = {SECURITY: '<a id="g-one">', "deploy/docs/policy.md": '<a id="g-two"> <a id="g-unknown">'}
+    rows = promise_rows(texts, [Guarantee("one", mutants), Guarantee("two", mutants)])
+    tests = "[`test_it`](../../tests/unit/test_a.py), [`test_b.py`](../../tests/unit/test_b.py)"
+    assert rows == f"| [`one`](#g-one) | {tests} |\n| [`two`](policy.md#g-two) | {tests} |\n"
+    with pytest.raises(ValueError, match="no table"):
+        update_promises("# Title\n", rows)

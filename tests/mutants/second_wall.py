@@ -1,0 +1,165 @@
+"""The second wall of the seal, and the sweep after a reload: an interpreter runs their programs on any kernel."""
+
+from __future__ import annotations
+
+from .guarantee import Guarantee, Mutant
+
+_CALLS = "broker/nsbrokerd/seal/programs/calls.py"
+_WALL = "broker/nsbrokerd/seal/wall.py"
+_TEST = "tests/unit/broker/seal/test_calls.py::"
+_WALL_TEST = "tests/unit/broker/seal/test_wall.py::"
+
+GUARANTEES = (
+    Guarantee(
+        "limit-cuts-connections",
+        (
+            Mutant(
+                "broker/nsbrokerd/seal/programs/sweep.py",
+                '    code.go_if_covered(CONNECT, "allow")\n    code.go("deny")\n',
+                '    code.go("allow")\n',
+                (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs/sweep.py",
+                "    code.set(R1, ~layout.CUT)\n",
+                "    code.set(R1, ~0)\n",
+                (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/installing.py",
+                "                sweep(self._maps)\n",
+                "                pass\n",
+                (
+                    "tests/kernel/broker/seal/test_reload.py::"
+                    "test_what_is_connected_is_cut_off_until_its_peer_is_covered_again",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/layout.py",
+                "STOPPED = REVOKED | CUT",
+                "STOPPED = REVOKED",
+                (f"{_TEST}test_socket_that_was_cut_off_can_do_nothing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-second-wall-is-needed",
+        (
+            Mutant(
+                _WALL,
+                '    "udp": _ALL,\n',
+                '    "udp": _ALL | _PACKETS,\n',
+                (f"{_WALL_TEST}test_hooks_for_each_packet_are_only_for_kinds_that_need_them",),
+            ),
+            Mutant(
+                _WALL,
+                "set(filter(is_inet, KIND_OF_TRIPLE.values()))",
+                "set()",
+                (f"{_WALL_TEST}test_kinds_of_live_sockets_count",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-second-wall-is-repaired",
+        (
+            Mutant(
+                _WALL,
+                "(set(hooks) if anew else set(hooks) - standing_hooks(directory))",
+                "(set(hooks) if anew else set())",
+                (f"{_WALL_TEST}test_wall_is_built_once_and_repaired_where_a_pin_is_gone",),
+            ),
+            Mutant(
+                _WALL,
+                "(set(hooks) if anew else set(hooks) - standing_hooks(directory))",
+                "(set(hooks) - standing_hooks(directory))",
+                (f"{_WALL_TEST}test_next_broker_replaces_every_program_in_place",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-listen",
+        (
+            Mutant(
+                _CALLS,
+                '    code.go_if_anywhere(BIND, "allow")\n    code.go_if_covered(BIND, "allow")\n\n\ndef check_option',
+                '    code.go("allow")\n\n\ndef check_option',
+                (f"{_TEST}test_listener_needs_an_address_that_the_limit_still_covers",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs/code.py",
+                "        self.find_any_entry_or_go(socket, label)\n        self._take_entry()\n",
+                "        self.find_any_entry_or_go(socket, label)\n",
+                (f"{_TEST}test_socket_that_was_cut_off_can_do_nothing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-copies-of-udplite",
+        (
+            Mutant(
+                _CALLS,
+                '    code.go_if_covered(CONNECT, "mark")\n',
+                '    code.go("mark")\n',
+                (f"{_TEST}test_connect_and_send_go_by_rule",),
+            ),
+            Mutant(
+                _CALLS,
+                '    code.go_if(R3, "==", 0, "to the peer")\n',
+                '    code.go_if(R3, "==", 0, "allow")\n',
+                (f"{_TEST}test_send_without_an_address_goes_by_the_peer",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-narrow-callers",
+        (
+            Mutant(
+                _CALLS,
+                '    code.mask_number(R1, fields["compat.bit"])\n',
+                "    code.mask_number(R1, 0)\n",
+                (f"{_TEST}test_options_are_refused_by_number_and_to_narrow_callers",),
+            ),
+            Mutant(
+                _CALLS,
+                '            code.go_if(R4, "==", option, "deny")\n',
+                '            code.go_if(R4, "==", option, "allow")\n',
+                (f"{_TEST}test_options_are_refused_by_number_and_to_narrow_callers",),
+            ),
+            Mutant(
+                _CALLS,
+                "_URING_SETSOCKOPT = 3",
+                "_URING_SETSOCKOPT = 4",
+                (f"{_TEST}test_ring_sets_no_option_of_a_sealed_socket",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-sctp",
+        (
+            Mutant(
+                _CALLS,
+                '    code.go_if(R1, ">", _GIVEN_BYTES, "deny")\n',
+                "",
+                (f"{_TEST}test_sctp_asks_for_each_address",),
+            ),
+            Mutant(
+                _CALLS,
+                "    code.set(R1, layout.CLONED)\n    code.set_bits(R9, layout.ENTRY_FLAGS, R1)\n",
+                "",
+                (f"{_TEST}test_socket_that_sctp_makes_has_a_copy_of_the_entry",),
+            ),
+            Mutant(
+                _CALLS,
+                "    code.call(_SEND_SIGNAL)\n",
+                "",
+                (f"{_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/config/grants.py",
+                "if reason is None and kind in NEED_SECOND_WALL and",
+                "if reason is None and kind == '' and",
+                ("tests/unit/broker/config/test_limit.py::test_sctp_needs_the_second_wall",),
+            ),
+        ),
+    ),
+)
