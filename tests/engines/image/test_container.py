@@ -16,7 +16,6 @@ import pytest
 
 from nsbroker import SocketSpec
 from nsbroker.wire import OpenReply, OpenRequest
-from nsbrokerd.seal import live_sockets
 from nsbrokerd.sockets.capabilities import KEPT
 from support.brokers.limited import can_send, grant
 from support.container_broker import CLIENTS, ContainerBroker, owner_of
@@ -106,7 +105,8 @@ def test_limits_outlive_the_container(make: Make, runtime: UnifiedPodman, make_n
         broker.start()
         assert [can_send(sock, 5000), can_send(sock, 5001)] == [False, True]
         if why_not() is None:
-            assert {one.cookie for one in live_sockets(broker.seal_path)} == {socket_cookie(sock)}
+            listed = json.loads(broker.execute("nsbrokerd", "sockets", "--json"))
+            assert [one["cookie"] for one in listed] == [socket_cookie(sock)]
 
 
 @pytest.mark.parametrize("pids", ["private", "host"])
