@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -22,7 +23,7 @@ from support.users import USER
 
 LOOPBACK = "127.0.0.1"
 
-_libc = ctypes.CDLL(None)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def grant(
@@ -91,9 +92,15 @@ def can_connect(sock: socket.socket, port: int, host: str = LOOPBACK) -> bool:
 
 
 def disconnect(sock: socket.socket) -> None:
-    """Undo the connection, so that the socket can be connected anew."""
+    """Undo the connection, so that the socket can be connected anew.
+
+    Raises:
+        OSError: as connect(2).
+    """
     unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
-    assert _libc.connect(sock.fileno(), unspecified, len(unspecified)) == 0
+    if _libc.connect(sock.fileno(), unspecified, len(unspecified)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def plain_socket(namespace: str, kind: int, port: int) -> socket.socket:
