@@ -8,6 +8,8 @@ TRUSTED = "tests/kernel/broker/config/test_trusted_files.py::"
 
 PLACES = "tests/kernel/broker/commands/test_places.py::"
 
+ALIKE = ("tests/unit/broker/policy/test_alike.py",)
+
 GUARANTEES = (
     Guarantee(
         "check-finds-what-serve-refuses",
@@ -41,6 +43,47 @@ GUARANTEES = (
                 "> MAX_SOCKET_PATH_BYTES:\n",
                 "> MAX_SOCKET_PATH_BYTES + 1:\n",
                 (f"{PLACES}test_socket_with_a_long_path",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "groups-are-decided-as-their-sockets",
+        (
+            Mutant(
+                "broker/nsbrokerd/policy/plans.py",
+                "if spec[:4] != other[:4] or spec[5:] != other[5:]:\n",
+                "if spec[1:4] != other[1:4] or spec[5:] != other[5:]:\n",
+                ALIKE,
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/plans.py",
+                "if spec[:4] != other[:4] or spec[5:] != other[5:]:\n",
+                "if spec[:4] != other[:4]:\n",
+                ALIKE,
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/plans.py",
+                "return bind[0] == others[0] and bind[2:] == others[2:]",
+                "return True",
+                ALIKE,
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "first = {0, 1, _FIRST_UNPRIVILEGED_PORT}",
+                "first = {0}",
+                ALIKE,
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "first.update((rule.first_port, rule.last_port + 1))",
+                "first.update((rule.first_port, rule.last_port))",
+                ALIKE,
+            ),
+            Mutant(
+                "broker/nsbrokerd/policy/decide.py",
+                "for rule in (*grant.bind, *((grant.limit and grant.limit.bind) or ())):",
+                "for rule in grant.bind:",
+                ALIKE,
             ),
         ),
     ),

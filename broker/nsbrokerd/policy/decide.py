@@ -62,6 +62,7 @@ class Policy:
     _shares: dict[tuple[int, ...], Share] = field(default_factory=dict)
     _share_of: dict[Subject, Share] = field(default_factory=dict)
     _memo: dict[tuple[Share, str, str], tuple[Grant, ...]] = field(default_factory=dict)
+    _first_ports: dict[tuple[Share, tuple[str, ...], str], tuple[int, ...]] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
         """Decide about one socket. If several grants allow it, prefer one without a limit, otherwise the first.
@@ -84,6 +85,26 @@ class Policy:
             else:
                 limited = limited or decision
         return limited or refused or Deny(_NO_NAME)
+
+    def first_ports(self, subject: Subject, namespaces: Sequence[str], kind: str) -> tuple[int, ...]:
+        """Return the first port of each range of ports whose sockets are decided alike, if all else is the same.
+
+        The arguments are those of `decide`.
+        """
+        key = self.share_of(subject), tuple(namespaces), kind
+        known = self._first_ports.get(key)
+        if known is not None:
+            return known
+        first = {0, 1, _FIRST_UNPRIVILEGED_PORT}
+        for namespace in namespaces:
+            grants = self._grants_for(subject, namespace, kind)
+            for grant in () if isinstance(grants, Deny) else grants:
+                for rule in (*grant.bind, *((grant.limit and grant.limit.bind) or ())):
+                    first.update((rule.first_port, rule.last_port + 1))
+        if len(self._first_ports) >= _MAX_MEMO_ENTRIES:
+            self._first_ports.clear()
+        found = self._first_ports[key] = tuple(sorted(first))
+        return found
 
     def decide_lookup(self, subject: Subject, namespaces: Sequence[str]) -> Allow | Deny:
         """Decide whether a subject may read a namespace's resolver files.

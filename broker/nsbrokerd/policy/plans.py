@@ -5,13 +5,14 @@ A plan groups the sockets by namespace, so that the broker enters each namespace
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
-from nsbroker.wire import BAD_REQUEST, DENIED, NamespaceRef, SocketSpec
+from nsbroker.wire import BAD_REQUEST, DENIED, NamespaceRef, SocketSpec, make_record
 
 from . import Deny, Grant, Policy, Subject
-from .kinds import KIND_OF_TRIPLE, Triple, triple_of
+from .kinds import KIND_OF_TRIPLE, PORT_KINDS, Triple, triple_of
 
 
 class Refusal(NamedTuple):
@@ -86,6 +87,7 @@ def plan_in_steps(
         sent: for each descriptor of the request, all names of its namespace (maybe an empty list).
     """
     groups: dict[NamespaceRef, PlannedGroup] = {}
+    alike = _Alike(policy, subject, sent)
     packets = 0
     for position, spec in enumerate(specs):
         if position and not position % _SOCKETS_IN_STEP:
@@ -94,15 +96,74 @@ def plan_in_steps(
         group = groups.get(namespace)
         if group is None:
             group = groups[namespace] = PlannedGroup(namespace, _label(namespace, sent), [])
-        planned = _plan_socket(position, group.label, spec, policy, subject, sent)
-        if isinstance(planned, Refusal):
-            return planned._replace(spec_index=position, namespace=group.label)
+        planned = alike.plan(position, spec)
+        if planned is None:
+            decided = _plan_socket(position, group.label, spec, policy, subject, sent)
+            if isinstance(decided, Refusal):
+                return decided._replace(spec_index=position, namespace=group.label)
+            alike.keep(decided)
+            planned = decided
         packets += planned.kind == "packet"
         group.sockets.append(planned)
     if packets > 1:
         told = f"{packets} packet sockets in one request; request one at a time, since each is slow to close"
         return Refusal(BAD_REQUEST, told)
     return list(groups.values())
+
+
+class _Alike:
+    """The last decision of a plan. It also holds for sockets that differ in the port alone, in a range of the rules.
+
+    A batch is mostly of such sockets, and deciding about one takes as long as the kernel needs to make it.
+    """
+
+    __slots__ = ("_policy", "_ports", "_ranges", "_sent", "_spec", "_subject")
+
+    def __init__(self, policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]) -> None:
+        self._policy = policy
+        self._subject = subject
+        self._sent = sent
+        self._spec: SocketSpec | None = None
+        # The first port of each range that the rules tell apart, and by range, a socket that was allowed.
+        self._ports: Sequence[int] = ()
+        self._ranges: dict[int, PlannedSocket] = {}
+
+    def plan(self, position: int, spec: SocketSpec) -> PlannedSocket | None:
+        """Plan a socket like the last one. None means that it needs a decision of its own."""
+        known = self._find(spec)
+        if known is None:
+            return None
+        _, label, _, triple, kind, grant, binds_as_root, is_plain = known
+        return make_record(PlannedSocket, (position, label, spec, triple, kind, grant, binds_as_root, is_plain))
+
+    def _find(self, spec: SocketSpec) -> PlannedSocket | None:
+        if self._spec is None or not _are_alike(spec, self._spec, bool(self._ports)):
+            return None
+        return self._ranges.get(self._range_of(spec))
+
+    def _range_of(self, spec: SocketSpec) -> int:
+        return bisect_right(self._ports, spec.bind[1]) if self._ports and spec.bind else 0
+
+    def keep(self, planned: PlannedSocket) -> None:
+        """Keep the decision about a socket."""
+        spec = planned.spec
+        has_port = spec.bind is not None and not spec.also and planned.kind in PORT_KINDS
+        if self._spec is None or has_port is not bool(self._ports) or not _are_alike(spec, self._spec, has_port):
+            names = (spec.namespace,) if isinstance(spec.namespace, str) else self._sent[spec.namespace]
+            self._ports = self._policy.first_ports(self._subject, names, planned.kind) if has_port else ()
+            self._ranges = {}
+        self._spec = spec
+        self._ranges[self._range_of(spec)] = planned
+
+
+def _are_alike(spec: SocketSpec, other: SocketSpec, has_port: bool) -> bool:
+    """Return whether two specs are equal. With `has_port`, only their ports may differ."""
+    if spec[:4] != other[:4] or spec[5:] != other[5:]:
+        return False
+    bind, others = spec[4], other[4]
+    if not has_port or bind is None or others is None:
+        return bind == others
+    return bind[0] == others[0] and bind[2:] == others[2:]
 
 
 def _label(namespace: NamespaceRef, sent: Mapping[int, Sequence[str]]) -> str:
