@@ -145,6 +145,12 @@ GUARANTEES = (
                 "    message['new'] = 1\n    if request.wait_s:\n",
                 ("tests/kernel/client/link/test_releases.py::test_broker_of_the_previous_release_works",),
             ),
+            Mutant(
+                "client/nsbroker/link/broker.py",
+                "not error.strerror.startswith(_UNKNOWN_GROUPS):",
+                "error.strerror:",
+                ("tests/kernel/client/link/test_releases.py::test_broker_of_the_previous_release_works",),
+            ),
         ),
     ),
     Guarantee(

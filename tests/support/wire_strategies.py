@@ -46,7 +46,28 @@ def specs(draw: st.DrawFn) -> wire.SocketSpec:
 
 
 waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
-open_requests = st.builds(wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits)
+plain_requests = st.builds(
+    wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits, st.just(False)
+)
+
+
+@st.composite
+def grouped_requests(draw: st.DrawFn) -> wire.OpenRequest:
+    """Sockets of a few shapes, in a few namespaces, and with a few ports."""
+    shapes = [spec._replace(also=()) for spec in draw(st.lists(specs(), min_size=1, max_size=3))]
+    places = draw(st.lists(namespaces, min_size=1, max_size=3))
+    asked = []
+    for shape, place, port in draw(
+        st.lists(st.tuples(st.sampled_from(shapes), st.sampled_from(places), ports), min_size=1, max_size=20)
+    ):
+        spec = shape._replace(namespace=place)
+        if spec.bind is not None and spec.family in (socket.AF_INET, socket.AF_INET6):
+            spec = spec._replace(bind=(spec.bind[0], port, *spec.bind[2:]))
+        asked.append(spec)
+    return wire.OpenRequest(draw(ids), tuple(asked), draw(waits), True)
+
+
+open_requests = st.one_of(plain_requests, grouped_requests())
 resolver_requests = st.builds(wire.ResolverRequest, ids, st.one_of(st.text(max_size=255), st.just(0)))
 
 
@@ -77,8 +98,10 @@ entered = st.lists(
 @st.composite
 def open_replies(draw: st.DrawFn) -> wire.OpenReply:
     namespaces = draw(entered)
-    opened = st.builds(wire.OpenedSocket, cookies, names, st.integers(0, len(namespaces) - 1))
-    return wire.OpenReply(draw(ids), namespaces, draw(st.lists(opened, min_size=1, max_size=8).map(tuple)))
+    is_grouped = draw(st.booleans())
+    addresses = st.none() if is_grouped else names
+    opened = st.builds(wire.OpenedSocket, cookies, addresses, st.integers(0, len(namespaces) - 1))
+    return wire.OpenReply(draw(ids), namespaces, draw(st.lists(opened, min_size=1, max_size=8).map(tuple)), is_grouped)
 
 
 @st.composite
@@ -126,8 +149,9 @@ values = st.recursive(
 """Anything that msgpack can carry."""
 
 KEYS = ["v", "id", "op", "sockets", "wait", "blob", "error", "ns", "fd", "family", "type", "proto", "bind", "listen",
-        "options", "also", "cookie", "address", "code", "errno", "message", "index", "grants", "namespaces",
-        "limit", "connect", "socket", "reason", "by", "exists", "lacks", "resolv_conf", "hosts", "origin"]  # fmt: skip
+        "options", "also", "cookie", "address", "code", "errno", "message", "index", "grants", "namespaces", "each",
+        "cookies", "limit", "connect", "socket", "reason", "by", "exists", "lacks", "resolv_conf", "hosts",
+        "origin"]  # fmt: skip
 
 
 def _nearly(inner: st.SearchStrategy) -> st.SearchStrategy:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import group_cases
 import reply_cases
 import request_cases
 from case import Case
@@ -53,6 +54,8 @@ def documents() -> dict[str, str]:
     return {
         "requests.json": document(f"Packets from client to broker. {about}", request_cases.CASES),
         "replies.json": document(f"Packets from broker to client. {about}", reply_cases.CASES),
+        "grouped_requests.json": document(f"Grouped packets from client to broker. {about}", group_cases.REQUESTS),
+        "grouped_replies.json": document(f"Short packets from broker to client. {about}", group_cases.REPLIES),
         "namespaces.json": document(f"Blobs that answer the op namespaces. {about}", reply_cases.NAMESPACES),
         "explain.json": document(f"Blobs that answer the op explain. {about}", reply_cases.EXPLAIN),
         "resolver.json": document(f"Blobs that answer the op resolver. {about}", reply_cases.RESOLVER),

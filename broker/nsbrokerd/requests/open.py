@@ -251,7 +251,7 @@ class OpenSockets(Operation[OpenRequest]):
         finally:
             for fd in opened_fds:
                 os.close(fd)
-        reply = _describe(request.request_id, opened)
+        reply = _describe(request, opened)
         details = describe_opened(opened, containers)
         return make_record(Answer, (reply, [one.sock for one in opened], details, None, opened))
 
@@ -325,7 +325,7 @@ class OpenSockets(Operation[OpenRequest]):
                 os.close(fd)
         files = [one.sock for one in opened]
         try:
-            reply = _describe(request.request_id, opened)
+            reply = _describe(request, opened)
             details = yield from pace(describe_in_steps(opened, containers), self._time_slice)
             if self._time_slice.is_over():
                 yield None
@@ -350,14 +350,18 @@ def _not_asked(name: str, position: int) -> NamespaceNotFoundError:
     return error
 
 
-def _describe(request_id: int, opened: Sequence[Opened]) -> OpenReply:
+def _describe(request: OpenRequest, opened: Sequence[Opened]) -> OpenReply:
     """Describe the sockets for the client. Each namespace is listed once, whatever names the request has for it."""
     index_of: dict[EnteredNamespace, int] = {}
+    is_grouped = request.is_grouped
     sockets = [
-        make_record(OpenedSocket, (one.cookie, one.address, index_of.setdefault(one.namespace, len(index_of))))
+        make_record(
+            OpenedSocket,
+            (one.cookie, None if is_grouped else one.address, index_of.setdefault(one.namespace, len(index_of))),
+        )
         for one in opened
     ]
-    return make_record(OpenReply, (request_id, tuple(index_of), tuple(sockets)))
+    return make_record(OpenReply, (request.request_id, tuple(index_of), tuple(sockets), is_grouped))
 
 
 def _names(request: OpenRequest) -> list[str]:

@@ -54,6 +54,7 @@ SEQUENCES = (list, tuple)
 """Not `list | tuple`, which would make an object for each call."""
 _UNKNOWN_OPERATION = "bad-request: unknown op "
 _UNKNOWN_KEY = "bad-request: unknown key "
+_UNKNOWN_GROUPS = "bad-request: unknown key 'each'"
 """A broker's answer to an operation that is newer than the broker."""
 _RESTARTING = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 
@@ -96,6 +97,7 @@ class Broker:
         self._reached = False
         self._down_since: float | None = None
         self._named_containers: Containers | None = None
+        self._knows_groups = True
 
     @property
     def is_away(self) -> bool:
@@ -127,15 +129,32 @@ class Broker:
     async def _open(
         self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float
     ) -> list[S]:
+        is_grouped = len(specs) > 1 and self._knows_groups
+        if not is_grouped:
+            return await self._open_all(take_fd, specs, wait_s, is_grouped=False)
+        try:
+            return await self._open_all(take_fd, specs, wait_s, is_grouped=True)
+        except BrokerProtocolError as error:
+            if error.strerror is None or not error.strerror.startswith(_UNKNOWN_GROUPS):
+                raise
+        # The broker is of the previous release.
+        self._knows_groups = False
+        return await self._open_all(take_fd, specs, wait_s, is_grouped=False)
+
+    async def _open_all(
+        self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float, *, is_grouped: bool
+    ) -> list[S]:
         wait_until = monotonic() + wait_s if wait_s else 0.0
         path_fds: list[int] = []
         questions: list[_SocketsQuestion] = []
         try:
             if len(specs) == 1 and _is_plain(specs[0]):
-                questions.append(_SocketsQuestion(0, (specs[0],), (), take_fd, wait_until))
+                questions.append(_SocketsQuestion(0, (specs[0],), (), take_fd, wait_until, is_grouped=False))
             else:
                 specs, path_fds = open_paths(specs)
-                questions.extend(_SocketsQuestion(*chunk, take_fd, wait_until) for chunk in split(specs))
+                for first, part, fds in split(specs):
+                    grouped = is_grouped and not any(spec.also for spec in part)
+                    questions.append(_SocketsQuestion(first, part, fds, take_fd, wait_until, is_grouped=grouped))
             await self._ask(questions, wait_s)
         except BaseException as error:
             for question in questions:
@@ -290,7 +309,7 @@ class _SocketsQuestion:
         fds: the descriptors to lend with the request.
     """
 
-    __slots__ = ("_specs", "_take_fd", "_wait_until", "answer", "fds", "first")
+    __slots__ = ("_is_grouped", "_specs", "_take_fd", "_wait_until", "answer", "fds", "first")
     reply_type = OpenReply
 
     def __init__(
@@ -300,6 +319,8 @@ class _SocketsQuestion:
         fds: tuple[int, ...],
         take_fd: Callable[[SocketSpec, int], socket.SocketType],
         wait_until: float,
+        *,
+        is_grouped: bool,
     ) -> None:
         self.first = first
         self.fds = fds
@@ -307,12 +328,13 @@ class _SocketsQuestion:
         self._specs = specs
         self._take_fd = take_fd
         self._wait_until = wait_until
+        self._is_grouped = is_grouped
 
     def encode(self, request_id: int) -> bytes:
         """Return the packet."""
         wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
         try:
-            return encode_request(make_record(OpenRequest, (request_id, self._specs, wait_s)))
+            return encode_request(make_record(OpenRequest, (request_id, self._specs, wait_s, self._is_grouped)))
         except ProtocolError as error:
             raise ValueError(f"the request for sockets from index {self.first} on is not valid: {error}") from error
 

@@ -57,6 +57,9 @@ from .record import make_record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+    Decoded: TypeAlias = SocketSpec | list[SocketSpec]
 
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
 _NAMESPACES_KEYS = frozenset({"v", "id", "op", "engines"})
@@ -65,6 +68,7 @@ _EXPLAIN_KEYS = frozenset({"v", "id", "op", "socket", "connect"})
 _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "options", "also"})
 _FD_KEYS = frozenset({"fd"})
 _OPEN_REPLY_KEYS = frozenset({"id", "namespaces", "sockets"})
+_GROUPED_REPLY_KEYS = frozenset({"id", "namespaces", "cookies"})
 _BLOB_REPLY_KEYS = frozenset({"id", "blob"})
 _ERROR_REPLY_KEYS = frozenset({"id", "error"})
 _SOCKET_KEYS = frozenset({"cookie", "ns", "address"})
@@ -100,8 +104,8 @@ def encode_request(request: Request) -> bytes:
 
 
 def _encode_open(request: OpenRequest) -> bytes:
-    request_id, specs, wait_s = request
-    if len(specs) == 1 and not wait_s and request_id <= MAX_REQUEST_ID:
+    request_id, specs, wait_s, is_grouped = request
+    if len(specs) == 1 and not wait_s and not is_grouped and request_id <= MAX_REQUEST_ID:
         namespace, family, socket_type, proto = specs[0][:4]
         if specs[0][4:] == _NO_SET_UP and type(namespace) is str and len(namespace) <= MAX_NAME_BYTES:
             packet: bytes = _OPEN_HEAD + pack_value(request_id) + _after_id(namespace, family, socket_type, proto)
@@ -120,18 +124,25 @@ def _after_id(namespace: str, family: int, socket_type: int, proto: int) -> byte
 
 
 def _encode_any_open(request: OpenRequest) -> bytes:
+    sockets = request.sockets
     message: dict[str, Value] = {
         "v": PROTOCOL_VERSION,
         "id": request.request_id,
         "op": "open",
-        "sockets": [_encode_spec(spec) for spec in request.sockets],
+        "sockets": _encode_groups(sockets) if request.is_grouped else list(map(_encode_spec, sockets)),
     }
     if request.wait_s:
         message["wait"] = request.wait_s
     return pack(message)
 
 
-def _encode_spec(spec: SocketSpec) -> Value:
+def _encode_groups(specs: tuple[SocketSpec, ...]) -> list[Value]:
+    from .groups import encode_groups  # a program that starts for one socket does not need it
+
+    return encode_groups(specs, _encode_spec)
+
+
+def _encode_spec(spec: SocketSpec) -> dict[str, Value]:
     message: dict[str, Value] = {"ns": _encode_namespace(spec.namespace), "family": spec.family, "type": spec.type}
     if spec.proto:
         message["proto"] = spec.proto
@@ -167,9 +178,9 @@ def decode_request(packet: bytes) -> Request:
 
 
 def decode_known(
-    message: dict[str, Value], request_id: int, decode_one: Callable[[Value], SocketSpec] | None = None
+    message: dict[str, Value], request_id: int, decode_one: Callable[[Value], Decoded] | None = None
 ) -> Request:
-    """Read a request whose id is known. `decode_one` reads each of its sockets; the default is `decode_spec`.
+    """Read a request whose id is known. `decode_one` reads each of its specs; the default is `decode_any_spec`.
 
     Raises:
         ProtocolError: client/docs/protocol.md does not allow it.
@@ -181,7 +192,7 @@ def decode_known(
         )
     operation = message.get("op")
     if operation == "open":
-        return _decode_open(message, request_id, decode_one or decode_spec)
+        return _decode_open(message, request_id, decode_one or decode_any_spec)
     if operation == "namespaces":
         refuse_unknown_keys(message, _NAMESPACES_KEYS, "the request")
         return NamespacesRequest(request_id, expect_bool(message.get("engines", False), "engines"))
@@ -196,7 +207,7 @@ def decode_known(
     raise ProtocolError(f"unknown op {shorten(operation)}")
 
 
-def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callable[[Value], SocketSpec]) -> OpenRequest:
+def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callable[[Value], Decoded]) -> OpenRequest:
     if not message.keys() <= _OPEN_KEYS:
         refuse_unknown_keys(message, _OPEN_KEYS, "the request")
     sockets = expect_list(message.get("sockets"), "sockets")
@@ -204,19 +215,44 @@ def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callabl
         raise ProtocolError(f"the request has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     wait_s = _decode_wait(message["wait"]) if "wait" in message else 0
     specs: list[SocketSpec] = []
+    groups = 0
     try:
         for value in sockets:
-            specs.append(decode_one(value))  # noqa: PERF401, RUF100  # the length is the index of a refused one
+            decoded = decode_one(value)
+            if type(decoded) is list:
+                groups += 1
+                specs += decoded
+                if len(specs) > MAX_SOCKETS:
+                    break
+            else:
+                specs.append(decoded)  # type: ignore[arg-type]  # a spec
     except ProtocolError as error:
         error.index = len(specs)
         raise
-    return OpenRequest(request_id, tuple(specs), wait_s)
+    if len(specs) > MAX_SOCKETS:
+        raise ProtocolError(f"the request has more than {MAX_SOCKETS} sockets")
+    if groups and groups < len(sockets):
+        raise ProtocolError("all specs of a request have each, or none")
+    return OpenRequest(request_id, tuple(specs), wait_s, groups > 0)
 
 
 def _decode_wait(value: Value) -> float:
     if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= MAX_WAIT_S:  # type: ignore[arg-type,operator]  # a number, as checked first
         raise ProtocolError(f"wait is 0..{MAX_WAIT_S} seconds, got {shorten(value)}")
     return value  # type: ignore[return-value]  # a number, as checked
+
+
+def decode_any_spec(value: Value) -> Decoded:
+    """Read a spec of a request: of one socket, or of a group.
+
+    Raises:
+        ProtocolError: client/docs/protocol.md does not allow it.
+    """
+    if type(value) is dict and "each" in value:
+        from .groups import decode_group
+
+        return decode_group(value, decode_spec, _decode_namespace)
+    return decode_spec(value)
 
 
 def decode_spec(value: Value) -> SocketSpec:
@@ -309,6 +345,11 @@ def encode_reply(reply: Reply) -> bytes:
         ProtocolError: the reply does not fit a packet.
     """
     if isinstance(reply, OpenReply):
+        if reply.is_grouped:
+            from .groups import encode_cookies
+
+            cookies = encode_cookies(reply.sockets)
+            return pack({"id": reply.request_id, "namespaces": reply.namespaces, "cookies": cookies})
         sockets = list(map(_encode_socket, reply.sockets))
         return pack({"id": reply.request_id, "namespaces": reply.namespaces, "sockets": sockets})
     if isinstance(reply, BlobReply):
@@ -356,6 +397,11 @@ def decode_reply(packet: bytes) -> Reply:
     if "blob" in message:
         refuse_unknown_keys(message, _BLOB_REPLY_KEYS, "the reply")
         return BlobReply(request_id, expect_int(message["blob"], 0, MAX_BLOB_BYTES, "blob"))
+    if "cookies" in message:
+        from .groups import decode_cookies
+
+        refuse_unknown_keys(message, _GROUPED_REPLY_KEYS, "the reply")
+        return decode_cookies(message["cookies"], request_id, _decode_entered(message.get("namespaces")))
     if len(message) > len(_OPEN_REPLY_KEYS):  # otherwise a key is missing for each unknown one
         refuse_unknown_keys(message, _OPEN_REPLY_KEYS, "the reply")
     sockets = expect_list(message.get("sockets"), "sockets")
@@ -363,7 +409,8 @@ def decode_reply(packet: bytes) -> Reply:
         raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     namespaces = _decode_entered(message.get("namespaces"))
     count = len(namespaces)
-    return make_record(OpenReply, (request_id, namespaces, tuple([_decode_socket(value, count) for value in sockets])))
+    opened = tuple([_decode_socket(value, count) for value in sockets])
+    return make_record(OpenReply, (request_id, namespaces, opened, False))
 
 
 def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from msgpack import OutOfData, Packer, Unpacker, unpackb
 
 from .bounds import MAX_LIST_ITEMS, MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SOCKETS
-from .codec import decode_known, decode_spec
-from .messages import ProtocolError, Request, SocketSpec
+from .codec import decode_any_spec, decode_known
+from .messages import ProtocolError, Request
 from .packet import Value, expect_int, pack_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from .codec import Decoded
 
 LONG_BYTES = 2048
 """A longer packet is worth the steps, and a longer value the parts."""
@@ -53,7 +55,7 @@ def decode_in_steps(packet: bytes) -> Generator[None, None, Request]:
 
 def _decode(reader: _Reader) -> Generator[None, None, Request]:
     message: dict[str, Value] = {}
-    specs: list[SocketSpec | _Wrong] = []
+    specs: list[Decoded | _Wrong] = []
     encoded: dict[str, bytes] = {}
     for _ in range(reader.read_map()):
         key = reader.read_key()
@@ -82,9 +84,9 @@ def _decode(reader: _Reader) -> Generator[None, None, Request]:
     return request
 
 
-def _decode_specs(reader: _Reader) -> Generator[None, None, list[SocketSpec | _Wrong]]:
+def _decode_specs(reader: _Reader) -> Generator[None, None, list[Decoded | _Wrong]]:
     """Decode the sockets up to the first that is wrong, and skip the others."""
-    specs: list[SocketSpec | _Wrong] = []
+    specs: list[Decoded | _Wrong] = []
     is_wrong = False
     count = reader.read_list()
     read = 0
@@ -99,7 +101,7 @@ def _decode_specs(reader: _Reader) -> Generator[None, None, list[SocketSpec | _W
         read += len(values)
         try:
             for value in values:  # noqa: PERF401, RUF100  # the sockets before a wrong one count
-                specs.append(decode_spec(value))
+                specs.append(decode_any_spec(value))
         except ProtocolError as error:
             specs.append(_Wrong(str(error), error.code))
             is_wrong = True
@@ -121,7 +123,7 @@ class _Wrong:
         self.code = code
 
 
-def _take_spec(decoded: SocketSpec | _Wrong) -> SocketSpec:
+def _take_spec(decoded: Decoded | _Wrong) -> Decoded:
     if isinstance(decoded, _Wrong):
         raise ProtocolError(decoded.message, code=decoded.code)
     return decoded

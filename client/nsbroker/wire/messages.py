@@ -56,11 +56,15 @@ class SocketSpec(Record):
 
 
 class OpenRequest(Record):
-    """Asks for 1 to 253 sockets, all or none. Waits up to `wait_s` seconds for namespaces that do not exist yet."""
+    """Asks for 1 to 253 sockets, all or none. Waits up to `wait_s` seconds for namespaces that do not exist yet.
+
+    If it `is_grouped`, sockets that differ in namespace and port alone are one spec on the wire. No socket has `also`.
+    """
 
     request_id: int
     sockets: tuple[SocketSpec, ...]
     wait_s: float = 0
+    is_grouped: bool = False
 
 
 class NamespacesRequest(Record):
@@ -108,11 +112,15 @@ class OpenedSocket(Record):
 
 
 class OpenReply(Record):
-    """The sockets of an `OpenRequest`, and their namespaces. The descriptors come over the channel, in this order."""
+    """The sockets of an `OpenRequest`, and their namespaces. The descriptors come over the channel, in this order.
+
+    If the request `is_grouped`, so is the reply. It has no addresses.
+    """
 
     request_id: int
     namespaces: tuple[EnteredNamespace, ...]
     sockets: tuple[OpenedSocket, ...]
+    is_grouped: bool = False
 
 
 class BlobReply(Record):

@@ -23,7 +23,7 @@ from ..target import Target
 
 KEYS = (
     "v", "id", "op", "sockets", "wait", "ns", "family", "type", "proto", "bind", "listen", "options", "also", "fd",
-    "socket", "connect", "open", "namespaces", "resolver", "explain",
+    "each", "socket", "connect", "open", "namespaces", "resolver", "explain",
 )  # fmt: skip
 MAX_RECORD_BYTES = 40_000
 """Of an audit record: 32 options, 15 more addresses, and the longest texts."""

@@ -37,7 +37,8 @@ def request_of(means: dict) -> wire.Request:
         return wire.ResolverRequest(means["id"], namespace_of(means))
     if means["op"] == "explain":
         return wire.ExplainRequest(means["id"], spec_of(means["socket"]), means["connect"])
-    return wire.OpenRequest(means["id"], tuple(spec_of(spec) for spec in means["sockets"]), means["wait"])
+    specs = tuple(spec_of(spec) for spec in means["sockets"])
+    return wire.OpenRequest(means["id"], specs, means["wait"], means.get("grouped", False))
 
 
 def spec_of(spec: dict) -> wire.SocketSpec:
@@ -57,7 +58,8 @@ def reply_of(means: dict) -> wire.Reply:
     if "blob" in means:
         return wire.BlobReply(means["id"], means["blob"])
     namespaces = tuple(wire.EnteredNamespace(*entered) for entered in means["namespaces"])
-    return wire.OpenReply(means["id"], namespaces, tuple(map(opened_of, means["sockets"])))
+    sockets = tuple(map(opened_of, means["sockets"]))
+    return wire.OpenReply(means["id"], namespaces, sockets, means.get("grouped", False))
 
 
 def opened_of(means: dict) -> wire.OpenedSocket:
@@ -84,7 +86,7 @@ def check(vector: dict, decode, encode, message_of) -> None:
     assert encode(message).hex() == vector.get("encodes_to", vector["packet"])
 
 
-@pytest.mark.parametrize("vector", vectors("requests.json"))
+@pytest.mark.parametrize("vector", vectors("requests.json") + vectors("grouped_requests.json"))
 def test_request(vector: dict) -> None:
     packet = bytes.fromhex(vector["packet"])
     if "error" not in vector:
@@ -101,7 +103,7 @@ def test_request(vector: dict) -> None:
     )
 
 
-@pytest.mark.parametrize("vector", vectors("replies.json"))
+@pytest.mark.parametrize("vector", vectors("replies.json") + vectors("grouped_replies.json"))
 def test_reply(vector: dict) -> None:
     if "error" not in vector:
         check(vector, wire.decode_reply, wire.encode_reply, reply_of)
