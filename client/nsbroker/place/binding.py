@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from functools import partial
+from functools import lru_cache, partial
 from time import monotonic
 
 from ..link.broker import SEQUENCES, plain_socket
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=socket.SocketType)
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_INET_FAMILIES = frozenset((_INET, _INET6))
 _STREAM, _NONBLOCK = int(socket.SOCK_STREAM), int(socket.SOCK_NONBLOCK)
 _MISSING = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 """There is no such interface, none has the address, or IPv6 has not checked yet whether the address is unique."""
@@ -87,15 +88,21 @@ async def _numeric(broker: Broker, specs: Sequence[SocketSpec], wait_s: float) -
 
 
 def _has_names(spec: SocketSpec) -> bool:
-    if spec.bind is None or spec.family not in (_INET, _INET6):
+    _, family, _, _, bind, _, _, also = spec
+    if bind is None or family not in _INET_FAMILIES:
         return False
-    return any(_has_name(address, spec.family) for address in (spec.bind, *spec.also))
+    return _has_name(bind, family) or any(_has_name(address, family) for address in also)
 
 
 def _has_name(address: Address, family: int) -> bool:
     """Return whether an address has a name. The broker refuses addresses of any other shape."""
     host = address[0] if len(address) in (2, 4) else ""
-    return isinstance(host, str) and (is_name(host, family) or (family == _INET6 and "%" in host))
+    return isinstance(host, str) and _is_name(host, family)
+
+
+@lru_cache(256)  # mostly, all sockets of a batch have one host
+def _is_name(host: str, family: int) -> bool:
+    return is_name(host, family) or (family == _INET6 and "%" in host)
 
 
 class _LookUps:

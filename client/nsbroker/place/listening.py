@@ -43,6 +43,8 @@ def bind_address(address: tuple[object, ...], family: int) -> Address:
         return _numeric_unless_name(address[0], family), port
     host, percent, scope = address[0].partition("%")
     host = _numeric_unless_name(host, family)
+    if len(address) == 2 and not percent:
+        return host, port, 0, 0
     flowinfo, scope_id = (int(str(number)) for number in (*address[2:], 0, 0)[:2])
     if scope.isdecimal():
         scope_id = scope_id or int(scope)
@@ -51,6 +53,7 @@ def bind_address(address: tuple[object, ...], family: int) -> Address:
     return host, port, flowinfo, scope_id
 
 
+@lru_cache(256)  # mostly, all listeners of a call have one host
 def _numeric_unless_name(host: str, family: int) -> str:
     return host if is_name(host, family) else numeric_host(host, family)
 
