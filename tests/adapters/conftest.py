@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from support.adapters import example_org, ftp_server, mail_servers, mysql_server, redis_server, ssh_server, web_server
+from support.adapters import (
+    example_org,
+    ftp_server,
+    mail_servers,
+    mqtt_server,
+    mysql_server,
+    redis_server,
+    s3_server,
+    ssh_server,
+    web_server,
+)
 from support.adapters.example_org import ExampleOrg
 from support.adapters.programs import Function
 
@@ -78,6 +88,24 @@ def ftp(site: ExampleOrg) -> Iterator[None]:
     files = site.directory / "ftp"
     files.mkdir()
     server = Function(site.server, ftp_server.PORTS, ftp_server.serve, str(files), str(site.certificate))
+    yield
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mqtt(site: ExampleOrg) -> Iterator[mqtt_server.MqttServer]:
+    """Mosquitto at mqtt.example.org, on the ports of `mqtt_server`."""
+    if reason := mqtt_server.why_not():
+        pytest.skip(reason)
+    server = mqtt_server.MqttServer(site)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(site: ExampleOrg) -> Iterator[None]:
+    """S3 and the metadata services at s3.example.org, on the ports of `s3_server`."""
+    server = Function(site.server, s3_server.PORTS, s3_server.serve, str(site.certificate))
     yield
     server.stop()
 

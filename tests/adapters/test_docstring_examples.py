@@ -80,14 +80,14 @@ def run_marked(namespace: str, case: Case) -> set[int]:
     return {mark for _, mark in made}
 
 
-@pytest.mark.usefixtures("web", "mail", "ftp", "redis_at_example_org")
+@pytest.mark.usefixtures("web", "mail", "ftp", "redis_at_example_org", "mqtt", "s3")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_example_works(site: ExampleOrg, case: Case) -> None:
     site.run(run_case, case)
 
 
-@pytest.mark.usefixtures("web", "mail", "ftp", "redis_at_example_org")
+@pytest.mark.usefixtures("web", "mail", "ftp", "redis_at_example_org", "mqtt", "s3")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_socket_has_the_mark_of_its_namespace(site: ExampleOrg, case: Case) -> None:

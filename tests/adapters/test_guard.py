@@ -57,7 +57,7 @@ NO_LIBPQ = r"ImportError: no pq wrapper available(.|\n)*psycopg_c connects by li
 
 NAMES = [name for name, value in vars(uses).items() if inspect.isfunction(value) and value.__module__ == uses.__name__]
 NAMES = [name for name in NAMES if not name.startswith("_")]
-ADAPTERS = [name for name, value in vars(adapted).items() if inspect.isfunction(value)]
+ADAPTERS = [name for name, value in vars(adapted).items() if inspect.isfunction(value) and not name.startswith("_")]
 
 PATCH = dict.fromkeys(NAMES, INSIDE) | {
     "aiodns": by_import("pycares"),
@@ -99,6 +99,7 @@ LOOP = dict.fromkeys((name for name in NAMES if inspect.iscoroutinefunction(geta
 ADAPTER_OF = {
     "asyncio_datagram": "asyncio",
     "asyncio_stream": "asyncio",
+    "botocore_metadata": "botocore",
     "httpx_async": "httpx",
     "logging_datagram": "logging",
     "logging_stream": "logging",
@@ -117,11 +118,10 @@ ROWS = {
 """For each way in, the libraries and their outcomes. A pair is for the address and for the name."""
 
 NEEDS_THE_GUARDS_LIBRARIES = frozenset({
-    "aiodns", "aiohttp_aiodns", "aiokafka", "aiomqtt", "aioping", "aiosmtplib", "asyncpg", "boto3", "confluent_kafka",
-    "curl_cffi", "elasticsearch", "granian", "grpcio", "grpcio_aio", "icmplib", "kafka_python", "ldap3", "locust",
-    "nats", "ncclient", "netmiko", "niquests", "paho", "ping3", "psycopg", "psycopg_async", "puresnmp", "pycurl",
-    "pymodbus", "pymodbus_async", "pymongo", "pymongo_async", "pysnmp", "pyzmq", "pyzmq_asyncio", "scrapli", "tornado",
-    "tornado_server", "websocket_client",
+    "aiodns", "aiohttp_aiodns", "aiokafka", "aioping", "aiosmtplib", "asyncpg", "confluent_kafka", "curl_cffi",
+    "granian", "grpcio", "grpcio_aio", "icmplib", "kafka_python", "ldap3", "locust", "nats", "ncclient", "niquests",
+    "ping3", "puresnmp", "pycurl", "pymodbus", "pymodbus_async", "pymongo", "pymongo_async", "pysnmp", "pyzmq",
+    "pyzmq_asyncio", "scrapli", "tornado", "tornado_server", "websocket_client",
 })  # fmt: skip
 ENOUGH = {
     "run": (

@@ -143,8 +143,8 @@ async def connect_before_the_loop_watches(host: str) -> None:
 BY_ITSELF = "by the C library, which the event loop of "
 LEAVING = (
     ("aiohttp", connect_by_aiohttp, "127.0.0.1", OUTSIDE, "nsbroker.adapters.aiohttp"),
-    ("aiomqtt", connect_by_aiomqtt, "127.0.0.1", OUTSIDE, "nsbroker.patch or `nsbroker-get NS run`"),
-    ("aiomqtt", connect_by_aiomqtt, HOST, BY_ITSELF, "nsbroker.patch or `nsbroker-get NS run`"),
+    ("aiomqtt", connect_by_aiomqtt, "127.0.0.1", OUTSIDE, "nsbroker.adapters.aiomqtt"),
+    ("aiomqtt", connect_by_aiomqtt, HOST, BY_ITSELF, "nsbroker.adapters.aiomqtt"),
     ("dns", ask_by_dnspython, HOST, "reads /etc/resolv.conf by itself", "nsbroker.adapters.dnspython"),
     ("puresnmp", ask_by_puresnmp, HOST, BY_ITSELF, "a numeric address"),
     ("requests", connect_by_requests, "127.0.0.1", OUTSIDE, "nsbroker.adapters.requests"),

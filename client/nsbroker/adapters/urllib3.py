@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import urllib3
@@ -14,6 +15,8 @@ from urllib3.util.connection import allowed_gai_family
 from ..module.namespace import Namespace
 from ._connect import PROGRAMS_DEFAULT, connect
 from ._namespace import NamespaceLike, as_namespace, require
+
+__all__ = ["PoolManager", "ProxyManager", "pool_classes"]
 
 if hasattr(urllib3, "AsyncPoolManager"):
     raise ImportError(
@@ -55,6 +58,18 @@ class _Connection(urllib3.connection.HTTPConnection):
         return sock
 
 
+def pools_inside(
+    namespace: NamespaceLike, pools: Mapping[str, type[urllib3.HTTPConnectionPool]]
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return a class for each class of pools, by its scheme, whose connections are in a namespace."""
+    own = {"_namespace": as_namespace(namespace)}
+    made = {}
+    for scheme, pool in pools.items():
+        connection = type(pool.ConnectionCls.__name__, (_Connection, pool.ConnectionCls), own)
+        made[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
+    return made
+
+
 def pool_classes(namespace: NamespaceLike) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Return a value for `PoolManager.pool_classes_by_scheme`: pools whose connections are in a namespace.
 
@@ -67,20 +82,7 @@ def pool_classes(namespace: NamespaceLike) -> dict[str, type[urllib3.HTTPConnect
         >>> manager.request("GET", "http://www.example.org/", timeout=5).status
         200
     """
-
-    class HTTPConnection(_Connection):
-        _namespace = as_namespace(namespace)
-
-    class HTTPSConnection(_Connection, urllib3.connection.HTTPSConnection):
-        _namespace = HTTPConnection._namespace
-
-    class HTTPConnectionPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = HTTPConnection
-
-    class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = HTTPSConnection
-
-    return {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+    return pools_inside(namespace, {"http": urllib3.HTTPConnectionPool, "https": urllib3.HTTPSConnectionPool})
 
 
 class _Pools(urllib3.PoolManager):

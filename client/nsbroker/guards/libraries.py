@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CONNECT_IN_C = {
     "MySQLdb": "libmysqlclient",
     "_mysql_connector": "libmysqlclient",
+    "awscrt": "the AWS CRT",
     "confluent_kafka": "librdkafka",
     "curl_cffi": "libcurl",
     "gevent": "its own event loop",
@@ -38,12 +39,13 @@ THIS_PROGRAM = "this program"
 """Stands for the library if no frame of Python names one: C code, at the start of a thread."""
 
 RUN = "`nsbroker-get NS run`"
-_PATCH = f"nsbroker.patch or {RUN}"
 _WAYS = {
     "aiohttp": "nsbroker.adapters.aiohttp",
-    "aiomqtt": _PATCH,
+    "aiomqtt": "nsbroker.adapters.aiomqtt",
     "aiosmtplib": "its argument sock=",
     "anyio": "nsbroker.adapters.anyio",
+    "boto3": "nsbroker.adapters.boto3",
+    "botocore": "nsbroker.adapters.botocore",
     "dns": "nsbroker.adapters.dnspython",
     "ftplib": "nsbroker.adapters.ftplib",
     "grpc": f"an HTTP CONNECT proxy of the namespace or {RUN}",
@@ -53,10 +55,10 @@ _WAYS = {
     "hypercorn": f'a listener of the namespace, by its bind "fd://", or {RUN}',
     "imaplib": "nsbroker.adapters.imaplib",
     "logging": "nsbroker.adapters.logging",
-    "paho": _PATCH,
+    "paho": "nsbroker.adapters.paho",
     "puresnmp": f"a numeric address, or {RUN}",
     "pycares": f"the event loop's own look-ups (uninstall aiodns) or {RUN}",
-    "pymongo": _PATCH,
+    "pymongo": f"nsbroker.patch or {RUN}",
     "pyroute2": "nsbroker.adapters.pyroute2",
     "redis": "nsbroker.adapters.redis",
     "requests": "nsbroker.adapters.requests",

@@ -31,7 +31,7 @@ CLIENT_HOST = "client.example.org"
 """The name of CLIENT."""
 
 HOST = "www.example.org"
-"""The name in the certificates, beside mail., ftp., redis. and log.example.org."""
+"""The name in the certificates, beside the names of _SERVERS, such as mail.example.org."""
 UNTRUSTED = "other.example.org"
 """The same server by a name that its certificate does not have."""
 UNREACHABLE = "silent.example.org"
@@ -50,7 +50,8 @@ CLOSED_PORT = 1
 SILENT_PORT = 2
 """Here the connection is made, and never a byte comes back."""
 
-_NAMES = dict.fromkeys((HOST, UNTRUSTED, *(f"{name}.example.org" for name in ("mail", "ftp", "redis", "log"))), SERVER)
+_SERVERS = ("mail", "ftp", "redis", "log", "mqtt", "s3")
+_NAMES = dict.fromkeys((HOST, UNTRUSTED, *(f"{name}.example.org" for name in _SERVERS)), SERVER)
 
 
 def why_not() -> str | None:
@@ -112,6 +113,7 @@ class ExampleOrg:
         return {
             "NSBROKER_SOCKET": str(self.broker.socket_path),
             "SSL_CERT_FILE": str(self.authority),
+            "AWS_CA_BUNDLE": str(self.authority),
             "HOME": "/nonexistent",
             # A client that uses these proxies leaves the namespace, or gets no answer.
             **dict.fromkeys(proxies, f"http://{OUTSIDE_ADDRESS}:9"),
@@ -143,6 +145,8 @@ class ExampleOrg:
         records += [f"--host-record={TWO_OF_THE_CLIENT},{address}" for address in (CLIENT, "127.0.0.1")]
         records += [f"--host-record={UNREACHABLE},{NOBODY_ANSWERS}", "--mx-host=example.org,mail.example.org,10"]
         records += [f"--txt-record={LONG_RECORD},{letter * 250}" for letter in "abcdefgh"]
+        services = (("_mqtt", 1883), ("_secure-mqtt", 8883))
+        records += [f"--srv-host={name}._tcp.example.org,mqtt.example.org,{port}" for name, port in services]
         # "/#/" without an address: there are no other names.
         self._start_dnsmasq(self.server, SERVER, *records, "--address=/#/")
 

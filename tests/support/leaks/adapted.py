@@ -174,6 +174,54 @@ async def redis_async(namespace: str, host: str, port: int) -> None:
     await redis.asyncio.Redis(connection_pool=pool).ping()
 
 
+def paho(namespace: str, host: str, port: int) -> None:
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    from nsbroker.adapters.paho import Client
+
+    client = Client(namespace, CallbackAPIVersion.VERSION2)
+    client.connect_timeout = TIMEOUT_S
+    client.connect(host, port)
+    client.loop(0)
+
+
+async def aiomqtt(namespace: str, host: str, port: int) -> None:
+    from nsbroker.adapters.aiomqtt import Client
+
+    async with Client(namespace, host, port, timeout=TIMEOUT_S):
+        pass
+
+
+def boto3(namespace: str, host: str, port: int) -> None:
+    from nsbroker.adapters.boto3 import Session
+
+    session = Session(namespace, "x", "x", region_name="x")
+    session.client("s3", endpoint_url=f"http://{host}:{port}/", config=_config()).list_buckets()
+
+
+def botocore(namespace: str, host: str, port: int) -> None:
+    from nsbroker.adapters.botocore import Session
+
+    session = Session(namespace)
+    session.set_credentials("x", "x")
+    session.create_client("s3", "x", endpoint_url=f"http://{host}:{port}/", config=_config()).list_buckets()
+
+
+def botocore_metadata(namespace: str, host: str, port: int) -> None:
+    import os
+
+    from nsbroker.adapters.botocore import Session
+
+    os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"http://{host}:{port}/"
+    Session(namespace).get_credentials()
+
+
+def _config() -> Any:
+    from botocore.config import Config
+
+    return Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 0})
+
+
 def twisted(namespace: str, host: str, port: int) -> None:
     from twisted.internet import protocol, selectreactor
 
