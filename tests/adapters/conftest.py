@@ -15,6 +15,7 @@ from support.adapters import (
     mail_servers,
     mqtt_server,
     mysql_server,
+    recipe_servers,
     redis_server,
     s3_server,
     ssh_server,
@@ -106,6 +107,31 @@ def mqtt(site: ExampleOrg) -> Iterator[mqtt_server.MqttServer]:
 def s3(site: ExampleOrg) -> Iterator[None]:
     """S3 and the metadata services at s3.example.org, on the ports of `s3_server`."""
     server = Function(site.server, s3_server.PORTS, s3_server.serve, str(site.certificate))
+    yield
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def http_recipes(site: ExampleOrg) -> Iterator[None]:
+    """An Elasticsearch and a push gateway at www.example.org."""
+    ports = [recipe_servers.ELASTICSEARCH_PORT, recipe_servers.PUSH_PORT]
+    server = Function(site.server, ports, recipe_servers.serve_http)
+    yield
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(site: ExampleOrg) -> Iterator[None]:
+    """A PostgreSQL at www.example.org, which knows one query."""
+    server = Function(site.server, [recipe_servers.POSTGRES_PORT], recipe_servers.serve_postgres)
+    yield
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def router(site: ExampleOrg) -> Iterator[None]:
+    """A router at router.example.org, whose shell knows one command."""
+    server = Function(site.server, [recipe_servers.ROUTER_PORT], recipe_servers.serve_router)
     yield
     server.stop()
 

@@ -16,7 +16,8 @@ import pytest
 from botocore import exceptions
 from botocore.config import Config
 
-from nsbroker.adapters import boto3, botocore as adapted
+from nsbroker.adapters import boto3
+from nsbroker.adapters import botocore as adapted
 from support.adapters import s3_server
 from support.adapters.example_org import (
     CLIENT,
@@ -234,7 +235,7 @@ def test_process_for_credentials_is_refused_by_name(site: ExampleOrg, role: str,
 
 def test_monitoring_is_refused_by_name(site: ExampleOrg) -> None:
     """It sends a datagram for each call."""
-    with pytest.raises(ValueError, match="client-side monitoring sends .* switch it off: AWS_CSM_ENABLED=false"):
+    with pytest.raises(ValueError, match=r"client-side monitoring sends .* switch it off: AWS_CSM_ENABLED=false"):
         site.run(ask, by_botocore, PLAIN, ["peer"], AWS_CSM_ENABLED="true")
 
 
@@ -243,7 +244,7 @@ def test_transfer_by_the_crt_is_refused_by_name(site: ExampleOrg, make: Make) ->
     """boto3 asks the client for credentials for the AWS CRT, whose sockets would be outside."""
 
     def try_it(namespace: str) -> None:
-        with pytest.raises(NotImplementedError, match="AWS CRT makes its own sockets.*client=\"classic\""):
+        with pytest.raises(NotImplementedError, match=r'AWS CRT makes its own sockets.*client="classic"'):
             make(namespace, PLAIN)._get_credentials()
 
     site.run(try_it)

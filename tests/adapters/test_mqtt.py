@@ -15,7 +15,8 @@ import paho.mqtt.client
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from nsbroker.adapters import aiomqtt as adapted_aiomqtt, paho as adapted
+from nsbroker.adapters import aiomqtt as adapted_aiomqtt
+from nsbroker.adapters import paho as adapted
 from nsbroker.adapters.asyncio import loop_factory
 from support.adapters.example_org import (
     CLIENT,
@@ -135,12 +136,14 @@ def fail_by_service(namespace: str, domain: str | None) -> str:
 
 
 def test_service_without_a_domain_or_a_record_is_refused(site: ExampleOrg) -> None:
-    """paho would look up the domain of this machine, outside."""
+    """Without a domain, paho would look up that of this machine, outside."""
     assert "does not know the domain of the namespace: pass the domain" in site.run(fail_by_service, None)
     assert site.run(fail_by_service, "other.example.org") == "No answer/NXDOMAIN for SRV in other.example.org"
 
 
-def fail(namespace: str, error: type[Exception], host: str, port: int, way: str = "tcp", limit_s: float = LONG_S) -> str:
+def fail(
+    namespace: str, error: type[Exception], host: str, port: int, way: str = "tcp", limit_s: float = LONG_S
+) -> str:
     client = make(namespace, way)
     client.connect_timeout = limit_s
     with pytest.raises(error) as raised:

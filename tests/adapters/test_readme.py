@@ -22,7 +22,7 @@ import requests
 import websockets.sync.server
 
 import nsbroker.adapters.asyncio  # some users can't read the files of the package
-from support.adapters import applications, mysql_server, ssh_server
+from support.adapters import applications, mysql_server, recipe_servers, ssh_server
 from support.adapters.example_org import CLIENT, SERVER, ExampleOrg
 from support.adapters.programs import Function, find_program, listens_on, wait_for_listener
 from support.brokers.process import BrokerProcess
@@ -47,6 +47,12 @@ FIXTURES = {
     "redis.example.org": "redis_at_example_org",
     "mail.example.org": "mail",
     "ftp.example.org": "ftp",
+    "mqtt.example.org": "mqtt",
+    "s3.example.org": "s3",
+    "router.example.org": "router",
+    f":{recipe_servers.ELASTICSEARCH_PORT}": "http_recipes",
+    f":{recipe_servers.PUSH_PORT}": "http_recipes",
+    f" {recipe_servers.POSTGRES_PORT})": "postgres",
     "pymysql": "mysql",
     f":{WEBSOCKET_PORT}": "websockets_at_example_org",
     f" {LOG_PORT} ": "log_at_example_org",
@@ -283,6 +289,7 @@ def commands(open_directory: Path) -> str:
         # The real ones are tested in tests/kernel/client/cli/test_listen_programs.py and in recipes/test_servers.py.
         "gunicorn": 'test "$LISTEN_FDS" = 2 -a -S /proc/self/fd/3 -a -S /proc/self/fd/4',
         "uvicorn": one_listener,
+        "node": one_listener,
         "hypercorn": one_listener,
         "haproxy": one_listener,
         "dns-server": 'test "$LISTEN_FDNAMES" = tcp:udp -a -S /proc/self/fd/3 -a -S /proc/self/fd/4',

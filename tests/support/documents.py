@@ -22,6 +22,8 @@ RUN_BY = {
     "python metrics": "in tests/adapters/test_metrics.py, until it was scraped",
     "sh": "line by line",
     "sh server": "until a client has been served",
+    "js server": "in tests/adapters/recipes/test_programs.py, until a client has been served",
+    "sh capture": "in the same file, with another tcpdump in the place of Wireshark",
     "go": "built as a program, and run",
     "go server": "the same, until a client has been served",
     "go mod": "in the module of these programs",

@@ -155,8 +155,8 @@ def _unknown(thing: object) -> ImportError:
 def _refuse_process(command: list[str], **_: object) -> NoReturn:
     raise botocore.exceptions.CredentialRetrievalError(
         provider=botocore.credentials.ProcessProvider.METHOD,
-        error_msg=f"{command[0]} would run in the program's own namespace; run it yourself, and pass its credentials to "
-        "the session",
+        error_msg=f"{command[0]} would run in the program's own namespace; run it yourself, and pass its credentials"
+        " to the session",
     )
 
 

@@ -50,7 +50,7 @@ CLOSED_PORT = 1
 SILENT_PORT = 2
 """Here the connection is made, and never a byte comes back."""
 
-_SERVERS = ("mail", "ftp", "redis", "log", "mqtt", "s3")
+_SERVERS = ("mail", "ftp", "redis", "log", "mqtt", "s3", "router")
 _NAMES = dict.fromkeys((HOST, UNTRUSTED, *(f"{name}.example.org" for name in _SERVERS)), SERVER)
 
 

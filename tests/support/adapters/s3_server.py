@@ -49,13 +49,15 @@ _seen: list[str] = []
 
 def credentials_of(access_key: str) -> str:
     """The credentials as a metadata service tells them."""
-    return json.dumps({
-        "Code": "Success",
-        "AccessKeyId": access_key,
-        "SecretAccessKey": SECRETS[access_key],
-        "Token": "token",
-        "Expiration": _in_six_hours(),
-    })
+    return json.dumps(
+        {
+            "Code": "Success",
+            "AccessKeyId": access_key,
+            "SecretAccessKey": SECRETS[access_key],
+            "Token": "token",
+            "Expiration": _in_six_hours(),
+        }
+    )
 
 
 def _in_six_hours() -> str:
@@ -122,14 +124,16 @@ class Handler(BaseHTTPRequestHandler):
             (quote(name, "-_.~"), quote(value, "-_.~")) for name, value in parse_qsl(url.query, keep_blank_values=True)
         )
         headers = [f"{name}:{' '.join(self.headers[name].split())}\n" for name in fields["SignedHeaders"].split(";")]
-        request = "\n".join([
-            self.command,
-            url.path,
-            "&".join(f"{name}={value}" for name, value in query),
-            "".join(headers),
-            fields["SignedHeaders"],
-            self.headers["x-amz-content-sha256"] or hashlib.sha256(body).hexdigest(),
-        ])
+        request = "\n".join(
+            [
+                self.command,
+                url.path,
+                "&".join(f"{name}={value}" for name, value in query),
+                "".join(headers),
+                fields["SignedHeaders"],
+                self.headers["x-amz-content-sha256"] or hashlib.sha256(body).hexdigest(),
+            ]
+        )
         digest = hashlib.sha256(request.encode()).hexdigest()
         to_sign = "\n".join([scheme, self.headers["x-amz-date"], "/".join(scope), digest])
         key = b"AWS4" + SECRETS[access_key].encode()

@@ -185,6 +185,14 @@ class BrokerProcess:
         """Like `audit`, with None for a line that holds only a part of a record, after a full disk or a kill."""
         return [_parse(line) for line in self.audit_path.read_text().splitlines()]
 
+    def has_a_waiting_request(self) -> bool:
+        """Whether a request waits for a namespace: the broker notices namespaces by their mounts, see MountChanges."""
+        directory = f"/proc/{self.pid}/fd"
+        try:
+            return any(os.readlink(f"{directory}/{fd}").endswith("/mountinfo") for fd in os.listdir(directory))
+        except FileNotFoundError:
+            return False  # One was closed meanwhile.
+
     def descriptors(self) -> int:
         """How many descriptors it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))

@@ -178,7 +178,17 @@ def test_exposure_of_the_exporter_is_low() -> None:
     assert float(found[1]) <= MAX_EXPOSURE_OF_METRICS
 
 
-NOT_INSTALLED = {"CHANGELOG.md", "container", "debian", "demo", "docs", "kubernetes", "package", "quickstart"}
+NOT_INSTALLED = {
+    "CHANGELOG.md",
+    "container",
+    "debian",
+    "demo",
+    "docs",
+    "kubernetes",
+    "package",
+    "quickstart",
+    "services",
+}
 
 
 def test_wheel_carries_the_files_of_a_host() -> None:

@@ -124,18 +124,9 @@ def test_namespace_that_comes_later_is_waited_for(
     args = [*wait, late, "listen"] if place == "before" else [late, "listen", *wait]
     code = "import socket; print(int.from_bytes(socket.socket(fileno=3).getsockopt(1, 71, 8), 'little'))"
     server = run.start(*args, "-l", "80", "--", python(), "-c", code)
-    wait_until(lambda: _has_a_waiting_request(shared_broker))
+    wait_until(shared_broker.has_a_waiting_request)
     make_namespace("late")
     assert server.finish() == (0, f"{cookie_inside(late)}\n", "")
-
-
-def _has_a_waiting_request(broker: BrokerProcess) -> bool:
-    # It notices namespaces by their mounts: see MountChanges.
-    directory = f"/proc/{broker.pid}/fd"
-    try:
-        return any(os.readlink(f"{directory}/{fd}").endswith("/mountinfo") for fd in os.listdir(directory))
-    except FileNotFoundError:
-        return False  # One was closed meanwhile.
 
 
 LITTLE = """
