@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .adapters import CLOUDS_AND_MESSAGES
 from .guarantee import Guarantee, Mutant
 
 GUARANTEES = (
@@ -261,6 +262,7 @@ GUARANTEES = (
                 "if kwargs.pop(name, None) is Ellipsis:",
                 ("tests/adapters/test_aiohttp.py::test_arguments_that_would_lead_outside_are_refused_with_the_reason",),
             ),
+            *CLOUDS_AND_MESSAGES,
         ),
     ),
     Guarantee(

@@ -1,4 +1,4 @@
-"""The unit of deploy/services, started with the user, the groups, the rights and the places that systemd would give it."""
+"""The unit of deploy/services, started with the user, the groups, the rights and the places that systemd gives it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             found = known.get(path, _objects.get(path))
             self._answer(404 if found is None else 200, _ABSENT if found is None else found)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _read(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
