@@ -66,6 +66,12 @@ GUARANTEES = (
                     "tests/unit/broker/sockets/test_opener.py::test_limited_socket_is_never_made_where_nothing_enforces_limits",
                 ),
             ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "return planned.is_plain and planned.grant.limit is None and",
+                "return planned.is_plain and",
+                ("tests/kernel/broker/seal/test_reload.py",),
+            ),
         ),
     ),
     Guarantee(

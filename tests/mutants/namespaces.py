@@ -102,6 +102,14 @@ GUARANTEES = (
                     "tests/kernel/broker/namespaces/test_netns.py::test_sockets_that_were_made_in_the_wrong_namespace_are_closed",
                 ),
             ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "namespace = self._gate.verify(namespace_fd, sock)",
+                "namespace = self._gate.verify(self._gate.home_fd, sock)",
+                (
+                    "tests/kernel/broker/namespaces/test_netns.py::test_only_socket_that_was_made_in_the_wrong_namespace_is_closed",
+                ),
+            ),
         ),
     ),
     Guarantee(

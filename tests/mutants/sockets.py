@@ -33,8 +33,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "if spec.family == _AF_NETLINK:",
-                "if spec.family < 0:",
+                "if planned.spec.family == _AF_NETLINK:",
+                "if planned.spec.family < 0:",
                 (
                     "tests/kernel/broker/sockets/test_lent_power.py::test_setuid_program_cant_change_a_link_by_the_brokers_netlink_socket",
                 ),

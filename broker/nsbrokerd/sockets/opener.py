@@ -32,6 +32,7 @@ from .slow_binds import SLOW_S, Errand, SlowBinds
 from .time_slice import Steps, TimeSlice
 
 _AF_NETLINK = int(socket.AF_NETLINK)
+_SPECIAL = frozenset({*SLOW_TO_CLOSE, _AF_NETLINK})
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_COOKIE = 57  # include/uapi/asm-generic/socket.h
 _COOKIE_BYTES = 8
@@ -122,6 +123,10 @@ class Opener:
             NamespaceNotFoundError: a descriptor is no network namespace, so all sockets were closed.
             UnsealedError: a grant has a limit and there is no seal: our own invariant is broken.
         """
+        if len(groups) == 1:
+            namespace_fd, sockets = groups[0]
+            if len(sockets) == 1 and _needs_nothing_else(sockets[0]):
+                return [self._open_plain(namespace_fd, sockets[0], uid, gid)]
         batch = _Batch(self._credentials, self._unsupported, uid, gid, person, self._slow, self._closer)
         try:
             if _has_limits(groups):
@@ -133,6 +138,17 @@ class Opener:
             return batch.describe()
         except BaseException:
             batch.close()
+            raise
+
+    def _open_plain(self, namespace_fd: int, planned: PlannedSocket, uid: int, gid: int) -> Opened:
+        """Make the only socket of a request, as most requests want it: a batch does this in twice the time."""
+        make = partial(_make, planned, self._unsupported)
+        sock = self._credentials.as_owner(uid, gid, partial(self._gate.call_inside, namespace_fd, make))
+        try:
+            namespace = self._gate.verify(namespace_fd, sock)
+            return make_record(Opened, (planned, sock, _cookie(sock), namespace, None))
+        except BaseException:
+            sock.close()
             raise
 
     def open_in_steps(
@@ -176,6 +192,26 @@ class Opener:
             else:
                 errand.abandon(batch.close)
             raise
+
+
+def _needs_nothing_else(planned: PlannedSocket) -> bool:
+    """Return whether a socket is neither set up, nor sealed, nor of a family that needs special care."""
+    return planned.is_plain and planned.grant.limit is None and planned.spec.family not in _SPECIAL
+
+
+def _make(planned: PlannedSocket, unsupported: Mapping[Triple, int]) -> socket.SocketType:
+    """Make a socket in the thread's present namespace.
+
+    Raises:
+        OpenError: the kernel refuses it.
+    """
+    _, family, socket_type, proto, *_ = planned.spec
+    if unsupported and (number := unsupported.get(planned.triple)):
+        raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
+    try:
+        return socket.SocketType(family, socket_type, proto)
+    except OSError as error:
+        raise OpenError(planned.position, with_advice(planned.kind, error)) from error
 
 
 def _binds(planned: PlannedSocket) -> bool:
@@ -314,24 +350,24 @@ class _Batch:
                 return
 
     def _make_all(self, sockets: Sequence[PlannedSocket], time_slice: TimeSlice | None) -> None:
+        unsupported = self._unsupported
         for planned in sockets:
-            spec = planned.spec
-            if self._unsupported and (number := self._unsupported.get(planned.triple)):
-                raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
-            try:
-                if spec.family == _AF_NETLINK:
-                    # A netlink socket lends its opener's power to each later message, whoever sends it.
-                    make = partial(socket.SocketType, spec.family, spec.type, spec.proto)
-                    sock = self._credentials.without_power(self._uid, make)
-                else:
-                    if spec.family in SLOW_TO_CLOSE and self._closer.is_full(self._person):
-                        raise OSError(errno.EBUSY, "too many packet and Unix sockets of yours are still being closed")
-                    sock = socket.SocketType(spec.family, spec.type, spec.proto)
-            except OSError as error:
-                raise OpenError(planned.position, with_advice(planned.kind, error)) from error
+            if planned.spec.family in _SPECIAL:
+                sock = self._make_special(planned)
+            else:
+                sock = _make(planned, unsupported)
             self._made.append((planned, sock))
             if time_slice is not None and time_slice.is_over():
                 return
+
+    def _make_special(self, planned: PlannedSocket) -> socket.SocketType:
+        if planned.spec.family == _AF_NETLINK:
+            # A netlink socket lends its opener's power to each later message, whoever sends it.
+            return self._credentials.without_power(self._uid, partial(_make, planned, self._unsupported))
+        if self._closer.is_full(self._person):
+            full = OSError(errno.EBUSY, "too many packet and Unix sockets of yours are still being closed")
+            raise OpenError(planned.position, with_advice(planned.kind, full))
+        return _make(planned, self._unsupported)
 
     def set_up(self) -> None:
         """Set options, bind and listen: with the broker's rights where a grant names it, otherwise without any."""

@@ -112,6 +112,21 @@ def test_sockets_that_were_made_in_the_wrong_namespace_are_closed(elsewhere_fd: 
         os.close(gate.home_fd)
 
 
+def test_only_socket_that_was_made_in_the_wrong_namespace_is_closed(elsewhere_fd: int, name: str) -> None:
+    """A request for one plain socket takes a shorter way."""
+    grant = Grant("some", None, frozenset(), NamespaceRule.parse(["*"]), frozenset({"tcp"}))
+    spec = SocketSpec(name, *TCP)
+    only = PlannedSocket(0, name, spec, triple_of(spec), "tcp", grant, False, is_plain=True)
+    gate = StayingGate()
+    before = os.listdir("/proc/self/fd")
+    try:
+        with pytest.raises(WrongNamespaceError):
+            Opener(gate, Credentials(), {}).open_sockets([OpenGroup(elsewhere_fd, [only])], 0, 0, Person(0, 0, 1))
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        os.close(gate.home_fd)
+
+
 def _lose_the_way_back(namespace_fd: int) -> None:
     """Enter, and close the descriptor of the own namespace meanwhile: there is no way back."""
     gate = Gate()
