@@ -352,10 +352,8 @@ class _Batch:
     def _make_all(self, sockets: Sequence[PlannedSocket], time_slice: TimeSlice | None) -> None:
         unsupported = self._unsupported
         for planned in sockets:
-            if planned.spec.family in _SPECIAL:
-                sock = self._make_special(planned)
-            else:
-                sock = _make(planned, unsupported)
+            is_special = planned.spec.family in _SPECIAL
+            sock = self._make_special(planned) if is_special else _make(planned, unsupported)
             self._made.append((planned, sock))
             if time_slice is not None and time_slice.is_over():
                 return
