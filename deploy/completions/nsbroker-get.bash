@@ -52,7 +52,7 @@ _nsbroker_get() {
         --broker=*) broker=("$word") ;;
         --broker | --timeout | --wait | -w | -s | -l | -p | --fdname | --max | --type | --bind | --connect | --fd | --mark) option=$word ;;
         --)
-            case $verb in connect | explain | list | resolve) return ;; esac
+            case $verb in connect | explain | list | proxy | resolve) return ;; esac
             _nsbroker_get_command $((i + 1))
             return
             ;;
@@ -88,6 +88,7 @@ _nsbroker_get() {
         _nsbroker_get_offer_options -l -4 -6 -u -p --fdname --inetd --nginx --accept --max --wait \
             --mark --transparent --freebind --
         ;;
+    proxy/*) _nsbroker_get_offer_options -l --any-user --mark --transparent --freebind ;;
     resolve/*) _nsbroker_get_offer_options -4 -6 ;;
     run/*) _nsbroker_get_offer --mark --transparent --freebind -- --help ;;
     socket/*) _nsbroker_get_offer_options --type -4 -6 --bind --fd --mark --transparent --freebind -- ;;
@@ -95,7 +96,7 @@ _nsbroker_get() {
         _nsbroker_get_offer_options --json
         [[ $namespace || $cur == -* ]] || ((operands)) || _nsbroker_get_offer_namespaces
         ;;
-    /?*) _nsbroker_get_offer connect explain listen resolve run socket list -- --help ;;
+    /?*) _nsbroker_get_offer connect explain listen proxy resolve run socket list -- --help ;;
     /)
         _nsbroker_get_offer_options --broker --timeout --wait --version
         [[ $cur == -* ]] || { _nsbroker_get_offer_namespaces; _nsbroker_get_offer list; }

@@ -16,7 +16,7 @@ function __nsbroker_get_place
             case --broker --timeout --wait -w -s -l -p --fdname --max --type --bind --connect --fd --mark
                 set option $word
             case --
-                contains -- "$verb" connect explain resolve list; and return
+                contains -- "$verb" connect explain proxy resolve list; and return
                 echo command (math $index + 1)
                 return
             case '-*'
@@ -88,6 +88,7 @@ complete -c nsbroker-get -n 'not __nsbroker_get_at command' -s h -l help -d 'pri
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a connect -d 'connect standard input and output'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a explain -d 'which grant allows a socket, or what is missing'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a listen -d 'run a server with listening sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at verb' -a proxy -d 'offer it to browsers as a proxy'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a resolve -d 'the addresses of a host'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a run -d 'run a program in the namespace'
 complete -c nsbroker-get -n '__nsbroker_get_at verb' -a socket -d 'run a program with one socket of any kind'
@@ -101,7 +102,8 @@ complete -c nsbroker-get -n '__nsbroker_get_at connect listen' -s u -d UDP
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s F -d 'pass the connection over standard output'
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s w -x -d 'seconds to connect, or without data'
 complete -c nsbroker-get -n '__nsbroker_get_at connect' -s s -x -d 'the address to connect from'
-complete -c nsbroker-get -n '__nsbroker_get_at listen' -s l -x -d 'address to listen on'
+complete -c nsbroker-get -n '__nsbroker_get_at listen proxy' -s l -x -d 'address to listen on'
+complete -c nsbroker-get -n '__nsbroker_get_at proxy' -l any-user -d 'let every user in'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l fdname -x -d 'name in LISTEN_FDNAMES'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -s p -x -d 'kind of socket' -a 'tcp udp udplite mptcp sctp'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l inetd -d 'as standard input and output'
@@ -109,9 +111,9 @@ complete -c nsbroker-get -n '__nsbroker_get_at listen' -l nginx -d 'pass the soc
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l accept -d 'one command for each connection'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l max -x -d 'commands at once'
 complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to wait for a namespace or address'
-complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen run socket' -l mark -x -d 'the firewall mark of the sockets'
-complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen run socket' -l transparent -d 'set IP_TRANSPARENT'
-complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen run socket' -l freebind -d 'allow addresses that the namespace lacks'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen proxy run socket' -l mark -x -d 'the firewall mark of the sockets'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen proxy run socket' -l transparent -d 'set IP_TRANSPARENT'
+complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen proxy run socket' -l freebind -d 'allow addresses that the namespace lacks'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'kind of socket' -a "$__nsbroker_get_kinds"
 complete -c nsbroker-get -n '__nsbroker_get_at explain socket' -l bind -x -d 'address to bind'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'number of the descriptor'

@@ -24,9 +24,12 @@ RUN_BY = {
     "sh server": "until a client has been served",
     "js server": "in tests/adapters/recipes/test_programs.py, until a client has been served",
     "sh capture": "in the same file, with another tcpdump in the place of Wireshark",
+    "sh proxy": "its first line, and then each other line as a client",
     "go": "built as a program, and run",
     "go server": "the same, until a client has been served",
     "go mod": "in the module of these programs",
+    # In tests/kernel/client/proxy/test_chromium.py:
+    "sh browser": "without a screen",
     # In tests/unit/deploy/test_documents.py:
     "toml": "loaded as a configuration",
     "json audit": "compared with a real record",

@@ -28,7 +28,7 @@ ROOMS = {
     ),
     "nsbroker": (
         ("cli",),
-        ("adapters", "patching", "supervise"),
+        ("adapters", "patching", "proxy", "supervise"),
         ("guards", "module"),
         ("drivers",),
         ("place",),

@@ -80,6 +80,8 @@ def _verb(name: str) -> Callable[[Command], int]:
         from .connect import run
     elif name == "listen":
         from .listen import run
+    elif name == "proxy":
+        from .proxy import run
     elif name == "resolve":
         from .resolve import run
     elif name == "socket":

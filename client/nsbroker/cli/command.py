@@ -11,7 +11,7 @@ from .arguments import parse, seconds
 from .messages import print_text, usage_error
 from .patience import say_if_long
 
-VERBS = ("connect", "explain", "listen", "resolve", "run", "socket")
+VERBS = ("connect", "explain", "listen", "proxy", "resolve", "run", "socket")
 """The verbs that follow a namespace. The verb `list` also stands alone."""
 
 OWN, _HOST = "@own", "@host"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nsbroker.cli import command, connect, explain, listen, listing, resolve, run, socket_verb
+from nsbroker.cli import command, connect, explain, listen, listing, proxy, resolve, run, socket_verb
 
 GENERAL: dict[str, bool] = command._OPTIONS
 """The options before the verb, and whether each takes a value."""
@@ -12,6 +12,7 @@ VERBS: dict[str, dict[str, bool]] = {
     "explain": explain._OPTIONS,
     "listen": listen._OPTIONS,
     "list": listing._OPTIONS,
+    "proxy": proxy._OPTIONS,
     "resolve": resolve._OPTIONS,
     "run": run._OPTIONS,
     "socket": socket_verb._OPTIONS,

@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": ["{ns}", "explain", "tcp"],
     "listen": ["{ns}", "listen", "-l", "127.0.0.1:0", "--", "true"],
     "list": ["list", "{ns}"],
+    "proxy": ["{ns}", "proxy", "-l", "127.0.0.1:0"],
     "resolve": ["{ns}", "resolve", "www.example.org"],
     "run": ["{ns}", "run", "--", "true"],
     "socket": ["{ns}", "socket", "--type", "udp", "--fd", "3", "--", "true"],
@@ -37,7 +38,7 @@ OF_SOCKETS = [verb for verb in OF_GRANTS if verb != "explain"]
 """For `explain`, a refusal is the answer."""
 
 SHOWN_BY_LIST = "nsbroker-get list shows what you may use"
-EXPLAINED = {"connect": "tcp", "listen": "tcp --bind 127.0.0.1:0", "run": "tcp", "socket": "udp"}
+EXPLAINED = {"connect": "tcp", "listen": "tcp --bind 127.0.0.1:0", "proxy": "tcp", "run": "tcp", "socket": "udp"}
 """The first sockets of the commands above. `resolve` asks for files."""
 
 SKIPPED = 77

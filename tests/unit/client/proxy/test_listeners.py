@@ -1,0 +1,131 @@
+"""The endpoints of the proxy: only loopback addresses and paths, unless every user may use it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from nsbroker.cli.messages import FailureError
+from nsbroker.cli.proxy import _endpoint
+from nsbroker.proxy import peers
+from nsbroker.proxy.listeners import Door, ListenError
+
+IPV4, IPV6, UNIX = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:1080", (IPV4, ("127.0.0.1", 1080))),
+        ("[::1]:0", (IPV6, ("::1", 0))),
+        ("/run/proxy", (UNIX, "/run/proxy")),
+        ("./proxy", (UNIX, "./proxy")),
+    ],
+)
+def test_endpoint_is_an_address_or_a_path(text: str, expected: object) -> None:
+    assert _endpoint(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1080", "write the address, too, for example 127.0.0.1:1080"),
+        (":1080", "write the address, too, for example 127.0.0.1:1080"),
+        ("*:1080", "write the address, too, for example 127.0.0.1:1080"),
+        ("localhost:1080", "'localhost' is no address; use 127.0.0.1, "),
+        ("@name", "an abstract socket has no owner"),
+        ("127.0.0.1:x", "'x' is no port number"),
+        ("127.0.0.1", "is no port number"),
+    ],
+)
+def test_other_endpoints_are_refused(text: str, says: str) -> None:
+    with pytest.raises(FailureError) as caught:
+        _endpoint(text)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "host"),
+    [
+        (IPV4, "0.0.0.0"),
+        (IPV4, "10.0.0.1"),
+        (IPV4, "127.1"),
+        (IPV6, "::"),
+        (IPV6, "7f00::1"),
+        (IPV6, "::ffff:127.0.0.1"),
+    ],
+)
+def test_address_that_others_can_reach_is_refused(family: int, host: str) -> None:
+    """One that no user could be looked up for, either."""
+    with pytest.raises(ListenError, match="is no loopback address, so others could use the proxy"):
+        Door(any_user=False).listen(family, (host, 0))
+
+
+def test_any_user_may_listen_anywhere() -> None:
+    listener = Door(any_user=True).listen(IPV4, ("0.0.0.0", 0))
+    assert listener.name == f"0.0.0.0:{listener.sock.getsockname()[1]}"
+    listener.close()
+
+
+def test_file_of_a_unix_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """From its first moment on, whatever the umask. It is gone after the end."""
+    path = tmp_path / "proxy"
+    for any_user, mode in ((False, 0o600), (True, 0o666)):
+        before = os.umask(0o027)
+        try:
+            listener = Door(any_user=any_user).listen(UNIX, str(path))
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        listener.close()
+        assert not path.exists()
+
+
+def test_path_that_another_program_has_is_not_taken(tmp_path: Path) -> None:
+    """A socket that was left behind is replaced."""
+    path = tmp_path / "proxy"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(ListenError, match="another program listens on"):
+            Door(any_user=False).listen(UNIX, str(path))
+    Door(any_user=False).listen(UNIX, str(path)).close()
+    path.write_text("precious")
+    with pytest.raises(ListenError, match="is no socket: remove it"):
+        Door(any_user=False).listen(UNIX, str(path))
+    assert path.read_text() == "precious"
+
+
+def test_file_that_took_the_place_stays(tmp_path: Path) -> None:
+    path = tmp_path / "proxy"
+    listener = Door(any_user=False).listen(UNIX, str(path))
+    path.unlink()
+    path.write_text("another one")
+    listener.close()
+    assert path.exists()
+
+
+def test_user_is_not_looked_up_where_several_have_one_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a user namespace, every user without a number has the overflow uid."""
+    (tmp_path / "uid").write_text(f"{os.geteuid()}\n")
+    (tmp_path / "map").write_text("         0       1000          1\n")
+    monkeypatch.setattr(peers, "_OVERFLOW_UID", str(tmp_path / "uid"))
+    monkeypatch.setattr(peers, "_UID_MAP", str(tmp_path / "map"))
+    with pytest.raises(ListenError, match="stands for several users"):
+        Door(any_user=False)
+    Door(any_user=True)
+    (tmp_path / "map").write_text("         0          0 4294967295\n")
+    Door(any_user=False)
+
+
+def test_without_sock_diag_the_proxy_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without it finds no socket."""
+    monkeypatch.setattr(peers, "owner_in", lambda *_: None)
+    door = Door(any_user=False)
+    with pytest.raises(ListenError, match="can't look up the users of connections: the kernel finds none; listen on "):
+        door.listen(IPV4, ("127.0.0.1", 0))
+    door.close()
