@@ -9,19 +9,23 @@ A plain run of the tests has the rows of the libraries that have adapters or rec
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
 import pkgutil
 import re
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import nsbroker.adapters
+from support import proxied
 from support.adapters.example_org import HOST, SERVER, ExampleOrg
 from support.adapters.outside import LeakError
 from support.inside import call_inside
@@ -201,6 +205,48 @@ def test_library_is_inside_or_refused(
         else:
             assert re.search(each, text), text
             assert not arrived
+
+
+def use_proxy(namespace: str, protocol: str) -> None:
+    """Reach both targets by a proxy at the path of a Unix socket, so that no packet is sent outside."""
+    python = [sys.executable, "-P", "-m", "nsbroker.cli"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/proxy"
+        command = [*python, namespace, "proxy", "-l", path]
+        with subprocess.Popen(command, env=environment, cwd="/tmp", stdout=subprocess.PIPE, text=True) as proxy:
+            try:
+                assert proxy.stdout is not None
+                assert proxy.stdout.readline() == f"{path}\n"
+                for host, port in ((SERVER, BY_ADDRESS), (HOST, BY_NAME)):
+                    with proxied.connect(path) as sock:
+                        ask_proxy(sock, protocol, host, port)
+            finally:
+                proxy.terminate()
+
+
+def ask_proxy(sock: socket.socket, protocol: str, host: str, port: int) -> None:
+    if protocol == "socks5":
+        assert proxied.socks(sock, host, port) == 0
+    elif protocol == "connect":
+        assert proxied.tunnel(sock, host, port) == 200
+    else:
+        sock.sendall(f"GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    with contextlib.suppress(ConnectionError):
+        assert proxied.to_the_end(sock) == b""
+
+
+@pytest.mark.parametrize("protocol", ["socks5", "connect", "plain"])
+def test_program_with_the_proxy_is_inside(
+    site: ExampleOrg, listeners: tuple[Listeners, Listeners], protocol: str
+) -> None:
+    if not can_start_programs():
+        pytest.skip("other users can't run this Python with this package")
+    inside, outside = listeners
+    inside.take_seen()
+    outside.take_seen()
+    site.run(use_proxy, protocol)
+    assert (inside.take_seen(), outside.take_seen()) == ({BY_ADDRESS, BY_NAME}, set())
 
 
 def test_every_library_has_a_row_for_every_way() -> None:

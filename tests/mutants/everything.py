@@ -15,6 +15,7 @@ from . import (
     pods,
     policy,
     programs,
+    proxy,
     requests,
     second_wall,
     service,
@@ -43,6 +44,7 @@ GUARANTEES: tuple[Guarantee, ...] = (
     *names.GUARANTEES,
     *guards.GUARANTEES,
     *programs.GUARANTEES,
+    *proxy.GUARANTEES,
 )
 
 
