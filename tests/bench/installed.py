@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nsbroker.cli
-from support.users import USER
+from support.users import GROUP, USER
 
 
 def tool() -> str:
@@ -32,7 +32,7 @@ def spawn(command: list[str], fds: list[int], environment: dict[str, str], uid: 
         os.closerange(len(fds), 256)
         if uid:
             os.setgroups([])
-            os.setresgid(uid, uid, uid)
+            os.setresgid(GROUP, GROUP, GROUP)  # the group of the broker's socket
             os.setresuid(uid, uid, uid)
         os.chdir("/")
         os.execve(command[0], command, environment)
