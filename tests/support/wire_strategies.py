@@ -47,7 +47,7 @@ def specs(draw: st.DrawFn) -> wire.SocketSpec:
 
 waits = st.one_of(st.integers(0, 60), st.floats(0, 60))
 plain_requests = st.builds(
-    wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits, st.just(False)
+    wire.OpenRequest, ids, st.lists(specs(), min_size=1, max_size=8).map(tuple), waits, st.just(0), st.just(False)
 )
 
 
@@ -64,10 +64,24 @@ def grouped_requests(draw: st.DrawFn) -> wire.OpenRequest:
         if spec.bind is not None and spec.family in (socket.AF_INET, socket.AF_INET6):
             spec = spec._replace(bind=(spec.bind[0], port, *spec.bind[2:]))
         asked.append(spec)
-    return wire.OpenRequest(draw(ids), tuple(asked), draw(waits), True)
+    return wire.OpenRequest(draw(ids), tuple(asked), draw(waits), 0, True)
 
 
 open_requests = st.one_of(plain_requests, grouped_requests())
+stocked = st.builds(
+    wire.SocketSpec,
+    st.text(max_size=255),
+    st.sampled_from([int(socket.AF_INET), int(socket.AF_INET6)]),
+    types,
+    ints32,
+    st.none(),
+    st.none(),
+    options,
+    st.just(()),
+)
+stock_requests = st.builds(
+    wire.OpenRequest, ids, st.tuples(stocked), st.just(0), st.integers(1, 253), st.just(False)
+)
 resolver_requests = st.builds(wire.ResolverRequest, ids, st.one_of(st.text(max_size=255), st.just(0)))
 
 
@@ -81,7 +95,11 @@ def explain_requests(draw: st.DrawFn) -> wire.ExplainRequest:
 
 
 requests = st.one_of(
-    open_requests, st.builds(wire.NamespacesRequest, ids, st.booleans()), resolver_requests, explain_requests()
+    open_requests,
+    stock_requests,
+    st.builds(wire.NamespacesRequest, ids, st.booleans()),
+    resolver_requests,
+    explain_requests(),
 )
 resolver_files = st.builds(wire.ResolverFiles, texts, texts, texts, st.dictionaries(texts, texts, max_size=4))
 
@@ -101,7 +119,9 @@ def open_replies(draw: st.DrawFn) -> wire.OpenReply:
     is_grouped = draw(st.booleans())
     addresses = st.none() if is_grouped else names
     opened = st.builds(wire.OpenedSocket, cookies, addresses, st.integers(0, len(namespaces) - 1))
-    return wire.OpenReply(draw(ids), namespaces, draw(st.lists(opened, min_size=1, max_size=8).map(tuple)), is_grouped)
+    sockets = draw(st.lists(opened, min_size=1, max_size=8).map(tuple))
+    group = None if is_grouped else draw(st.one_of(st.none(), ints32))
+    return wire.OpenReply(draw(ids), namespaces, sockets, group, is_grouped)
 
 
 @st.composite

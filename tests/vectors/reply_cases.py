@@ -18,8 +18,12 @@ def opened(*made: dict, namespaces: object = (BLUE,)) -> dict:
 
 
 def sockets(name: str, *made: dict, namespaces: tuple = (BLUE,)) -> Case:
-    means = opened(*({"address": None, "ns": 0, **one} for one in made), namespaces=namespaces)
-    return good(name, opened(*made, namespaces=namespaces), means)
+    return answered(name, opened(*made, namespaces=namespaces))
+
+
+def answered(name: str, reply: dict) -> Case:
+    made = [{"address": None, "ns": 0, **one} for one in reply["sockets"]]
+    return good(name, reply, {"peer_group": None, **reply, "sockets": made})
 
 
 def error(code: str, request_id: object = 1, **more) -> dict:
@@ -48,6 +52,9 @@ CASES = [
     sockets("bound to an interface", {**SOCKET, "address": ["eth0", 3]}),
     sockets("the largest numbers", {"cookie": LARGEST}, namespaces=([LARGEST] * 3,)),
     sockets("253 sockets", *[SOCKET] * 253),
+    answered("sockets for a stock", {**opened(SOCKET, {"cookie": 8}), "peer_group": 1}),
+    answered("sockets for a stock, of a broker whose mount is private", {**opened(SOCKET), "peer_group": 0}),
+    answered("the largest peer group", {**opened(SOCKET), "peer_group": 2**31 - 1}),
     sockets("sockets of two namespaces", SOCKET, {**SOCKET, "ns": 1}, SOCKET, namespaces=(BLUE, RED)),
     sockets(
         "253 namespaces",
@@ -58,7 +65,7 @@ CASES = [
         "the first namespace written out",
         opened({"cookie": 7, "ns": 0}),
         opened(SOCKET),
-        opened({"cookie": 7, "ns": 0, "address": None}),
+        {**opened({"cookie": 7, "ns": 0, "address": None}), "peer_group": None},
     ),
     good("a blob", {"id": 1, "blob": 2**26}, {"id": 1, "blob": 2**26}),
     refusal("bad-request, id not read", "bad-request", None),
@@ -74,6 +81,11 @@ CASES = [
     bad("sockets and a blob", {**opened(SOCKET), "blob": 1}),
     bad("sockets and an error", {**opened(SOCKET), **error("denied")}),
     bad("an unknown key", {**opened(SOCKET), "more": 1}),
+    bad("a peer group that is nil", {**opened(SOCKET), "peer_group": None}),
+    bad("a negative peer group", {**opened(SOCKET), "peer_group": -1}),
+    bad("a peer group that is too large", {**opened(SOCKET), "peer_group": 2**31}),
+    bad("a peer group that is true", {**opened(SOCKET), "peer_group": True}),
+    bad("a peer group of a blob", {"id": 1, "blob": 1, "peer_group": 1}),
     bad("id twice", raw_map(pair("id", 1), pair("id", 2), pair("blob", 1))),
     bad("sockets without an id", {"namespaces": [BLUE], "sockets": [SOCKET]}),
     bad("sockets with id nil", {**opened(SOCKET), "id": None}),

@@ -28,7 +28,8 @@ def request(*specs, **changes) -> dict:
 def opens(name: str, *specs: dict, fds: int = 0, **changes) -> Case:
     """A request that is encoded as it is meant: what a spec leaves out is the default."""
     means = {"op": "open", "id": changes.get("id", 1), "sockets": [{**SPEC_MEANS, **spec} for spec in specs]}
-    return good(name, request(*specs, **changes), {**means, "wait": changes.get("wait", 0)}, fds=fds)
+    added = {"wait": changes.get("wait", 0), "stock": changes.get("stock", 0)}
+    return good(name, request(*specs, **changes), {**means, **added}, fds=fds)
 
 
 def explains(name: str, spec: dict, fds: int = 0, **more) -> Case:
@@ -78,6 +79,8 @@ GOOD = [
     opens("a packet socket on eth0", {**SPEC, "family": 17, "type": 3, "bind": ["eth0", 3]}),
     opens("a packet socket on every interface", {**SPEC, "family": 17, "type": 3, "bind": ["", 3]}),
     opens("a raw ICMP socket", {**SPEC, "type": 3, "proto": 1}),
+    opens("one socket for a stock", SPEC, stock=1),
+    opens("253 sockets for a stock", {**SPEC, "family": 10, "type": 2, "options": [[41, 78, 1]]}, stock=253),
     opens(
         "options: integers of both signs, and bytes",
         {**SPEC, "options": [[1, 2, 1], [1, 36, 2**32 - 1], [0, 1, -(2**31)], [1, 25, b"eth0\0"]]},
@@ -129,13 +132,13 @@ GOOD = [
         "defaults may be written out",
         request({**SPEC, "proto": 0, "options": [], "also": []}, wait=0),
         request(),
-        {"op": "open", "id": 1, "sockets": [SPEC_MEANS], "wait": 0},
+        {"op": "open", "id": 1, "sockets": [SPEC_MEANS], "wait": 0, "stock": 0},
     ),
     written_out(
         "keys come in any order",
         dict(reversed(request(dict(reversed(SPEC.items()))).items())),
         request(),
-        {"op": "open", "id": 1, "sockets": [SPEC_MEANS], "wait": 0},
+        {"op": "open", "id": 1, "sockets": [SPEC_MEANS], "wait": 0, "stock": 0},
     ),
 ]
 
@@ -219,6 +222,16 @@ REFUSED = [
     refused("an empty list of sockets", head(sockets=[])),
     refused("254 sockets", request(*[SPEC] * 254)),
     refused("sockets as a map", head(sockets=SPEC)),
+    refused("stock 0", request(stock=0)),
+    refused("stock 254", request(stock=254)),
+    refused("stock true", request(stock=True)),
+    refused("stock nil", request(stock=None)),
+    refused("a stock of two specs", request(SPEC, SPEC, stock=2)),
+    refused("a stock that waits", request(wait=1, stock=2)),
+    refused("a stock of a bound socket", request({**SPEC, "bind": ["0.0.0.0", 80]}, stock=2)),
+    refused("a stock of a listener", request({**SPEC, "listen": 1}, stock=2)),
+    refused("a stock of packet sockets", request({**SPEC, "family": 17, "type": 3}, stock=2)),
+    refused("a stock in a namespace that was sent", request({**SPEC, "ns": {"fd": 0}}, stock=2)),
     refused("wait -1", request(wait=-1)),
     refused("wait 61", request(wait=61)),
     refused("wait 60.5", request(wait=60.5)),

@@ -220,13 +220,19 @@ class HasId(Protocol):
         """The full id."""
 
 
-def describe_opened(opened: Sequence[Opened], containers: Mapping[str, HasId] = {}) -> list[str]:
-    """Return the end of a record for each namespace and grant, with all its sockets, and the id of its container."""
+def describe_opened(
+    opened: Sequence[Opened], containers: Mapping[str, HasId] = {}, *, for_stock: bool = False
+) -> list[str]:
+    """Return the end of a record for each namespace and grant, with all its sockets, and the id of its container.
+
+    `for_stock` marks sockets that the client keeps for a moment, and may close without using them.
+    """
     if len(opened) == 1:
         one = opened[0]
         label, grant = one.planned.label, one.planned.grant.name
-        return [_describe_group(label, grant, one.namespace.cookie, _describe_socket(one), containers.get(label))]
-    steps = describe_in_steps(opened, containers)
+        sockets = _describe_socket(one)
+        return [_describe_group(label, grant, one.namespace.cookie, sockets, containers.get(label), for_stock)]
+    steps = describe_in_steps(opened, containers, for_stock=for_stock)
     while True:
         try:
             next(steps)
@@ -236,7 +242,7 @@ def describe_opened(opened: Sequence[Opened], containers: Mapping[str, HasId] = 
 
 
 def describe_in_steps(
-    opened: Sequence[Opened], containers: Mapping[str, HasId] = {}
+    opened: Sequence[Opened], containers: Mapping[str, HasId] = {}, *, for_stock: bool = False
 ) -> Generator[None, None, list[str]]:
     """Do the same in steps: yield after some sockets."""
     groups: dict[tuple[str, str, int], list[str]] = {}
@@ -249,12 +255,15 @@ def describe_in_steps(
             groups[key].append(described)
         else:
             groups[key] = [described]
-    return [_describe_group(*key, ",".join(sockets), containers.get(key[0])) for key, sockets in groups.items()]
+    return [
+        _describe_group(*key, ",".join(sockets), containers.get(key[0]), for_stock) for key, sockets in groups.items()
+    ]
 
 
-def _describe_group(label: str, grant: str, netns: int, sockets: str, container: HasId | None) -> str:
+def _describe_group(label: str, grant: str, netns: int, sockets: str, container: HasId | None, for_stock: bool) -> str:
     found = "" if container is None else f',"container":{_quote(_shorten(container.id))}'
-    return f',"grant":{_quote(grant)},"namespace":{_quote(label)}{found},"netns":{netns},"sockets":[{sockets}]}}'
+    kept = ',"stock":true' if for_stock else ""
+    return f',"grant":{_quote(grant)},"namespace":{_quote(label)}{found}{kept},"netns":{netns},"sockets":[{sockets}]}}'
 
 
 def _describe_socket(opened: Opened) -> str:

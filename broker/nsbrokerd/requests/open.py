@@ -23,6 +23,7 @@ from ..clients.peer import Peer
 from ..namespaces.awaited_names import AwaitedNames
 from ..namespaces.file_identity import Identity
 from ..namespaces.netns import HOST, Gate, NamespaceName, NamespaceNotFoundError, check_name, identity, open_namespace
+from ..namespaces.peer_group import peer_group
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import Subject
 from ..policy.plans import Plan, Refusal, plan, plan_in_steps
@@ -196,7 +197,7 @@ class OpenSockets(Operation[OpenRequest]):
         self, received: Received[OpenRequest], containers: Mapping[str, Container] = _NO_CONTAINERS
     ) -> Outcome | Steps[Outcome]:
         peer, request, fds, packet, person = received
-        if len(request.sockets) > 1:
+        if len(request.sockets) > 1 or request.stock:
             return self._open_in_steps(received, containers)
         policy = self._in_force.policy
         try:
@@ -252,7 +253,7 @@ class OpenSockets(Operation[OpenRequest]):
             for fd in opened_fds:
                 os.close(fd)
         reply = _describe(request, opened)
-        details = describe_opened(opened, containers)
+        details = describe_opened(opened, containers, for_stock=request.stock > 0)
         return make_record(Answer, (reply, [one.sock for one in opened], details, None, opened))
 
     def _open_namespaces(
@@ -302,15 +303,28 @@ class OpenSockets(Operation[OpenRequest]):
             planned = yield from pace(planning, self._time_slice)
             if isinstance(planned, Refusal):
                 return planned
+            if received.request.stock and self._memory.policy is policy and not containers:
+                self._memory.remember(received.peer.subject, received.packet, received.request, planned)
             outcome = yield from self._open_planned_in_steps(received, planned, containers)
             if self._in_force.policy is policy or isinstance(outcome, Refusal):
                 return outcome
             self._in_force.opener.discard(received.person, outcome.files)
 
+    def open_recalled(self, received: Received[OpenRequest], planned: Plan) -> Steps[Outcome]:
+        """Make the sockets of a request for a stock, by a plan of the policy that is in force now."""
+        policy = self._in_force.policy
+        outcome = yield from self._open_planned_in_steps(received, planned, _NO_CONTAINERS)
+        if self._in_force.policy is policy or isinstance(outcome, Refusal):
+            return outcome
+        self._in_force.opener.discard(received.person, outcome.files)
+        return (yield from self._open_in_steps(received))
+
     def _open_planned_in_steps(
         self, received: Received[OpenRequest], planned: Plan, containers: Mapping[str, Container]
     ) -> Steps[Outcome]:
         peer, request, fds, _, person = received
+        if request.stock:
+            planned = [group._replace(sockets=group.sockets * request.stock) for group in planned]
         opened_fds: list[int] = []
         try:
             groups = self._open_namespaces(planned, fds, opened_fds, containers)
@@ -326,7 +340,8 @@ class OpenSockets(Operation[OpenRequest]):
         files = [one.sock for one in opened]
         try:
             reply = _describe(request, opened)
-            details = yield from pace(describe_in_steps(opened, containers), self._time_slice)
+            describing = describe_in_steps(opened, containers, for_stock=request.stock > 0)
+            details = yield from pace(describing, self._time_slice)
             if self._time_slice.is_over():
                 yield None
         except BaseException:
@@ -361,7 +376,8 @@ def _describe(request: OpenRequest, opened: Sequence[Opened]) -> OpenReply:
         )
         for one in opened
     ]
-    return make_record(OpenReply, (request.request_id, tuple(index_of), tuple(sockets), is_grouped))
+    group = peer_group() if request.stock else None
+    return make_record(OpenReply, (request.request_id, tuple(index_of), tuple(sockets), group, is_grouped))
 
 
 def _names(request: OpenRequest) -> list[str]:

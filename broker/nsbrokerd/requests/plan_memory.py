@@ -18,15 +18,18 @@ _MAX_REMEMBERED_SUBJECTS = 1024
 _MAX_REMEMBERED_BYTES = 256
 _MAX_REMEMBERED_OPTIONS = 4
 
-_HEAD = b"\x84\xa1v\x01\xa2id"
-"""The beginning of a map of four keys, {"v": 1, "id": ...}, as the client library writes it."""
+_KEYS = frozenset((0x84, 0x85))
+"""The first byte of a map of four keys, and of five: those of a request for a stock."""
+_HEAD = b"\xa1v\x01\xa2id"
+"""The next bytes, {"v": 1, "id": ...}, as the client library writes them."""
+_HEAD_BYTES = 1 + len(_HEAD)
 
 _ONE_BYTE_MAX = 0x7F
 _INTEGERS = {0xCC: (1, _ONE_BYTE_MAX), 0xCD: (2, 2**8 - 1), 0xCE: (4, 2**16 - 1), 0xCF: (8, 2**32 - 1)}
 """By the first byte of an unsigned integer in msgpack: its further bytes, and the largest number for a shorter one."""
 
-Known = tuple[tuple[SocketSpec, ...], Plan]
-"""The sockets of a request that was received before, and their plan."""
+Known = tuple[tuple[SocketSpec, ...], Plan, int]
+"""The sockets of a request that was received before, their plan, and the number for a stock."""
 
 
 class PlanMemory:
@@ -49,7 +52,7 @@ class PlanMemory:
         request_id, body = split
         # An earlier packet with the same head and the same body was one correct map, so this packet is one as well.
         found = known.get(body)
-        return None if found is None else (make_record(OpenRequest, (request_id, found[0], 0, False)), found[1])
+        return None if found is None else (make_record(OpenRequest, (request_id, found[0], 0, found[2], False)), found[1])
 
     def remember(self, subject: Subject, packet: bytes, request: OpenRequest, planned: Plan) -> None:
         """Remember the plan of a packet, if it is a common one."""
@@ -58,7 +61,7 @@ class PlanMemory:
         if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED_SUBJECTS:
             self._known.clear()
             self._count = 0
-        self._known.setdefault(subject, {})[split[1]] = request.sockets, planned
+        self._known.setdefault(subject, {})[split[1]] = request.sockets, planned, request.stock
         self._count += 1
 
 
@@ -74,10 +77,12 @@ def _is_common(request: OpenRequest) -> bool:
 
 
 def _split(packet: bytes) -> tuple[int, bytes] | None:
-    """Return a packet's id and the bytes after it, if the packet begins in the usual way."""
-    if len(packet) > _MAX_REMEMBERED_BYTES or not packet.startswith(_HEAD) or len(packet) == len(_HEAD):
+    """Return a packet's id, and its first byte with those after the id, if the packet begins in the usual way."""
+    if not _HEAD_BYTES < len(packet) <= _MAX_REMEMBERED_BYTES or not packet.startswith(_HEAD, 1):
         return None
-    start = len(_HEAD) + 1
+    if packet[0] not in _KEYS:
+        return None
+    start = _HEAD_BYTES + 1
     number = packet[start - 1]
     if number > _ONE_BYTE_MAX:
         length, too_small = _INTEGERS.get(number, (0, MAX_REQUEST_ID))
@@ -85,4 +90,4 @@ def _split(packet: bytes) -> tuple[int, bytes] | None:
         number = int.from_bytes(packet[start - length : start], "big")
         if not too_small < number <= MAX_REQUEST_ID:
             return None
-    return number, packet[start:]
+    return number, packet[:1] + packet[start:]

@@ -16,6 +16,7 @@ from nsbroker.wire import (
     BAD_REQUEST,
     NO_SUCH_NAMESPACE,
     OVERLOADED,
+    OpenRequest,
     ProtocolError,
     Request,
     decode_request,
@@ -29,7 +30,7 @@ from ..clients.porter import Taken
 from ..clients.porter_process import FOREIGN, LOST, MORE
 from ..clients.quotas import Quotas
 from ..namespaces.netns import close_namespaces
-from ..policy.plans import Refusal
+from ..policy.plans import Plan, Refusal
 from ..requests.dispatch import Dispatcher
 from ..requests.operation import Outcome, Received
 from ..sockets.time_slice import Awaited, Steps, pace
@@ -89,6 +90,8 @@ class Intake:
             known = self._opening.recall(client.peer.subject, packet)
             if known is not None:
                 fdpass.discard_packet(client.sock)
+                if known[0].stock:
+                    return _advance(self._serve_stock(client, *known))
                 self._dispatcher.reply(client, known[0], self._opening.open_planned(client.peer, client.person, *known))
                 return True
         self._time_slice.begin()
@@ -211,6 +214,14 @@ class Intake:
         if isinstance(outcome, Generator):
             return self._serve_in_steps(client, received, outcome)
         self._end(client, received, outcome)
+        return True
+
+    def _serve_stock(self, client: Client, request: OpenRequest, planned: Plan) -> Steps[bool]:
+        """Serve a request for a stock whose plan is known."""
+        self._time_slice.begin()
+        received = Received(client.peer, request, [], b"", client.person)
+        outcome = yield from self._opening.open_recalled(received, planned)
+        self._end(client, Received[Request](*received), outcome)
         return True
 
     def _serve_in_steps(self, client: Client, received: Received[Request], steps: Steps[Outcome | None]) -> Steps[bool]:

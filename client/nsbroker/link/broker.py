@@ -334,7 +334,7 @@ class _SocketsQuestion:
         """Return the packet."""
         wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
         try:
-            return encode_request(make_record(OpenRequest, (request_id, self._specs, wait_s, self._is_grouped)))
+            return encode_request(make_record(OpenRequest, (request_id, self._specs, wait_s, 0, self._is_grouped)))
         except ProtocolError as error:
             raise ValueError(f"the request for sockets from index {self.first} on is not valid: {error}") from error
 

@@ -51,6 +51,7 @@ from .messages import (
     ResolverRequest,
     SocketSpec,
 )
+from .peer_groups import read_groups, read_mount_id
 from .record import make_record
 
 __all__ = [
@@ -61,5 +62,5 @@ __all__ = [
     "Request", "ResolverFiles", "ResolverRequest", "SocketSpec", "announced_descriptors", "decode_explanation",
     "decode_namespaces", "decode_reply", "decode_request", "decode_resolver_files", "encode_delivery",
     "encode_explanation", "encode_namespaces", "encode_reply", "encode_request", "encode_resolver_files",
-    "make_record", "named_descriptors",
+    "make_record", "named_descriptors", "read_groups", "read_mount_id",
 ]  # fmt: skip

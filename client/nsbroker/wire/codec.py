@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     Decoded: TypeAlias = SocketSpec | list[SocketSpec]
 
-_OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait"})
+_OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait", "stock"})
 _NAMESPACES_KEYS = frozenset({"v", "id", "op", "engines"})
 _RESOLVER_KEYS = frozenset({"v", "id", "op", "ns"})
 _EXPLAIN_KEYS = frozenset({"v", "id", "op", "socket", "connect"})
@@ -69,6 +69,7 @@ _SPEC_KEYS = frozenset({"ns", "family", "type", "proto", "bind", "listen", "opti
 _FD_KEYS = frozenset({"fd"})
 _OPEN_REPLY_KEYS = frozenset({"id", "namespaces", "sockets"})
 _GROUPED_REPLY_KEYS = frozenset({"id", "namespaces", "cookies"})
+_STOCK_REPLY_KEYS = _OPEN_REPLY_KEYS | {"peer_group"}
 _BLOB_REPLY_KEYS = frozenset({"id", "blob"})
 _ERROR_REPLY_KEYS = frozenset({"id", "error"})
 _SOCKET_KEYS = frozenset({"cookie", "ns", "address"})
@@ -77,6 +78,7 @@ _OPEN_HEAD = b"\x84\xa1v\x01\xa2id"
 """The beginning of a map of four keys: {"v": 1, "id": ...}."""
 _DELIVERY_HEAD = b"\x81\xa2id"
 _NO_SET_UP = SocketSpec("", 0, 0)[4:]
+_IP = (int(socket.AF_INET), int(socket.AF_INET6))
 _SOCK_NONBLOCK = int(socket.SOCK_NONBLOCK)
 _INT32 = 2**31
 _UINT64_MAX = 2**64 - 1
@@ -104,8 +106,8 @@ def encode_request(request: Request) -> bytes:
 
 
 def _encode_open(request: OpenRequest) -> bytes:
-    request_id, specs, wait_s, is_grouped = request
-    if len(specs) == 1 and not wait_s and not is_grouped and request_id <= MAX_REQUEST_ID:
+    request_id, specs, wait_s, stock, is_grouped = request
+    if len(specs) == 1 and not (wait_s or stock or is_grouped) and request_id <= MAX_REQUEST_ID:
         namespace, family, socket_type, proto = specs[0][:4]
         if specs[0][4:] == _NO_SET_UP and type(namespace) is str and len(namespace) <= MAX_NAME_BYTES:
             packet: bytes = _OPEN_HEAD + pack_value(request_id) + _after_id(namespace, family, socket_type, proto)
@@ -133,6 +135,8 @@ def _encode_any_open(request: OpenRequest) -> bytes:
     }
     if request.wait_s:
         message["wait"] = request.wait_s
+    if request.stock:
+        message["stock"] = request.stock
     return pack(message)
 
 
@@ -214,6 +218,7 @@ def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callabl
     if not 1 <= len(sockets) <= MAX_SOCKETS:
         raise ProtocolError(f"the request has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     wait_s = _decode_wait(message["wait"]) if "wait" in message else 0
+    stock = expect_int(message["stock"], 1, MAX_SOCKETS, "stock") if "stock" in message else 0
     specs: list[SocketSpec] = []
     groups = 0
     try:
@@ -233,7 +238,13 @@ def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callabl
         raise ProtocolError(f"the request has more than {MAX_SOCKETS} sockets")
     if groups and groups < len(sockets):
         raise ProtocolError("all specs of a request have each, or none")
-    return OpenRequest(request_id, tuple(specs), wait_s, groups > 0)
+    if stock and (wait_s or groups or len(specs) > 1 or not _can_be_stocked(specs[0])):
+        raise ProtocolError("stock takes one IP socket in a namespace with a name, which is not bound, and no wait")
+    return OpenRequest(request_id, tuple(specs), wait_s, stock, groups > 0)
+
+
+def _can_be_stocked(spec: SocketSpec) -> bool:
+    return type(spec.namespace) is str and spec.family in _IP and spec.bind is None and spec.listen is None
 
 
 def _decode_wait(value: Value) -> float:
@@ -351,7 +362,8 @@ def encode_reply(reply: Reply) -> bytes:
             cookies = encode_cookies(reply.sockets)
             return pack({"id": reply.request_id, "namespaces": reply.namespaces, "cookies": cookies})
         sockets = list(map(_encode_socket, reply.sockets))
-        return pack({"id": reply.request_id, "namespaces": reply.namespaces, "sockets": sockets})
+        more = {} if reply.peer_group is None else {"peer_group": reply.peer_group}
+        return pack({"id": reply.request_id, "namespaces": reply.namespaces, "sockets": sockets, **more})
     if isinstance(reply, BlobReply):
         return pack({"id": reply.request_id, "blob": reply.size})
     error: dict[str, Value] = {"code": reply.code, "message": reply.message}
@@ -402,15 +414,17 @@ def decode_reply(packet: bytes) -> Reply:
 
         refuse_unknown_keys(message, _GROUPED_REPLY_KEYS, "the reply")
         return decode_cookies(message["cookies"], request_id, _decode_entered(message.get("namespaces")))
+    peer_group = None
     if len(message) > len(_OPEN_REPLY_KEYS):  # otherwise a key is missing for each unknown one
-        refuse_unknown_keys(message, _OPEN_REPLY_KEYS, "the reply")
+        refuse_unknown_keys(message, _STOCK_REPLY_KEYS, "the reply")
+        peer_group = expect_int(message.get("peer_group"), 0, _INT32 - 1, "peer_group")
     sockets = expect_list(message.get("sockets"), "sockets")
     if not 1 <= len(sockets) <= MAX_SOCKETS:
         raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     namespaces = _decode_entered(message.get("namespaces"))
     count = len(namespaces)
     opened = tuple([_decode_socket(value, count) for value in sockets])
-    return make_record(OpenReply, (request_id, namespaces, opened, False))
+    return make_record(OpenReply, (request_id, namespaces, opened, peer_group, False))
 
 
 def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:

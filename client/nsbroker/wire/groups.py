@@ -147,7 +147,7 @@ def decode_cookies(value: Value, request_id: int, namespaces: tuple[EnteredNames
         sockets += [make_record(OpenedSocket, (cookie, None, index)) for cookie in run[1:]]
     if not sockets:
         raise ProtocolError("the reply has no socket")
-    return make_record(OpenReply, (request_id, namespaces, tuple(sockets), True))
+    return make_record(OpenReply, (request_id, namespaces, tuple(sockets), None, True))
 
 
 def _check_cookies(cookies: Sequence[Value]) -> None:

@@ -31,7 +31,7 @@ _SPECS_AT_ONCE_BYTES = 512
 
 _SCALAR_BYTES = 32
 
-_KEYS = frozenset({"v", "id", "op", "sockets", "wait", "ns", "socket", "connect", "engines"})
+_KEYS = frozenset({"v", "id", "op", "sockets", "wait", "ns", "socket", "connect", "engines", "stock"})
 
 _STRINGS = frozenset({*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB})
 _LISTS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})

@@ -58,12 +58,16 @@ class SocketSpec(Record):
 class OpenRequest(Record):
     """Asks for 1 to 253 sockets, all or none. Waits up to `wait_s` seconds for namespaces that do not exist yet.
 
+    With `stock`, there is one spec, of an IP socket in a namespace with a name. It asks for so many sockets of it, and
+    the client keeps some of them for a moment before a program uses them.
+
     If it `is_grouped`, sockets that differ in namespace and port alone are one spec on the wire. No socket has `also`.
     """
 
     request_id: int
     sockets: tuple[SocketSpec, ...]
     wait_s: float = 0
+    stock: int = 0
     is_grouped: bool = False
 
 
@@ -114,12 +118,14 @@ class OpenedSocket(Record):
 class OpenReply(Record):
     """The sockets of an `OpenRequest`, and their namespaces. The descriptors come over the channel, in this order.
 
-    If the request `is_grouped`, so is the reply. It has no addresses.
+    `peer_group` comes only with `stock`: the peer group from which the broker's mount of /run/netns gets new mounts. 0
+    means that it is private. If the request `is_grouped`, so is the reply, which then has no addresses.
     """
 
     request_id: int
     namespaces: tuple[EnteredNamespace, ...]
     sockets: tuple[OpenedSocket, ...]
+    peer_group: int | None = None
     is_grouped: bool = False
 
 

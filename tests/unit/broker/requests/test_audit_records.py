@@ -71,6 +71,19 @@ def test_sockets_of_two_namespaces_never_share_a_record(tmp_path: Path) -> None:
     assert found == [(7, [1, 3]), (8, [2])]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_sockets_for_a_stock_are_recorded_as_such(tmp_path: Path, count: int) -> None:
+    """Of other sockets, nothing is said about a stock."""
+    path = tmp_path / "stock"
+    opened = [_opened(SocketSpec("blue", *TCP), cookie) for cookie in range(count)]
+    Audit(str(path)).allowed(PEER, 5, "open", describe_opened(opened, for_stock=True))
+    record = json.loads(path.read_text())
+    assert record["stock"] is True
+    assert [sock["cookie"] for sock in record["sockets"]] == [*range(count)]
+    (other,) = _records(tmp_path, *opened)
+    assert "stock" not in other
+
+
 def test_wishes_of_a_socket_are_told_and_no_others(tmp_path: Path) -> None:
     asked = SocketSpec("blue", *TCP, 0, ("10.0.0.1", 80), 5, ((1, 25, b"eth0"), (1, 2, 1)))
     (record,) = _records(tmp_path, _opened(asked, 1), _opened(SocketSpec("blue", *TCP), 2))

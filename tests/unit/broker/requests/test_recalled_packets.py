@@ -51,6 +51,15 @@ def test_packet_that_came_before_is_recalled_with_another_id(request_id: int) ->
     assert memory.recall(ANN, with_id(msgpack.packb(request_id))) == (OpenRequest(request_id, (TCP,)), PLAN)
 
 
+def test_packet_for_a_stock_is_recalled_with_its_number() -> None:
+    packets = [encode_request(OpenRequest(1, (TCP,), 0, count)) for count in (1, 16, 200)]
+    memory = remembering(*packets)
+    for packet in packets:
+        assert memory.recall(ANN, packet) == (decode_request(packet), PLAN)
+    assert memory.recall(ANN, encode_request(OpenRequest(1, (TCP,), 0, 17))) is None
+    assert memory.recall(ANN, PACKET) is None
+
+
 @given(st.one_of(st.binary(max_size=10), st.integers(-(2**63), 2**64 - 1).map(msgpack.packb)))
 @example(b"\xcc\x05")
 @example(b"\xcd\x00\x05")

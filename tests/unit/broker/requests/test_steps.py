@@ -17,6 +17,7 @@ from nsbroker.wire import (
     ResolverFiles,
     ResolverRequest,
     SocketSpec,
+    encode_request,
     encode_resolver_files,
 )
 from nsbrokerd.clients.client import Person
@@ -31,6 +32,7 @@ from nsbrokerd.requests.answers import Answers
 from nsbrokerd.requests.open import OpenSockets
 from nsbrokerd.requests.operation import Answer, InForce, Received
 from nsbrokerd.requests.resolver import ReadResolverFiles
+from nsbrokerd.sockets.opener import OpenGroup
 from nsbrokerd.sockets.time_slice import TimeSlice, pace
 from support.steps import count_steps, finish
 
@@ -51,11 +53,12 @@ class FakeOpener:
     """Makes no sockets, in one step. It notes the number of tries, and which files it shall close."""
 
     def __init__(self) -> None:
-        self.tries = 0
+        self.tries = self.count = 0
         self.discarded: list[list[object]] = []
 
-    def open_in_steps(self, *_: object) -> Generator[None, None, list[Any]]:
+    def open_in_steps(self, groups: list[OpenGroup], *_: object) -> Generator[None, None, list[Any]]:
         self.tries += 1
+        self.count = sum(len(group.sockets) for group in groups)
         yield
         return []
 
@@ -67,15 +70,56 @@ def received(request: Any) -> Received[Any]:
     return Received(Peer(ANN, 1000, os.getpid()), request, [], b"", Person(1000, 0, 1))
 
 
-def opening(opener: FakeOpener) -> tuple[Any, InForce]:
-    """The steps of a request for two sockets, after the first."""
+TWO = OpenRequest(1, (TCP, TCP))
+STOCK = OpenRequest(1, (TCP,), 0, 16)
+
+
+def operation_by(opener: FakeOpener) -> tuple[OpenSockets, InForce]:
     gate = Gate()
     in_force = InForce(ALLOWS, opener, None)  # type: ignore[arg-type]  # fakes
-    operation = OpenSockets(in_force, gate, SentNamespaces(gate.home_fd), TimeSlice())
-    steps = operation.serve(received(OpenRequest(1, (TCP, TCP))))
+    return OpenSockets(in_force, gate, SentNamespaces(gate.home_fd), TimeSlice()), in_force
+
+
+def opening(opener: FakeOpener, request: OpenRequest = TWO) -> tuple[Any, InForce]:
+    """The steps of a request for several sockets, after the first."""
+    operation, in_force = operation_by(opener)
+    steps = operation.serve(received(request))
     assert isinstance(steps, Generator)
     assert next(steps) is None
     return steps, in_force
+
+
+def recalled(opener: FakeOpener) -> tuple[Any, InForce]:
+    """The same for a request for a stock that is known already."""
+    operation, in_force = operation_by(opener)
+    packet = encode_request(STOCK)
+    first = operation.serve(Received(Peer(ANN, 1000, os.getpid()), STOCK, [], packet, Person(1000, 0, 1)))
+    assert isinstance(first, Generator)
+    finish(first)
+    known = operation.recall(ANN, packet)
+    assert known is not None
+    opener.tries = opener.count = 0
+    steps = operation.open_recalled(received(known[0]), known[1])
+    assert next(steps) is None
+    return steps, in_force
+
+
+@pytest.mark.parametrize("begin", [lambda opener: opening(opener, STOCK), recalled])
+def test_request_for_a_stock_gets_so_many_sockets(begin: Any) -> None:
+    opener = FakeOpener()
+    steps, _ = begin(opener)
+    assert isinstance(finish(steps), Answer)
+    assert (opener.tries, opener.count) == (1, 16)
+
+
+def test_recalled_request_that_a_reload_denies_meanwhile_is_refused() -> None:
+    opener = FakeOpener()
+    steps, in_force = recalled(opener)
+    in_force.policy = DENIES
+    refusal = finish(steps)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == DENIED
+    assert (opener.tries, opener.discarded) == (1, [[]])
 
 
 def test_request_that_a_reload_denies_meanwhile_is_refused() -> None:

@@ -38,7 +38,7 @@ def request_of(means: dict) -> wire.Request:
     if means["op"] == "explain":
         return wire.ExplainRequest(means["id"], spec_of(means["socket"]), means["connect"])
     specs = tuple(spec_of(spec) for spec in means["sockets"])
-    return wire.OpenRequest(means["id"], specs, means["wait"], means.get("grouped", False))
+    return wire.OpenRequest(means["id"], specs, means["wait"], means.get("stock", 0), means.get("grouped", False))
 
 
 def spec_of(spec: dict) -> wire.SocketSpec:
@@ -59,7 +59,7 @@ def reply_of(means: dict) -> wire.Reply:
         return wire.BlobReply(means["id"], means["blob"])
     namespaces = tuple(wire.EnteredNamespace(*entered) for entered in means["namespaces"])
     sockets = tuple(map(opened_of, means["sockets"]))
-    return wire.OpenReply(means["id"], namespaces, sockets, means.get("grouped", False))
+    return wire.OpenReply(means["id"], namespaces, sockets, means.get("peer_group"), means.get("grouped", False))
 
 
 def opened_of(means: dict) -> wire.OpenedSocket:
