@@ -29,6 +29,8 @@ CLIENTS = 4
 CLIENT_UIDS = UIDS[20 : 20 + CLIENTS]
 STABLE, VOLATILE = 8, 8
 BATCH_SIZES = (1, 1, 1, 2, 5, 20, 100, 253)
+IN_A_ROW = 40
+"""With a stock, single sockets of one name come one after the other, so many on average."""
 KINDS = ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_DGRAM))
 LEAST_GENERATIONS = 3 * VOLATILE
 TIMEOUT_S = 120
@@ -74,8 +76,10 @@ class Result(NamedTuple):
     generations: int
 
 
-def churn(place: Arena, attacks: Sequence[Attack], sockets: int, limit_s: float) -> Result:
+def churn(place: Arena, attacks: Sequence[Attack], sockets: int, limit_s: float, stock: int = 0) -> Result:
     """Have clients open so many sockets beside these attacks. `Report.wrong` should be empty.
+
+    With a `stock`, each client keeps up to so many sockets ready, and opens only single ones.
 
     Raises:
         AssertionError: the clients did not get on in time.
@@ -90,7 +94,7 @@ def churn(place: Arena, attacks: Sequence[Attack], sockets: int, limit_s: float)
         names = [*stable, *volatile]
         quota, progress = -(-sockets // CLIENTS), Counters(CLIENTS + 1)
         clients = [
-            start_as_user(uid, GROUP, _client, place.target.path, number, uid, quota, names, cookies, progress)
+            start_as_user(uid, GROUP, _client, place.target.path, number, uid, quota, names, cookies, progress, stock)
             for number, uid in enumerate(CLIENT_UIDS)
         ]
         try:
@@ -157,11 +161,18 @@ def _kill(clients: Sequence[Child]) -> None:
 
 
 def _client(
-    path: str, number: int, uid: int, quota: int, names: Sequence[str], stable: Mapping[str, int], progress: Counters
+    path: str,
+    number: int,
+    uid: int,
+    quota: int,
+    names: Sequence[str],
+    stable: Mapping[str, int],
+    progress: Counters,
+    stock: int,
 ) -> Report:
-    asking = _Asking(uid, names, stable, random.Random(number))
+    asking = _Asking(uid, names, stable, random.Random(number), has_stock=stock > 0)
     try:
-        with nsbroker.Client(path, timeout=TIMEOUT_S) as client:
+        with nsbroker.Client(path, timeout=TIMEOUT_S, stock=stock) as client:
             while asking.sockets < quota or not progress[CLIENTS]:
                 asking.ask(client)
                 progress[number] = asking.sockets
@@ -173,21 +184,32 @@ def _client(
 class _Asking:
     """One client: it asks at random, and judges each socket."""
 
-    def __init__(self, uid: int, names: Sequence[str], stable: Mapping[str, int], chance: random.Random) -> None:
+    def __init__(
+        self, uid: int, names: Sequence[str], stable: Mapping[str, int], chance: random.Random, *, has_stock: bool
+    ) -> None:
         self._uid, self._names, self._stable, self._chance = uid, names, stable, chance
         self.sockets = self.missing = self.refused = 0
         self.sights: Sights = {}
         self.wrong: list[str] = []
+        self._has_stock = has_stock
+        self._specs: list[SocketSpec] = []
+
+    def _choose(self) -> list[SocketSpec]:
+        if self._has_stock and self._specs and self._chance.random() > 1 / IN_A_ROW:
+            return self._specs
+        count = 1 if self._has_stock else self._chance.choice(BATCH_SIZES)
+        names = self._chance.choices(self._names, k=count)
+        self._specs = [SocketSpec(name, *self._chance.choice(KINDS)) for name in names]
+        return self._specs
 
     def ask(self, client: nsbroker.Client) -> None:
-        names = self._chance.choices(self._names, k=self._chance.choice(BATCH_SIZES))
-        specs = [SocketSpec(name, *self._chance.choice(KINDS)) for name in names]
+        specs = self._choose()
         asked = time.monotonic()
         try:
             sockets = client.open(specs)
         except nsbroker.NamespaceNotFoundError as error:
             self.missing += 1
-            if error.index is None or names[error.index] in self._stable:
+            if error.index is None or specs[error.index].namespace in self._stable:
                 self.wrong.append(f"{error.index} of {specs} was not found")
             return
         except nsbroker.BrokerUnavailableError as error:

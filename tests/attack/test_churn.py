@@ -23,6 +23,7 @@ ATTACKS = [CONNECT_AND_CLOSE, GARBAGE, LISTENERS, FAILING_PACKET_SOCKETS]
 SOCKETS, SOCKETS_LONG = 20_000, 1_000_000
 LIMIT_S, LIMIT_LONG_S = 600, 36_000
 BACK_S = 120
+STOCK, STOCK_SOCKETS, STOCK_SOCKETS_LONG = 16, 10_000, 100_000
 
 
 def test_no_socket_is_in_the_wrong_namespace_beside_attackers(long: bool, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +46,26 @@ def test_no_socket_is_in_the_wrong_namespace_beside_attackers(long: bool, capsys
         assert report.sockets >= count
         assert settled(place, before, BACK_S), (before, look(place.broker))
         assert look(place.broker).resident_kib <= before.resident_kib + GROWTH_KIB
+
+
+def test_no_socket_from_stock_is_in_the_wrong_namespace(long: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Namespaces are deleted and made again meanwhile. Most of the sockets come from stock."""
+    if reason := why_not():
+        pytest.skip(reason)
+    count = STOCK_SOCKETS_LONG if long else STOCK_SOCKETS
+    with arena(LISTENERS, is_brief=True) as place:
+        before = len(place.broker.audit())
+        report, generations = churn(place, [], count, LIMIT_LONG_S if long else LIMIT_S, STOCK)
+        records = place.broker.audit()[before:]
+    requests = sum(one["outcome"] == "allowed" for one in records)
+    lots = [len(one["sockets"]) for one in records if one.get("stock")]
+    with capsys.disabled():
+        print(
+            f"\nchurn: {report.sockets} sockets by {CLIENTS} clients with {requests} requests, {len(lots)} of them for"
+            f" a stock, {generations} namespaces made again; {report.missing} times there was none;"
+            f" {len(report.wrong)} wrong"
+        )
+    assert not report.wrong
+    assert report.sockets >= count
+    assert requests < report.sockets
+    assert 1 < max(lots) <= STOCK

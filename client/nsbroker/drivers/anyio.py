@@ -37,9 +37,10 @@ class AsyncClient(base.BaseAsyncClient):
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout: seconds after which a call gives up with `BrokerUnavailableError`.
         client: a `Client` whose broker, timeout and idle connections to use, instead of `path` and `timeout`.
+        stock: as for `Namespace`, for calls of `open` with one spec. Default: that of `client`, otherwise 0.
 
     Raises:
-        ValueError: the timeout is not more than 0.
+        ValueError: the timeout is not more than 0, or the stock is out of range.
         TypeError: both a path and a client are given.
 
     Example:

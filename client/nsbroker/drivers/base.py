@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..link.broker import DEFAULT_TIMEOUT_S, Broker, plain_socket
+from ..link.broker import DEFAULT_TIMEOUT_S, Broker, check_stock, plain_socket
 from ..link.waiting import READ
 from ..place.binding import open_sockets
 
@@ -83,11 +83,17 @@ class BaseAsyncClient(ABC):
     """
 
     def __init__(
-        self, path: str | None = None, timeout: float = DEFAULT_TIMEOUT_S, *, client: Client | None = None
+        self,
+        path: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        *,
+        client: Client | None = None,
+        stock: int | None = None,
     ) -> None:
         if client is not None and path is not None:
             raise TypeError("give either a path or a client: a client has a path already")
         self._broker = client.broker if client is not None else Broker(path, timeout)
+        self._stock = check_stock((client.stock if client is not None else 0) if stock is None else stock)
 
     @staticmethod
     @abstractmethod
@@ -97,7 +103,8 @@ class BaseAsyncClient(ABC):
     async def open(self, specs: Iterable[SocketSpec], wait: float = 0) -> list[socket.socket]:
         """Open sockets, all or none. Arguments, result and errors are those of `Client.open`.
 
-        For an event loop, the types of the sockets should include SOCK_NONBLOCK.
+        One socket alone can come from the client's stock. For an event loop, the types of the sockets should include
+        SOCK_NONBLOCK.
 
         Example:
             >>> from socket import AF_INET, SOCK_DGRAM, SOCK_NONBLOCK
@@ -108,7 +115,7 @@ class BaseAsyncClient(ABC):
             False
             >>> sock.close()
         """
-        return await self._run(open_sockets(self._broker, plain_socket, specs, wait))
+        return await self._run(open_sockets(self._broker, plain_socket, specs, wait, self._stock))
 
     async def namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use. Result and errors are those of `Client.namespaces`.
@@ -145,7 +152,7 @@ class BaseAsyncClient(ABC):
         return await self._run(self._broker.explain(spec, connect))
 
     def close(self) -> None:
-        """Close the idle connections. You can still use the client afterwards: it connects again.
+        """Close the idle connections, and the sockets in stock. You can still use the client: it connects again.
 
         Example:
             >>> from nsbroker.adapters.asyncio import AsyncClient

@@ -8,7 +8,7 @@ import socket
 from math import inf
 from time import monotonic, sleep
 
-from ..link.broker import DEFAULT_PATH, DEFAULT_TIMEOUT_S, Broker, plain_socket
+from ..link.broker import DEFAULT_PATH, DEFAULT_TIMEOUT_S, Broker, check_stock, plain_socket
 from ..place.binding import open_sockets
 from ..wire.messages import Address, Explanation, NamespaceList, NamespaceRef, ResolverFiles, SocketSpec
 
@@ -78,12 +78,14 @@ class Client:
     Args:
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
         timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+        stock: as for `Namespace`, for calls of `open` with one spec. A namespace with this client has its own `stock`.
 
     Attributes:
+        stock: the size of the stock.
         on_long_wait: called once in each call that waits for more than a second, for example to show a line.
 
     Raises:
-        ValueError: the timeout is not more than 0.
+        ValueError: the timeout is not more than 0, or the stock is out of range.
 
     Example:
         >>> import socket
@@ -95,8 +97,9 @@ class Client:
         >>> sock.close()
     """
 
-    def __init__(self, path: str | None = None, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, path: str | None = None, timeout: float = DEFAULT_TIMEOUT_S, *, stock: int = 0) -> None:
         self.broker = Broker(path, timeout)
+        self.stock = check_stock(stock)
         self.on_long_wait: Callable[[], object] | None = None
 
     @property
@@ -142,7 +145,7 @@ class Client:
             >>> for sock in Client().open(specs, wait=1):
             ...     sock.close()
         """
-        return run(open_sockets(self.broker, plain_socket, specs, wait), self.on_long_wait)
+        return run(open_sockets(self.broker, plain_socket, specs, wait, self.stock), self.on_long_wait)
 
     def open_as(self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait: float = 0) -> list[S]:
         """Open sockets of a class of your own, as `open` does otherwise.
@@ -171,7 +174,7 @@ class Client:
             'MySocket'
             >>> sock.close()
         """
-        return run(open_sockets(self.broker, take_fd, specs, wait), self.on_long_wait)
+        return run(open_sockets(self.broker, take_fd, specs, wait, self.stock), self.on_long_wait)
 
     def namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use, and which sockets the user may have there.
@@ -246,7 +249,7 @@ class Client:
         return run(self.broker.explain(spec, connect), self.on_long_wait)
 
     def close(self) -> None:
-        """Close the idle connections. You can still use the client afterwards: it connects again.
+        """Close the idle connections, and the sockets in stock. You can still use the client: it connects again.
 
         Example:
             >>> import nsbroker

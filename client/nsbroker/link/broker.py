@@ -13,7 +13,7 @@ from functools import partial
 from time import monotonic
 
 from ..wire.answers import decode_explanation, decode_namespaces, decode_resolver_files
-from ..wire.bounds import MAX_WAIT_S
+from ..wire.bounds import MAX_SOCKETS, MAX_WAIT_S
 from ..wire.codec import encode_request
 from ..wire.messages import (
     Address,
@@ -49,7 +49,7 @@ each other. More in flight would gain no time, since the broker serves one after
 _MOST_LOSSES = 6
 """Connections lost without an answer before a call gives up, so that a request that crashes the broker ends."""
 _LONGEST_PAUSE_S = 0.32
-_CLOEXEC = int(socket.SOCK_CLOEXEC)
+_CLOEXEC, _NONBLOCK = int(socket.SOCK_CLOEXEC), int(socket.SOCK_NONBLOCK)
 SEQUENCES = (list, tuple)
 """Not `list | tuple`, which would make an object for each call."""
 _UNKNOWN_OPERATION = "bad-request: unknown op "
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from ..wire.messages import Reply, Request
     from .containers import Containers
+    from .stock import Stock
     from .waiting import Waiting
 
     S = TypeVar("S", bound=socket.SocketType)
@@ -75,6 +76,22 @@ def plain_socket(spec: SocketSpec, fd: int) -> socket.socket:
     """Make a socket of the socket module's own class, which then owns the descriptor."""
     # If the type has SOCK_NONBLOCK, the socket module sets a timeout of 0, otherwise the program's default.
     return socket.socket(spec.family, spec.type, spec.proto, fd)
+
+
+def check_stock(size: int) -> int:
+    """Return the size of a stock.
+
+    Raises:
+        ValueError: it is not in 0..253.
+    """
+    if not 0 <= size <= MAX_SOCKETS:
+        raise ValueError(f"a stock is 0 (none) to {MAX_SOCKETS} sockets, not {size}")
+    return size
+
+
+def _hold(spec: SocketSpec, fd: int) -> socket.SocketType:
+    """Make an object that owns a descriptor, and does not change whether it blocks."""
+    return socket.SocketType(spec.family, spec.type | _NONBLOCK, spec.proto, fd)
 
 
 class Broker:
@@ -98,6 +115,20 @@ class Broker:
         self._down_since: float | None = None
         self._named_containers: Containers | None = None
         self._knows_groups = True
+        self._stocks: list[Stock] = []
+
+    @property
+    def stock(self) -> Stock:
+        """The sockets in stock. The first use loads the code for it."""
+        if not self._stocks:
+            from .stock import Stock
+
+            self._stocks.append(Stock())
+        return self._stocks[0]  # Of two threads that come first, both get the same one.
+
+    @stock.setter
+    def stock(self, stock: Stock) -> None:
+        self._stocks[:] = [stock]
 
     @property
     def is_away(self) -> bool:
@@ -105,12 +136,14 @@ class Broker:
         return self._down_since is not None
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and the sockets in stock."""
         self._pool.clear()
+        for stock in self._stocks:
+            stock.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_pool"):
-            self._pool.clear()
+            self._pool.clear()  # Sockets in stock are closed in time by themselves.
 
     def open(
         self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait_s: float
@@ -149,7 +182,7 @@ class Broker:
         questions: list[_SocketsQuestion] = []
         try:
             if len(specs) == 1 and _is_plain(specs[0]):
-                questions.append(_SocketsQuestion(0, (specs[0],), (), take_fd, wait_until, is_grouped=False))
+                questions.append(_SocketsQuestion(0, (specs[0],), (), take_fd, wait_until))
             else:
                 specs, path_fds = open_paths(specs)
                 for first, part, fds in split(specs):
@@ -171,13 +204,36 @@ class Broker:
             sockets += question.answer
         return sockets
 
+    async def open_lot(self, spec: SocketSpec, count: int) -> tuple[list[socket.SocketType], OpenReply]:
+        """Open several sockets of one spec for a stock.
+
+        Returns:
+            The sockets, which the caller owns, and the broker's description of them.
+
+        Raises:
+            OSError: as `open`. `is_unknown_key` tells whether the broker is too old for it.
+        """
+        question = _SocketsQuestion(0, (spec,), (), _hold, 0, count)
+        try:
+            await self._ask([question])
+        except BaseException:
+            for sock in question.answer or ():
+                sock.close()
+            raise
+        return question.answer, question.reply
+
+    @staticmethod
+    def is_unknown_key(error: BrokerProtocolError) -> bool:
+        """Return whether a broker refused a request because it does not know one of its keys."""
+        return error.strerror is not None and error.strerror.startswith(_UNKNOWN_KEY)
+
     async def list_namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use. See `Client.namespaces`."""
         question = _BlobQuestion(partial(NamespacesRequest, engines=True), (), decode_namespaces)
         try:
             await self._ask([question])
         except BrokerProtocolError as error:
-            if error.strerror is None or not error.strerror.startswith(_UNKNOWN_KEY):
+            if not self.is_unknown_key(error):
                 raise
             # The broker is of the previous release, which asks no engine.
             question = _BlobQuestion(NamespacesRequest, (), decode_namespaces)
@@ -306,11 +362,13 @@ class _SocketsQuestion:
 
     Attributes:
         first: the index, in the whole call, of the request's first socket.
+        reply: the reply to it, as soon as there is an answer.
         fds: the descriptors to lend with the request.
     """
 
-    __slots__ = ("_is_grouped", "_specs", "_take_fd", "_wait_until", "answer", "fds", "first")
+    __slots__ = ("_is_grouped", "_specs", "_stock", "_take_fd", "_wait_until", "answer", "fds", "first", "reply")
     reply_type = OpenReply
+    reply: OpenReply
 
     def __init__(
         self,
@@ -319,8 +377,9 @@ class _SocketsQuestion:
         fds: tuple[int, ...],
         take_fd: Callable[[SocketSpec, int], socket.SocketType],
         wait_until: float,
+        stock: int = 0,
         *,
-        is_grouped: bool,
+        is_grouped: bool = False,
     ) -> None:
         self.first = first
         self.fds = fds
@@ -329,18 +388,21 @@ class _SocketsQuestion:
         self._take_fd = take_fd
         self._wait_until = wait_until
         self._is_grouped = is_grouped
+        self._stock = stock
 
     def encode(self, request_id: int) -> bytes:
         """Return the packet."""
         wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
         try:
-            return encode_request(make_record(OpenRequest, (request_id, self._specs, wait_s, 0, self._is_grouped)))
+            request = make_record(OpenRequest, (request_id, self._specs, wait_s, self._stock, self._is_grouped))
+            return encode_request(request)
         except ProtocolError as error:
             raise ValueError(f"the request for sockets from index {self.first} on is not valid: {error}") from error
 
     def take(self, reply: OpenReply, fds: list[int]) -> None:
-        """Set `answer`. From the call on, this owns the descriptors."""
-        self.answer = take_sockets(self._specs, reply, fds, self._take_fd)
+        """Set `answer` and `reply`. From the call on, this owns the descriptors."""
+        self.reply = reply
+        self.answer = take_sockets(self._specs * (self._stock or 1), reply, fds, self._take_fd)
 
 
 class _BlobQuestion:

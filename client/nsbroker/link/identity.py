@@ -9,8 +9,8 @@ import socket
 
 _SO_PROTOCOL = 38
 _SO_DOMAIN = 39
-_SO_COOKIE = 57
-_COOKIE_BYTES = 8
+SO_COOKIE = 57
+COOKIE_BYTES = 8
 
 LOCAL_FAMILIES = frozenset(
     int(getattr(socket, name)) for name in ("AF_UNIX", "AF_ALG", "AF_VSOCK") if hasattr(socket, name)
@@ -20,7 +20,7 @@ LOCAL_FAMILIES = frozenset(
 
 def socket_cookie(sock: socket.SocketType) -> bytes:
     """Return the cookie of a socket. No two sockets ever have the same cookie."""
-    return sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES)
+    return sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, COOKIE_BYTES)
 
 
 def kind_of(sock: socket.SocketType) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ import socket as _socket
 from functools import partial
 
 from ..drivers.thread import Client, run, shared_client
-from ..link.broker import DEFAULT_TIMEOUT_S, plain_socket
+from ..link.broker import DEFAULT_TIMEOUT_S, check_stock, plain_socket
 from ..names.numeric import is_name, numeric_address
 from ..place.connecting import connect_in_turn
 from ..place.listening import listener_spec
@@ -44,6 +44,8 @@ class Namespace(Lookups):
         transparent: set IP_TRANSPARENT (IPV6_TRANSPARENT) on every IP socket. A grant must have it in `options`.
         freebind: set IP_FREEBIND (IPV6_FREEBIND) on every IP socket, so that you can bind to an address that the
             namespace does not have.
+        stock: keep up to this many TCP and UDP sockets ready, for at most a second (0: none). Use it for many short
+            connections. A change of the policy then holds after a second: see "A stock of sockets" in the documents.
 
     Attributes:
         socket: the class of this namespace's unconnected sockets. It is a subclass of `socket.socket` whose sockets are
@@ -51,7 +53,7 @@ class Namespace(Lookups):
 
     Raises:
         TypeError: both a client and a path are given.
-        ValueError: the timeout is not more than 0, or the mark is out of range.
+        ValueError: the timeout is not more than 0, or the mark or the stock is out of range.
 
     Example:
         >>> import nsbroker
@@ -78,13 +80,16 @@ class Namespace(Lookups):
         mark: int | None = None,
         transparent: bool = False,
         freebind: bool = False,
+        stock: int = 0,
     ) -> None:
         if client is not None and path is not None:
             raise TypeError("give either a client or a path: a client has a path already")
         at_birth = AtBirth(mark, transparent, freebind)
         broker = (client or shared_client(path, timeout)).broker
-        self._place = Place(broker, namespace, wait, at_birth)
-        self._arguments = {"path": broker.path, "timeout": broker.timeout_s, "wait": wait, **at_birth._asdict()}
+        self._place = Place(broker, namespace, wait, at_birth, check_stock(stock))
+        self._arguments = {
+            "path": broker.path, "timeout": broker.timeout_s, "wait": wait, "stock": stock, **at_birth._asdict()
+        }  # fmt: skip
         self.socket = socket_class(self._place)
 
     def __repr__(self) -> str:

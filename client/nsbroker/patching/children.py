@@ -49,5 +49,6 @@ class InChildren:
             "mark": place.at_birth.mark,
             "transparent": place.at_birth.transparent,
             "freebind": place.at_birth.freebind,
+            "stock": place.stock,
         }
         return self._again, (reference, self._allow, how)

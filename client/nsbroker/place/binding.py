@@ -37,17 +37,24 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
 def open_sockets(
-    broker: Broker, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait_s: float = 0
+    broker: Broker,
+    take_fd: Callable[[SocketSpec, int], S],
+    specs: Iterable[SocketSpec],
+    wait_s: float = 0,
+    stock: int = 0,
 ) -> Waiting[list[S]]:
     """Open sockets as `Broker.open` does.
 
     Their addresses may name hosts and interfaces, which are looked up in the namespace, and may come within `wait_s`
-    seconds. Of a host, the first address of the socket's family counts.
+    seconds. Of a host, the first address of the socket's family counts. One socket alone can come from a `stock` of
+    this size.
     """
     specs = specs if isinstance(specs, SEQUENCES) else list(specs)
     for spec in specs:
         if spec.bind is not None:
             return _open_bound(broker, take_fd, specs, wait_s)
+    if stock and len(specs) == 1:
+        return broker.stock.open(broker, take_fd, specs[0], wait_s, stock)
     return broker.open(take_fd, specs, wait_s)
 
 

@@ -9,6 +9,7 @@ from ..link.identity import kind_of
 from ..link.proof import netns_cookie
 from ..names.numeric import numeric_stream
 from ..wire.messages import NamespaceRef, SocketSpec
+from ..wire.record import make_record
 from .binding import open_sockets
 from .kernel_errors import REFUSALS, kernel_error
 from .options import NO_OPTIONS, AtBirth
@@ -41,18 +42,25 @@ class Place:
         namespace: as in `SocketSpec`.
         wait_s: seconds, up to 60, that a call waits for the namespace to exist.
         at_birth: options of every socket.
+        stock: the most sockets of one request that are kept ready, or 0.
 
     Raises:
         ValueError: the mark is out of range.
     """
 
     def __init__(
-        self, broker: Broker, namespace: NamespaceRef, wait_s: float = 0, at_birth: AtBirth = NO_OPTIONS
+        self,
+        broker: Broker,
+        namespace: NamespaceRef,
+        wait_s: float = 0,
+        at_birth: AtBirth = NO_OPTIONS,
+        stock: int = 0,
     ) -> None:
         self._broker = broker
         self.namespace = namespace
         self.at_birth = at_birth
         self._wait_s = wait_s
+        self.stock = stock
         self._options = {family: options for family in _FAMILIES if (options := at_birth.of(family))}
         self._resolver: Resolver | None = None
 
@@ -62,14 +70,15 @@ class Place:
 
     def blocking_spec(self, family: int, type: int, proto: int = 0) -> SocketSpec:  # noqa: A002  # the same
         """Return the spec of a socket whose timeout is the program's default."""
-        return SocketSpec(self.namespace, family, type, proto, None, None, self._options.get(family, ()))
+        options = self._options.get(family, ())
+        return make_record(SocketSpec, (self.namespace, family, type, proto, None, None, options, ()))
 
     def open(
         self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], *, wait_for_addresses: bool = True
     ) -> Waiting[list[S]]:
         """Open sockets that `take_fd` makes, all or none. The caller owns them."""
         if wait_for_addresses:
-            return open_sockets(self._broker, take_fd, specs, self._wait_s)
+            return open_sockets(self._broker, take_fd, specs, self._wait_s, self.stock)
         return self._broker.open(take_fd, specs, self._wait_s)
 
     async def open_one(
