@@ -90,7 +90,7 @@ _nsbroker_get() {
         ;;
     proxy/*) _nsbroker_get_offer_options -l --any-user --mark --transparent --freebind ;;
     resolve/*) _nsbroker_get_offer_options -4 -6 ;;
-    run/*) _nsbroker_get_offer --mark --transparent --freebind -- --help ;;
+    run/*) _nsbroker_get_offer --mark --transparent --freebind --stock -- --help ;;
     socket/*) _nsbroker_get_offer_options --type -4 -6 --bind --fd --mark --transparent --freebind -- ;;
     list/*)
         _nsbroker_get_offer_options --json

@@ -114,6 +114,7 @@ complete -c nsbroker-get -n '__nsbroker_get_at listen' -l wait -x -d 'seconds to
 complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen proxy run socket' -l mark -x -d 'the firewall mark of the sockets'
 complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen proxy run socket' -l transparent -d 'set IP_TRANSPARENT'
 complete -c nsbroker-get -n '__nsbroker_get_at connect explain listen proxy run socket' -l freebind -d 'allow addresses that the namespace lacks'
+complete -c nsbroker-get -n '__nsbroker_get_at run' -l stock -x -d 'sockets to keep ready'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l type -x -d 'kind of socket' -a "$__nsbroker_get_kinds"
 complete -c nsbroker-get -n '__nsbroker_get_at explain socket' -l bind -x -d 'address to bind'
 complete -c nsbroker-get -n '__nsbroker_get_at socket' -l fd -x -d 'number of the descriptor'

@@ -9,6 +9,7 @@ import socket
 
 from ..names.numeric import is_name
 from ..place.options import AtBirth
+from ..wire.bounds import MAX_SOCKETS
 from ..wire.messages import Option
 from .messages import usage_error
 
@@ -126,6 +127,19 @@ def at_birth(options: list[tuple[str, str]]) -> AtBirth:
     given = dict(options)
     mark = _mark(given["--mark"]) if "--mark" in given else None
     return AtBirth(mark, "--transparent" in given, "--freebind" in given)
+
+
+def stock_size(options: list[tuple[str, str]]) -> int:
+    """Return the number of sockets that --stock selects (0: it was not given).
+
+    Raises:
+        FailureError: it is not a number, or is out of range.
+    """
+    text = dict(options).get("--stock", "0")
+    size = whole_number(text, MAX_SOCKETS)
+    if size is None:
+        raise usage_error(f"--stock takes a number of sockets, 0 to {MAX_SOCKETS}, not {text!r}")
+    return size
 
 
 def options_at_birth(options: list[tuple[str, str]], family: int) -> tuple[Option, ...]:

@@ -13,7 +13,7 @@ from ..supervise.caller import ForeignProcError, own_network
 from ..supervise.filter import Machine, assemble_filter
 from ..supervise.supervisor import Supervisor
 from ..wire.messages import NamespaceRef
-from .arguments import OPTIONS_AT_BIRTH, at_birth, parse
+from .arguments import OPTIONS_AT_BIRTH, at_birth, parse, stock_size
 from .command import Command
 from .launch import run_program
 from .messages import FailureError, say, usage_error
@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OPTIONS: dict[str, bool] = OPTIONS_AT_BIRTH
+_OPTIONS: dict[str, bool] = {**OPTIONS_AT_BIRTH, "--stock": True}
 _STDERR = 2
 _LINE_MS = 1000
 _WHY_NOT = {
@@ -44,9 +44,10 @@ def run(command: Command) -> int:
     if machine is None:
         raise FailureError(f"run works on x86-64 and arm64, not on {os.uname().machine}")
     options = at_birth(given)
+    size = stock_size(given)
     _expect_own_proc()
     # The supervisor leaves this directory.
-    client = Client(os.path.abspath(command.client.path), command.client.timeout)
+    client = Client(os.path.abspath(command.client.path), command.client.timeout, stock=size)
     say_if_long(client, command.namespace, command.wait_s)
     namespace = _namespace(command, client)
     texts = _texts_of_container(client, namespace) if isinstance(namespace, str) and is_container(namespace) else {}

@@ -100,6 +100,11 @@ class Supervisor:
         self._lines = Lines(say)
         if client.on_long_wait is not None:  # Several calls can wait at the same time, for one broker.
             client.on_long_wait = partial(self._lines.say, f"the program waits for the broker at {client.path}")
+        if client.stock:
+            from ..link.stock import Stock
+
+            # The threads are alike: none of them ever changes its user or its mounts.
+            client.broker.stock = Stock(self._lines.say, for_all_threads=True)
         self._own_network = caller.own_network()
         self._for_interfaces: tuple[tuple[int, int, int], ...] = SOCKETS_FOR_INTERFACES
         self._turn = _thread.allocate_lock()
