@@ -21,6 +21,7 @@ from . import (
     service,
     setup,
     sockets,
+    stock,
     wire,
 )
 from .guarantee import Guarantee, Mutant
@@ -40,6 +41,7 @@ GUARANTEES: tuple[Guarantee, ...] = (
     *second_wall.GUARANTEES,
     *wire.GUARANTEES,
     *link.GUARANTEES,
+    *stock.GUARANTEES,
     *module.GUARANTEES,
     *names.GUARANTEES,
     *guards.GUARANTEES,

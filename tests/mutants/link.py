@@ -135,7 +135,7 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/wire/codec.py",
-                '"namespaces": reply.namespaces, "sockets": sockets})',
+                '"namespaces": reply.namespaces, "sockets": sockets, **more})',
                 '"namespaces": reply.namespaces, "sockets": sockets, "new": 1})',
                 ("tests/kernel/client/link/test_releases.py::test_client_of_the_previous_release_works",),
             ),

@@ -43,8 +43,8 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/place/place.py",
-                "proto, None, None, self._options.get(family, ()))",
-                "proto, None, None, ())",
+                "        options = self._options.get(family, ())\n",
+                "        options = ()\n",
                 (
                     "tests/local/client/module/test_namespace.py::test_options_of_a_namespace_come_from_the_broker",
                     "tests/kernel/client/module/test_options.py::test_every_socket_of_a_namespace_has_its_options",
