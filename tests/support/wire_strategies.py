@@ -79,9 +79,7 @@ stocked = st.builds(
     options,
     st.just(()),
 )
-stock_requests = st.builds(
-    wire.OpenRequest, ids, st.tuples(stocked), st.just(0), st.integers(1, 253), st.just(False)
-)
+stock_requests = st.builds(wire.OpenRequest, ids, st.tuples(stocked), st.just(0), st.integers(1, 253), st.just(False))
 resolver_requests = st.builds(wire.ResolverRequest, ids, st.one_of(st.text(max_size=255), st.just(0)))
 
 

@@ -76,6 +76,12 @@ REQUESTS = [
     refused("a group of a wrong shape", {**SHAPE, "family": -1, "each": [["blue", 1]]}),
     refused("an unknown key of a group", {**SHAPE, "more": 1, "each": [["blue", 1]]}),
     bad(
+        "a group for a stock",
+        {**head(), "sockets": [{**SHAPE, "each": [["blue", 1]]}], "stock": 2},
+        code="bad-request",
+        id=1,
+    ),
+    bad(
         "a group in a question",
         head(op="explain", socket={**SHAPE, "each": [["blue", 1]]}),
         code="bad-request",

@@ -52,7 +52,9 @@ class PlanMemory:
         request_id, body = split
         # An earlier packet with the same head and the same body was one correct map, so this packet is one as well.
         found = known.get(body)
-        return None if found is None else (make_record(OpenRequest, (request_id, found[0], 0, found[2], False)), found[1])
+        return (
+            None if found is None else (make_record(OpenRequest, (request_id, found[0], 0, found[2], False)), found[1])
+        )
 
     def remember(self, subject: Subject, packet: bytes, request: OpenRequest, planned: Plan) -> None:
         """Remember the plan of a packet, if it is a common one."""
