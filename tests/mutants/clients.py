@@ -753,7 +753,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/serving/intake.py",
-                "if len(packet) > LONG_BYTES and not is_too_long:",
+                "if is_long(packet) and not is_too_long:",
                 "if not packet:",
                 (GARBAGE + "test_other_users_are_served_before_a_large_request_has_ended",),
             ),

@@ -55,6 +55,7 @@ REQUESTS = [
     refused("a group beside a plain spec", SPEC, {**SHAPE, "each": [["blue", 1]]}, index=None),
     refused("a plain spec after a group", {**SHAPE, "each": [["blue", 1]]}, SPEC, index=None),
     refused("the second group is wrong", {**SHAPE, "each": [["blue", 3]]}, {**SHAPE, "each": []}, index=3),
+    refused("a wrong group after 253 sockets", {**SHAPE, "each": [["blue", 253]]}, {**SHAPE, "each": []}, index=None),
     refused("254 sockets in two groups", *[{**SHAPE, "each": [["blue", 127]]}] * 2, index=None),
     bad_each("an empty group", []),
     bad_each("each as text", "blue"),

@@ -22,7 +22,7 @@ from nsbroker.wire import (
     decode_request,
     named_descriptors,
 )
-from nsbroker.wire.long_requests import LONG_BYTES, decode_in_steps
+from nsbroker.wire.long_requests import decode_in_steps, is_long
 
 from ..clients.client import Client
 from ..clients.closer import Closer
@@ -95,7 +95,7 @@ class Intake:
                 self._dispatcher.reply(client, known[0], self._opening.open_planned(client.peer, client.person, *known))
                 return True
         self._time_slice.begin()
-        if len(packet) > LONG_BYTES and not is_too_long:
+        if is_long(packet) and not is_too_long:
             return _advance(self._serve_long(client, packet, quotas, is_within_rate, brings_fds))
         try:
             if is_too_long:

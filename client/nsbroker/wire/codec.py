@@ -50,13 +50,14 @@ from .packet import (
     pack_value,
     refuse_unknown_keys,
     shorten,
+    too_many_sockets,
     unpack,
 )
 from .record import make_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
     Decoded: TypeAlias = SocketSpec | list[SocketSpec]
@@ -221,21 +222,21 @@ def _decode_open(message: dict[str, Value], request_id: int, decode_one: Callabl
     stock = expect_int(message["stock"], 1, MAX_SOCKETS, "stock") if "stock" in message else 0
     specs: list[SocketSpec] = []
     groups = 0
-    try:
-        for value in sockets:
+    for value in sockets:
+        if len(specs) >= MAX_SOCKETS:  # the next spec is of one socket at least
+            raise too_many_sockets()
+        try:
             decoded = decode_one(value)
-            if type(decoded) is list:
-                groups += 1
-                specs += decoded
-                if len(specs) > MAX_SOCKETS:
-                    break
-            else:
-                specs.append(decoded)  # type: ignore[arg-type]  # a spec
-    except ProtocolError as error:
-        error.index = len(specs)
-        raise
+        except ProtocolError as error:
+            error.index = len(specs)
+            raise
+        if type(decoded) is list:
+            groups += 1
+            specs += decoded
+        else:
+            specs.append(decoded)  # type: ignore[arg-type]  # a spec
     if len(specs) > MAX_SOCKETS:
-        raise ProtocolError(f"the request has more than {MAX_SOCKETS} sockets")
+        raise too_many_sockets()
     if groups and groups < len(sockets):
         raise ProtocolError("all specs of a request have each, or none")
     if stock and (wait_s or groups or len(specs) > 1 or not _can_be_stocked(specs[0])):
@@ -259,11 +260,28 @@ def decode_any_spec(value: Value) -> Decoded:
     Raises:
         ProtocolError: client/docs/protocol.md does not allow it.
     """
-    if type(value) is dict and "each" in value:
-        from .groups import decode_group
+    if not is_group(value):
+        return decode_spec(value)
+    specs: list[SocketSpec] = []
+    for _ in decode_group_in_steps(value, specs):
+        pass
+    return specs
 
-        return decode_group(value, decode_spec, _decode_namespace)
-    return decode_spec(value)
+
+def is_group(value: Value) -> bool:
+    """Return whether a spec of a request is one of a group."""
+    return type(value) is dict and "each" in value
+
+
+def decode_group_in_steps(value: Value, specs: list[SocketSpec]) -> Iterator[None]:
+    """Read a spec of a group, and add its sockets to `specs`. Yield after some of them.
+
+    Raises:
+        ProtocolError: client/docs/protocol.md does not allow it.
+    """
+    from .groups import decode_group  # a client never needs it
+
+    return decode_group(value, decode_spec, _decode_namespace, specs)  # type: ignore[arg-type]  # a map, see `is_group`
 
 
 def decode_spec(value: Value) -> SocketSpec:

@@ -6,17 +6,18 @@ import socket
 
 from .bounds import MAX_SOCKETS
 from .messages import EnteredNamespace, OpenedSocket, OpenReply, ProtocolError, SocketSpec
-from .packet import Value, expect_list, shorten
+from .packet import Value, expect_list, shorten, too_many_sockets
 from .record import make_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .messages import Address, NamespaceRef
 
 _INET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _UINT64_MAX = 2**64 - 1
+_SOCKETS_IN_STEP = 32
 
 
 def encode_groups(specs: Iterable[SocketSpec], encode_spec: Callable[[SocketSpec], dict[str, Value]]) -> list[Value]:
@@ -33,7 +34,7 @@ def encode_groups(specs: Iterable[SocketSpec], encode_spec: Callable[[SocketSpec
         namespace, family, bind, also = spec[0], spec[1], spec[4], spec[7]
         if also:
             raise ProtocolError("a socket with further addresses can't be in a group")
-        port = bind[1] if bind is not None and family in _INET else None
+        port = bind[1] if bind is not None and family in _INET and len(bind) > 1 else None
         if last is None or not _are_alike(spec, last, port is not None):
             message = encode_spec(spec if port is None else spec._replace(bind=_at_port(bind, 0)))  # type: ignore[arg-type]  # it has a port
             del message["ns"]
@@ -59,7 +60,7 @@ def _are_alike(spec: SocketSpec, other: SocketSpec, has_port: bool) -> bool:
     bind, others = spec[4], other[4]
     if not has_port or others is None:
         return bind == others
-    return bind[0] == others[0] and bind[2:] == others[2:]  # type: ignore[index]  # it has a port
+    return bind[:1] == others[:1] and bind[2:] == others[2:]  # type: ignore[index]  # it has a port
 
 
 def _at_port(address: Address, port: int) -> Address:
@@ -70,8 +71,9 @@ def decode_group(
     value: dict[str, Value],
     decode_spec: Callable[[Value], SocketSpec],
     decode_namespace: Callable[[Value], NamespaceRef],
-) -> list[SocketSpec]:
-    """Read a spec with `each`, and return all its sockets.
+    specs: list[SocketSpec],
+) -> Iterator[None]:
+    """Read a spec with `each`, and add its sockets to `specs`, which is empty. Yield after some of them.
 
     Raises:
         ProtocolError: client/docs/protocol.md does not allow it.
@@ -81,37 +83,44 @@ def decode_group(
     common = {key: part for key, part in value.items() if key != "each"}
     common["ns"] = ""
     _, family, socket_type, proto, bind, listen, options, _ = decode_spec(common)
-    has_port = bind is not None and family in _INET
-    if has_port and bind[1]:  # type: ignore[index]  # it has a port
-        raise ProtocolError("in a spec with each, the port of bind is 0")
-    specs: list[SocketSpec] = []
+    host, more = None, ()
+    if has_port := bind is not None and family in _INET:
+        host, port, *more = bind  # type: ignore[misc]  # it has a port
+        if port:
+            raise ProtocolError("in a spec with each, the port of bind is 0")
+    cut_at = _SOCKETS_IN_STEP
     for run in expect_list(value["each"], "each"):
         if type(run) is not list or len(run) < 2:
             raise ProtocolError(f"an item of each is [ns, number, ...], got {shorten(run)}")
         namespace = decode_namespace(run[0])
-        if len(specs) + len(run) - 1 > MAX_SOCKETS:
-            raise _too_many()
-        if has_port:
-            host, rest = bind[0], bind[2:]  # type: ignore[index]  # it has a port
-            for port in run[1:]:
-                if type(port) is not int or not 0 <= port <= 65535:
-                    raise ProtocolError(f"a port in each must be an integer of 0..65535, got {shorten(port)}")
-                fields = namespace, family, socket_type, proto, (host, port, *rest), listen, options, ()
-                specs.append(make_record(SocketSpec, fields))
-            continue
-        count = run[1]
-        if len(run) != 2 or type(count) is not int or count < 1:
-            raise ProtocolError(f"without a port, an item of each is [ns, number of sockets], got {shorten(run)}")
-        if len(specs) + count > MAX_SOCKETS:
-            raise _too_many()
-        specs += [SocketSpec(namespace, family, socket_type, proto, bind, listen, options)] * count
+        if not has_port:
+            specs += [SocketSpec(namespace, family, socket_type, proto, bind, listen, options)] * _count(run)
+        elif len(specs) + len(run) - 1 > MAX_SOCKETS:
+            raise too_many_sockets()
+        else:
+            for start in range(1, len(run), _SOCKETS_IN_STEP):
+                for port in run[start : start + _SOCKETS_IN_STEP]:
+                    if type(port) is not int or not 0 <= port <= 65535:
+                        raise ProtocolError(f"a port in each must be an integer of 0..65535, got {shorten(port)}")
+                    fields = namespace, family, socket_type, proto, (host, port, *more), listen, options, ()
+                    specs.append(make_record(SocketSpec, fields))
+                if start > 1:
+                    yield
+        if len(specs) >= cut_at:
+            if len(specs) > MAX_SOCKETS:
+                raise too_many_sockets()
+            cut_at = len(specs) + _SOCKETS_IN_STEP
+            yield
     if not specs:
         raise ProtocolError("each is empty")
-    return specs
 
 
-def _too_many() -> ProtocolError:
-    return ProtocolError(f"the request has more than {MAX_SOCKETS} sockets")
+def _count(run: list[Value]) -> int:
+    """Return the number of sockets of an item without ports."""
+    count = run[1]
+    if len(run) != 2 or type(count) is not int or count < 1:
+        raise ProtocolError(f"without a port, an item of each is [ns, number of sockets], got {shorten(run)}")
+    return min(count, MAX_SOCKETS + 1)
 
 
 def encode_cookies(sockets: Iterable[OpenedSocket]) -> list[Value]:
@@ -142,7 +151,7 @@ def decode_cookies(value: Value, request_id: int, namespaces: tuple[EnteredNames
         if type(index) is not int or not 0 <= index < len(namespaces):
             raise ProtocolError(f"ns must be an index of one of {len(namespaces)} namespaces, got {shorten(index)}")
         if len(sockets) + len(run) - 1 > MAX_SOCKETS:
-            raise ProtocolError(f"the reply has more than {MAX_SOCKETS} sockets")
+            raise too_many_sockets()
         _check_cookies(run[1:])
         sockets += [make_record(OpenedSocket, (cookie, None, index)) for cookie in run[1:]]
     if not sockets:

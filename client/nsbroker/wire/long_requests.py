@@ -10,8 +10,8 @@ from __future__ import annotations
 from msgpack import OutOfData, Packer, Unpacker, unpackb
 
 from .bounds import MAX_LIST_ITEMS, MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SOCKETS
-from .codec import decode_any_spec, decode_known
-from .messages import ProtocolError, Request
+from .codec import decode_group_in_steps, decode_known, decode_spec, is_group
+from .messages import ProtocolError, Request, SocketSpec
 from .packet import Value, expect_int, pack_value
 
 TYPE_CHECKING = False
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LONG_BYTES = 2048
 """A longer packet is worth the steps, and a longer value the parts."""
+
+LONG_GROUP_BYTES = 256
+"""The same for a packet with groups, whose sockets have three bytes each."""
 
 _PART_BYTES = 1024
 
@@ -36,6 +39,12 @@ _KEYS = frozenset({"v", "id", "op", "sockets", "wait", "ns", "socket", "connect"
 _STRINGS = frozenset({*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB})
 _LISTS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})
 """The first bytes of strings and of lists. Source: the specification of msgpack."""
+
+
+def is_long(packet: bytes) -> bool:
+    """Return whether a packet takes so long that it is worth the steps."""
+    size = len(packet)
+    return size > LONG_BYTES or (size > LONG_GROUP_BYTES and b"each" in packet)
 
 
 def decode_in_steps(packet: bytes) -> Generator[None, None, Request]:
@@ -85,23 +94,34 @@ def _decode(reader: _Reader) -> Generator[None, None, Request]:
 
 
 def _decode_specs(reader: _Reader) -> Generator[None, None, list[Decoded | _Wrong]]:
-    """Decode the sockets up to the first that is wrong, and skip the others."""
+    """Decode the sockets up to the first that is wrong or too much, and skip the others."""
     specs: list[Decoded | _Wrong] = []
     is_wrong = False
+    sockets = 0
     count = reader.read_list()
     read = 0
     while read < count:
-        if is_wrong or read >= MAX_SOCKETS:
+        if is_wrong or sockets >= MAX_SOCKETS or read >= MAX_SOCKETS:
             reader.skip()
             read += 1
-            if not read % MAX_SOCKETS:
+            if not read % _SPECS_AT_ONCE:
                 yield
             continue
         values = yield from reader.read_values(min(_SPECS_AT_ONCE, count - read, MAX_SOCKETS - read))
         read += len(values)
         try:
-            for value in values:  # noqa: PERF401, RUF100  # the sockets before a wrong one count
-                specs.append(decode_any_spec(value))
+            for value in values:  # the sockets before a wrong one count
+                if sockets >= MAX_SOCKETS:
+                    break
+                if is_group(value):
+                    group: list[SocketSpec] = []
+                    yield from decode_group_in_steps(value, group)
+                    specs.append(group)
+                    sockets += len(group)
+                    yield
+                else:
+                    specs.append(decode_spec(value))
+                    sockets += 1
         except ProtocolError as error:
             specs.append(_Wrong(str(error), error.code))
             is_wrong = True

@@ -6,7 +6,7 @@ from itertools import islice
 
 from msgpack import Packer, packb, unpackb
 
-from .bounds import MAX_LIST_ITEMS, MAX_PACKET_BYTES
+from .bounds import MAX_LIST_ITEMS, MAX_PACKET_BYTES, MAX_SOCKETS
 from .messages import ProtocolError
 
 # One shared packer is faster. But if msgpack is the pure Python version, threads would mix their packets in it.
@@ -95,6 +95,11 @@ def refuse_unknown_keys(message: dict[str, Value], known: frozenset[str], what: 
     for key in message:
         if key not in known:
             raise ProtocolError(f"unknown key {shorten(key)} in {what}")
+
+
+def too_many_sockets() -> ProtocolError:
+    """Return the error for a message whose groups have too many sockets."""
+    return ProtocolError(f"a message has at most {MAX_SOCKETS} sockets, and this one has more")
 
 
 def expect_int(value: object, low: int, high: int, what: str) -> int:

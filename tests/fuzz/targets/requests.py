@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import Any
 
 import msgpack
@@ -56,10 +57,11 @@ def check(data: bytes) -> None:
     assert (type(again), again) == (type(request), request), "decoding the encoded request gives another one"
     raw: dict[str, Any] = msgpack.unpackb(data)
     specs = raw["sockets"] if raw["op"] == "open" else [raw["socket"]] if raw["op"] == "explain" else [raw]
-    sent = {spec["ns"]["fd"] for spec in specs if isinstance(spec.get("ns"), dict)}
+    spaces = [space for spec in specs for space in namespaces_of(spec)]
+    sent = {space["fd"] for space in spaces if isinstance(space, dict)}
     assert sent == set(range(named)), "the number of descriptors is another one"
     if isinstance(request, wire.OpenRequest):
-        assert len(request.sockets) == len(raw["sockets"])
+        assert len(request.sockets) == len(spaces)
         planned = plan(request.sockets, POLICY, SUBJECT, NAMES)
         check_plan(request, planned)
         if recalled is not None:
@@ -72,6 +74,14 @@ def check(data: bytes) -> None:
             assert wire.decode_explanation(wire.encode_explanation(explanation)) == explanation
             is_planned = not isinstance(plan((request.socket,), POLICY, SUBJECT, NAMES), Refusal)
             assert is_planned == (explanation.by is not None), "explain and open disagree"
+
+
+def namespaces_of(spec: dict[str, Any]) -> list[Any]:
+    """List the namespace of each socket of a spec, which can be one of a group."""
+    if "each" not in spec:
+        return [spec.get("ns")]
+    has_port = "bind" in spec and spec["family"] in (socket.AF_INET, socket.AF_INET6)
+    return [space for space, *numbers in spec["each"] for _ in range(len(numbers) if has_port else numbers[0])]
 
 
 def check_error(error: wire.ProtocolError, data: bytes) -> None:

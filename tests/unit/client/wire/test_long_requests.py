@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
+from typing import Self
 
 import msgpack
 import pytest
 from hypothesis import given
 
 from nsbroker import wire
-from nsbroker.wire.long_requests import decode_in_steps
+from nsbroker.wire import groups
+from nsbroker.wire.long_requests import decode_in_steps, is_long
 from support import wire_strategies as some
 from support.steps import count_steps, finish
 
 SPEC = {"ns": "blue", "family": 2, "type": 1}
+SHAPE = {"family": 2, "type": 1}
+LISTENER = {**SHAPE, "bind": ["0.0.0.0", 0], "listen": 5}
+
+
+def asks(*specs: dict[str, object]) -> dict[str, object]:
+    return {"v": 1, "id": 7, "op": "open", "sockets": list(specs)}
 
 
 def agree(packet: bytes) -> None:
@@ -60,6 +69,16 @@ def test_long_requests_are_decoded(message: dict[str, object]) -> None:
         ({"v": 1, "id": 7, "op": "open", "sockets": [SPEC] * 254}, None),
         ({"v": 1, "id": 7, "op": "open", "sockets": [SPEC], "more": [[[]] * 1000] * 20}, None),
         ({"v": 2, "id": 7, "op": "open", "sockets": [SPEC]}, None),
+        (asks({**SHAPE, "each": [["blue", 3]]}, {**SHAPE, "each": []}), 3),
+        (asks({**SHAPE, "each": [["blue", 252]]}, {**SHAPE, "each": []}), 252),
+        (asks({**SHAPE, "each": [["blue", 253]]}, {**SHAPE, "each": []}), None),
+        (asks({**SHAPE, "each": [["blue", 253]]}, SPEC), None),
+        (asks({**SHAPE, "each": [["blue", 252]]}, SPEC), None),
+        (asks(*[SPEC] * 2, {**SHAPE, "each": [["blue", 252]]}), None),
+        (asks({**SHAPE, "each": [["blue", 1]] * 254}), None),
+        (asks({**LISTENER, "each": [["blue", *[80] * 200]]}, {**LISTENER, "each": [["blue", *[80] * 54]]}), None),
+        (asks({**LISTENER, "each": [["blue", *[80] * 40, -1]]}), 0),
+        (asks(*[{**LISTENER, "each": [["blue", *[80] * 200]]}] * 254), None),
     ],
 )
 def test_refusal_names_the_request_and_the_socket(message: dict[str, object], index: int | None) -> None:
@@ -134,3 +153,67 @@ def refused(packet: bytes) -> weakref.ref[wire.ProtocolError]:
     except wire.ProtocolError as error:
         return weakref.ref(error)
     raise AssertionError("the packet was accepted")
+
+
+MANY_SOCKETS = [
+    asks(*[{**LISTENER, "each": [["blue", *[80] * 200]]}] * 253),
+    asks(*[{**LISTENER, "each": [["blue", *[80] * 20]]}] * 900),
+    asks(*[{**SHAPE, "each": [["blue", 253]]}] * 253),
+    asks({**LISTENER, "each": [["blue", *[80] * 200]] * 300}),
+    asks({**SHAPE, "each": [["blue", 200]] * 300}),
+]
+
+
+@pytest.mark.parametrize("message", MANY_SOCKETS)
+@pytest.mark.parametrize("decode", [wire.decode_request, lambda packet: finish(decode_in_steps(packet))])
+def test_groups_of_too_many_sockets_are_not_all_decoded(
+    message: dict[str, object], decode: Callable[[bytes], wire.Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packet of 64 KB could have 60,000 ports, and a few bytes stand for 253 sockets."""
+    made: list[int] = []
+
+    class Counted(list):
+        def append(self, one: object) -> None:
+            made.append(1)
+            super().append(one)
+
+        def __iadd__(self, more: list) -> Self:
+            made.extend([1] * len(more))
+            super().__iadd__(more)
+            return self
+
+    real = groups.decode_group
+
+    def count(value, decode_spec, decode_namespace, specs):  # type: ignore[no-untyped-def]
+        counted = Counted()
+        yield from real(value, decode_spec, decode_namespace, counted)
+        specs += counted
+
+    monkeypatch.setattr(groups, "decode_group", count)
+    packet = msgpack.packb(message)
+    with pytest.raises(wire.ProtocolError, match="253"):
+        decode(packet)
+    assert len(made) <= 2 * wire.MAX_SOCKETS + 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        asks({**LISTENER, "each": [["blue", *range(1000, 1253)]]}),
+        asks({**LISTENER, "each": [["blue", port] for port in range(1000, 1253)]}),
+        asks({**SHAPE, "each": [["blue", 1]] * 253}),
+        asks(*[{**LISTENER, "each": [["blue", 80]]}] * 253),
+    ],
+)
+def test_groups_are_decoded_in_short_steps(message: dict[str, object]) -> None:
+    """A step decodes about 32 sockets, also of a packet that is shorter than others that are decoded in steps."""
+    packet = msgpack.packb(message)
+    assert is_long(packet)
+    cuts, request = count_steps(decode_in_steps(packet))
+    assert request == wire.decode_request(packet)
+    assert cuts >= 253 // 32
+
+
+@pytest.mark.parametrize(("sockets", "expected"), [([SPEC] * 20, False), ([SPEC] * 100, True)])
+def test_few_plain_sockets_take_no_steps(sockets: list[dict[str, object]], expected: bool) -> None:
+    assert is_long(msgpack.packb(asks(*sockets))) is expected
