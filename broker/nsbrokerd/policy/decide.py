@@ -18,8 +18,9 @@ from .options import PrivilegedOption, UnknownOptionError, classify
 _FIRST_UNPRIVILEGED_PORT = 1024
 _NO_NAME = "no grant covers the namespace you sent: it has no name under /run/netns, and it is not your own"
 _MAX_MEMO_ENTRIES = 16384
+_MAX_FIRST_PORTS = 256
 _MAX_SUBJECTS = 1024
-"""Clients choose the names in requests. A user with subordinate ids also chooses its groups, 256 at once. So both
+"""Clients choose the names in requests. A user with subordinate ids also chooses its groups, 256 at once. So all
 memories are bounded."""
 
 
@@ -62,7 +63,7 @@ class Policy:
     _shares: dict[tuple[int, ...], Share] = field(default_factory=dict)
     _share_of: dict[Subject, Share] = field(default_factory=dict)
     _memo: dict[tuple[Share, str, str], tuple[Grant, ...]] = field(default_factory=dict)
-    _first_ports: dict[tuple[Share, tuple[str, ...], str], tuple[int, ...]] = field(default_factory=dict)
+    _first_ports: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
 
     def decide(self, subject: Subject, namespaces: Sequence[str], kind: str, spec: SocketSpec) -> Allow | Deny:
         """Decide about one socket. If several grants allow it, prefer one without a limit, otherwise the first.
@@ -91,17 +92,18 @@ class Policy:
 
         The arguments are those of `decide`.
         """
-        key = self.share_of(subject), tuple(namespaces), kind
+        found_for = [self._grants_for(subject, namespace, kind) for namespace in namespaces]
+        grants = [grant for found in found_for if not isinstance(found, Deny) for grant in found]
+        # By the grants, and not by the names, which clients choose: for many rules, the ports take some kilobytes.
+        key = tuple(map(id, grants))
         known = self._first_ports.get(key)
         if known is not None:
             return known
         first = {0, 1, _FIRST_UNPRIVILEGED_PORT}
-        for namespace in namespaces:
-            grants = self._grants_for(subject, namespace, kind)
-            for grant in () if isinstance(grants, Deny) else grants:
-                for rule in (*grant.bind, *((grant.limit and grant.limit.bind) or ())):
-                    first.update((rule.first_port, rule.last_port + 1))
-        if len(self._first_ports) >= _MAX_MEMO_ENTRIES:
+        for grant in grants:
+            for rule in (*grant.bind, *((grant.limit and grant.limit.bind) or ())):
+                first.update((rule.first_port, rule.last_port + 1))
+        if len(self._first_ports) >= _MAX_FIRST_PORTS:
             self._first_ports.clear()
         found = self._first_ports[key] = tuple(sorted(first))
         return found

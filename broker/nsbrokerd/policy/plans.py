@@ -117,14 +117,16 @@ class _Alike:
     A batch is mostly of such sockets, and deciding about one takes as long as the kernel needs to make it.
     """
 
-    __slots__ = ("_policy", "_ports", "_ranges", "_sent", "_spec", "_subject")
+    __slots__ = ("_has_port", "_last", "_policy", "_ports", "_ranges", "_sent", "_subject")
 
     def __init__(self, policy: Policy, subject: Subject, sent: Mapping[int, Sequence[str]]) -> None:
         self._policy = policy
         self._subject = subject
         self._sent = sent
-        self._spec: SocketSpec | None = None
-        # The first port of each range that the rules tell apart, and by range, a socket that was allowed.
+        self._last: PlannedSocket | None = None
+        self._has_port = False
+        # The first port of each range that the rules tell apart, and by range, a socket that was allowed. Both are
+        # empty before the second socket of a shape comes.
         self._ports: Sequence[int] = ()
         self._ranges: dict[int, PlannedSocket] = {}
 
@@ -137,23 +139,31 @@ class _Alike:
         return make_record(PlannedSocket, (position, label, spec, triple, kind, grant, binds_as_root, is_plain))
 
     def _find(self, spec: SocketSpec) -> PlannedSocket | None:
-        if self._spec is None or not _are_alike(spec, self._spec, bool(self._ports)):
+        last = self._last
+        if last is None or not _are_alike(spec, last.spec, self._has_port):
             return None
+        if not self._has_port:
+            return last
+        if not self._ports:
+            names = (spec.namespace,) if isinstance(spec.namespace, str) else self._sent[spec.namespace]
+            self._ports = self._policy.first_ports(self._subject, names, last.kind)
+            self._ranges = {self._range_of(last.spec): last}
         return self._ranges.get(self._range_of(spec))
 
     def _range_of(self, spec: SocketSpec) -> int:
-        return bisect_right(self._ports, spec.bind[1]) if self._ports and spec.bind else 0
+        return bisect_right(self._ports, spec.bind[1]) if spec.bind else 0
 
     def keep(self, planned: PlannedSocket) -> None:
         """Keep the decision about a socket."""
         spec = planned.spec
         has_port = spec.bind is not None and not spec.also and planned.kind in PORT_KINDS
-        if self._spec is None or has_port is not bool(self._ports) or not _are_alike(spec, self._spec, has_port):
-            names = (spec.namespace,) if isinstance(spec.namespace, str) else self._sent[spec.namespace]
-            self._ports = self._policy.first_ports(self._subject, names, planned.kind) if has_port else ()
+        if self._last is None or has_port is not self._has_port or not _are_alike(spec, self._last.spec, has_port):
+            self._ports = ()
             self._ranges = {}
-        self._spec = spec
-        self._ranges[self._range_of(spec)] = planned
+        elif has_port:
+            self._ranges[self._range_of(spec)] = planned
+        self._last = planned
+        self._has_port = has_port
 
 
 def _are_alike(spec: SocketSpec, other: SocketSpec, has_port: bool) -> bool:

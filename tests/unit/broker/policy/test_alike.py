@@ -142,3 +142,28 @@ def test_one_decision_is_made_for_all_ports_of_a_range() -> None:
     batch = [SocketSpec("blue", INET, STREAM, 0, ("0.0.0.0", 2000 + index), 5) for index in range(253)]
     assert not isinstance(plan(batch, Counting((grant,)), WHO, {}), Refusal)
     assert len(asked) == 1
+
+
+def test_sockets_of_many_shapes_ask_for_no_ranges_of_ports() -> None:
+    """Each needs a decision of its own in any case, and a policy can have thousands of rules."""
+    asked: list[int] = []
+
+    class Counting(Policy):
+        def first_ports(self, *arguments: object) -> tuple[int, ...]:
+            asked.append(1)
+            return super().first_ports(*arguments)  # type: ignore[arg-type]
+
+    batch = [listener(2000, namespace=f"blue{index % 2}") for index in range(100)]
+    everywhere = grant(namespaces=NamespaceRule.parse(["*"]))
+    assert not isinstance(plan(batch, Counting((everywhere,)), WHO, {}), Refusal)
+    assert not asked
+
+
+def test_names_of_clients_take_no_memory_for_ranges_of_ports() -> None:
+    """A user whose grant has a pattern can name thousands of namespaces, which need not exist."""
+    everywhere = grant(namespaces=NamespaceRule.parse(["*"]), bind=LISTED.bind)
+    policy = Policy((everywhere, grant(kinds=frozenset({"udp"}))))
+    found = {id(policy.first_ports(WHO, (f"blue{index}",), "tcp")) for index in range(1000)}
+    assert len(found) == 1
+    assert policy.first_ports(WHO, ("blue",), "tcp") == (0, 1, 1024, 8000, 9000)
+    assert policy.first_ports(WHO, ("blue",), "udp") == (0, 1, 1024)
