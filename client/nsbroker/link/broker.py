@@ -165,14 +165,15 @@ class Broker:
         is_grouped = len(specs) > 1 and self._knows_groups
         if not is_grouped:
             return await self._open_all(take_fd, specs, wait_s, is_grouped=False)
+        wait_until = monotonic() + wait_s
         try:
             return await self._open_all(take_fd, specs, wait_s, is_grouped=True)
         except BrokerProtocolError as error:
             if error.strerror is None or not error.strerror.startswith(_UNKNOWN_GROUPS):
                 raise
-        # The broker is of the previous release.
+        # The broker is of the previous release. Maybe it took the place of a newer one, in which some requests waited.
         self._knows_groups = False
-        return await self._open_all(take_fd, specs, wait_s, is_grouped=False)
+        return await self._open_all(take_fd, specs, max(0, wait_until - monotonic()), is_grouped=False)
 
     async def _open_all(
         self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float, *, is_grouped: bool
@@ -193,7 +194,7 @@ class Broker:
             for question in questions:
                 for sock in question.answer or ():
                     sock.close()
-            if isinstance(error, Error) and error.index is not None:
+            if isinstance(error, Error) and error.index is not None and error.index < len(specs):
                 error.spec = specs[error.index]
             raise
         finally:
@@ -402,7 +403,8 @@ class _SocketsQuestion:
     def take(self, reply: OpenReply, fds: list[int]) -> None:
         """Set `answer` and `reply`. From the call on, this owns the descriptors."""
         self.reply = reply
-        self.answer = take_sockets(self._specs * (self._stock or 1), reply, fds, self._take_fd)
+        specs = self._specs * (self._stock or 1)
+        self.answer = take_sockets(specs, reply, fds, self._take_fd, is_grouped=self._is_grouped)
 
 
 class _BlobQuestion:

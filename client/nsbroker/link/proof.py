@@ -57,11 +57,14 @@ def take_sockets(
     reply: OpenReply,
     fds: list[int],
     take_fd: Callable[[SocketSpec, int], S],
+    *,
+    is_grouped: bool,
 ) -> list[S]:
     """Make sockets of the descriptors of one reply, each with its proof. If one proof fails, all sockets are closed.
 
     Raises:
-        BrokerProtocolError: the number of sockets is not the number of specs.
+        BrokerProtocolError: the number of sockets is not the number of specs, or the reply has the form for groups, and
+            the request has not, or the other way round.
         WrongNamespaceError: a socket is not the described one, or sockets for one name are in two namespaces.
     """
     sockets: list[S] = []
@@ -71,6 +74,9 @@ def take_sockets(
     try:
         if len(specs) != len(opened):
             raise BrokerProtocolError(errno.EPROTO, f"a reply about {len(specs)} sockets has {len(opened)} sockets")
+        if reply.is_grouped is not is_grouped:
+            told = "cookies alone, and the request had no groups" if reply.is_grouped else "no cookies of groups"
+            raise BrokerProtocolError(errno.EPROTO, f"the reply is not the one to this request: it has {told}")
         for spec, (cookie, _, index), fd in zip(specs, opened, fds, strict=True):
             sockets.append(take_fd(spec, fd))
             netns = cookies[index]

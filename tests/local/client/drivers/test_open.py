@@ -235,6 +235,11 @@ def one_socket_less(visit: Visit) -> None:
     visit.reply(visit.describe(opened[1:]), fds_of(sockets[1:]))
 
 
+def reply_to_a_request_without_groups(visit: Visit) -> None:
+    sockets, opened = visit.make()
+    visit.reply(visit.describe(opened)._replace(is_grouped=False), fds_of(sockets))
+
+
 def other_id(visit: Visit) -> None:
     sockets, opened = visit.make()
     visit.deliver(fds_of(sockets), visit.request.request_id + 7)
@@ -294,6 +299,7 @@ def unknown_key(visit: Visit) -> None:
         (descriptors_beside_the_channel, BrokerProtocolError, "too many descriptors"),
         (delivery_of_another_reply, BrokerProtocolError, "those of another reply"),
         (one_socket_less, BrokerProtocolError, "has 1 sockets"),
+        (reply_to_a_request_without_groups, BrokerProtocolError, "no cookies of groups"),
         (other_id, BrokerProtocolError, "OpenReply"),
         (error_of_another_id, BrokerProtocolError, "ErrorReply"),
         (error_with_a_descriptor, BrokerProtocolError, "a refusal brings a descriptor"),
