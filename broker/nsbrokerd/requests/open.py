@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 MAX_WAITING_FOR_USER = 2
 """Requests of one user that may wait for a namespace at the same time. Each holds a task."""
 
+_BYTES_OF_SOCKET = 48
+"""Of a usual listener in a packet without groups."""
+
 _NO_CONTAINERS: Mapping[str, Container] = {}
 
 
@@ -83,7 +86,9 @@ class OpenSockets(Operation[OpenRequest]):
         names = self._containers(received.request)
         if not names:
             return super().quota_of(received)
-        return quota_for(names, len(received.fds), len(received.packet))
+        # A group of few bytes is as many sockets as a long packet of other specs, and takes as much memory.
+        size = max(len(received.packet), _BYTES_OF_SOCKET * len(received.request.sockets))
+        return quota_for(names, len(received.fds), size)
 
     def _containers(self, request: OpenRequest) -> list[str]:
         return container_names((spec.namespace for spec in request.sockets), self._in_force.policy)
