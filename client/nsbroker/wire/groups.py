@@ -83,17 +83,16 @@ def decode_group(
     common = {key: part for key, part in value.items() if key != "each"}
     common["ns"] = ""
     _, family, socket_type, proto, bind, listen, options, _ = decode_spec(common)
-    host, more = None, ()
-    if has_port := bind is not None and family in _INET:
-        host, port, *more = bind  # type: ignore[misc]  # it has a port
-        if port:
-            raise ProtocolError("in a spec with each, the port of bind is 0")
+    inet: Address = bind if bind is not None and family in _INET else ()  # type: ignore[assignment]  # no address
+    if inet and inet[1]:
+        raise ProtocolError("in a spec with each, the port of bind is 0")
+    host, more = inet[:1], inet[2:]
     cut_at = _SOCKETS_IN_STEP
     for run in expect_list(value["each"], "each"):
         if type(run) is not list or len(run) < 2:
             raise ProtocolError(f"an item of each is [ns, number, ...], got {shorten(run)}")
         namespace = decode_namespace(run[0])
-        if not has_port:
+        if not inet:
             specs += [SocketSpec(namespace, family, socket_type, proto, bind, listen, options)] * _count(run)
         elif len(specs) + len(run) - 1 > MAX_SOCKETS:
             raise too_many_sockets()
@@ -102,7 +101,7 @@ def decode_group(
                 for port in run[start : start + _SOCKETS_IN_STEP]:
                     if type(port) is not int or not 0 <= port <= 65535:
                         raise ProtocolError(f"a port in each must be an integer of 0..65535, got {shorten(port)}")
-                    fields = namespace, family, socket_type, proto, (host, port, *more), listen, options, ()
+                    fields = namespace, family, socket_type, proto, (*host, port, *more), listen, options, ()
                     specs.append(make_record(SocketSpec, fields))
                 if start > 1:
                     yield
