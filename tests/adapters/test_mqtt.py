@@ -180,6 +180,15 @@ def test_other_ways_out_are_refused_by_name() -> None:
         adapted.Client("blue", CallbackAPIVersion.VERSION2, transport="unix")
 
 
+def test_client_is_not_made_anew_without_its_namespace() -> None:
+    """Its namespace would come from another argument."""
+    client = make("blue")
+    own = client._namespace
+    with pytest.raises(NotImplementedError, match="make another Client"):
+        client.reinitialise("red")
+    assert client._namespace is own
+
+
 async def use_aiomqtt(namespace: str, way: str, client_id: str) -> str:
     port, transport, secure = WAYS[way]
     context = ssl.create_default_context() if secure else None

@@ -56,6 +56,14 @@ class Client(InNamespace, paho.mqtt.client.Client):
         super().__init__(namespace, *args, **kwargs)
         _refuse_paths(self)
 
+    def reinitialise(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse, since paho would make the client anew without its namespace.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("an MQTT client in a namespace can't be made anew in its place; make another Client")
+
     def proxy_set(self, **proxy_args: Any) -> NoReturn:
         """Refuse, since PySocks would reach the proxy by its own sockets.
 
