@@ -93,7 +93,7 @@ class Visit:
     def describe(self, opened: Sequence[wire.OpenedSocket], *entered: wire.EnteredNamespace) -> wire.OpenReply:
         """Return the reply with these sockets. They are in this process's namespace, unless the test knows better."""
         is_grouped = isinstance(self.request, wire.OpenRequest) and self.request.is_grouped
-        return wire.OpenReply(self.request.request_id, entered or (own_namespace(),), tuple(opened), is_grouped)
+        return wire.OpenReply(self.request.request_id, entered or (own_namespace(),), tuple(opened), None, is_grouped)
 
     def grant(self, files: wire.ResolverFiles = FILES) -> None:
         """Answer as a broker does."""
