@@ -38,7 +38,7 @@ _PORT_AT, _IPV4_AT, _IPV6_AT = 2, 4, 8
 """Offsets in struct sockaddr_in and sockaddr_in6."""
 
 # Source: include/uapi/linux/sctp.h. The peer asks for the last one (its number is in network order).
-_SCTP_SET_PEER_PRIMARY, _SCTP_PRIMARY, _SCTP_UDP_PORT, _SCTP_BINDX_ADD = 5, 6, 36, 100
+_SCTP_SET_PEER_PRIMARY, _SCTP_PRIMARY, _SCTP_UDP_PORT, _SCTP_BINDX_ADD = 5, 6, 132, 100
 _SCTP_PARAM_SET_PRIMARY = socket.htons(0xC004)
 
 _URING_SETSOCKOPT = 3

@@ -191,7 +191,7 @@ def test_options_are_refused_by_number_and_to_narrow_callers(narrow: str) -> Non
     sctp = host.sealed(host.sk(STREAM, SCTP))
     seen = 0 if narrow == "no" else EPERM
     for sock, level, name, answer in (
-        (udp, IP, 4, EPERM), (raw, IP, 3, EPERM), (udp, 41, 57, EPERM), (sctp, SCTP, 36, EPERM),
+        (udp, IP, 4, EPERM), (raw, IP, 3, EPERM), (udp, 41, 57, EPERM), (sctp, SCTP, 132, EPERM), (sctp, SCTP, 36, 0),
         (udp, IP, 35, seen), (udp, IP, 39, seen), (udp, IP, 42, seen), (udp, IP, 46, seen),
         (udp, 41, 20, seen), (udp, 41, 42, seen), (udp, 41, 46, seen), (sctp, IP, 35, EPERM),
         (raw, SOL_SOCKET, 6, seen), (raw, IP, 34, seen), (ping, SOL_SOCKET, 6, seen), (ping, IP, 34, seen),
