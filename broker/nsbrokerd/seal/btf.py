@@ -21,9 +21,11 @@ _INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_
 )
 _FIXED_BYTES = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _BYTES_FOR_EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
-_WORDS = [3 + _FIXED_BYTES.get(btf_kind, 0) // 4 for btf_kind in range(32)]
-_WORDS_FOR_EACH = [_BYTES_FOR_EACH.get(btf_kind, 0) // 4 for btf_kind in range(32)]
-_KIND_SHIFT = 24
+_KINDS = range(_ENUM64 + 1)
+_WORDS = [3 + _FIXED_BYTES.get(btf_kind, 0) // 4 for btf_kind in _KINDS]
+_WORDS_FOR_EACH = [_BYTES_FOR_EACH.get(btf_kind, 0) // 4 for btf_kind in _KINDS]
+_KIND_SHIFT, _KIND_BITS, _NUMBER_BITS = 24, 0x7F, 0xFFFFFF
+"""Before Linux 7, kind and number have fewer bits, and those above are 0."""
 _SIGNED = 1
 
 KEY_TYPE, VALUE_TYPE = 1, 4
@@ -73,11 +75,14 @@ class KernelTypes:
         first = header_bytes + types_at
         words = array.array("I", data[first : first + types_bytes])
         place, end, note = 0, len(words), self._places.append
-        while place < end:
-            note(first + 4 * place)
-            info = words[place + 1]
-            btf_kind = info >> _KIND_SHIFT & 31
-            place += _WORDS[btf_kind] + _WORDS_FOR_EACH[btf_kind] * (info & 0xFFFF)
+        try:
+            while place < end:
+                note(first + 4 * place)
+                info = words[place + 1]
+                btf_kind = info >> _KIND_SHIFT & _KIND_BITS
+                place += _WORDS[btf_kind] + _WORDS_FOR_EACH[btf_kind] * (info & _NUMBER_BITS)
+        except IndexError:
+            raise OSError(f"this kernel describes its types in an unknown format (kind {btf_kind})") from None
 
     def function(self, name: str) -> int:
         """Return the number of a function.
@@ -95,7 +100,7 @@ class KernelTypes:
             number = bisect.bisect_left(self._places, place)
             if number < len(self._places) and self._places[number] == place:
                 info = _TYPE.unpack_from(self._data, place)[1]
-                if info >> _KIND_SHIFT & 31 == btf_kind:
+                if info >> _KIND_SHIFT & _KIND_BITS == btf_kind:
                     return number
         raise OSError(f"this kernel has no {name}; use a newer kernel")
 
@@ -118,7 +123,7 @@ class KernelTypes:
             OSError: the kernel has no such struct or member.
         """
         place = self._places[self._find(name, _STRUCT)]
-        for index in range(_TYPE.unpack_from(self._data, place)[1] & 0xFFFF):
+        for index in range(_TYPE.unpack_from(self._data, place)[1] & _NUMBER_BITS):
             name_at, member_type, _ = _TYPE.unpack_from(self._data, place + _TYPE.size * (index + 1))
             if self._text(name_at) == member:
                 found = dict(self._members(member_type, 0))
@@ -132,11 +137,11 @@ class KernelTypes:
     def _members(self, number: int, base: int) -> Iterator[tuple[str, int]]:
         place = self._places[number]
         info = _TYPE.unpack_from(self._data, place)[1]
-        if info >> _KIND_SHIFT & 31 not in (_STRUCT, _UNION):
+        if info >> _KIND_SHIFT & _KIND_BITS not in (_STRUCT, _UNION):
             return
         # If the flag is set, the highest byte of an offset is the size of a bit field.
         bits = 0xFFFFFF if info >> 31 else 0xFFFFFFFF
-        for index in range(info & 0xFFFF):
+        for index in range(info & _NUMBER_BITS):
             name_at, member_type, offset = _TYPE.unpack_from(self._data, place + _TYPE.size * (index + 1))
             at = base + (offset & bits) // 8
             if name_at:
