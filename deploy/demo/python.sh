@@ -32,7 +32,7 @@ a_pip() {
 candidates() {
   local name directory
   if [ -n "${PYTHON:-}" ]; then command -v "$PYTHON" || echo "$PYTHON"; return; fi
-  for name in python3 python3.11 python3.12 python3.13 python3.14; do
+  for name in python3 python3.11 python3.12 python3.13 python3.14 python3.15; do
     for directory in ${PATH//:/ } /usr/local/bin /usr/bin; do
       [ -x "$directory/$name" ] && echo "$directory/$name"
     done

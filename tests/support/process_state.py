@@ -46,6 +46,11 @@ def idle_descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def is_libffi(target: str) -> bool:
+    """Return whether a descriptor's link in /proc names libffi: where ctypes uses it so, it keeps its own file open."""
+    return os.path.basename(target).startswith("libffi.so")
+
+
 def state(pid: int) -> str:
     """Return the state of a process: "R" runs, "S" waits, "T" was stopped, "Z" has ended."""
     return _status(str(pid))["State"][0]

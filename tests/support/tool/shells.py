@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Self
 
@@ -81,7 +82,9 @@ class Shell:
             self._start(["--rcfile", str(file), "-i"] if name == "bash" else ["-i"])
 
     def _start(self, args: list[str]) -> None:
-        self._pid, self._keyboard = pty.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child uses none of theirs
+            self._pid, self._keyboard = pty.fork()
         if self._pid == 0:
             try:
                 os.execve(self._program, [self._program, *args], self._environment)

@@ -20,6 +20,7 @@ from support.brokers.process import BrokerProcess
 from support.inside import cookie_here, cookie_inside
 from support.job_control import Shell
 from support.own_run import own_run
+from support.process_state import is_libffi
 from support.tool.running import RunTool, children, python, run_tool
 from support.users import GROUP, USER
 from support.waiting import wait_until
@@ -421,7 +422,7 @@ def supervisor_keeps(pid: int) -> tuple[list[str], list[str]]:
             kind = os.readlink(path).partition(":")[0]
             if kind == "socket":
                 protocols.append(os.getxattr(path, "system.sockprotoname").rstrip(b"\0").decode())
-            else:
+            elif not is_libffi(kind):
                 kinds.append(kind)
     return sorted(kinds), protocols
 

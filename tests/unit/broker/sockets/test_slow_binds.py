@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -166,7 +167,9 @@ def test_sockets_of_an_abandoned_request_are_closed_when_the_thread_has_left_the
 
 
 def test_process_ends_if_a_thread_starts_with_other_rights(slow: SlowBinds) -> None:
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child uses none of theirs
+        pid = os.fork()
     if not pid:
         try:
             slow._credentials.uid += 1

@@ -48,7 +48,9 @@ ADDRESSES = (
 )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:integer value out of range:DeprecationWarning")
 def test_numeric_results_are_the_socket_modules() -> None:
+    """Python 3.15 warns that a later version will refuse a scope of more than 32 bits."""
     resolver = Blocking(socket.socket, _NoFiles)
     for sockaddr, flags in product(ADDRESSES, range(1, 512, 2)):
         ours = outcome(resolver.getnameinfo, sockaddr, flags)
