@@ -16,7 +16,7 @@ TCP = SocketSpec("blue", socket.AF_INET, socket.SOCK_STREAM)
 
 def test_question_is_sent_as_it_was_asked(broker: FakeBroker) -> None:
     """The flag SOCK_CLOEXEC is left out, as the protocol does not know it. A path is sent as its descriptor."""
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path) as client:
         spec = TCP._replace(type=TCP.type | socket.SOCK_CLOEXEC)
         for asked in (spec, spec._replace(namespace="/proc/self/ns/net")):

@@ -84,7 +84,7 @@ def test_error_in_a_batch_names_the_spec_and_leaves_nothing_open(broker: FakeBro
     broker.script = refuse_third
     broker.start()
     client = Client(broker.path)
-    before = descriptors()
+    before = descriptors(first=True)
     with pytest.raises(OSError, match="no") as caught:
         client.open([TCP] * 600)
     client.close()
@@ -320,7 +320,7 @@ def test_wrong_answer_is_an_error_and_leaves_nothing_open(script: Script, kind: 
             honest(visit)
 
     with fake_broker(lie_first) as broker:
-        before = descriptors()
+        before = descriptors(first=True)
         client = Client(broker.path)
         with pytest.raises(kind, match=told):
             client.open([TCP, UDP])
@@ -341,7 +341,7 @@ def test_reply_to_another_request_is_refused() -> None:
         visit.grant()
 
     with fake_broker(answer_another_first) as broker, Client(broker.path) as client:
-        before = descriptors()
+        before = descriptors(first=True)
         with pytest.raises(BrokerProtocolError, match="OpenReply"):
             client.open([TCP])
         assert descriptors() == before
@@ -383,7 +383,7 @@ def test_no_room_for_descriptors_is_said_as_the_kernel_does(broker: FakeBroker) 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with Client(broker.path) as client:
         close(client.open([TCP]))
-        before = descriptors()
+        before = descriptors(first=True)
         resource.setrlimit(resource.RLIMIT_NOFILE, (before + 20, hard))
         try:
             with pytest.raises(OSError, match="RLIMIT_NOFILE") as caught:
@@ -420,7 +420,7 @@ def test_descriptors_that_a_security_module_keeps_back_are_named_so(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """EACCES, not a complaint about the broker. No descriptor is left open."""
-    before = descriptors()
+    before = descriptors(first=True)
     # The first descriptor is the channel.
     monkeypatch.setattr(connection.socket, "SocketType", Confined)
     with Client(broker.path) as client, pytest.raises(PermissionError) as caught:
@@ -443,7 +443,7 @@ class Unusable(socket.socket):
 
 
 def test_socket_that_a_security_module_does_not_let_the_program_use_is_named_so(broker: FakeBroker) -> None:
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path) as client, pytest.raises(PermissionError, match="does not let it have or use sockets"):
         client.open_as(lambda spec, fd: Unusable(spec.family, spec.type, spec.proto, fd), [TCP, TCP])
     assert descriptors() == before
@@ -498,7 +498,7 @@ def test_more_descriptors_than_a_request_takes_are_spread(broker: FakeBroker) ->
 def test_path_is_opened_by_the_client_and_closed_again(broker: FakeBroker) -> None:
     with Client(broker.path) as client:
         close(client.open([TCP]))
-        before = descriptors()
+        before = descriptors(first=True)
         close(client.open([TCP._replace(namespace=f"/proc/{os.getpid()}/ns/net")] * 2))
         assert descriptors() == before
     assert broker.seen()[1] == "2 2 1"
@@ -506,7 +506,7 @@ def test_path_is_opened_by_the_client_and_closed_again(broker: FakeBroker) -> No
 
 def test_path_that_is_not_there_is_no_namespace(broker: FakeBroker) -> None:
     """The client finds it out, does not ask the broker, and closes the earlier sockets."""
-    before = descriptors()
+    before = descriptors(first=True)
     with pytest.raises(NamespaceNotFoundError, match="/nowhere/net") as caught:
         Client(broker.path).open([TCP._replace(namespace="/proc/self/ns/net"), TCP._replace(namespace="/nowhere/net")])
     assert (caught.value.errno, caught.value.index) == (errno.ENOENT, 1)
@@ -535,7 +535,7 @@ def test_timeout_is_not_optional(timeout: float) -> None:
 
 
 def test_namespaces_are_read_from_the_blob(broker: FakeBroker) -> None:
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path) as client:
         answer = client.namespaces()
     assert answer.namespaces == (("blue", (0, 1)), ("@host", (0,)))
@@ -565,7 +565,7 @@ def test_blob_that_is_not_what_it_says_is_refused(size: int, make: object) -> No
         visit.reply(wire.BlobReply(visit.request.request_id, size), [make()])
 
     with fake_broker(answer) as broker:
-        before = descriptors()
+        before = descriptors(first=True)
         client = Client(broker.path)
         with pytest.raises(BrokerProtocolError):
             client.namespaces()
@@ -579,7 +579,7 @@ def test_sockets_in_the_place_of_a_blob_are_closed() -> None:
             visit.reply(visit.describe([wire.OpenedSocket(cookie(sock))]), [sock.fileno()])
 
     with fake_broker(answer) as broker:
-        before = descriptors()
+        before = descriptors(first=True)
         with pytest.raises(BrokerProtocolError):
             Client(broker.path).namespaces()
         assert descriptors() == before

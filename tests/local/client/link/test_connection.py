@@ -55,7 +55,7 @@ def test_one_connection_serves_one_call_after_the_other(broker: FakeBroker) -> N
 def test_silent_broker_ends_in_a_timeout(broker: FakeBroker) -> None:
     """SIGSTOP, as a debugger or a cgroup freezer does: the kernel still accepts connections and packets."""
     os.kill(broker.pid, signal.SIGSTOP)
-    before = descriptors()
+    before = descriptors(first=True)
     with pytest.raises(BrokerUnavailableError, match=r"did not answer within 0\.05 s") as caught:
         Client(broker.path, timeout=0.05).open([TCP])
     assert caught.value.errno == errno.ETIMEDOUT
@@ -115,7 +115,7 @@ def test_late_reply_is_never_taken_for_a_later_one() -> None:
         with pytest.raises(BrokerUnavailableError):
             client.open([TCP])
         client.timeout = 5
-        before = descriptors()
+        before = descriptors(first=True)
         (sock,) = client.open([UDP])
         assert sock.type == socket.SOCK_DGRAM
         sock.close()
@@ -233,7 +233,7 @@ def test_request_is_asked_again_when_its_broker_died(broker: FakeBroker, monkeyp
         broker.start()
 
     monkeypatch.setattr(nsbroker.link.broker, "_pause", restart)
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path) as client:
         open_and_close(client)
     assert broker.seen() == ["1 1 0", "1 1 0"]
@@ -264,7 +264,7 @@ def test_port_is_free_again_when_the_broker_died_between_descriptors_and_reply(
     broker.script = die_in_between
     broker.start()
     monkeypatch.setattr(nsbroker.link.broker, "_pause", restart)
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path) as client:
         open_and_close(client)
         (sock,) = client.open([listener])
@@ -335,7 +335,7 @@ def test_load_goes_on_while_its_broker_is_killed_again_and_again(broker: FakeBro
             for sock in sockets:
                 sock.close()
 
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path, timeout=60) as client:
         kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] * 2
         workers = [threading.Thread(target=work, args=(kind, client)) for kind in kinds]
@@ -354,7 +354,7 @@ def test_load_goes_on_while_its_broker_is_killed_again_and_again(broker: FakeBro
 def test_broker_that_dies_of_each_request_is_given_up() -> None:
     """It hangs up on everyone: a bounded number of attempts, and a message that says so."""
     with fake_broker(lambda visit: visit.connection.shutdown(socket.SHUT_RDWR)) as broker:
-        before = descriptors()
+        before = descriptors(first=True)
         with pytest.raises(BrokerUnavailableError, match=r"again and again.*many requests with one Client") as caught:
             Client(broker.path).open([TCP])
         assert caught.value.errno == errno.ECONNRESET
@@ -478,7 +478,7 @@ def test_full_backlog_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_backlog_that_stays_full_ends_in_a_timeout() -> None:
     with closing(FakeBroker(backlog=0)) as broker, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
         first.connect(broker.path)
-        before = descriptors()
+        before = descriptors(first=True)
         with pytest.raises(BrokerUnavailableError, match="did not answer") as caught:
             Client(broker.path, timeout=0.02).open([TCP])
         assert caught.value.errno == errno.ETIMEDOUT
@@ -497,7 +497,7 @@ def test_threads_each_get_their_own_sockets(broker: FakeBroker) -> None:
                     wrong.append(sock)
                 sock.close()
 
-        before = descriptors()
+        before = descriptors(first=True)
         kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] * 4
         threads = [threading.Thread(target=work, args=(kind,)) for kind in kinds]
         for thread in threads:
@@ -514,13 +514,13 @@ def test_threads_each_get_their_own_sockets(broker: FakeBroker) -> None:
 def test_forked_child_has_a_connection_of_its_own(broker: FakeBroker) -> None:
     """The parent's is closed in the child, and goes on in the parent."""
     with Client(broker.path) as client:
-        before = descriptors()
+        before = descriptors(first=True)
         open_and_close(client)
         pid = fork()
         if pid == 0:
             status = 1
             try:
-                closed = descriptors() == before
+                closed = descriptors(first=True) == before
                 open_and_close(client)
                 status = 0 if closed else 2
             finally:
@@ -545,7 +545,7 @@ def test_child_forked_in_the_middle_of_a_call_keeps_nothing_of_it() -> None:
     held: list[Visit] = []
     previous = signal.signal(signal.SIGUSR1, lambda *_: asked.set())
     with fake_broker(hold_first) as broker, Client(broker.path) as client:
-        before = descriptors()
+        before = descriptors(first=True)
         thread = threading.Thread(target=open_and_close, args=(client,))
         thread.start()
         asked.wait()
@@ -559,7 +559,7 @@ def test_child_forked_in_the_middle_of_a_call_keeps_nothing_of_it() -> None:
 
 
 def test_client_that_is_forgotten_leaves_nothing_open(broker: FakeBroker) -> None:
-    before = descriptors()
+    before = descriptors(first=True)
     open_and_close(Client(broker.path))
     assert descriptors() == before
 

@@ -115,7 +115,7 @@ def test_own_container_is_lent_if_the_broker_says_no(start: Start, engine: Engin
         visit.grant() if (status.st_dev, status.st_ino) == expected else visit.fail(wire.DENIED, message="another one")
 
     broker = start(script)
-    before = descriptors()
+    before = descriptors(first=True)
     with Client(broker.path) as client:
         [sock] = client.open([TCP])
         assert type(sock) is socket.socket

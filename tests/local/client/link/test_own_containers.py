@@ -62,7 +62,7 @@ def look(name: str = "podman:mine", timeout_s: float = TIMEOUT_S) -> OwnContaine
 
 def reason(name: str = "podman:mine", timeout_s: float = TIMEOUT_S) -> str:
     """The reason why there is no container. No descriptor stays open."""
-    before = descriptors()
+    before = descriptors(first=True)
     with pytest.raises(OwnContainerError) as caught:
         look(name, timeout_s)
     wait_until(lambda: descriptors() == before)  # The engine is in this process, too.
@@ -427,7 +427,7 @@ def test_every_event_loop_can_wait_for_podman(
 
 def test_cancelled_question_leaves_nothing_open(engine: FakeEngine, runtime: Path) -> None:
     """Neither to the socket nor to the command, which ends."""
-    before = descriptors()
+    before = descriptors(first=True)
     waiting = find("podman:mine", TIMEOUT_S)
     waiting.send(None)
     waiting.close()

@@ -76,7 +76,7 @@ def test_namespaces_share_the_connection(broker: FakeBroker) -> None:
 
 def test_failed_socket_raises_the_kernels_error(blue: Namespace) -> None:
     blue.socket().close()
-    before = descriptors()
+    before = descriptors(first=True)
     with pytest.raises(OSError, match="not supported") as caught:
         blue.socket(socket.AF_INET, socket.SOCK_STREAM, 250)
     assert caught.value.errno == errno.EPROTONOSUPPORT
@@ -358,7 +358,7 @@ def test_create_connection_reports_failures_as_the_socket_module_does(blue: Name
         unused.bind(("127.0.0.1", 0))
         port = port_of(unused)
         with blue.socket():
-            before = descriptors()
+            before = descriptors(first=True)
             with pytest.raises(ConnectionRefusedError):
                 blue.create_connection(("127.0.0.1", port))
             with pytest.raises(ExceptionGroup) as caught:
@@ -459,7 +459,7 @@ def test_unix_server_is_bound_by_the_program(blue: Namespace, tmp_path: object) 
         with blue.socket(socket.AF_UNIX) as near:
             near.connect(f"{tmp_path}/socket")
             server.accept()[0].close()
-    before = descriptors()
+    before = descriptors(first=True)
     with pytest.raises(OSError, match="in use"):
         blue.create_server(f"{tmp_path}/socket", family=socket.AF_UNIX)
     assert descriptors() == before
