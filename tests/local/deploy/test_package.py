@@ -124,6 +124,13 @@ def test_later_builds_and_releases_upgrade_earlier_ones(tmp_path: Path) -> None:
         command("dpkg", "--compare-versions", old, "lt", new)
 
 
+def test_package_of_a_later_debian_upgrades_that_of_an_earlier_one(tmp_path: Path) -> None:
+    """So an upgrade of the machine takes the package along."""
+    earlier, later = (fields(build(tmp_path, suite, SOURCE_DATE_EPOCH="1000000000")) for suite in ("trixie", "testing"))
+    command("dpkg", "--compare-versions", earlier["Version"], "lt", later["Version"])
+    assert earlier["Depends"] == later["Depends"]
+
+
 def test_dependencies_are_those_of_the_project(package: Path) -> None:
     told = fields(package)["Depends"]
     wanted = re.findall(r'"(dnspython|msgpack|trio|structlog|h11)>=', (CHECKOUT / "pyproject.toml").read_text())
@@ -147,4 +154,4 @@ def test_lintian_finds_no_error(package: Path) -> None:
 
 def test_unknown_suite_is_refused() -> None:
     done = subprocess.run([DEPLOY / "package", "deb", "sid"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "deploy/package: sid is not bookworm or trixie\n")
+    assert (done.returncode, done.stderr) == (1, "deploy/package: sid is not bookworm, trixie or testing\n")
