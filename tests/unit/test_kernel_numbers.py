@@ -29,7 +29,7 @@ from nsbrokerd.sockets.capabilities import KEPT
 from support.kernel_headers import HEADERS, Claim, compile_with
 
 CONSTANTS = {
-    "nsbroker.link.identity": "_SO_PROTOCOL _SO_DOMAIN _SO_COOKIE",
+    "nsbroker.link.identity": "_SO_PROTOCOL _SO_DOMAIN SO_COOKIE",
     "nsbroker.link.own_containers": "_NS_GET_USERNS _NS_GET_OWNER_UID",
     "nsbroker.link.proof": "_SO_COOKIE _SO_NETNS_COOKIE",
     "nsbroker.names.interfaces": (
@@ -38,6 +38,7 @@ CONSTANTS = {
         " _HEADER:nlmsghdr _LINK:ifinfomsg _ATTRIBUTE:nlattr"
     ),
     "nsbroker.names.numeric": "_SIOCGIFINDEX _IFNAMSIZ",
+    "nsbroker.proxy.peers": "_NETLINK_SOCK_DIAG _SOCK_DIAG_BY_FAMILY _NLM_F_REQUEST _NLMSG_ERROR",
     "nsbroker.supervise.bpf": (
         "_LOAD_WORD=BPF_LD|BPF_W|BPF_ABS _JUMP_EQUAL=BPF_JMP|BPF_JEQ|BPF_K"
         " _JUMP_GREATER_EQUAL=BPF_JMP|BPF_JGE|BPF_K _RETURN=BPF_RET|BPF_K"

@@ -172,6 +172,6 @@ def test_wire_loads_nothing_slow() -> None:
 def test_address_of_another_form_is_left_to_the_broker_in_a_group_too(bind: tuple[object, ...] | bytes) -> None:
     """The broker's refusal names the form. Alone, the socket is refused by the same words."""
     specs = (SPEC._replace(bind=("10.0.0.1", 80)), SPEC._replace(bind=bind), SPEC._replace(bind=("10.0.0.1", 80)))
-    refused = error_of(wire.encode_request(wire.OpenRequest(1, specs, 0, True)))
+    refused = error_of(wire.encode_request(wire.OpenRequest(1, specs, 0, 0, True)))
     assert "an address of family 2 is [host, port]" in str(refused)
     assert refused.index in (0, 1)
