@@ -87,7 +87,7 @@ def plan_in_steps(
         sent: for each descriptor of the request, all names of its namespace (maybe an empty list).
     """
     groups: dict[NamespaceRef, PlannedGroup] = {}
-    alike = _Alike(policy, subject, sent)
+    alike_in: dict[NamespaceRef, _Alike] = {}
     packets = 0
     for position, spec in enumerate(specs):
         if position and not position % _SOCKETS_IN_STEP:
@@ -96,6 +96,8 @@ def plan_in_steps(
         group = groups.get(namespace)
         if group is None:
             group = groups[namespace] = PlannedGroup(namespace, _label(namespace, sent), [])
+            alike_in[namespace] = _Alike(policy, subject, sent)
+        alike = alike_in[namespace]
         planned = alike.plan(position, spec)
         if planned is None:
             decided = _plan_socket(position, group.label, spec, policy, subject, sent)
@@ -112,7 +114,7 @@ def plan_in_steps(
 
 
 class _Alike:
-    """The last decision of a plan. It also holds for sockets that differ in the port alone, in a range of the rules.
+    """The last decision of a plan for a namespace. It also holds for another port in the same range of the rules.
 
     A batch is mostly of such sockets, and deciding about one takes as long as the kernel needs to make it.
     """

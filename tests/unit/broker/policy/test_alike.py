@@ -153,7 +153,7 @@ def test_sockets_of_many_shapes_ask_for_no_ranges_of_ports() -> None:
             asked.append(1)
             return super().first_ports(*arguments)  # type: ignore[arg-type]
 
-    batch = [listener(2000, namespace=f"blue{index % 2}") for index in range(100)]
+    batch = [listener(2000, listen=1 + index % 2) for index in range(100)]
     everywhere = grant(namespaces=NamespaceRule.parse(["*"]))
     assert not isinstance(plan(batch, Counting((everywhere,)), WHO, {}), Refusal)
     assert not asked
