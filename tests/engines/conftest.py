@@ -9,6 +9,8 @@ import pytest
 
 from nsbrokerd.namespaces.engines import Engines
 from support import namespaces
+from support.brokers.process import BrokerProcess
+from support.engines.broker import BrokerInside
 from support.engines.docker import Docker
 from support.engines.place import BUSYBOX, PATIENCE_S, Place, engine_place
 from support.engines.podman import Podman
@@ -81,6 +83,17 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     """Each of the two engines."""
     found: Engine = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def broker(engine: Engine, engine_host: Place) -> Iterator[BrokerProcess]:
+    """A broker beside the engine, which it may ask."""
+    broker = BrokerInside(engine_host, engine)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.close()
 
 
 @pytest.fixture

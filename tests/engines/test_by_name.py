@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from support.adapters.programs import listens_on
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient, connect_as, netns_of, tcp
 from support.checkout import CHECKOUT
-from support.engines.broker import BrokerInside, true_namespace
+from support.engines.broker import true_namespace
 from support.engines.docker import Docker
 from support.engines.place import IMAGE, Place
 from support.engines.podman import Podman
@@ -31,16 +30,6 @@ Engine = Podman | Docker
 PAGE = "a page out of the container"
 SERVER = ("sh", "-c", f"echo {PAGE} > /www/index.html; exec httpd -f -p 80 -h /www")
 COMMANDS = re.search(r"```sh engines\n(.*?)```", (CHECKOUT / "deploy/docs/containers.md").read_text(), re.DOTALL)
-
-
-@pytest.fixture
-def broker(engine: Engine, engine_host: Place) -> Iterator[BrokerProcess]:
-    broker = BrokerInside(engine_host, engine)
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.close()
 
 
 def get(broker: BrokerProcess, *arguments: str, user: int = USER) -> subprocess.CompletedProcess[str]:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
-
-import pytest
 
 from nsbroker.wire import ErrorReply, OpenReply
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import RawClient, connect_as, tcp
-from support.engines.broker import BrokerInside, Engine, true_namespace
-from support.engines.place import Place
+from support.engines.broker import Engine, true_namespace
 from support.inside import netns_cookie
 from support.users import USER
 
@@ -67,16 +63,6 @@ class Asking(threading.Thread):
         self._is_over.set()
         self.join()
         self._client.close()
-
-
-@pytest.fixture
-def broker(engine: Engine, engine_host: Place) -> Iterator[BrokerProcess]:
-    broker = BrokerInside(engine_host, engine)
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.close()
 
 
 def test_each_socket_is_of_the_container_at_some_moment_of_its_request(
