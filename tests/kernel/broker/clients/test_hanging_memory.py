@@ -50,6 +50,7 @@ def _receive_descriptors(path: str, file: str) -> None:
         assert client.channel is not None
         client.send(tcp("@host"))
         client.send(tcp("@host"))
+        client.receive_alone()  # the channel never blocks: wait until it has the descriptors
         receive_unwritable(client.channel, file)
 
 
