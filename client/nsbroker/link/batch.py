@@ -10,8 +10,10 @@ from ..wire.record import Record
 
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
 _SPEC_BYTES = 128
-"""More than a spec takes without its name and options."""
+"""More than a spec takes without its name, its options and its further addresses."""
 _OPTION_BYTES = 18
+_ADDRESS_BYTES = 64
+"""More than a numeric address takes."""
 _ENVELOPE_BYTES = 64
 
 TYPE_CHECKING = False
@@ -69,6 +71,9 @@ def _most_bytes(spec: SocketSpec) -> int:
         size += len(spec.namespace) * (1 if spec.namespace.isascii() else 4)
     elif type(spec.namespace) is not int:
         raise TypeError(f"a namespace is a name or a descriptor, not {type(spec.namespace).__name__}")
+    if type(spec.bind) is bytes:
+        size += len(spec.bind)
+    size += _ADDRESS_BYTES * len(spec.also)
     for _, _, value in spec.options:
         size += _OPTION_BYTES + (len(value) if type(value) is bytes else 0)
     return size

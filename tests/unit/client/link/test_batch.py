@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nsbroker.link.batch import split
 from nsbroker.wire import MAX_PACKET_BYTES, MAX_SENT_FDS, MAX_SOCKETS, OpenRequest, SocketSpec, encode_request
+from nsbroker.wire.bounds import MAX_ABSTRACT_BYTES, MAX_ALSO
 from nsbroker.wire.codec import decode_request, named_descriptors
 
 V4, TCP = int(socket.AF_INET), int(socket.SOCK_STREAM)
@@ -19,11 +20,20 @@ options = st.lists(
     st.tuples(st.integers(0, 300), st.integers(0, 300), st.one_of(st.integers(-9, 9), st.binary(max_size=256))),
     max_size=32,
 )
+V6_ADDRESS = ("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 65535, 2**20 - 1, 2**32 - 1)
+kinds = st.sampled_from(
+    [
+        (V4, TCP, 0, None, ()),
+        (V4, TCP, 0, ("10.0.0.1", 80), ()),
+        (int(socket.AF_INET6), TCP, int(socket.IPPROTO_SCTP), V6_ADDRESS, (V6_ADDRESS,) * MAX_ALSO),
+        (int(socket.AF_UNIX), TCP, 0, b"\xff" * MAX_ABSTRACT_BYTES, ()),
+    ]
+)
 specs = st.builds(
-    lambda ns, opts, bind: SocketSpec(ns, V4, TCP, 0, ("10.0.0.1", 80) if bind else None, None, tuple(opts)),
+    lambda ns, opts, kind: SocketSpec(ns, *kind[:4], 65535, tuple(opts), kind[4]),
     namespaces,
     options,
-    st.booleans(),
+    kinds,
 )
 
 
