@@ -10,7 +10,7 @@ import pytest
 from nsbrokerd.namespaces.engines import Engines
 from support import namespaces
 from support.brokers.process import BrokerProcess
-from support.engines.broker import BrokerInside
+from support.engines.broker import BrokerBeside
 from support.engines.docker import Docker
 from support.engines.place import BUSYBOX, PATIENCE_S, Place, engine_place
 from support.engines.podman import Podman
@@ -88,7 +88,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture
 def broker(engine: Engine, engine_host: Place) -> Iterator[BrokerProcess]:
     """A broker beside the engine, which it may ask."""
-    broker = BrokerInside(engine_host, engine)
+    broker = BrokerBeside(engine_host, engine)
     try:
         broker.start()
         yield broker

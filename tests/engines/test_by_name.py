@@ -187,7 +187,7 @@ def test_commands_of_the_page_lead_to_a_page_out_of_the_container(
         (etc / "nsbroker/nsbrokerd.toml").write_text(shipped)
         broker.config_path = Path("/etc/nsbroker/nsbrokerd.toml")
         inside, command = engine_host.inside, BrokerProcess.command(broker)
-        broker.command = lambda: inside(*command)  # type: ignore[method-assign]  # as BrokerInside
+        broker.command = lambda: inside(*command)  # type: ignore[method-assign]  # as BrokerBeside
         environment = {
             **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "NSBROKER_SOCKET": str(broker.socket_path),
         }  # fmt: skip

@@ -13,7 +13,7 @@ from support.users import USER
 Engine = Podman | Docker
 
 
-class BrokerInside(BrokerProcess):
+class BrokerBeside(BrokerProcess):
     """A broker in the network namespace that the engines take for the host's."""
 
     def __init__(self, place: Place, engine: Engine) -> None:
@@ -36,7 +36,7 @@ sockets = ["tcp"]
         super().__init__(grants, f'[engines]\n{word} = "{engine.socket}"\n')
 
     def command(self) -> list[str]:
-        return self.place.inside(*super().command())
+        return self.place.beside(*super().command())
 
 
 def true_namespace(engine: Engine, name: str) -> int:

@@ -60,7 +60,14 @@ class Place(NamedTuple):
     def inside(self, *command: str) -> list[str]:
         """Return a command that runs in the network namespace. Its root directory is ROOT, or that of the machine."""
         mounts = [f"--mount=/proc/{self.mounts}/ns/mnt"] if self.mounts else []
-        return ["nsenter", f"--net={path_of(self.namespace)}", *mounts, "--", *command]
+        return self._enter(*mounts, "--", *command)
+
+    def beside(self, *command: str) -> list[str]:
+        """Return a command that runs in the network namespace, with the root directory of the machine."""
+        return self._enter("--", *command)
+
+    def _enter(self, *arguments: str) -> list[str]:
+        return ["nsenter", f"--net={path_of(self.namespace)}", *arguments]
 
     def image(self) -> Path:
         """Return a tar file of a root directory with busybox."""
