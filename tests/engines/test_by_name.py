@@ -186,8 +186,8 @@ def test_commands_of_the_page_lead_to_a_page_out_of_the_container(
         shipped = shipped.replace("[broker]\n", f'[broker]\nsocket = "{broker.socket_path}"\n')
         (etc / "nsbroker/nsbrokerd.toml").write_text(shipped)
         broker.config_path = Path("/etc/nsbroker/nsbrokerd.toml")
-        inside, command = engine_host.inside, BrokerProcess.command(broker)
-        broker.command = lambda: inside(*command)  # type: ignore[method-assign]  # as BrokerBeside
+        beside, command = engine_host.beside, BrokerProcess.command(broker)
+        broker.command = lambda: beside(*command)  # type: ignore[method-assign]  # as BrokerBeside
         environment = {
             **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "NSBROKER_SOCKET": str(broker.socket_path),
         }  # fmt: skip
