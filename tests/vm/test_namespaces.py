@@ -12,7 +12,7 @@ import nsbroker
 from nsbroker import SocketSpec
 from support import namespaces
 from support.inside import cookie_inside
-from support.installed_service import SERVICE, TIMEOUT_S, Installed, command, systemctl, tcp
+from support.installed_service import SERVICE, SOCKET, TIMEOUT_S, Installed, command, systemctl, tcp
 from support.users import GROUP, USER, start_as_user
 
 TOOL = "/opt/nsbroker/bin/nsbroker-get"
@@ -29,9 +29,9 @@ def test_directory_of_names_is_shared_before_the_first_name(
     installed: Installed, make_namespace: Callable[..., str]
 ) -> None:
     """Otherwise `ip netns add` of iproute2 7.2 mounts the names where the running service does not get them."""
-    systemctl("stop", SERVICE)
+    systemctl("stop", SOCKET, SERVICE)
     command("umount", "/run/netns")
-    systemctl("start", SERVICE)
+    systemctl("start", SOCKET, SERVICE)
     command("mount", "--make-shared", "/run/netns")  # the first step of `ip netns add`. It fails if this is no mount
     name = make_namespace()
     ((_, netns, _),) = installed.open_as_member(tcp(name))
