@@ -58,6 +58,12 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/proxy/peers.py",
+                "        connection.getpeername()\n        return owner_in(",
+                "        return owner_in(",
+                (f"{_UNIT}/test_peers.py::test_next_owner_of_a_port_is_not_the_peer",),
+            ),
+            Mutant(
+                "client/nsbroker/proxy/peers.py",
                 "        return uid != overflow or file.read().split() == _ALL_UIDS\n",
                 "        return uid != overflow or bool(file.read())\n",
                 (f"{_UNIT}/test_listeners.py::test_user_is_not_looked_up_where_several_have_one_number",),

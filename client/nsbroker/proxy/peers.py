@@ -58,7 +58,7 @@ class SockDiag:
         The kernel answers within the call of send(2), so this does not wait.
 
         Raises:
-            OSError: the kernel refuses the question, or does not answer it.
+            OSError: the kernel refuses the question, or does not answer it. ENOTCONN: the peer is gone.
         """
         local, remote = connection.getsockname(), connection.getpeername()
         self._sequence = (self._sequence + 1) % _SEQUENCE_NUMBERS
@@ -67,7 +67,11 @@ class SockDiag:
         while True:
             answer = self._sock.recv(_RECEIVE_BYTES)
             if _sequence_of(answer) == self._sequence:  # else it is the answer to a question that failed
-                return owner_in(answer, connection.family, remote, local)
+                break
+        # A peer that resets the connection frees its port, and the answer may be about the next socket there. As long
+        # as this end is connected, the kernel has no other connection with the same four numbers.
+        connection.getpeername()
+        return owner_in(answer, connection.family, remote, local)
 
     def close(self) -> None:
         """Close the socket."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+from collections.abc import Callable
 
 import pytest
 
-from nsbroker.proxy.peers import make_request, owner_in
+from nsbroker.proxy.peers import SockDiag, make_request, owner_in
 
 IPV4, IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 CLIENT, PROXY = ("127.0.0.1", 40000), ("127.0.0.1", 1080)
@@ -88,3 +90,42 @@ def test_question_is_for_one_socket() -> None:
     length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", question)
     assert (length, kind, flags, sequence) == (len(question), 20, 1, 7)
     assert struct.unpack_from("!HH", question, 24) == (40000, 1080)
+
+
+class Preempted:
+    """A connection whose process loses the processor for a moment, right after it has read the other end's address."""
+
+    def __init__(self, sock: socket.socket, meanwhile: list[Callable[[], None]]) -> None:
+        self.family, self.getsockname = sock.family, sock.getsockname
+        self._sock, self._meanwhile = sock, meanwhile
+
+    def getpeername(self) -> tuple[str, int]:
+        address: tuple[str, int] = self._sock.getpeername()
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        return address
+
+
+def test_next_owner_of_a_port_is_not_the_peer() -> None:
+    """Another user resets a connection, and this user's program gets its port. Its request is still there to read."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as own:
+        other = socket.create_connection(listener.getsockname())
+        address = other.getsockname()
+        other.sendall(b"request")
+        connection, _ = listener.accept()
+
+        def take_over() -> None:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            other.close()
+            own.bind(address)
+            own.connect(listener.getsockname())
+
+        diag = SockDiag()
+        try:
+            with connection, pytest.raises(OSError, match="not connected"):
+                diag.owner_of_peer(Preempted(connection, [take_over]))  # type: ignore[arg-type]  # a fake
+            with listener.accept()[0] as connection:
+                assert connection.getpeername() == address
+                assert diag.owner_of_peer(connection) == os.geteuid()
+        finally:
+            diag.close()
