@@ -124,18 +124,14 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/proxy/tunnel.py",
-                "        reset_on_close(client)\n",
+                "    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)\n",
                 "",
                 (
                     f"{_KERNEL}/test_data.py::test_reset_by_the_server_is_one_for_the_client",
+                    f"{_KERNEL}/test_data.py::test_reset_by_the_client_is_one_for_the_server",
                     f"{_KERNEL}/test_hostile.py::test_connections_that_do_not_end_are_reset",
+                    f"{_KERNEL}/test_hostile.py::test_kill_resets_all_connections",
                 ),
-            ),
-            Mutant(
-                "client/nsbroker/proxy/tunnel.py",
-                "        reset_on_close(server)\n",
-                "",
-                (f"{_KERNEL}/test_data.py::test_reset_by_the_client_is_one_for_the_server",),
             ),
         ),
     ),

@@ -20,31 +20,35 @@ if TYPE_CHECKING:
 _BUFFER_BYTES = 2**18
 """As fast as splice(2) through a pipe, without the descriptors. Smaller and larger buffers are slower."""
 _BUFFER = memoryview(bytearray(_BUFFER_BYTES))
-_RESET = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE, _END_ON_CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A peer that is gone is noticed after two minutes. A silent one that lives may stay."""
 
 
 def prepare(sock: socket.socket) -> None:
-    """Set a TCP socket up for a tunnel: small pieces go out at once, and a peer that is gone is noticed."""
+    """Set a TCP socket up for a tunnel: small pieces go out at once, and a peer that is gone is noticed.
+
+    Until `relay` has ended well, its close is a reset: the peer must see that its data was cut off, and not ended. This
+    also holds if this process is killed.
+    """
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     for name, value in _KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, name, value)
 
 
-def reset_on_close(sock: socket.socket) -> None:
-    """Let the peer of a TCP socket see that its data was cut off, and not ended."""
+def _end_on_close(sock: socket.socket) -> None:
     if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _END_ON_CLOSE)
 
 
 async def relay(client: socket.socket, server: socket.socket, first: bytes, body: Body | None) -> None:
     """Pass on bytes until both directions have ended, or with a body until the server has ended.
 
-    If one side fails, the other side gets a reset. The caller closes both sockets.
+    If one side fails, the other side gets a reset. The caller closes both sockets, which `prepare` has set up.
 
     Args:
         client: non-blocking.
@@ -72,10 +76,8 @@ async def relay(client: socket.socket, server: socket.socket, first: bytes, body
         _Flow(loop, server, client, lambda error: end("to client", error)).start()
         _Flow(loop, client, server, lambda error: end("to server", error), body).start(first)
         await done
-    except BaseException:
-        reset_on_close(client)
-        reset_on_close(server)
-        raise
+        _end_on_close(client)
+        _end_on_close(server)
     finally:
         for sock in (client, server):
             loop.remove_reader(sock)

@@ -115,6 +115,21 @@ def test_reset_by_the_server_is_one_for_the_client(proxy: Proxied, place: Inside
     server.close()
 
 
+def test_unix_socket_only_ends(place: Inside, open_directory: Path) -> None:
+    """It has no reset, as the documents say."""
+
+    def serve(sock: socket.socket) -> None:
+        exactly(sock, 1)
+        sock.sendall(b"half")
+        reset(sock)
+
+    server = Server(place.name, serve)
+    with opened(place.start("-l", f"{open_directory}/proxy"), server) as sock:
+        sock.sendall(b"x")
+        assert b"half".startswith(to_the_end(sock))
+    server.close()
+
+
 def test_reset_by_the_client_is_one_for_the_server(proxy: Proxied, place: Inside) -> None:
     seen: list[str] = []
 

@@ -226,12 +226,28 @@ def test_connections_that_do_not_end_are_reset(place: Inside, echo_server: Serve
     assert proxy.running.finish().status == 0
 
 
-def test_kill_ends_all_connections(proxy: Proxied, echo_server: Server) -> None:
+def test_kill_resets_all_connections(proxy: Proxied, place: Inside) -> None:
+    """For both sides, data that was cut off must not look complete. The kernel itself would end them cleanly."""
+    seen: list[str] = []
+
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(b"half")
+        try:
+            to_the_end(sock)
+            seen.append("end")
+        except ConnectionResetError:
+            seen.append("reset")
+
+    server = Server(place.name, serve)
     with proxy.connect() as sock:
-        assert socks(sock, HOST4, echo_server.port) == 0
+        assert socks(sock, HOST4, server.port) == 0
+        assert exactly(sock, 4) == b"half"
         proxy.running.send(signal.SIGKILL)
-        assert to_the_end(sock) == b""
+        with pytest.raises(ConnectionResetError):
+            to_the_end(sock)
     assert proxy.running.wait() == -signal.SIGKILL
+    wait_until(lambda: seen == ["reset"])
+    server.close()
 
 
 def test_without_room_for_descriptors_connections_wait(proxy: Proxied, echo_server: Server) -> None:
