@@ -108,6 +108,15 @@ GUARANTEES = (
                 (f"{_UNIT}test_old_sockets_are_not_used",),
             ),
             Mutant(
+                _STOCK,
+                "        if sock is None and shelf.claim():\n",
+                "        if sock is None and (shelf.claim() or True):\n",
+                (
+                    f"{_UNIT}test_only_one_call_fills_a_shelf",
+                    f"{_UNIT}test_only_one_call_fills_a_shelf_while_another_one_looks_at_the_mounts",
+                ),
+            ),
+            Mutant(
                 _LOTS,
                 "            if now >= lot.use_until or not lot:\n",
                 "            if not lot:\n",

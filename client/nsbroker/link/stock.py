@@ -68,16 +68,25 @@ class _Shelf:
     Attributes:
         path: the name's entry.
         used: when sockets were used, in order.
-        is_filling: a call is asking for a lot. One after the other does, so that no more than one lot is ready.
+        may_fill: a call takes the item out while it asks for a lot. One after the other does, so that no more than one
+            lot is ready.
     """
 
-    __slots__ = ("is_filling", "lot", "path", "used")
+    __slots__ = ("lot", "may_fill", "path", "used")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.lot: Lot | None = None
         self.used: list[float] = []
-        self.is_filling = False
+        self.may_fill: list[None] = [None]
+
+    def claim(self) -> bool:
+        """Return whether this call may ask for a lot. It must then put the item back."""
+        try:
+            self.may_fill.pop()
+        except IndexError:
+            return False
+        return True
 
     def used_lately(self, now: float) -> int:
         """Return how many sockets were used in the last second."""
@@ -135,15 +144,15 @@ class Stock:
         if shelf is None:
             return await broker.open(take_fd, (spec,), wait_s)
         now = monotonic()
-        sock = None if shelf.lot is None else _take(shelf, shelf.lot, now)
-        if sock is None and not shelf.is_filling:
-            count = min(shelf.used_lately(now), size)
-            if count > 1 and (groups := self._groups(shelf)):
-                shelf.is_filling = True
-                try:
+        sock = _take(shelf, now)
+        if sock is None and shelf.claim():
+            try:
+                sock = _take(shelf, now)  # of a lot that has come meanwhile
+                count = min(shelf.used_lately(now), size)
+                if sock is None and count > 1 and (groups := self._groups(shelf)):
                     sock = await self._fill(broker, shelf, spec, count, now, groups)
-                finally:
-                    shelf.is_filling = False
+            finally:
+                shelf.may_fill.append(None)
         if sock is None:
             made = await broker.open(take_fd, (spec,), wait_s)
             shelf.used.append(now)
@@ -258,8 +267,11 @@ def why_no_stock(namespace: object) -> str | None:
     return None
 
 
-def _take(shelf: _Shelf, lot: Lot, now: float) -> socket.SocketType | None:
+def _take(shelf: _Shelf, now: float) -> socket.SocketType | None:
     """Take a socket whose namespace has the name at this moment. If there is none, drop the lot."""
+    lot = shelf.lot
+    if lot is None:
+        return None
     if now < lot.use_until and lot.owner == _owner() and (sock := lot.take()) is not None:
         try:
             status = os.lstat(shelf.path)
@@ -273,7 +285,8 @@ def _take(shelf: _Shelf, lot: Lot, now: float) -> socket.SocketType | None:
         sock.close()
         shelf.used.clear()
     lot.close()
-    shelf.lot = None
+    if shelf.lot is lot:  # otherwise another thread has put the next one there
+        shelf.lot = None
     return None
 
 

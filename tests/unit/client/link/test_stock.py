@@ -414,6 +414,23 @@ def test_only_one_call_fills_a_shelf(shop: Shop) -> None:
     assert shop.broker.asked == [1, 1, 2, 4, 1]
 
 
+def test_only_one_call_fills_a_shelf_while_another_one_looks_at_the_mounts(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that are alike come in between there, because system calls let other threads run."""
+    others = [lambda: shop.take().close()]
+
+    def groups(_: OwnMount) -> tuple[int, int]:
+        while others:
+            others.pop()()
+        return GROUP, 0
+
+    shop.use(4)
+    monkeypatch.setattr(OwnMount, "groups", groups)
+    shop.use(1)
+    assert shop.broker.asked == [1, 1, 2, 1, 4]
+
+
 def test_many_names_do_not_pile_up(shop: Shop) -> None:
     for number in range(stock._MOST_SHELVES + 10):
         shop.take(BLUE._replace(namespace=f"name{number}")).close()
