@@ -82,7 +82,7 @@ class RefusedError(Exception):
 def checked_host(host: bytes) -> str:
     """Return the text of a host that a client sent.
 
-    An empty one would mean the loopback address to a resolver, and others could control a terminal in the log.
+    An empty one and "*" would mean the loopback address to a resolver, and others could control a terminal in the log.
 
     Raises:
         ValueError: it is empty, too long, or has characters that no host has.
@@ -90,6 +90,6 @@ def checked_host(host: bytes) -> str:
     text = host.decode()
     if not 1 <= len(host) <= MAX_HOST_BYTES:
         raise ValueError(f"a host has 1 to {MAX_HOST_BYTES} bytes, not {len(host)}")
-    if not text.isprintable() or any(char.isspace() or char in "/@[]" for char in text):
+    if not text.isprintable() or any(char.isspace() or char in "*/@[]" for char in text):
         raise ValueError(f"{text!r} is no host")
     return text

@@ -45,7 +45,11 @@ class Socks5:
             raise RefusedError(_REJECTED_BY_SOCKS4, "a client speaks SOCKS4, and the proxy only SOCKS5: use socks5h://")
         answer = b"" if self._has_method else self._take_methods()
         if self._has_method and self._buffer:
-            self._take_request()
+            try:
+                self._take_request()
+            except RefusedError as refused:
+                refused.answer = answer + refused.answer  # a client may not wait for the first one
+                raise
         return answer
 
     def success(self, local: tuple[Any, ...]) -> bytes:

@@ -78,13 +78,18 @@ def test_other_address_types_have_their_reply_code() -> None:
     assert refused(after_hello(), CONNECT + b"\x02\x00\x00") == (reply(8), "a client sent a SOCKS address of type 2")
 
 
-@pytest.mark.parametrize("name", [b"", b"a b", b"a\0b", b"a/b", b"user@host", b"\xff", b"\x1b[2J", b"[::1]"])
+@pytest.mark.parametrize("name", [b"", b"*", b"a b", b"a\0b", b"a/b", b"user@host", b"\xff", b"\x1b[2J", b"[::1]"])
 def test_name_that_is_no_host_is_refused(name: bytes) -> None:
-    """An empty one would be the loopback address."""
+    """An empty one and "*" would be the loopback address."""
     answer, text = refused(after_hello(), CONNECT + b"\x03" + bytes((len(name),)) + name + b"\x00\x50")
     assert answer == reply(1)
     assert text.startswith("a client sent a wrong name by SOCKS: ")
     assert text.isprintable()
+
+
+def test_refusal_comes_after_the_answer_to_a_hello_in_the_same_packet() -> None:
+    """Such a client takes the first two bytes for the chosen method."""
+    assert refused(Socks5(), b"\x05\x01\x00" + b"\x05\x03\x00\x01" + bytes(6))[0] == b"\x05\x00" + reply(7)
 
 
 def test_client_that_insists_on_a_password_is_refused() -> None:
