@@ -137,6 +137,16 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
+                "max(len(received.packet), _BYTES_OF_SOCKET * sockets)",
+                "len(received.packet)",
+                (
+                    "tests/unit/broker/requests/test_containers.py::"
+                    "test_group_counts_as_its_sockets_and_not_as_its_bytes",
+                    "tests/unit/broker/requests/test_containers.py::test_stock_counts_as_its_sockets",
+                ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/requests/open.py",
                 "                if refusal := is_answerable.move_to(super().quota_of(received)):\n"
                 "                    return refusal\n"
                 "                with is_answerable.asleep():\n"

@@ -86,8 +86,10 @@ class OpenSockets(Operation[OpenRequest]):
         names = self._containers(received.request)
         if not names:
             return super().quota_of(received)
-        # A group of few bytes is as many sockets as a long packet of other specs, and takes as much memory.
-        size = max(len(received.packet), _BYTES_OF_SOCKET * len(received.request.sockets))
+        # A group of few bytes is as many sockets as a long packet of other specs, and takes as much memory. A stock
+        # takes as many descriptors.
+        sockets = max(len(received.request.sockets), received.request.stock)
+        size = max(len(received.packet), _BYTES_OF_SOCKET * sockets)
         return quota_for(names, len(received.fds), size)
 
     def _containers(self, request: OpenRequest) -> list[str]:
