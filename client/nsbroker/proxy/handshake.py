@@ -28,6 +28,9 @@ if TYPE_CHECKING:
                 RefusedError: the client does not follow the protocol, or asks for something that the proxy can't do.
             """
 
+        def take_first(self) -> bytes:
+            """Return the bytes for the target that came with the request, and forget them."""
+
         def success(self, local: tuple[Any, ...]) -> bytes:
             """Return the answer to a client whose connection has this local address."""
 

@@ -64,6 +64,11 @@ class Http:
                 self._take_plain(event)
         return b""
 
+    def take_first(self) -> bytes:
+        """See `Handshake.take_first`."""
+        first, self.first = self.first, b""
+        return first
+
     def success(self, local: tuple[Any, ...]) -> bytes:
         """See `Handshake.success`. A plain request is answered by its server."""
         return b"" if self.body else b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -78,6 +83,7 @@ class Http:
         self.target = self._target(request.target, None)
         self._connection.next_event()  # the end of the request
         self.first = self._connection.trailing_data[0]
+        del self._connection  # it keeps these bytes
 
     def _take_plain(self, request: h11.Request) -> None:
         if request.target[: len(_SCHEME)].lower() != _SCHEME:

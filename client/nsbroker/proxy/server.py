@@ -171,7 +171,7 @@ class Proxy:
             prepare(client)
             prepare(server)
             await _send(client, handshake.success(server.getsockname()))
-            await relay(client, server, handshake.first, handshake.body)
+            await relay(client, server, handshake.take_first(), handshake.body)
             if handshake.body is not None:
                 await _say_goodbye(client)
 

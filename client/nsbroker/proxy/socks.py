@@ -52,6 +52,11 @@ class Socks5:
                 raise
         return answer
 
+    def take_first(self) -> bytes:
+        """See `Handshake.take_first`."""
+        first, self.first, self._buffer = self.first, b"", b""
+        return first
+
     def success(self, local: tuple[Any, ...]) -> bytes:
         """See `Handshake.success`."""
         return reply(SUCCEEDED, str(local[0]), int(local[1]))

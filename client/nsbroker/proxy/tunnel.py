@@ -78,6 +78,7 @@ async def relay(client: socket.socket, server: socket.socket, first: bytes, body
     try:
         _Flow(loop, server, client, lambda error: end("to client", error)).start()
         _Flow(loop, client, server, lambda error: end("to server", error), body).start(first)
+        del first  # it may be long, and the connection may be idle for long
         await done
         _end_on_close(client)
         _end_on_close(server)
@@ -170,5 +171,6 @@ class _Flow:
             self._on_end(error)
             return
         if not self._unsent:
+            self._unsent = memoryview(b"")  # an empty slice keeps the whole chunk
             self._loop.remove_writer(self._sink)
             self._go_on()
