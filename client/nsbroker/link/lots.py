@@ -93,11 +93,14 @@ def keep(lot: Lot) -> bool:
     return True
 
 
-def close_lots(stock: object) -> None:
-    """Close all lots of a stock."""
+def close_lots(stock: object) -> bool:
+    """Close all lots of a stock. Return whether one of them had a socket."""
+    has_closed = False
     for lot in list(_lots):
         if lot.stock is stock:
+            has_closed = has_closed or len(lot) > 0
             lot.close()
+    return has_closed
 
 
 def _claim() -> bool:

@@ -142,7 +142,7 @@ class Stock:
         """Open one socket as `Broker.open` does, from stock if possible. `size` is the most sockets of a lot."""
         shelf = self._at.shelves.get(spec) or self._new_shelf(spec)
         if shelf is None:
-            return await broker.open(take_fd, (spec,), wait_s)
+            return await self._open_fresh(broker, take_fd, spec, wait_s)
         now = monotonic()
         sock = _take(shelf, now)
         if sock is None and shelf.claim():
@@ -154,7 +154,7 @@ class Stock:
             finally:
                 shelf.may_fill.append(None)
         if sock is None:
-            made = await broker.open(take_fd, (spec,), wait_s)
+            made = await self._open_fresh(broker, take_fd, spec, wait_s)
             shelf.used.append(now)
             return made
         shelf.used.append(now)
@@ -167,6 +167,17 @@ class Stock:
             except OSError:
                 pass  # As in `take_sockets`: an interrupt right after `take_fd` has closed it.
             raise
+
+    async def _open_fresh(
+        self, broker: Source, take_fd: Callable[[SocketSpec, int], S], spec: SocketSpec, wait_s: float
+    ) -> list[S]:
+        """Open one socket by the broker. It gets the descriptors of the stock if there are no others."""
+        try:
+            return await broker.open(take_fd, (spec,), wait_s)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not close_lots(self):
+                raise
+        return await broker.open(take_fd, (spec,), wait_s)
 
     def close(self) -> None:
         """Close all sockets in stock, of all threads. You can still use the stock afterwards."""

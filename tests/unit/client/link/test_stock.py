@@ -381,6 +381,31 @@ def test_lot_that_fails_is_replaced_by_a_fresh_socket(shop: Shop) -> None:
     assert shop.use(5) == [1, 1, 2, 1, 1, 2, 1]
 
 
+@pytest.mark.parametrize("spec", [BLUE._replace(type=int(socket.SOCK_DGRAM)), BLUE._replace(listen=1)])
+def test_stock_leaves_its_descriptors_to_a_fresh_socket(shop: Shop, spec: SocketSpec) -> None:
+    """If the process has no room. Without a stock, it would have some."""
+    in_stock = shop.fill()
+
+    async def open_if_there_is_room(*args: Any) -> list[Any]:
+        if any(map(is_open, in_stock)):
+            raise OSError(errno.EMFILE, "no room")
+        return await FakeBroker.open(shop.broker, *args)
+
+    shop.broker.open = open_if_there_is_room  # type: ignore[method-assign]
+    assert shop.use(1, spec) == [1]
+
+
+def test_process_without_room_and_without_stock_is_told_so(shop: Shop) -> None:
+    async def fail(*_: object) -> list[Any]:
+        shop.broker.asked.append(1)
+        raise OSError(errno.EMFILE, "no room")
+
+    shop.broker.open = fail  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no room"):
+        shop.take()
+    assert shop.broker.asked == [1]
+
+
 def test_overloaded_broker_is_asked_for_one(shop: Shop) -> None:
     shop.broker.failure = BrokerUnavailableError(errno.EAGAIN, "overloaded")
     assert shop.use(3) == [1, 1, 2, 1]
