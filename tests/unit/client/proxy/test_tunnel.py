@@ -83,7 +83,7 @@ def test_idle_connection_has_no_buffer(*, is_early: bool) -> None:
             asyncio.run(serve())
         finally:
             tracemalloc.stop()
-    assert kept[0] < 2**14
+    assert kept[0] < 2**15
 
 
 @pytest.mark.parametrize(
