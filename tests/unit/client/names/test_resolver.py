@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import socket
@@ -23,14 +24,23 @@ from support.names.fake_dns import Blocking, Server
 ZONE = {"www.test": "A 10.0.0.1\nAAAA 2001:db8::1", "big.test": "\n".join(f"A 10.1.0.{n}" for n in range(60))}
 
 
+def _on_one_port() -> tuple[socket.socket, socket.socket]:
+    """Return a UDP socket and a TCP listener on a loopback port. Try others if a program has it for TCP."""
+    for _ in range(100):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        with contextlib.suppress(OSError):
+            return udp, socket.create_server(udp.getsockname())
+        udp.close()
+    raise AssertionError("no loopback port is free for both UDP and TCP")
+
+
 class LocalServer:
     """A `Server` at a loopback port of its own, by UDP and TCP, to which look-ups connect."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.tcp = socket.create_server(self.udp.getsockname())
+        self.udp, self.tcp = _on_one_port()
         self.opened: list[socket.socket] = []
         self.denied: frozenset[int] = frozenset()
         self._threads = [threading.Thread(target=serve) for serve in (self._serve_udp, self._serve_tcp)]
