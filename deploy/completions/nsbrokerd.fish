@@ -52,7 +52,7 @@ complete -c nsbrokerd -n '__nsbrokerd_at ""' -a health -d 'say whether the broke
 complete -c nsbrokerd -n '__nsbrokerd_at ""' -a reload -d 'load the configuration again'
 complete -c nsbrokerd -n '__nsbrokerd_at ""' -a metrics -d 'serve the status to Prometheus'
 complete -c nsbrokerd -n '__nsbrokerd_at ""' -a sockets -d 'list the live sockets'
-complete -c nsbrokerd -n '__nsbrokerd_at ""' -a revoke -d 'revoke live sockets of grants with limits'
+complete -c nsbrokerd -n '__nsbrokerd_at ""' -a revoke -d 'cut off live sockets of grants with limits'
 complete -c nsbrokerd -n '__nsbrokerd_at ""' -a install -d 'set up this host'
 complete -c nsbrokerd -n '__nsbrokerd_at ""' -a uninstall -d 'undo install'
 complete -c nsbrokerd -n '__nsbrokerd_at ""' -a grant -d 'give a user sockets in a namespace'

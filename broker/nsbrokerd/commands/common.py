@@ -18,7 +18,11 @@ class CommandError(ValueError):
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the option --config."""
     parser.add_argument(
-        "--config", type=Path, default=Path(DEFAULT_CONFIG_PATH), help="names the broker; default: %(default)s"
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=Path(DEFAULT_CONFIG_PATH),
+        help="the main file of the broker's configuration; default: %(default)s",
     )
 
 

@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bind", metavar="ADDRESS:PORT", help="the address to which the broker would bind the socket")
     parser.add_argument("--connect", metavar="ADDRESS:PORT", help="the address to which the client would connect")
     parser.add_argument(
-        "--option", action="append", default=[], help="a privileged option: mark=0x10, bind_device=eth0 or transparent"
+        "--option",
+        action="append",
+        default=[],
+        help="a privileged option: mark=0x10, bind_device=eth0 or transparent; can be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(

@@ -19,12 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sockets", metavar="KIND[,KIND]...", default="tcp,udp", help="the kinds of sockets; default: %(default)s"
     )
     parser.add_argument(
-        "--bind", metavar="ADDRESS:PORT", action="append", default=[], help="addresses that the broker binds: low ports"
+        "--bind",
+        metavar="ADDRESS:PORT",
+        action="append",
+        default=[],
+        help="an address that the broker binds with its own rights, low ports too, such as *:80; can be repeated",
     )
     parser.add_argument(
-        "--connect", metavar="ADDRESS:PORT", action="append", help="limit: the only addresses to connect and send to"
+        "--connect",
+        metavar="ADDRESS:PORT",
+        action="append",
+        help="a limit: the sockets can connect and send only to this address; can be repeated",
     )
-    parser.add_argument("--option", action="append", default=[], help="a privileged option, for example mark=0x10")
+    parser.add_argument(
+        "--option", action="append", default=[], help="a privileged option, for example mark=0x10; can be repeated"
+    )
     add_pair(parser)
 
 

@@ -32,10 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grant", help="sockets of this grant")
     parser.add_argument("--user", help="sockets of this user, by name or id")
     parser.add_argument("--namespace", metavar="NS", help="sockets in this namespace, by name, @host or cookie")
-    parser.add_argument(
-        "--cookie",
-        help="this socket, and the sockets that it accepted; several options must all match",
-    )
+    parser.add_argument("--cookie", help="this socket, and the connections that it accepted")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_root(parser)
     parser.add_argument(
-        "--purge", action="store_true", help="also remove the configuration with all grants, the audit and the groups"
+        "--purge",
+        action="store_true",
+        help="also remove the configuration with all grants, the audit, the groups, and the limits of sockets in use, "
+        "which then lose all access",
     )
 
 
