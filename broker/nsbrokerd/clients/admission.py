@@ -37,7 +37,7 @@ DESCRIPTORS_BESIDE_CLIENTS = 2048
 clients still hold."""
 
 DESCRIPTORS_TO_TURN_AWAY = 256
-"""So many of them are for connections that are turned away and can't be closed at once."""
+"""The part of them for connections that are turned away and can't be closed at once."""
 
 DESCRIPTORS_FOR_CLIENT = 2
 """The connection, and the channel for the descriptors of its replies."""
@@ -99,7 +99,7 @@ class Admission:
         self._keep_queue(LONG_QUEUE)
 
     def _keep_queue(self, length: int) -> None:
-        """Let at most so many connections wait. The others wait in connect(2)."""
+        """Let at most this number of connections wait in the queue. The others wait in connect(2)."""
         if self._queue != length:
             self._queue = length
             self._listener.listen(length)

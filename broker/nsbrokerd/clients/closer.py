@@ -55,7 +55,7 @@ class Closer:
         return self._porters.fileno()
 
     def serve(self) -> None:
-        """Hear what the porters have done."""
+        """Read the porters' reports."""
         self._porters.serve()
 
     def sweep(self) -> None:
@@ -71,7 +71,7 @@ class Closer:
         return self._porters.files_of(owner) >= MAX_FILES_OF_PERSON
 
     def take_fds(self, owner: Owner, connection: socket.SocketType, most: int) -> Taken | None:
-        """Have the next packet of a connection taken, with at most so many descriptors. See `Porters.take`."""
+        """Let a porter take the next packet of a connection, with at most `most` descriptors. See `Porters.take`."""
         return self._porters.take(owner, connection, most)
 
     def discard(self, owner: Owner, files: Iterable[socket.SocketType | FileIO]) -> None:

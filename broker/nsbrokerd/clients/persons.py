@@ -52,7 +52,7 @@ class Persons:
         self._name()
 
     def use_naming(self, naming: Naming) -> None:
-        """Tell persons apart by a new policy: which of them does it name?"""
+        """Note which persons a new policy names."""
         self._naming = naming
         self._name()
 

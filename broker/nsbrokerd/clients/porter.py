@@ -59,7 +59,7 @@ class Taken:
 
     Attributes:
         answer: the answer of the porter. None if there is none yet, or if the porter hangs.
-        fds: network namespaces, which belong to the one who waits.
+        fds: network namespaces, which belong to the waiting intake.
     """
 
     __slots__ = ("_callback", "_is_abandoned", "answer", "fds", "is_late")
@@ -79,13 +79,13 @@ class Taken:
             callback()
 
     def abandon(self) -> None:
-        """Close what came, and what may still come."""
+        """Close the descriptors that came, and those that may still come."""
         self._is_abandoned = True
         while self.fds:
             os.close(self.fds.pop())
 
     def end(self, answer: bytes | None, fds: Sequence[int] = ()) -> None:
-        """Keep the answer and the descriptors. Without an answer, the one who waits goes on without the porter."""
+        """Keep the answer and the descriptors. Without an answer, the waiting intake goes on without the porter."""
         self.is_late = self.is_late or answer is None
         self.answer = self.answer or answer
         self.fds += fds
@@ -141,7 +141,7 @@ class Porter:
         return len(self._waiting)
 
     def take(self, connection: int, most: int) -> Taken | None:
-        """Order it to take a packet with at most so many descriptors. Return None if it can't now."""
+        """Order the porter to take a packet with at most this number of descriptors. Return None if it can't now."""
         if self.is_hung or sum(order.taken is not None for order in self._orders) >= MAX_PACKETS_AHEAD:
             return None
         order = _Order(self._clock(), taken=Taken())

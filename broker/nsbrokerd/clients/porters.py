@@ -78,7 +78,7 @@ class Porters:
         return 0 if porter is None else porter.files
 
     def take(self, owner: Owner, connection: socket.SocketType, most: int) -> Taken | None:
-        """Have a packet taken off a connection, with at most so many descriptors.
+        """Let a porter take a packet off a connection, with at most this number of descriptors.
 
         Until the porter has answered, this process must not look into the connection's queue: if it looked while the
         porter takes the packet, it would be the last to have the descriptors.
@@ -116,7 +116,7 @@ class Porters:
             porter = self._of[uid]
             closed = porter.hear()
             if closed is None:
-                log.warning("a process for descriptors of clients was killed; the next one starts at need")
+                log.warning("a process for descriptors of clients was killed; another one starts when it is needed")
                 self._end(uid)
             else:
                 self._count_closed(closed)

@@ -91,8 +91,8 @@ def _ask_all(control: str) -> tuple[list[Unlimited], list[str]]:
     notes = [f"sockets of grants without a limit are known since the start of the broker ({reply['started']})"]
     if reply["forgotten"]:
         notes.append(
-            f"the broker handed out {counted(reply['forgotten'], 'earlier socket')} of grants without a limit,"
-            " and knows only the audit's records of them"
+            f"the broker handed out {counted(reply['forgotten'], 'earlier socket')} of grants without a limit"
+            " that it does not remember: see the audit"
         )
     return sockets, notes
 

@@ -79,7 +79,7 @@ class Connection:
         try:
             reply = decode_reply(packet)
         except (ValueError, RecursionError) as error:
-            raise UnreachableError(f"what answers at {self._path} is no broker of this version: {error}") from error
+            raise UnreachableError(f"the program at {self._path} is no broker of this version: {error}") from error
         if ERROR in reply:
             raise RefusedError(str(reply[ERROR]))
         return reply

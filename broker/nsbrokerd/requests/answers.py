@@ -39,7 +39,7 @@ _INODE_BYTES = 4096
 """More than the kernel's own data about a memfd."""
 
 _MEASURED_BYTES = 2**20
-"""After making so many bytes of answers, the broker asks how much memory all of them take. This takes 0.1 ms."""
+"""After each such number of bytes in answers, the broker asks how much memory all answers take. This takes 0.1 ms."""
 
 _LEAST_SEARCH_PAUSE_S = 0.05
 """The least time between two searches of all answers for those that nobody has open any more. A search takes 2 ms."""
@@ -245,7 +245,7 @@ class Answers:
         return {"answers": (number, MAX_HELD), "bytes of answers": (size + self._lost, MAX_HELD_BYTES)}
 
     def _make_room(self, share: _Share, more: int) -> None:
-        """Make sure that a person may hold so many bytes more."""
+        """Make sure that a person may hold one more answer of this size in bytes."""
         if not _has_room([share], more, MAX_HELD_FOR_PERSON, MAX_HELD_FOR_PERSON_BYTES):
             share.release_unused()
             if not _has_room([share], more, MAX_HELD_FOR_PERSON, MAX_HELD_FOR_PERSON_BYTES):
@@ -277,7 +277,7 @@ class Answers:
 
 
 def _has_room(shares: Iterable[_Share], more: int, most: int, most_bytes: int) -> bool:
-    """Return whether these persons may hold one more answer of so many bytes."""
+    """Return whether these persons may hold one more answer of this size in bytes."""
     number, total = 0, 0
     for share in shares:
         number += len(share.held)

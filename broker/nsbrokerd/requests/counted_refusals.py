@@ -38,5 +38,5 @@ class CountedRefusals:
         self._of[key] = Counted(1 + (former.number if former else 0), peer, refusal, is_one_more)
 
     def take(self, most: int) -> list[Counted]:
-        """Return the refusals of at most so many users, and forget them."""
+        """Return the refusals of at most this number of users, and forget them."""
         return [self._of.pop(key) for key in list(self._of)[:most]]

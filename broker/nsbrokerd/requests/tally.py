@@ -12,7 +12,7 @@ from ..sockets.opener import Opened
 from .handed_out import HandedOut
 
 MOST_ROWS = 256
-"""Rows of a table. What has no row of its own is counted in a row of its user, or else in one row for all."""
+"""Rows of a table. Counts without a row of their own go to a row of their user, or else to one row for all."""
 
 MOST_ROWS_OF_USER = 32
 

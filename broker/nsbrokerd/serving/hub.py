@@ -47,7 +47,7 @@ is left out, and a turn costs no more with thousands of persons."""
 MAX_CUT = 16
 """Requests that may be cut at the same time, of all users. Further ones are served in one piece."""
 _DESCRIPTORS_OF_CUT = 3 * MAX_SOCKETS
-"""A request holds at most so many sockets and as many namespaces. A user's thread can have as many sockets again."""
+"""A request holds at most this number of sockets, and of namespaces. A user's thread can have as many sockets again."""
 
 _COUNTED_S = 1.0
 _SWEEP_S = 1.0

@@ -38,8 +38,8 @@ from .tasks import Tasks
 
 _TOO_MANY_HANG = Refusal(
     OVERLOADED,
-    "no process is free to receive descriptors: ones that were sent before can't be closed, because their file systems"
-    " do not answer, or too many users have sent some; try again later",
+    "the broker can't receive your descriptors now: earlier ones can't be closed, because their file systems do not"
+    " answer, or too many users send some; try again later",
 )
 
 

@@ -43,7 +43,7 @@ class Turns:
         self.now_s = 0.0
 
     def first(self, ready: Iterable[H]) -> H:
-        """Return the one whose account has used the least. Of equal ones, return the one that comes first here."""
+        """Return the candidate whose account has used the least, and of equal ones the first."""
         return min(ready, key=_used)
 
     def charge(self, account: Account, took_s: float) -> None:

@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 class Ending:
-    """Ends connections. It leaves a user alone whose connections the kernel waits for already."""
+    """Ends connections. It skips users whose connections the kernel waits for already."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

@@ -91,8 +91,8 @@ class Opener:
             credentials: the broker's own.
             unsupported: the errno for each triple that this kernel can't make. The kernel is not asked for it again.
             seal: enforces limits. It is only needed for grants with a limit.
-            slow: has the threads of persons whose binds are slow. The default remembers no one else's.
-            closer: closes sockets of requests that fail. The default closes no one else's.
+            slow: has the threads of persons whose binds are slow. Default: an object of this opener alone.
+            closer: closes sockets of requests that fail. Default: an object of this opener alone.
         """
         self._gate = gate
         self._credentials = credentials
@@ -363,7 +363,7 @@ class _Batch:
             # A netlink socket lends its opener's power to each later message, whoever sends it.
             return self._credentials.without_power(self._uid, partial(_make, planned, self._unsupported))
         if self._closer.is_full(self._person):
-            full = OSError(errno.EBUSY, "too many packet and Unix sockets of yours are still being closed")
+            full = OSError(errno.EBUSY, "too many packet and Unix sockets of yours are being closed; try again later")
             raise OpenError(planned.position, with_advice(planned.kind, full))
         return _make(planned, self._unsupported)
 

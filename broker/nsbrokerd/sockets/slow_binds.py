@@ -34,7 +34,7 @@ MAX_SOCKETS = 4048
 """Sockets of a person that may wait for its thread: those of the sixteen largest requests. A program that asks for many
 sockets on several connections needs as many at once, and one bind can be slow by chance."""
 _SOCKETS_FOR_EACH = 253
-"""Those of the largest request. So many always find room."""
+"""Sockets of the largest request, for which there is always room."""
 _FURTHER_SOCKETS = 4048
 """Of all persons together."""
 
@@ -116,7 +116,7 @@ class _Lane:
 
 
 class SlowBinds:
-    """Remembers who is slow, and owns the threads. Persons are told apart by a number, which the caller chooses."""
+    """Remembers the slow persons, and owns the threads. The caller chooses a number for each person."""
 
     def __init__(
         self,
@@ -218,5 +218,5 @@ class SlowBinds:
             call = errand.run()
             with self._lock:
                 lane.sockets -= errand.size
-            # After that, so that there is room for the next request of who is called.
+            # After that, so that the user whose callback runs has room for the next request.
             call()

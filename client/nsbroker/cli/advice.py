@@ -26,8 +26,8 @@ _TO_BIND = {
     errno.EADDRINUSE: "another socket of the namespace has it; end its program, or choose another port or name",
     errno.EADDRNOTAVAIL: "no interface of the namespace has it; give it to one, or use --wait or --freebind",
     errno.EACCES: "the namespace allows ports this low only to root; let a grant list the port in bind",
-    errno.EPROTONOSUPPORT: "this kernel can't do that protocol; load its module, or use another one",
-    errno.EAFNOSUPPORT: "this kernel can't do that family of addresses; use IPv4",
+    errno.EPROTONOSUPPORT: "this kernel does not support that protocol; load its module, or use another one",
+    errno.EAFNOSUPPORT: "this kernel does not support that family of addresses; use IPv4",
     errno.ENODEV: "the namespace has no such interface",
     **dict.fromkeys((EAI_NONAME, EAI_NODATA, EAI_ADDRFAMILY), _TO_LOOK_UP),
 }

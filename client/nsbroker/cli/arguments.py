@@ -143,7 +143,7 @@ def stock_size(options: list[tuple[str, str]]) -> int:
 
 
 def options_at_birth(options: list[tuple[str, str]], family: int) -> tuple[Option, ...]:
-    """Return those of the options that --mark, --transparent and --freebind select which sockets of a family have.
+    """Return the options of --mark, --transparent and --freebind that sockets of a family can have.
 
     Raises:
         FailureError: as `at_birth`.

@@ -1,4 +1,4 @@
-"""The verb `NS explain KIND`: prints which of the user's own grants allows a socket, or what each of them lacks."""
+"""The verb `NS explain KIND`: prints which of the user's grants allows a socket, or the rules that each lacks."""
 
 from __future__ import annotations
 

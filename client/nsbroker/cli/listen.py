@@ -164,7 +164,7 @@ def _abstract(namespace: str, text: str, kind: str, family: int | None) -> Socke
     if not 1 <= len(name) <= MAX_ABSTRACT_BYTES:
         raise usage_error(f"-l {text}: an abstract name has 1 to {MAX_ABSTRACT_BYTES} bytes after the @")
     if kind not in _UNIX_TYPES or family is not None:
-        raise usage_error(f"-l {text}: a Unix socket is a stream, or datagrams with -u, and of neither -4 nor -6")
+        raise usage_error(f"-l {text}: a Unix socket takes -u for datagrams, and neither another kind nor -4 or -6")
     return SocketSpec(namespace, _AF_UNIX, _UNIX_TYPES[kind], 0, name)
 
 

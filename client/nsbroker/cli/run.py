@@ -28,8 +28,8 @@ _OPTIONS: dict[str, bool] = {**OPTIONS_AT_BIRTH, "--stock": True}
 _STDERR = 2
 _LINE_MS = 1000
 _WHY_NOT = {
-    errno.EBUSY: "this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows one: "
-    "leave out the inner one",
+    errno.EBUSY: "nsbroker-get run (or another seccomp supervisor) runs this program already, and the kernel allows "
+    "only one: leave out the inner run",
     errno.EINVAL: "this kernel is too old for run, which needs Linux 5.19 (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)",
     errno.ENOSYS: "this kernel has no seccomp, which run needs (CONFIG_SECCOMP_FILTER)",
 }
@@ -90,7 +90,7 @@ def _texts_of_container(client: Client, container: str) -> dict[str, str]:
     try:
         files = client.resolver_files(container)
     except OSError as error:
-        say(f"names may be looked up outside of {container}, since its files can't be had: {error.strerror or error}")
+        say(f"names may be looked up outside of {container}, since its files can't be read: {error.strerror or error}")
         return {}
     return {"/etc/resolv.conf": files.resolv_conf, "/etc/hosts": files.hosts}
 

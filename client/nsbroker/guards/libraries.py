@@ -131,7 +131,7 @@ def calls_for(packages: Container[str]) -> bool:
 
 
 def calls_itself(frames: int) -> bool:
-    """Return whether code of this package made the call beyond so many frames, by ctypes or without."""
+    """Return whether the code this many frames up the stack is this package's. Frames of ctypes are skipped."""
     frame: FrameType | None = sys._getframe(1 + frames)
     while frame is not None and package_of(frame.f_globals.get("__name__") or "") == "ctypes":
         frame = frame.f_back

@@ -34,7 +34,7 @@ _NS_GET_OWNER_UID = 0xB704
 
 
 class OwnContainerError(Exception):
-    """The user has no such container that can be used. The text says who was asked, and why not."""
+    """The user has no such container that can be used. The text names the engine that was asked, and the reason."""
 
 
 class OwnContainer(Record):

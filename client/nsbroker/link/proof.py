@@ -73,7 +73,7 @@ def take_sockets(
     netns_of: dict[NamespaceRef, int] = {}
     try:
         if len(specs) != len(opened):
-            raise BrokerProtocolError(errno.EPROTO, f"a reply about {len(specs)} sockets has {len(opened)} sockets")
+            raise BrokerProtocolError(errno.EPROTO, f"the reply has {len(opened)} sockets, not {len(specs)}")
         if reply.is_grouped is not is_grouped:
             told = "cookies alone, and the request had no groups" if reply.is_grouped else "no cookies of groups"
             raise BrokerProtocolError(errno.EPROTO, f"the reply is not the one to this request: it has {told}")
@@ -82,7 +82,7 @@ def take_sockets(
             netns = cookies[index]
             prove_socket(sockets[-1], cookie, netns)
             if netns_of.setdefault(spec.namespace, netns) != netns:
-                raise WrongNamespaceError(errno.EXDEV, f"one reply has sockets of two namespaces as {spec.namespace!r}")
+                raise WrongNamespaceError(errno.EXDEV, f"the reply has two namespaces for the name {spec.namespace!r}")
     except BaseException:
         for sock in sockets:
             sock.close()

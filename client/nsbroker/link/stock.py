@@ -27,7 +27,7 @@ from .mounts import Groups, OwnMount
 USED_FOR_S = 0.85
 """From the request for a socket, how long it can be used. It is closed before a second is over."""
 _LAST_S = 1.0
-"""A lot is not larger than the number of sockets used in so many seconds."""
+"""Seconds. A lot is not larger than the number of sockets used in this time."""
 _MOST_SHELVES = 1024
 
 _FAMILIES = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_QUESTIONS = 16
 """Questions to the broker at once. Each takes one of the connections that a user may have for all of its programs."""
 _TURN_S = 0.001
-"""About the time in which the broker answers so many questions."""
+"""Seconds in which the broker answers about `_MOST_QUESTIONS` questions."""
 
 _OUTCOMES = {
     errno.ECONNREFUSED: (CONNECTION_REFUSED, 502),

@@ -42,7 +42,7 @@ class Log:
         self._count += 1
         if self._count > _LINES_IN_PERIOD:
             if self._count == _LINES_IN_PERIOD + 1:
-                self._say(f"more lines than {_LINES_IN_PERIOD} in {_PERIOD_S:g} s: the others are left out")
+                self._say(f"more than {_LINES_IN_PERIOD} lines in {_PERIOD_S:g} s: leaving out the others")
             return
         self._said[text] = now + _SAME_LINE_S
         self._say(text)

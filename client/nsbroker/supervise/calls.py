@@ -46,9 +46,9 @@ OPTIONS_WITH_FLAGS = {
 """The options that need privileges, by level and name of setsockopt(2): the name, and the flag of `run` for it."""
 
 NO_TUN = "a tun or tap device would be in your own namespace: pass the program an open one"
-IN_USE = "the program asks a Unix socket in use, which knows your own interfaces: let it ask a new socket"
+IN_USE = "the program asks about interfaces by a Unix socket in use, which knows your own ones: let it use a new socket"
 UNSEEN = "can't see which socket the program asks about interfaces, since it can't be traced: let it ask by netlink"
-NOT_GRANTED = "the program can't ask about interfaces, since no socket for it is granted"
+NOT_GRANTED = "the program can't ask about interfaces, since no grant allows the socket for this"
 """The lines for a refused ioctl(2)."""
 
 SEE_LIST = "; nsbroker-get list shows what you may use"

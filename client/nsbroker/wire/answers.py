@@ -111,7 +111,7 @@ def decode_explanation(blob: bytes) -> Explanation:
     grants = tuple(_decode_grant(value) for value in expect_list(message.get("grants"), "grants"))
     lacks = tuple(_decode_lacks(value) for value in expect_list(message.get("lacks"), "lacks"))
     if len(lacks) != len(grants):
-        raise ProtocolError(f"the answer has {len(grants)} grants, and for {len(lacks)} of them what they lack")
+        raise ProtocolError(f"the answer has {len(grants)} grants, but {len(lacks)} lists of missing rules")
     if "reason" not in message and "by" not in message:
         raise ProtocolError("the answer has neither a reason nor a grant")
     return Explanation(

@@ -58,7 +58,7 @@ class SocketSpec(Record):
 class OpenRequest(Record):
     """Asks for 1 to 253 sockets, all or none. Waits up to `wait_s` seconds for namespaces that do not exist yet.
 
-    With `stock`, there is one spec, of an IP socket in a namespace with a name. It asks for so many sockets of it, and
+    With `stock`, there is one spec, of an IP socket in a namespace with a name. `stock` is the number of sockets, and
     the client keeps some of them for a moment before a program uses them.
 
     If it `is_grouped`, sockets that differ in namespace and port alone are one spec on the wire. No socket has `also`.
@@ -178,7 +178,7 @@ class NamespaceList(Record):
 
 
 class Explanation(Record):
-    """The answer to `ExplainRequest`: whether a socket is allowed, by which grant, and what each other grant lacks.
+    """The answer to `ExplainRequest`: whether a socket is allowed, by which grant, and the rules that others lack.
 
     Attributes:
         reason: why the socket or the connection is denied. `None` means that all of it is allowed.

@@ -11,7 +11,7 @@ from .messages import ProtocolError
 
 # One shared packer is faster. But if msgpack is the pure Python version, threads would mix their packets in it.
 pack_value = packb if Packer.__module__ == "msgpack.fallback" else Packer(autoreset=True, use_bin_type=True).pack
-"""Encodes any value without a check. It raises what msgpack raises."""
+"""Encodes any value without a check. Its errors are those of msgpack."""
 
 Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
 """The values that a msgpack packet can carry."""

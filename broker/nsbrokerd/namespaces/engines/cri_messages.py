@@ -130,7 +130,7 @@ def read_version(answer: bytes) -> str:
     except protobuf.ProtobufError as error:
         raise MessageError(str(error)) from error
     if not words.isprintable() or not 0 < len(words) <= 200:
-        raise MessageError("it tells no version")
+        raise MessageError("its answer has no version")
     return words
 
 
@@ -164,14 +164,14 @@ def _sandbox(message: protobuf.Message) -> Sandbox:
 
 def _runtime_spec(info: str | None) -> dict[str, object]:
     if info is None:
-        raise MessageError("it tells no runtime specification")
+        raise MessageError("its answer has no runtime specification")
     try:
         decoded = json.loads(info)
     except (ValueError, RecursionError) as error:
         raise MessageError("its runtime specification is no JSON") from error
     spec = decoded.get("runtimeSpec") if isinstance(decoded, dict) else None
     if not isinstance(spec, dict):
-        raise MessageError("it tells no runtime specification")
+        raise MessageError("its answer has no runtime specification")
     return spec
 
 
@@ -184,7 +184,7 @@ def _network_path(spec: dict[str, object]) -> str:
     namespaces = linux.get("namespaces") if isinstance(linux, dict) else None
     paths = [entry.get("path", "") for entry in _objects(namespaces) if entry.get("type") == "network"]
     if len(paths) > 1 or not all(isinstance(path, str) for path in paths):
-        raise MessageError("its runtime specification has several network namespaces, or no text as a path")
+        raise MessageError("its runtime specification has several network namespaces, or a path that is no text")
     return str(paths[0]) if paths else ""
 
 
@@ -205,5 +205,5 @@ def _objects(value: object) -> list[dict[str, object]]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise MessageError("its runtime specification has another form")
+        raise MessageError("its runtime specification has an unknown form")
     return value

@@ -52,7 +52,7 @@ class DockerApi:
         while (owner_id := chain[-1].owner) is not None:
             if len(chain) > MAX_OWNERS:
                 message = (
-                    f"{full} has the network of another container over more than {MAX_OWNERS} steps: ask for that one"
+                    f"{full} has the network of another container, over more than {MAX_OWNERS} others: name that one"
                 )
                 raise EngineError("no-key", message)
             chain.append(await self._find_owner(owner_id, chain[-1], full))
@@ -63,12 +63,12 @@ class DockerApi:
         """Ask for the container whose network another one joined. `full` is the requested name."""
         owner = await self._inspect(owner_id)
         if owner is None:
-            message = f"the container whose network {full} has is gone: make both of them anew"
+            message = f"the container whose network {full} joined is gone: make both of them anew"
             raise EngineError("not-running", message)
         if owner.id != owner_id:
-            raise self._unavailable("it answers with another container than the one of an id")
+            raise self._unavailable("it answers with a container that has another id than the requested one")
         owner_name, member_name = (one.name if self._is_legal(one.name) else one.id for one in (owner, member))
-        _check(owner, f"{owner_name}, whose network {full} has,")
+        _check(owner, f"{owner_name}, whose network {full} joined,")
         # A container joins the namespace that its owner has at this moment. The owner gets a new one when it restarts.
         if owner.started_ns > member.started_ns:
             message = (

@@ -15,7 +15,7 @@ _PART_BYTES = 2**14
 """Few enough that parsing them does not hold up other requests, even if each byte is a chunk of HTTP."""
 
 _SHOWN = 100
-"""Characters of an error's text, which can contain what the server sent."""
+"""Characters of an error's text, which can contain bytes of the server."""
 
 
 class Answer(NamedTuple):

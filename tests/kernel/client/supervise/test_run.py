@@ -208,8 +208,8 @@ def test_run_inside_of_run_says_that_the_kernel_allows_one(run: RunTool, name: s
     done = run.start(name, "run", "--", "true", before=under_another_supervisor).finish()
     assert (done.status, done.out) == (125, "")
     assert done.err == (
-        "nsbroker-get: this is run by nsbroker-get run (or another seccomp supervisor) already, and the kernel allows "
-        "one: leave out the inner one\n"
+        "nsbroker-get: nsbroker-get run (or another seccomp supervisor) runs this program already, and the kernel "
+        "allows only one: leave out the inner run\n"
     )
 
 

@@ -33,7 +33,7 @@ def test_too_many_lines_are_left_out_and_one_says_so() -> None:
     log = Log(said.append, clock)
     for number in range(100):
         log(f"line {number}")
-    assert said == [*(f"line {number}" for number in range(20)), "more lines than 20 in 10 s: the others are left out"]
+    assert said == [*(f"line {number}" for number in range(20)), "more than 20 lines in 10 s: leaving out the others"]
     clock.now += 11
     log("later")
     assert said[-1] == "later"

@@ -121,9 +121,9 @@ def test_second_mount_at_resolv_conf_leaves_out_both() -> None:
     assert read_status(messages.status("default.web-0", spec)).resolv_conf is None
 
 
-NO_SPECIFICATION = "it tells no runtime specification"
-ODD_FORM = "its runtime specification has another form"
-ODD_PATH = "several network namespaces, or no text as a path"
+NO_SPECIFICATION = "its answer has no runtime specification"
+ODD_FORM = "its runtime specification has an unknown form"
+ODD_PATH = "several network namespaces, or a path that is no text"
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def test_version_is_name_and_number() -> None:
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 300])
 def test_odd_version_is_refused(name: str) -> None:
-    with pytest.raises(MessageError, match="it tells no version"):
+    with pytest.raises(MessageError, match="its answer has no version"):
         read_version(messages.version(name))
-    with pytest.raises(MessageError, match="it tells no version"):
+    with pytest.raises(MessageError, match="its answer has no version"):
         read_version(b"")
 
 

@@ -133,7 +133,7 @@ async def test_circle_of_owners_ends(fake: FakeEngine, podman: DockerApi) -> Non
     fake.add(container("owner", id=OWNER_ID, mode=f"container:{ID}"))
     error = await refusal(podman)
     assert error.kind == "no-key"
-    assert "over more than 3 steps" in str(error)
+    assert "over more than 3 others" in str(error)
     assert len(fake.targets) == 1 + MAX_OWNERS
 
 
@@ -153,7 +153,7 @@ async def test_owner_that_is_gone_does_not_run(fake: FakeEngine, podman: DockerA
     fake.add(container("web", mode=f"container:{OWNER_ID}"))
     error = await refusal(podman)
     assert error.kind == "not-running"
-    assert str(error) == "the container whose network podman:web has is gone: make both of them anew"
+    assert str(error) == "the container whose network podman:web joined is gone: make both of them anew"
 
 
 async def test_owner_is_named_by_its_full_id_or_not_at_all(fake: FakeEngine, podman: DockerApi) -> None:
