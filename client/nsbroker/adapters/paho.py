@@ -57,7 +57,7 @@ class Client(InNamespace, paho.mqtt.client.Client):
         _refuse_paths(self)
 
     def reinitialise(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse, since paho would make the client anew without its namespace.
+        """Refuse, because paho would make the client anew without its namespace.
 
         Raises:
             NotImplementedError: always.

@@ -77,7 +77,7 @@ class Client:
 
     Args:
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
-        timeout: seconds after which a call gives up with `BrokerUnavailableError`.
+        timeout: seconds after which a call gives up with `BrokerUnavailableError` (default: 5).
         stock: as for `Namespace`, for calls of `open` with one spec. A namespace with this client has its own `stock`.
 
     Attributes:

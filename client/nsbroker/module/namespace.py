@@ -38,8 +38,8 @@ class Namespace(Lookups):
             a namespace, which you keep open as long as you use this object.
         client: the `Client` to ask. Default: one that all namespaces with the same path and timeout share.
         path: the broker's socket. Default: $NSBROKER_SOCKET, then /run/nsbroker/nsbroker.sock.
-        timeout: seconds that a call waits for the broker. With `client`, the client's timeout counts instead.
-        wait: seconds, up to 60, that a call waits for the namespace, and for an address to listen on, to exist.
+        timeout: seconds that a call waits for the broker (default: 5). With `client`, the timeout of the client counts.
+        wait: seconds, up to 60, that a call waits for the namespace, and for an address to listen on (default: 0).
         mark: SO_MARK of every IP and packet socket, also for looking up names. A grant must have it in `options`.
         transparent: set IP_TRANSPARENT (IPV6_TRANSPARENT) on every IP socket. A grant must have it in `options`.
         freebind: set IP_FREEBIND (IPV6_FREEBIND) on every IP socket, so that you can bind to an address that the
