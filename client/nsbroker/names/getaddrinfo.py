@@ -128,8 +128,8 @@ def encode_host(host: object, *, star_is_any: bool = True) -> str | None:
 
 def _has_good_labels(name: str) -> bool:
     """Return whether the codec "idna" leaves an ASCII name as it is. The codec itself is slow to import."""
-    *labels, last = name.split(".")
-    return all(0 < len(label) <= _MAX_LABEL for label in labels) and len(last) <= _MAX_LABEL
+    labels = name.split(".")
+    return all(labels[:-1]) and max(map(len, labels)) <= _MAX_LABEL
 
 
 def _encode_idna(name: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Any, Concatenate, ParamSpec, TypeVar
 
+    from ..link.waiting import Waiting
     from ..wire.messages import ResolverFiles
     from .files.configuration import Configuration
     from .inside import OpenSocket
@@ -58,7 +59,7 @@ class Resolver:
         # One tuple, so that another thread never sees a part of it.
         self._kept: tuple[float, object, Configuration] | None = None
 
-    async def getaddrinfo(
+    def getaddrinfo(
         self,
         host: str | bytes | None,
         port: int | str | bytes | None,
@@ -66,25 +67,25 @@ class Resolver:
         type: int = 0,  # noqa: A002  # the socket module's own name
         proto: int = 0,
         flags: int = 0,
-    ) -> list[AddressInfo]:
+    ) -> Waiting[list[AddressInfo]]:
         """Find addresses as `socket.getaddrinfo` does, but in the namespace."""
-        return await self._ask(getaddrinfo, host, port, family, type, proto, flags)
+        return self._ask(getaddrinfo, host, port, family, type, proto, flags)
 
-    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+    def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> Waiting[tuple[str, str]]:
         """Find names as `socket.getnameinfo` does, but in the namespace."""
-        return await self._ask(getnameinfo, sockaddr, flags)
+        return self._ask(getnameinfo, sockaddr, flags)
 
-    async def gethostbyname(self, name: object) -> str:
+    def gethostbyname(self, name: object) -> Waiting[str]:
         """Find an IPv4 address as `socket.gethostbyname` does, but in the namespace."""
-        return await self._ask(gethostbyname, name)
+        return self._ask(gethostbyname, name)
 
-    async def gethostbyname_ex(self, name: object) -> tuple[str, list[str], list[str]]:
+    def gethostbyname_ex(self, name: object) -> Waiting[tuple[str, list[str], list[str]]]:
         """Find names and IPv4 addresses as `socket.gethostbyname_ex` does, but in the namespace."""
-        return await self._ask(gethostbyname_ex, name)
+        return self._ask(gethostbyname_ex, name)
 
-    async def gethostbyaddr(self, name: object) -> tuple[str, list[str], list[str]]:
+    def gethostbyaddr(self, name: object) -> Waiting[tuple[str, list[str], list[str]]]:
         """Find the names of an address as `socket.gethostbyaddr` does, but in the namespace."""
-        return await self._ask(gethostbyaddr, name)
+        return self._ask(gethostbyaddr, name)
 
     async def _ask(
         self, function: Callable[Concatenate[Inside, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs

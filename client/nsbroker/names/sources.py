@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ..link.waiting import Waiting
     from .files.configuration import Configuration
     from .inside import Inside
 
@@ -32,7 +33,7 @@ _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 _COMPATIBLE_PREFIX = bytes(12)
 
 
-async def find_by_name(inside: Inside, family: int, name: str) -> Host:
+def find_by_name(inside: Inside, family: int, name: str) -> Waiting[Host]:
     """Find the host of an ASCII name, with addresses of a family, or of both if it is 0.
 
     Raises:
@@ -40,7 +41,7 @@ async def find_by_name(inside: Inside, family: int, name: str) -> Host:
             answered. EAI_FAIL: the policy grants no socket to ask by, or (as a NoRecoveryError) an answer is of no use.
         OSError: the broker fails.
     """
-    return await _by_name(inside, family, name, lambda ask_for: ask_for(family))
+    return _by_name(inside, family, name, lambda ask_for: ask_for(family))
 
 
 async def find_mapped(inside: Inside, name: str, *, keep_all: bool) -> Host:
@@ -147,7 +148,8 @@ async def _first(
     configuration: Configuration, ask_files: Callable[[], Awaitable[Host]], ask_dns: Callable[[], Awaitable[Host]]
 ) -> Host:
     """Return the host of the source after which nsswitch.conf asks no other one, or raise its error."""
-    host, failure = None, gaierror(EAI_NONAME)
+    host: Host | None = None
+    failure: socket.gaierror | None = None
     for source in configuration.sources:
         status = UNAVAIL
         if ask := {"files": ask_files, "dns": ask_dns}.get(source.name):
@@ -163,7 +165,7 @@ async def _first(
         if status in source.last_after:
             break
     if host is None:
-        raise failure
+        raise failure or gaierror(EAI_NONAME)
     return host
 
 

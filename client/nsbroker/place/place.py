@@ -100,7 +100,7 @@ class Place:
         with await self.open_one(*kind_of(sock)) as own:
             return netns_cookie(own) == netns_cookie(sock)
 
-    async def getaddrinfo(
+    def getaddrinfo(
         self,
         host: str | bytes | None,
         port: int | str | bytes | None,
@@ -108,29 +108,29 @@ class Place:
         type: int = 0,  # noqa: A002  # the socket module's own name
         proto: int = 0,
         flags: int = 0,
-    ) -> list[AddressInfo]:
+    ) -> Waiting[list[AddressInfo]]:
         """Find addresses as `socket.getaddrinfo` does, but in the namespace."""
-        return await self._names().getaddrinfo(host, port, family, type, proto, flags)
+        return self._names().getaddrinfo(host, port, family, type, proto, flags)
 
-    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> tuple[str, str]:
+    def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int) -> Waiting[tuple[str, str]]:
         """Find names as `socket.getnameinfo` does, but in the namespace."""
-        return await self._names().getnameinfo(sockaddr, flags)
+        return self._names().getnameinfo(sockaddr, flags)
 
-    async def gethostbyname(self, name: object) -> str:
+    def gethostbyname(self, name: object) -> Waiting[str]:
         """Find an IPv4 address as `socket.gethostbyname` does, but in the namespace."""
-        return await self._names().gethostbyname(name)
+        return self._names().gethostbyname(name)
 
-    async def gethostbyname_ex(self, name: object) -> tuple[str, list[str], list[str]]:
+    def gethostbyname_ex(self, name: object) -> Waiting[tuple[str, list[str], list[str]]]:
         """Find names and IPv4 addresses as `socket.gethostbyname_ex` does, but in the namespace."""
-        return await self._names().gethostbyname_ex(name)
+        return self._names().gethostbyname_ex(name)
 
-    async def gethostbyaddr(self, name: object) -> tuple[str, list[str], list[str]]:
+    def gethostbyaddr(self, name: object) -> Waiting[tuple[str, list[str], list[str]]]:
         """Find the names of an address as `socket.gethostbyaddr` does, but in the namespace."""
-        return await self._names().gethostbyaddr(name)
+        return self._names().gethostbyaddr(name)
 
-    async def configuration(self) -> Configuration:
+    def configuration(self) -> Waiting[Configuration]:
         """Return the files by which names are looked up in the namespace, parsed."""
-        return await self._names().configuration()
+        return self._names().configuration()
 
     async def stream_addresses(
         self, host: str | bytes | None, port: int | str | bytes | None, family: int = 0, proto: int = 0, flags: int = 0

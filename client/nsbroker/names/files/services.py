@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ...wire.record import Record
 from ..errors import EAI_NONAME, EAI_SERVICE, EAI_SOCKTYPE, gaierror
@@ -109,6 +110,7 @@ def is_number(service: str) -> bool:
     return number is not None and number >= 0
 
 
+@lru_cache(64)  # each look-up needs it twice
 def _number(text: str) -> int | None:
     """Read a number as glibc does (strtoul(3), cut to an int). Return `None` for other text."""
     match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
