@@ -135,8 +135,8 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/wire/codec.py",
-                '"namespaces": reply.namespaces, "sockets": sockets, **more})',
-                '"namespaces": reply.namespaces, "sockets": sockets, "new": 1})',
+                '        message["peer_group"] = peer_group\n    return pack(message)\n',
+                '        message["peer_group"] = peer_group\n    return pack({**message, "new": 1})\n',
                 ("tests/kernel/client/link/test_releases.py::test_client_of_the_previous_release_works",),
             ),
             Mutant(

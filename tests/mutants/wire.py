@@ -28,8 +28,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/wire/codec.py",
-                "if len(value) > 1 and not value.keys() <= _SOCKET_KEYS:",
-                "if not value:",
+                "if len(entry) > 1 and not entry.keys() <= _SOCKET_KEYS:",
+                "if not entry:",
                 ("tests/unit/client/wire/test_vectors.py::test_reply",),
             ),
             Mutant(

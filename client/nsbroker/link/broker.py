@@ -50,8 +50,6 @@ _MOST_LOSSES = 6
 """Connections lost without an answer before a call gives up, so that a request that crashes the broker ends."""
 _LONGEST_PAUSE_S = 0.32
 _CLOEXEC, _NONBLOCK = int(socket.SOCK_CLOEXEC), int(socket.SOCK_NONBLOCK)
-SEQUENCES = (list, tuple)
-"""Not `list | tuple`, which would make an object for each call."""
 _UNKNOWN_OPERATION = "bad-request: unknown op "
 _UNKNOWN_KEY = "bad-request: unknown key "
 _UNKNOWN_GROUPS = "bad-request: unknown key 'each'"
@@ -60,7 +58,7 @@ _RESTARTING = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias, TypeVar
 
     from ..wire.messages import Reply, Request
@@ -146,12 +144,11 @@ class Broker:
             self._pool.clear()  # Sockets in stock are closed in time by themselves.
 
     def open(
-        self, take_fd: Callable[[SocketSpec, int], S], specs: Iterable[SocketSpec], wait_s: float
+        self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float
     ) -> Waiting[list[S]]:
         """Open sockets, all or none. `take_fd(spec, fd)` makes each of its descriptor. See `Client.open`."""
         if not 0 <= wait_s <= MAX_WAIT_S:
             raise ValueError(f"wait is 0..{MAX_WAIT_S} seconds")
-        specs = specs if isinstance(specs, SEQUENCES) else list(specs)
         for spec in specs:
             # First the cheap look, since this is for each socket.
             if type(spec.namespace) is str and ":" in spec.namespace and is_container(spec.namespace):
@@ -159,12 +156,16 @@ class Broker:
                 return self._containers().open([*map(str, names)], specs, partial(self._open, take_fd), wait_s)
         return self._open(take_fd, specs, wait_s)
 
-    async def _open(
+    def _open(
+        self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float
+    ) -> Waiting[list[S]]:
+        if len(specs) > 1 and self._knows_groups:
+            return self._open_grouped(take_fd, specs, wait_s)
+        return self._open_all(take_fd, specs, wait_s)
+
+    async def _open_grouped(
         self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float
     ) -> list[S]:
-        is_grouped = len(specs) > 1 and self._knows_groups
-        if not is_grouped:
-            return await self._open_all(take_fd, specs, wait_s, is_grouped=False)
         wait_until = monotonic() + wait_s
         try:
             return await self._open_all(take_fd, specs, wait_s, is_grouped=True)
@@ -173,10 +174,15 @@ class Broker:
                 raise
         # The broker is of the previous release. Maybe it took the place of a newer one, in which some requests waited.
         self._knows_groups = False
-        return await self._open_all(take_fd, specs, max(0, wait_until - monotonic()), is_grouped=False)
+        return await self._open_all(take_fd, specs, max(0, wait_until - monotonic()))
 
     async def _open_all(
-        self, take_fd: Callable[[SocketSpec, int], S], specs: Sequence[SocketSpec], wait_s: float, *, is_grouped: bool
+        self,
+        take_fd: Callable[[SocketSpec, int], S],
+        specs: Sequence[SocketSpec],
+        wait_s: float,
+        *,
+        is_grouped: bool = False,
     ) -> list[S]:
         wait_until = monotonic() + wait_s if wait_s else 0.0
         path_fds: list[int] = []

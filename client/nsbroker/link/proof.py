@@ -68,18 +68,17 @@ def take_sockets(
         WrongNamespaceError: a socket is not the described one, or sockets for one name are in two namespaces.
     """
     sockets: list[S] = []
-    opened = reply.sockets
-    cookies = [entered.cookie for entered in reply.namespaces]
+    _, namespaces, opened, _, reply_is_grouped = reply
     netns_of: dict[NamespaceRef, int] = {}
     try:
         if len(specs) != len(opened):
             raise BrokerProtocolError(errno.EPROTO, f"the reply has {len(opened)} sockets, not {len(specs)}")
-        if reply.is_grouped is not is_grouped:
-            told = "cookies alone, and the request had no groups" if reply.is_grouped else "no cookies of groups"
+        if reply_is_grouped is not is_grouped:
+            told = "cookies alone, and the request had no groups" if reply_is_grouped else "no cookies of groups"
             raise BrokerProtocolError(errno.EPROTO, f"the reply is not the one to this request: it has {told}")
         for spec, (cookie, _, index), fd in zip(specs, opened, fds, strict=True):
             sockets.append(take_fd(spec, fd))
-            netns = cookies[index]
+            netns = namespaces[index].cookie
             prove_socket(sockets[-1], cookie, netns)
             if netns_of.setdefault(spec.namespace, netns) != netns:
                 raise WrongNamespaceError(errno.EXDEV, f"the reply has two namespaces for the name {spec.namespace!r}")

@@ -7,7 +7,7 @@ import socket
 from functools import lru_cache, partial
 from time import monotonic
 
-from ..link.broker import SEQUENCES, plain_socket
+from ..link.broker import plain_socket
 from ..link.errors import Error
 from ..link.waiting import wait
 from ..names.numeric import interface_index, is_name
@@ -34,6 +34,8 @@ _MISSING = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 """There is no such interface, none has the address, or IPv6 has not checked yet whether the address is unique."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 """Each attempt costs the broker a request and a line of the audit, so the pauses grow."""
+_SEQUENCES = (list, tuple)
+"""Not `list | tuple`, which would make an object for each call."""
 
 
 def open_sockets(
@@ -49,7 +51,7 @@ def open_sockets(
     seconds. Of a host, the first address of the socket's family counts. One socket alone can come from a `stock` of
     this size.
     """
-    specs = specs if isinstance(specs, SEQUENCES) else list(specs)
+    specs = specs if isinstance(specs, _SEQUENCES) else list(specs)
     for spec in specs:
         if spec.bind is not None:
             return _open_bound(broker, take_fd, specs, wait_s)

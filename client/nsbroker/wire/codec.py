@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
+    from .packet import Packable
+
     Decoded: TypeAlias = SocketSpec | list[SocketSpec]
 
 _OPEN_KEYS = frozenset({"v", "id", "op", "sockets", "wait", "stock"})
@@ -374,14 +376,7 @@ def encode_reply(reply: Reply) -> bytes:
         ProtocolError: the reply does not fit a packet.
     """
     if isinstance(reply, OpenReply):
-        if reply.is_grouped:
-            from .groups import encode_cookies
-
-            cookies = encode_cookies(reply.sockets)
-            return pack({"id": reply.request_id, "namespaces": reply.namespaces, "cookies": cookies})
-        sockets = list(map(_encode_socket, reply.sockets))
-        more = {} if reply.peer_group is None else {"peer_group": reply.peer_group}
-        return pack({"id": reply.request_id, "namespaces": reply.namespaces, "sockets": sockets, **more})
+        return _encode_opened(reply)
     if isinstance(reply, BlobReply):
         return pack({"id": reply.request_id, "blob": reply.size})
     error: dict[str, Value] = {"code": reply.code, "message": reply.message}
@@ -390,6 +385,20 @@ def encode_reply(reply: Reply) -> bytes:
     if reply.spec_index is not None:
         error["index"] = reply.spec_index
     return pack({"id": reply.request_id, "error": error})
+
+
+def _encode_opened(reply: OpenReply) -> bytes:
+    request_id, namespaces, sockets, peer_group, is_grouped = reply
+    message: dict[str, Packable] = {"id": request_id, "namespaces": namespaces}
+    if is_grouped:
+        from .groups import encode_cookies
+
+        message["cookies"] = encode_cookies(sockets)
+    else:
+        message["sockets"] = list(map(_encode_socket, sockets))
+    if peer_group is not None:
+        message["peer_group"] = peer_group
+    return pack(message)
 
 
 def _encode_socket(opened: OpenedSocket) -> Value:
@@ -436,13 +445,9 @@ def decode_reply(packet: bytes) -> Reply:
     if len(message) > len(_OPEN_REPLY_KEYS):  # otherwise a key is missing for each unknown one
         refuse_unknown_keys(message, _STOCK_REPLY_KEYS, "the reply")
         peer_group = expect_int(message.get("peer_group"), 0, _INT32 - 1, "peer_group")
-    sockets = expect_list(message.get("sockets"), "sockets")
-    if not 1 <= len(sockets) <= MAX_SOCKETS:
-        raise ProtocolError(f"the reply has {len(sockets)} sockets, and it must have 1..{MAX_SOCKETS}")
     namespaces = _decode_entered(message.get("namespaces"))
-    count = len(namespaces)
-    opened = tuple([_decode_socket(value, count) for value in sockets])
-    return make_record(OpenReply, (request_id, namespaces, opened, peer_group, False))
+    sockets = _decode_opened(message.get("sockets"), len(namespaces))
+    return make_record(OpenReply, (request_id, namespaces, sockets, peer_group, False))
 
 
 def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:
@@ -464,19 +469,24 @@ def _decode_entered(value: Value) -> tuple[EnteredNamespace, ...]:
     return tuple(entered)
 
 
-def _decode_socket(value: Value, namespaces: int) -> OpenedSocket:
-    if type(value) is not dict:
-        raise ProtocolError(f"a socket of a reply must be a map, got {shorten(value)}")
-    if len(value) > 1 and not value.keys() <= _SOCKET_KEYS:
-        refuse_unknown_keys(value, _SOCKET_KEYS, "a socket of the reply")
-    cookie, namespace = value.get("cookie"), value.get("ns", 0)
-    # As `expect_int`, without its calls.
-    if type(cookie) is not int or not 1 <= cookie <= _UINT64_MAX:
-        raise ProtocolError(f"cookie must be an integer of 64 bits, got {shorten(value)}")
-    if type(namespace) is not int or not 0 <= namespace < namespaces:
-        raise ProtocolError(f"ns must be an index of one of {namespaces} namespaces, got {shorten(value)}")
-    address = decode_address(value["address"]) if "address" in value else None
-    return make_record(OpenedSocket, (cookie, address, namespace))
+def _decode_opened(value: Value, namespaces: int) -> tuple[OpenedSocket, ...]:
+    opened = []
+    for entry in expect_list(value, "sockets"):
+        if type(entry) is not dict:
+            raise ProtocolError(f"a socket of a reply must be a map, got {shorten(entry)}")
+        if len(entry) > 1 and not entry.keys() <= _SOCKET_KEYS:
+            refuse_unknown_keys(entry, _SOCKET_KEYS, "a socket of the reply")
+        cookie, namespace = entry.get("cookie"), entry.get("ns", 0)
+        # As `expect_int`, without its calls.
+        if type(cookie) is not int or not 1 <= cookie <= _UINT64_MAX:
+            raise ProtocolError(f"cookie must be an integer of 64 bits, got {shorten(entry)}")
+        if type(namespace) is not int or not 0 <= namespace < namespaces:
+            raise ProtocolError(f"ns must be an index of one of {namespaces} namespaces, got {shorten(entry)}")
+        address = decode_address(entry["address"]) if "address" in entry else None
+        opened.append(make_record(OpenedSocket, (cookie, address, namespace)))
+    if not 1 <= len(opened) <= MAX_SOCKETS:
+        raise ProtocolError(f"the reply has {len(opened)} sockets, and it must have 1..{MAX_SOCKETS}")
+    return tuple(opened)
 
 
 def _decode_error(value: Value, request_id: Value) -> ErrorReply:

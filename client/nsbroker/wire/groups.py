@@ -55,11 +55,11 @@ def encode_groups(specs: Iterable[SocketSpec], encode_spec: Callable[[SocketSpec
 
 
 def _are_alike(spec: SocketSpec, other: SocketSpec, has_port: bool) -> bool:
-    if spec[1:4] != other[1:4] or spec[5:] != other[5:]:
-        return False
+    if not has_port:
+        return spec[1:] == other[1:]
     bind, others = spec[4], other[4]
-    if not has_port or others is None:
-        return bind == others
+    if others is None or spec[1:4] != other[1:4] or spec[5:] != other[5:]:
+        return False
     return bind[:1] == others[:1] and bind[2:] == others[2:]  # type: ignore[index]  # it has a port
 
 
@@ -93,7 +93,8 @@ def decode_group(
             raise ProtocolError(f"an item of each is [ns, number, ...], got {shorten(run)}")
         namespace = decode_namespace(run[0])
         if not inet:
-            specs += [SocketSpec(namespace, family, socket_type, proto, bind, listen, options)] * _count(run)
+            fields = namespace, family, socket_type, proto, bind, listen, options, ()
+            specs += [make_record(SocketSpec, fields)] * _count(run)
         elif len(specs) + len(run) - 1 > MAX_SOCKETS:
             raise too_many_sockets()
         else:
@@ -101,8 +102,8 @@ def decode_group(
                 for port in run[start : start + _SOCKETS_IN_STEP]:
                     if type(port) is not int or not 0 <= port <= 65535:
                         raise ProtocolError(f"a port in each must be an integer of 0..65535, got {shorten(port)}")
-                    fields = namespace, family, socket_type, proto, (*host, port, *more), listen, options, ()
-                    specs.append(make_record(SocketSpec, fields))
+                    inside = namespace, family, socket_type, proto, (*host, port, *more), listen, options, ()
+                    specs.append(make_record(SocketSpec, inside))
                 if start > 1:
                     yield
         if len(specs) >= cut_at:
