@@ -218,8 +218,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
-                "(one.cookie, None if is_grouped else",
-                "(one.cookie + 1, None if is_grouped else",
+                "(cookie, None if is_grouped else",
+                "(cookie + 1, None if is_grouped else",
                 ("tests/kernel/client/link/test_batch.py",),
             ),
         ),
@@ -237,8 +237,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/requests/open.py",
-                "index_of.setdefault(one.namespace, len(index_of))",
-                "index_of.setdefault(one.namespace, 0)",
+                "index_of.setdefault(namespace, len(index_of))",
+                "index_of.setdefault(namespace, 0)",
                 (
                     "tests/kernel/broker/clients/test_channel.py::test_reply_identifies_the_namespaces_that_were_entered",
                 ),

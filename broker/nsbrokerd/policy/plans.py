@@ -142,10 +142,12 @@ class _Alike:
 
     def _find(self, spec: SocketSpec) -> PlannedSocket | None:
         last = self._last
-        if last is None or not _are_alike(spec, last.spec, self._has_port):
+        if last is None:
             return None
         if not self._has_port:
-            return last
+            return last if spec == last.spec else None
+        if not _are_alike(spec, last.spec, has_port=True):
+            return None
         if not self._ports:
             names = (spec.namespace,) if isinstance(spec.namespace, str) else self._sent[spec.namespace]
             self._ports = self._policy.first_ports(self._subject, names, last.kind)

@@ -376,13 +376,10 @@ def _describe(request: OpenRequest, opened: Sequence[Opened]) -> OpenReply:
     """Describe the sockets for the client. Each namespace is listed once, whatever names the request has for it."""
     index_of: dict[EnteredNamespace, int] = {}
     is_grouped = request.is_grouped
-    sockets = [
-        make_record(
-            OpenedSocket,
-            (one.cookie, None if is_grouped else one.address, index_of.setdefault(one.namespace, len(index_of))),
-        )
-        for one in opened
-    ]
+    sockets = []
+    for _, _, cookie, namespace, address in opened:
+        index = index_of.setdefault(namespace, len(index_of))
+        sockets.append(make_record(OpenedSocket, (cookie, None if is_grouped else address, index)))
     group = peer_group() if request.stock else None
     return make_record(OpenReply, (request.request_id, tuple(index_of), tuple(sockets), group, is_grouped))
 

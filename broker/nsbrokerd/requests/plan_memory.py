@@ -18,11 +18,9 @@ _MAX_REMEMBERED_SUBJECTS = 1024
 _MAX_REMEMBERED_BYTES = 256
 _MAX_REMEMBERED_OPTIONS = 4
 
-_KEYS = frozenset((0x84, 0x85))
-"""The first byte of a map of four keys, and of five: those of a request for a stock."""
-_HEAD = b"\xa1v\x01\xa2id"
-"""The next bytes, {"v": 1, "id": ...}, as the client library writes them."""
-_HEAD_BYTES = 1 + len(_HEAD)
+_HEADS = (b"\x84\xa1v\x01\xa2id", b"\x85\xa1v\x01\xa2id")
+"""The beginning of a map of four keys, {"v": 1, "id": ...}, as the client library writes it. Five are for a stock."""
+_HEAD_BYTES = len(_HEADS[0])
 
 _ONE_BYTE_MAX = 0x7F
 _INTEGERS = {0xCC: (1, _ONE_BYTE_MAX), 0xCD: (2, 2**8 - 1), 0xCE: (4, 2**16 - 1), 0xCF: (8, 2**32 - 1)}
@@ -80,9 +78,7 @@ def _is_common(request: OpenRequest) -> bool:
 
 def _split(packet: bytes) -> tuple[int, bytes] | None:
     """Return a packet's id, and its first byte with those after the id, if the packet begins in the usual way."""
-    if not _HEAD_BYTES < len(packet) <= _MAX_REMEMBERED_BYTES or not packet.startswith(_HEAD, 1):
-        return None
-    if packet[0] not in _KEYS:
+    if not _HEAD_BYTES < len(packet) <= _MAX_REMEMBERED_BYTES or not packet.startswith(_HEADS):
         return None
     start = _HEAD_BYTES + 1
     number = packet[start - 1]

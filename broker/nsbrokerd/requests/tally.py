@@ -92,10 +92,9 @@ class Tally:
             for planned, _, cookie, namespace, _ in opened:
                 _, label, _, _, kind, grant, _, _ = planned
                 uid, name = person.uid, grant.name
-                row = uid, name, label
-                if row in rows:
-                    rows[row] += 1
-                else:
+                try:
+                    rows[uid, name, label] += 1
+                except KeyError:
                     self.sockets.add(uid, name, label)
                 if grant.limit is None:
                     self.handed_out.add(uid, peer.subject.uid, cookie, name, label, namespace.cookie, kind)

@@ -49,6 +49,9 @@ MAX_CUT = 16
 _DESCRIPTORS_OF_CUT = 3 * MAX_SOCKETS
 """A request holds at most this number of sockets, and of namespaces. A user's thread can have as many sockets again."""
 
+_READABLE = int(select.EPOLLIN)
+_GONE = int(select.EPOLLHUP | select.EPOLLERR)
+
 _COUNTED_S = 1.0
 _SWEEP_S = 1.0
 _STOP_S = 2.0
@@ -90,9 +93,9 @@ class Turn:
         has read its replies, or has served its request, it can be here because it hung up, so the event counts.
         """
         if len(self.clients) == 1 and not self.muted:
-            for client in self.clients.values():
-                if client.blocked_since is None:
-                    return [(client, select.EPOLLIN)]
+            [client] = self.clients.values()
+            if client.blocked_since is None:
+                return [(client, _READABLE)]
         return [(self.clients[fd], event) for fd, event in self.epoll.poll(0, 1)]
 
 
@@ -217,7 +220,7 @@ class Hub:
     def _serve(self, client: Client, event: int, now: float) -> None:
         """Serve one request of a client that is ready, or drop a client that is gone."""
         keep: bool | Cut
-        if event & (select.EPOLLHUP | select.EPOLLERR):
+        if event & _GONE:
             self._drop(client)
             return
         try:

@@ -90,9 +90,12 @@ class Intake:
             known = self._opening.recall(client.peer.subject, packet)
             if known is not None:
                 fdpass.discard_packet(client.sock)
-                if known[0].stock:
-                    return _advance(self._serve_stock(client, *known))
-                self._dispatcher.reply(client, known[0], self._opening.open_planned(client.peer, client.person, *known))
+                asked, planned = known
+                if asked.stock:
+                    return _advance(self._serve_stock(client, asked, planned))
+                self._dispatcher.reply(
+                    client, asked, self._opening.open_planned(client.peer, client.person, asked, planned)
+                )
                 return True
         self._time_slice.begin()
         if is_long(packet) and not is_too_long:

@@ -205,7 +205,7 @@ def _make(planned: PlannedSocket, unsupported: Mapping[Triple, int]) -> socket.S
     Raises:
         OpenError: the kernel refuses it.
     """
-    _, family, socket_type, proto, *_ = planned.spec
+    family, socket_type, proto = planned.spec[1:4]
     if unsupported and (number := unsupported.get(planned.triple)):
         raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
     try:
