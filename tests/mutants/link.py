@@ -10,7 +10,7 @@ GUARANTEES = (
         (
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if own != cookie.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if own != cookie.to_bytes(COOKIE_BYTES, byteorder):",
                 "if cookie == 0:",
                 (
                     "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_cookie-WrongNamespaceError-SO_COOKIE]",
@@ -18,7 +18,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "client/nsbroker/link/proof.py",
-                "if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != netns.to_bytes(_COOKIE_BYTES, byteorder):",
+                "if get(_SOL_SOCKET, _SO_NETNS_COOKIE, COOKIE_BYTES) != netns.to_bytes(COOKIE_BYTES, byteorder):",
                 "if netns == 0:",
                 (
                     "tests/local/client/drivers/test_open.py::test_wrong_answer_is_an_error_and_leaves_nothing_open[wrong_netns-WrongNamespaceError-SO_NETNS_COOKIE]",

@@ -29,9 +29,9 @@ from nsbrokerd.sockets.capabilities import KEPT
 from support.kernel_headers import HEADERS, Claim, compile_with
 
 CONSTANTS = {
-    "nsbroker.link.identity": "_SO_PROTOCOL _SO_DOMAIN SO_COOKIE",
+    "nsbroker.link.identity": "_SO_PROTOCOL _SO_DOMAIN",
     "nsbroker.link.own_containers": "_NS_GET_USERNS _NS_GET_OWNER_UID",
-    "nsbroker.link.proof": "_SO_COOKIE _SO_NETNS_COOKIE",
+    "nsbroker.link.proof": "SO_COOKIE _SO_NETNS_COOKIE",
     "nsbroker.names.interfaces": (
         "_SIOCGIFNAME _SIOCGIFCONF _SIOCGIFDSTADDR _SIOCGIFNETMASK _SIOCGIFINDEX _IFNAMSIZ _IFREQ_BYTES:ifreq"
         " _RTM_NEWLINK _RTM_GETLINK _NLMSG_ERROR _NLMSG_DONE _NLM_F_REQUEST _NLM_F_DUMP _IFLA_IFNAME"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import socket
 
+from .proof import COOKIE_BYTES, SO_COOKIE
+
 _SO_PROTOCOL = 38
 _SO_DOMAIN = 39
-SO_COOKIE = 57
-COOKIE_BYTES = 8
 
 LOCAL_FAMILIES = frozenset(
     int(getattr(socket, name)) for name in ("AF_UNIX", "AF_ALG", "AF_VSOCK") if hasattr(socket, name)

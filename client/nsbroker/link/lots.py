@@ -11,7 +11,7 @@ from _thread import start_new_thread
 from time import monotonic, sleep
 
 from ..wire.messages import EnteredNamespace
-from .identity import COOKIE_BYTES, SO_COOKIE
+from .proof import COOKIE_BYTES, SO_COOKIE
 
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _PAUSE_S = 0.1

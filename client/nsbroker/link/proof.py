@@ -14,9 +14,9 @@ from ..wire.messages import NamespaceRef, OpenReply, SocketSpec
 from .errors import CONFINED, BrokerProtocolError, WrongNamespaceError
 
 _SOL_SOCKET = int(socket.SOL_SOCKET)
-_SO_COOKIE = 57
+SO_COOKIE = 57
 _SO_NETNS_COOKIE = 71
-_COOKIE_BYTES = 8
+COOKIE_BYTES = 8
 _WRONG = "closed a socket of the broker, because it differs from the reply:"
 _SEALS = 0xF
 """F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_WRITE. No process can change the file any more."""
@@ -38,18 +38,18 @@ def prove_socket(sock: socket.SocketType, cookie: int, netns: int) -> None:
     """
     get = sock.getsockopt
     try:
-        own = get(_SOL_SOCKET, _SO_COOKIE, _COOKIE_BYTES)
+        own = get(_SOL_SOCKET, SO_COOKIE, COOKIE_BYTES)
     except PermissionError as error:  # AppArmor asks here, and not when the descriptor arrives.
         raise OSError(errno.EACCES, f"{os.strerror(errno.EACCES)}: {CONFINED}") from error
-    if own != cookie.to_bytes(_COOKIE_BYTES, byteorder):
+    if own != cookie.to_bytes(COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is another socket (SO_COOKIE)")
-    if get(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES) != netns.to_bytes(_COOKIE_BYTES, byteorder):
+    if get(_SOL_SOCKET, _SO_NETNS_COOKIE, COOKIE_BYTES) != netns.to_bytes(COOKIE_BYTES, byteorder):
         raise WrongNamespaceError(errno.EXDEV, f"{_WRONG} it is in another namespace (SO_NETNS_COOKIE)")
 
 
 def netns_cookie(sock: socket.socket) -> bytes:
     """Return the cookie of a socket's namespace. No two namespaces ever have the same cookie."""
-    return sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, _COOKIE_BYTES)
+    return sock.getsockopt(_SOL_SOCKET, _SO_NETNS_COOKIE, COOKIE_BYTES)
 
 
 def take_sockets(

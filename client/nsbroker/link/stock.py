@@ -20,9 +20,9 @@ from time import monotonic
 from ..wire.messages import SocketSpec
 from ..wire.peer_groups import NETNS_DIRECTORY
 from .errors import BrokerProtocolError, BrokerUnavailableError
-from .identity import COOKIE_BYTES
 from .lots import Lot, Owner, close_lots, keep
 from .mounts import Groups, OwnMount
+from .proof import COOKIE_BYTES
 
 USED_FOR_S = 0.85
 """From the request for a socket, how long it can be used. It is closed before a second is over."""
