@@ -86,7 +86,7 @@ GUARANTEES = (
         "replies-go-by-their-ids",
         (
             Mutant(
-                "client/nsbroker/link/broker.py",
+                "client/nsbroker/link/questions.py",
                 "answered = in_flight.pop(reply.request_id, None)",
                 "answered = in_flight.popitem()[1]",
                 ("tests/local/client/drivers/test_open.py::test_reply_to_another_request_is_refused",),
@@ -134,7 +134,7 @@ GUARANTEES = (
         "releases-work-together",
         (
             Mutant(
-                "client/nsbroker/wire/codec.py",
+                "client/nsbroker/wire/replies.py",
                 '        message["peer_group"] = peer_group\n    return pack(message)\n',
                 '        message["peer_group"] = peer_group\n    return pack({**message, "new": 1})\n',
                 ("tests/kernel/client/link/test_releases.py::test_client_of_the_previous_release_works",),

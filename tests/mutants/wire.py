@@ -27,19 +27,19 @@ GUARANTEES = (
                 ("tests/unit/client/wire/test_vectors.py::test_request",),
             ),
             Mutant(
-                "client/nsbroker/wire/codec.py",
+                "client/nsbroker/wire/replies.py",
                 "if len(entry) > 1 and not entry.keys() <= _SOCKET_KEYS:",
                 "if not entry:",
                 ("tests/unit/client/wire/test_vectors.py::test_reply",),
             ),
             Mutant(
-                "client/nsbroker/wire/codec.py",
+                "client/nsbroker/wire/replies.py",
                 "if code not in CODES:",
                 "if code in ():",
                 ("tests/unit/client/wire/test_vectors.py::test_reply",),
             ),
             Mutant(
-                "client/nsbroker/wire/codec.py",
+                "client/nsbroker/wire/replies.py",
                 'if (code == OS_ERROR) != ("errno" in error):',
                 'if code == OS_ERROR and "errno" not in error:',
                 ("tests/unit/client/wire/test_vectors.py::test_reply",),

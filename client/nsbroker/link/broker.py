@@ -14,38 +14,29 @@ from time import monotonic
 
 from ..wire.answers import decode_explanation, decode_namespaces, decode_resolver_files
 from ..wire.bounds import MAX_SOCKETS, MAX_WAIT_S
-from ..wire.codec import encode_request
 from ..wire.messages import (
     Address,
-    BlobReply,
-    ErrorReply,
     ExplainRequest,
     Explanation,
     NamespaceList,
     NamespaceRef,
     NamespacesRequest,
     OpenReply,
-    OpenRequest,
-    ProtocolError,
     ResolverFiles,
     ResolverRequest,
     SocketSpec,
 )
-from ..wire.record import make_record
 from . import diagnosis
 from .batch import split
 from .connection import Connection, ConnectionLostError, Pool, connect_to_broker
-from .errors import BrokerProtocolError, Error, refusal
-from .proof import read_blob, take_sockets
+from .errors import BrokerProtocolError, Error
+from .questions import BlobQuestion, SocketsQuestion, converse
 from .references import is_container, open_path, open_paths
 from .waiting import DeadlineError, wait
 
 DEFAULT_PATH = "/run/nsbroker/nsbroker.sock"
 DEFAULT_TIMEOUT_S = 5.0
 
-_WINDOW = 2
-"""Requests in flight. While a packet waits for room, at most one reply is unread, so broker and client can't wait for
-each other. More in flight would gain no time, since the broker serves one after the other."""
 _MOST_LOSSES = 6
 """Connections lost without an answer before a call gives up, so that a request that crashes the broker ends."""
 _LONGEST_PAUSE_S = 0.32
@@ -59,15 +50,14 @@ _RESTARTING = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeAlias, TypeVar
+    from typing import TypeVar
 
-    from ..wire.messages import Reply, Request
     from .containers import Containers
+    from .questions import Question
     from .stock import Stock
     from .waiting import Waiting
 
     S = TypeVar("S", bound=socket.SocketType)
-    _Question: TypeAlias = "_SocketsQuestion | _BlobQuestion"
 
 
 def plain_socket(spec: SocketSpec, fd: int) -> socket.socket:
@@ -186,15 +176,15 @@ class Broker:
     ) -> list[S]:
         wait_until = monotonic() + wait_s if wait_s else 0.0
         path_fds: list[int] = []
-        questions: list[_SocketsQuestion] = []
+        questions: list[SocketsQuestion] = []
         try:
             if len(specs) == 1 and _is_plain(specs[0]):
-                questions.append(_SocketsQuestion(0, (specs[0],), (), take_fd, wait_until))
+                questions.append(SocketsQuestion(0, (specs[0],), (), take_fd, wait_until))
             else:
                 specs, path_fds = open_paths(specs)
                 for first, part, fds in split(specs):
                     grouped = is_grouped and not any(spec.also for spec in part)
-                    questions.append(_SocketsQuestion(first, part, fds, take_fd, wait_until, is_grouped=grouped))
+                    questions.append(SocketsQuestion(first, part, fds, take_fd, wait_until, is_grouped=grouped))
             await self._ask(questions, wait_s)
         except BaseException as error:
             for question in questions:
@@ -220,7 +210,7 @@ class Broker:
         Raises:
             OSError: as `open`. `is_unknown_key` tells whether the broker is too old for it.
         """
-        question = _SocketsQuestion(0, (spec,), (), _hold, 0, count)
+        question = SocketsQuestion(0, (spec,), (), _hold, 0, count)
         try:
             await self._ask([question])
         except BaseException:
@@ -236,14 +226,14 @@ class Broker:
 
     async def list_namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use. See `Client.namespaces`."""
-        question = _BlobQuestion(partial(NamespacesRequest, engines=True), (), decode_namespaces)
+        question = BlobQuestion(partial(NamespacesRequest, engines=True), (), decode_namespaces)
         try:
             await self._ask([question])
         except BrokerProtocolError as error:
             if not self.is_unknown_key(error):
                 raise
             # The broker is of the previous release, which asks no engine.
-            question = _BlobQuestion(NamespacesRequest, (), decode_namespaces)
+            question = BlobQuestion(NamespacesRequest, (), decode_namespaces)
             await self._ask([question])
         answer: NamespaceList = question.answer
         return answer
@@ -259,7 +249,7 @@ class Broker:
         fd = namespace if type(namespace) is int else path_fd
         try:
             request = partial(ResolverRequest, namespace=namespace if fd is None else 0)
-            question = _BlobQuestion(request, () if fd is None else (fd,), decode_resolver_files)
+            question = BlobQuestion(request, () if fd is None else (fd,), decode_resolver_files)
             await self._ask([question])
         finally:
             if path_fd is not None:
@@ -277,7 +267,7 @@ class Broker:
         specs, path_fds = open_paths((spec,))
         try:
             ((_, (spec,), fds),) = split(specs)
-            question = _BlobQuestion(partial(ExplainRequest, socket=spec, connect=connect), fds, decode_explanation)
+            question = BlobQuestion(partial(ExplainRequest, socket=spec, connect=connect), fds, decode_explanation)
             await self._ask([question])
         except BrokerProtocolError as error:
             if error.strerror is None or not error.strerror.startswith(_UNKNOWN_OPERATION):
@@ -299,7 +289,7 @@ class Broker:
         self._named_containers.timeout_s = self.timeout_s
         return self._named_containers
 
-    async def _ask(self, questions: Sequence[_Question], extra_s: float = 0) -> None:
+    async def _ask(self, questions: Sequence[Question], extra_s: float = 0) -> None:
         """Have all questions answered. When a connection is lost, continue on another one until the time is up.
 
         Args:
@@ -314,7 +304,7 @@ class Broker:
             while True:
                 connection = self._pool.take() or await self._connect(deadline)
                 try:
-                    return await _converse(connection, unanswered, deadline)
+                    return await converse(connection, unanswered, deadline)
                 except ConnectionLostError as error:
                     losses += 1
                     if losses > _MOST_LOSSES:
@@ -362,125 +352,3 @@ async def _pause(attempts: int, deadline: float) -> None:
 def _is_plain(spec: SocketSpec) -> bool:
     """Return whether the protocol can carry a spec as it is."""
     return type(spec.namespace) is str and "/" not in spec.namespace and not spec.type & _CLOEXEC
-
-
-class _SocketsQuestion:
-    """A request for sockets. It is sent once more after each loss of the connection, until it has its `answer`.
-
-    Attributes:
-        first: the index, in the whole call, of the request's first socket.
-        reply: the reply to it, as soon as there is an answer.
-        fds: the descriptors to lend with the request.
-    """
-
-    __slots__ = ("_is_grouped", "_specs", "_stock", "_take_fd", "_wait_until", "answer", "fds", "first", "reply")
-    reply_type = OpenReply
-    reply: OpenReply
-
-    def __init__(
-        self,
-        first: int,
-        specs: tuple[SocketSpec, ...],
-        fds: tuple[int, ...],
-        take_fd: Callable[[SocketSpec, int], socket.SocketType],
-        wait_until: float,
-        stock: int = 0,
-        *,
-        is_grouped: bool = False,
-    ) -> None:
-        self.first = first
-        self.fds = fds
-        self.answer: Any = None
-        self._specs = specs
-        self._take_fd = take_fd
-        self._wait_until = wait_until
-        self._is_grouped = is_grouped
-        self._stock = stock
-
-    def encode(self, request_id: int) -> bytes:
-        """Return the packet."""
-        wait_s = max(0, self._wait_until - monotonic()) if self._wait_until else 0
-        try:
-            request = make_record(OpenRequest, (request_id, self._specs, wait_s, self._stock, self._is_grouped))
-            return encode_request(request)
-        except ProtocolError as error:
-            raise ValueError(f"the request for sockets from index {self.first} on is not valid: {error}") from error
-
-    def take(self, reply: OpenReply, fds: list[int]) -> None:
-        """Set `answer` and `reply`. From the call on, this owns the descriptors."""
-        self.reply = reply
-        specs = self._specs * (self._stock or 1)
-        self.answer = take_sockets(specs, reply, fds, self._take_fd, is_grouped=self._is_grouped)
-
-
-class _BlobQuestion:
-    """A request for an answer in a memfd. Methods and attributes are those of `_SocketsQuestion`."""
-
-    reply_type = BlobReply
-    first = 0
-
-    def __init__(
-        self, request: Callable[[int], Request], fds: tuple[int, ...], decode: Callable[[bytes], object]
-    ) -> None:
-        self.fds = fds
-        self.answer: Any = None
-        self._request = request
-        self._decode = decode
-
-    def encode(self, request_id: int) -> bytes:
-        return encode_request(self._request(request_id))
-
-    def take(self, reply: BlobReply, fds: list[int]) -> None:
-        try:
-            self.answer = self._decode(read_blob(fds[0], reply.size))
-        except ProtocolError as error:
-            raise BrokerProtocolError(errno.EPROTO, f"the broker's answer is not valid: {error}") from error
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-
-async def _converse(connection: Connection, unanswered: list[_Question], deadline: float) -> None:
-    """Ask questions, and take each out of `unanswered` when it has its answer.
-
-    Raises:
-        ConnectionLostError: as `Connection.send` and `Connection.receive`.
-        DeadlineError: the broker took or answered no request until `deadline`.
-        OSError: the broker refuses, with the index in the whole call, or it does not follow the protocol.
-    """
-    to_ask = unanswered[::-1]
-    in_flight: dict[int | None, _Question] = {}
-    while to_ask or in_flight:
-        while to_ask and len(in_flight) < _WINDOW:
-            question = to_ask.pop()
-            request_id = connection.next_id()
-            packet = question.encode(request_id)
-            in_flight[request_id] = question
-            while not connection.send(packet, question.fds):
-                if not await wait(deadline, connection.writable):
-                    raise DeadlineError
-        if not await wait(deadline, connection.readable):
-            raise DeadlineError
-        if received := connection.receive():
-            reply, fds = received
-            answered = in_flight.pop(reply.request_id, None)
-            if answered is None or type(reply) is not answered.reply_type:
-                raise _failure(connection, reply, fds, answered)
-            try:
-                answered.take(reply, fds)  # type: ignore[arg-type]  # of its reply_type, as checked
-            except BaseException:
-                connection.close()
-                raise
-            unanswered.remove(answered)
-
-
-def _failure(connection: Connection, reply: Reply, fds: list[int], question: _Question | None) -> OSError:
-    """Return the exception for a reply that is not an answer. Unless it is a plain refusal, close the connection."""
-    for fd in fds:
-        os.close(fd)
-    if not isinstance(reply, ErrorReply) or question is None or fds:
-        connection.close()
-    if isinstance(reply, ErrorReply) and (question is not None or reply.request_id is None):
-        index = None if reply.spec_index is None else reply.spec_index + (question.first if question else 0)
-        return refusal(reply.code, reply.message, index, reply.errno)
-    return BrokerProtocolError(errno.EPROTO, f"the broker sent a {type(reply).__name__} that answers no request")

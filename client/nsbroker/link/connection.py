@@ -18,8 +18,8 @@ from os import getegid, geteuid, getpid
 from time import monotonic
 
 from ..wire.bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID
-from ..wire.codec import announced_descriptors, decode_reply, encode_delivery
 from ..wire.messages import ErrorReply, ProtocolError, Reply
+from ..wire.replies import announced_descriptors, decode_reply, encode_delivery
 from .errors import CONFINED, BrokerProtocolError
 from .fdpass import TruncatedError, lend_packet, take_packet
 from .waiting import READ, WRITE, DeadlineError, wait

@@ -12,15 +12,7 @@ from .answers import (
     encode_resolver_files,
 )
 from .bounds import MAX_PACKET_BYTES, MAX_REQUEST_ID, MAX_SENT_FDS, MAX_SOCKETS, MAX_WAIT_S, PROTOCOL_VERSION
-from .codec import (
-    announced_descriptors,
-    decode_reply,
-    decode_request,
-    encode_delivery,
-    encode_reply,
-    encode_request,
-    named_descriptors,
-)
+from .codec import decode_request, encode_request, named_descriptors
 from .messages import (
     BAD_REQUEST,
     CODES,
@@ -53,6 +45,7 @@ from .messages import (
 )
 from .peer_groups import read_groups, read_mount_id
 from .record import make_record
+from .replies import announced_descriptors, decode_reply, encode_delivery, encode_reply
 
 __all__ = [
     "BAD_REQUEST", "CODES", "DENIED", "MAX_PACKET_BYTES", "MAX_REQUEST_ID", "MAX_SENT_FDS", "MAX_SOCKETS", "MAX_WAIT_S",
