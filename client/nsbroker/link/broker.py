@@ -12,7 +12,6 @@ import socket
 from functools import partial
 from time import monotonic
 
-from ..wire.answers import decode_explanation, decode_namespaces, decode_resolver_files
 from ..wire.bounds import MAX_SOCKETS, MAX_WAIT_S
 from ..wire.messages import (
     Address,
@@ -226,6 +225,8 @@ class Broker:
 
     async def list_namespaces(self) -> NamespaceList:
         """Ask which namespaces this user may use. See `Client.namespaces`."""
+        from ..wire.answers import decode_namespaces  # a program that starts for one socket does not need it
+
         question = BlobQuestion(partial(NamespacesRequest, engines=True), (), decode_namespaces)
         try:
             await self._ask([question])
@@ -245,6 +246,8 @@ class Broker:
         return self._read_resolver_files(namespace)
 
     async def _read_resolver_files(self, namespace: NamespaceRef) -> ResolverFiles:
+        from ..wire.answers import decode_resolver_files
+
         path_fd = open_path(namespace) if type(namespace) is str and "/" in namespace else None
         fd = namespace if type(namespace) is int else path_fd
         try:
@@ -264,6 +267,8 @@ class Broker:
         return self._explain(spec, connect)
 
     async def _explain(self, spec: SocketSpec, connect: Address | None) -> Explanation:
+        from ..wire.answers import decode_explanation
+
         specs, path_fds = open_paths((spec,))
         try:
             ((_, (spec,), fds),) = split(specs)
