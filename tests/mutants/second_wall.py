@@ -53,6 +53,12 @@ GUARANTEES = (
             ),
             Mutant(
                 _WALL,
+                "    return hooks_for(kinds) - _FOR_EACH_PACKET\n",
+                "    return hooks_for(kinds)\n",
+                (f"{_WALL_TEST}test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use",),
+            ),
+            Mutant(
+                _WALL,
                 "set(filter(is_inet, KIND_OF_TRIPLE.values()))",
                 "set()",
                 (f"{_WALL_TEST}test_kinds_of_live_sockets_count",),
@@ -97,6 +103,12 @@ GUARANTEES = (
         "limit-copies-of-udplite",
         (
             Mutant(
+                "broker/nsbrokerd/seal/installing.py",
+                "        self._attach_for_packets([sock for sock, *_ in socks])\n",
+                "",
+                (f"{_WALL_TEST}test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them",),
+            ),
+            Mutant(
                 _CALLS,
                 '    code.go_if_covered(CONNECT, "mark")\n',
                 '    code.go("mark")\n',
@@ -136,6 +148,12 @@ GUARANTEES = (
     Guarantee(
         "limit-sctp",
         (
+            Mutant(
+                _WALL,
+                "_PACKET_HOOKS.get(triple, _FOR_EACH_PACKET)",
+                "_PACKET_HOOKS.get(triple, ())",
+                (f"{_WALL_TEST}test_packets_of_a_new_socket_need_hooks_by_its_kind",),
+            ),
             Mutant(
                 _CALLS,
                 '    code.go_if(R1, ">", _GIVEN_BYTES, "deny")\n',

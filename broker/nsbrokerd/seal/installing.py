@@ -22,7 +22,7 @@ from .live import sweep, why_not_listed
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS, Program
 from .thread import SealedThread, SealedVisits
-from .wall import WallError, build, needed_hooks, remove, standing_hooks, why_no_second_wall
+from .wall import WallError, build, needed_hooks, packet_hooks_for, remove, standing_hooks, why_no_second_wall
 from .writing import Entries, NewSocket, load_limits
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class Seal:
         self._directory = directory
         self._maps = maps
         self._is_tried = False
+        self._standing: set[str] = set()
         self.why_alone: str | None = None
         """The reason why the first wall holds alone, or None if the second one stands or is not needed."""
         self.why_not_swept: str | None = None
@@ -78,7 +79,7 @@ class Seal:
                 sweep(self._maps)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {error.strerror or error}") from error
-        remove(self._directory, standing_hooks(self._directory) - needed)
+        self._remove_from_second_wall(kinds, needed)
 
     def _build_second_wall(self, hooks: set[str]) -> None:
         """Attach missing programs. At first, replace those of a former broker, which another version may have made."""
@@ -90,8 +91,17 @@ class Seal:
         if self.why_alone is None:
             try:
                 build(self._directory, self._maps, hooks, anew=is_first)
+                self._standing |= hooks
             except WallError as error:
                 self.why_alone = str(error)
+
+    def _remove_from_second_wall(self, kinds: set[str], needed: set[str]) -> None:
+        """Remove programs that nothing needs."""
+        if superfluous := standing_hooks(self._directory) - needed:
+            # Look again: the first list misses a connection that a listener accepted meanwhile, just before it ended.
+            superfluous -= needed_hooks(self._maps, kinds)
+        remove(self._directory, superfluous)
+        self._standing -= superfluous
 
     def call(self, function: Callable[[Gate], T]) -> T:
         """Call a short function where sockets are sealed, with the gate of the thread that it is called in."""
@@ -102,14 +112,27 @@ class Seal:
 
         Raises:
             UnsealedError: they were not made in the sealed group.
-            OSError: the kernel has no memory for an entry.
+            OSError: the kernel has no memory for an entry, or refuses a program of the second wall.
         """
+        self._attach_for_packets([sock for sock, *_ in socks])
         # The last socket proves all: if the thread was moved to another group, it was moved before this socket. It has
         # no entry yet, so only the first wall refuses it the option.
         _prove_sealed(socks[-1][0])
         self._entries.put(socks, time.time_ns(), uid)
         for sock, *_ in socks:
             _disable_loop(sock)
+
+    def _attach_for_packets(self, socks: Sequence[socket.SocketType]) -> None:
+        """Attach the programs that these sockets need in addition to those of the policy. A reload removes them."""
+        if self.why_alone is not None:
+            return
+        missing = packet_hooks_for({(sock.family, sock.type, sock.proto) for sock in socks}) - self._standing
+        if missing:
+            try:
+                build(self._directory, self._maps, missing, anew=False)
+            except WallError as error:
+                raise OSError(errno.EIO, f"can't limit the socket: {error}") from error
+            self._standing |= missing
 
     def close(self) -> None:
         """End the thread. All sockets keep their limits."""

@@ -1,7 +1,8 @@
 """The second wall in the kernel: attaches its programs, pins their links beside the maps, and removes them.
 
 A link that is pinned holds past the broker's death. Without its pin, its program is gone, and the first wall holds
-alone. The wall has only the programs that the limits in force, and the sockets in use, need.
+alone. The wall has only the programs that the limits in force, and the sockets in use, need. Programs that the kernel
+runs for each packet of the host are attached with the first socket that needs them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Collection, Iterable
 from contextlib import closing
 from pathlib import Path
 
-from ..policy.kinds import KIND_OF_TRIPLE, is_inet
+from ..policy.kinds import KIND_OF_TRIPLE, Triple, is_inet
 from . import bpf
 from .kernel import kernel_layout
 from .live import all_live
@@ -37,8 +38,10 @@ _NEEDED = {
     "mptcp": _ALL | _CONNECTIONS,
     "sctp": _ALL | _CONNECTIONS | _PACKETS | {"socket_recvmsg", "sctp_bind_connect", "sctp_sk_clone"},
 }
-"""The hooks for a kind. Other kinds need only those of `_ALL`: their packets have no copies, if nobody sets an option.
-Hooks for each packet cost unlimited sockets time."""
+"""The hooks for a kind. Others need only those of `_ALL`: their packets have no copies, if nobody sets an option."""
+
+_FOR_EACH_PACKET = {"socket_sendmsg", "socket_recvmsg"}
+"""Hooks that cost all sockets of the host time. They stand only while sockets that need them are in use."""
 
 _OPTIONAL = {"uring_cmd"}
 """Hooks that old kernels lack, along with the calls that they see."""
@@ -51,6 +54,20 @@ class WallError(Exception):
 def hooks_for(kinds: Iterable[str]) -> set[str]:
     """Return the names of the hooks that limited sockets of these kinds need."""
     return set().union(*(_NEEDED.get(kind, _ALL) for kind in kinds))
+
+
+_PACKET_HOOKS = {triple: hooks_for([kind]) & _FOR_EACH_PACKET for triple, kind in KIND_OF_TRIPLE.items()}
+"""Made once, because the broker asks for each limited socket."""
+
+
+def hooks_of_policy(kinds: Iterable[str]) -> set[str]:
+    """Return the names of the hooks that must stand if a policy limits these kinds, before any socket is in use."""
+    return hooks_for(kinds) - _FOR_EACH_PACKET
+
+
+def packet_hooks_for(triples: Iterable[Triple]) -> set[str]:
+    """Return the names of the other hooks, which must stand before the first of these sockets is in use."""
+    return set().union(*(_PACKET_HOOKS.get(triple, _FOR_EACH_PACKET) for triple in triples))
 
 
 def kinds_in_use(sockets: Iterable[LiveSocket]) -> set[str]:
@@ -97,9 +114,9 @@ def remove(directory: Path, hooks: Iterable[str]) -> None:
 
 
 def needed_hooks(maps: SealMaps, kinds: Iterable[str]) -> set[str]:
-    """Return the hooks that these kinds need, and the limited sockets in use."""
+    """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use."""
     try:
-        return hooks_for({*kinds, *kinds_in_use(all_live(maps))})
+        return hooks_of_policy(kinds) | hooks_for(kinds_in_use(all_live(maps)))
     except OSError:
         return hooks_for(KIND_OF_TRIPLE.values())  # this kernel can't list sockets: they may be of any kind
 

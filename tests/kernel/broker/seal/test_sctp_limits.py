@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nsbrokerd.seal import Selection, live_sockets, revoke
+from nsbrokerd.seal.wall import standing_hooks
 from support import sctp
 from support.brokers.limited import error_of
 from support.brokers.walls import Walls
 from support.far_side import socket_inside
 from support.inside import enter, path_of
+from support.waiting import wait_until
 
 INET, PROTOCOL = int(socket.AF_INET), int(socket.IPPROTO_SCTP)
 ONE_TO_ONE, ONE_TO_MANY = (
@@ -146,6 +148,23 @@ def test_socket_that_the_kernel_makes_has_the_limit(
         assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
         listener.setblocking(False)
         assert error_of(listener.accept) == "EPERM"
+
+
+def test_hooks_for_each_packet_stand_as_long_as_a_socket_of_sctp_is_in_use(walls: Walls) -> None:
+    """Also one that a listener accepted, which is in none of the broker's hands."""
+    packets = {"socket_sendmsg", "socket_recvmsg"}
+    assert not standing_hooks(walls.directory) & packets
+    listener, peer = serve(walls, ONE_TO_ONE)
+    with peer, listener.accept()[0]:
+        listener.close()
+        walls.limit("tcp", connect=[], name="another")
+        assert standing_hooks(walls.directory) >= packets
+
+    def are_gone() -> bool:
+        walls.limit("sctp", connect=[])
+        return not standing_hooks(walls.directory) & packets
+
+    wait_until(are_gone)
 
 
 def test_grant_that_is_gone_stops_accepted_sockets_until_it_is_back(walls: Walls) -> None:

@@ -249,8 +249,11 @@ def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(
         return
     assert standing() == {"socket_setsockopt", *connections}
     walls.limit("udplite", connect=[])
-    assert standing() == {"socket_setsockopt", *packets}
+    assert standing() == {"socket_setsockopt", "socket_connect"}
     with walls.make(*UDPLITE):
+        assert standing() == {"socket_setsockopt", *packets}
+        walls.limit("udplite", connect=[])
+        assert standing() == {"socket_setsockopt", *packets}
         walls.use(grant("free", "udplite", limit=None))
         assert standing() == {"socket_setsockopt", *packets}
 

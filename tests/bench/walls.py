@@ -1,0 +1,184 @@
+"""The cost of the second wall for sockets without a limit, and for limited ones. Needs root, and a kernel that has it.
+
+    tests/bench/in_machine bookworm walls.py        # Linux 6.1, by instructions
+    tests/bench/in_machine trixie walls.py          # Linux 6.12
+    PYTHONPATH=tests python tests/bench/walls.py    # here, by the clock
+
+Measures by turns, with the second wall and without it: one UDP packet of 64 bytes (sent and received), 128 KiB of a TCP
+stream (as iperf3 writes them), and one TCP connection. Prints medians and ratios for each policy: the speed with the
+wall, compared with the speed without it (goal: at least 0.99 without a limit, 0.98 for connections without a limit, and
+0.97 with a limit). The time that the calls take in Python is subtracted: the same calls fail with a bad descriptor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from statistics import median
+
+from nsbrokerd.policy import Limit
+from nsbrokerd.seal.wall import remove, standing_hooks
+from support import namespaces
+from support.brokers.walls import Walls, grant, rules
+from support.far_side import socket_inside
+
+INET = int(socket.AF_INET)
+TCP, UDP = (INET, int(socket.SOCK_STREAM)), (INET, int(socket.SOCK_DGRAM))
+IN_USE = {
+    "udplite": (INET, int(socket.SOCK_DGRAM), int(socket.IPPROTO_UDPLITE)),
+    "sctp": (INET, int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)),
+}
+HOST, PORT = "127.0.0.1", 5000
+PACKETS, WRITES, CONNECTIONS = 1000, 50, 200
+PACKET, WRITE = ctypes.create_string_buffer(64), ctypes.create_string_buffer(128 << 10)
+READ = ctypes.create_string_buffer(128 << 10)
+ADDRESS = ctypes.create_string_buffer(
+    INET.to_bytes(2, "little") + PORT.to_bytes(2, "big") + socket.inet_aton(HOST) + bytes(8), 16
+)
+POLICIES = (("tcp", "udp"), ("tcp", "udp", "udplite"), ("tcp", "udp", "sctp"))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _BUFFER_BYTES = 32, 33, 4 << 20
+_BAD = -1
+
+Make = Callable[[tuple[int, ...]], socket.socket]
+
+
+def timed(repeat: int, once: Callable[[int], None], real: list[int]) -> float:
+    """Return the time of one call in nanoseconds, without the part that it takes in Python."""
+    begin = time.perf_counter_ns()
+    for fd in real:
+        once(fd)
+    middle = time.perf_counter_ns()
+    for _ in real:
+        once(_BAD)
+    return (2 * middle - begin - time.perf_counter_ns()) / repeat
+
+
+def listen(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((HOST, PORT))
+    sock.listen(16)
+
+
+def measure_udp(make: Make, name: str) -> float:
+    """Send packets to an address, and receive each of them."""
+    with socket_inside(name, *UDP) as server, make(UDP) as client:
+        server.bind((HOST, PORT))
+        client.setblocking(True)
+        ends = {client.fileno(): server.fileno(), _BAD: _BAD}
+
+        def once(fd: int) -> None:
+            _libc.sendto(fd, PACKET, 64, 0, ADDRESS, 16)
+            _libc.recv(ends[fd], READ, 64, 0)
+
+        return timed(PACKETS, once, [client.fileno()] * PACKETS)
+
+
+def measure_stream(make: Make, name: str) -> float:
+    with socket_inside(name, *TCP) as server, make(TCP) as client:
+        for sock in (server, client):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        listen(server)
+        client.connect((HOST, PORT))
+        client.setblocking(True)
+        with server.accept()[0] as peer:
+            ends = {client.fileno(): peer.fileno(), _BAD: _BAD}
+
+            def once(fd: int) -> None:
+                _libc.send(fd, WRITE, len(WRITE), 0)
+                _libc.recv(ends[fd], READ, len(READ), socket.MSG_WAITALL)
+
+            once(client.fileno())
+            return timed(WRITES, once, [client.fileno()] * WRITES)
+
+
+def measure_connections(make: Make, name: str) -> float:
+    """Connect sockets that are there already, accept them, and close both ends, with a reset."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(make(TCP))
+        listen(listener)
+        socks = [stack.enter_context(make(TCP)) for _ in range(CONNECTIONS)]
+        for sock in socks:
+            sock.setblocking(True)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        listener.setblocking(True)
+        doors = {_BAD: _BAD}
+
+        def once(fd: int) -> None:
+            _libc.connect(fd, ADDRESS, 16)
+            accepted = _libc.accept(doors.get(fd, listener.fileno()), None, None)
+            _libc.close(fd)
+            _libc.close(accepted)
+
+        return timed(CONNECTIONS, once, [sock.detach() for sock in socks])
+
+
+MEASURES = {"udp": measure_udp, "stream": measure_stream, "connections": measure_connections}
+
+
+def compare(walls: Walls, kinds: tuple[str, ...], in_use: str | None, rounds: int) -> None:
+    def reload() -> None:
+        walls.use(grant("limited", *kinds, limit=Limit(rules(["127.0.0.0/8:*"]), rules(["*:*"]))))
+
+    reload()
+    with ExitStack() as stack:
+        if in_use is not None:
+            begin = time.perf_counter()
+            stack.enter_context(walls.make(*IN_USE[in_use]))
+            took_ms = (time.perf_counter() - begin) * 1e3
+            begin = time.perf_counter()
+            stack.enter_context(walls.make(*IN_USE[in_use]))
+            print(f"first socket of {in_use}: {took_ms:.2f} ms, next one {(time.perf_counter() - begin) * 1e3:.2f} ms")
+        print(f"limits of {', '.join(kinds)}" + (f"; a limited socket of {in_use} is in use" if in_use else ""))
+        print(f"  programs: {', '.join(sorted(standing_hooks(walls.directory))) or 'none'}", flush=True)
+        makers: dict[str, Make] = {
+            "unlimited": lambda kind: socket_inside(walls.name, *kind),
+            "limited": lambda kind: walls.make(*kind),
+        }
+        found: dict[tuple[str, str], tuple[list[float], list[float]]] = {
+            (whose, what): ([], []) for whose in makers for what in MEASURES
+        }
+        for has_wall in (True, False) * rounds:
+            if has_wall:
+                reload()
+            else:
+                remove(walls.directory, standing_hooks(walls.directory))
+            for (whose, what), times in found.items():
+                MEASURES[what](makers[whose], walls.name)  # warms up
+                times[has_wall].append(MEASURES[what](makers[whose], walls.name))
+        for (whose, what), times in found.items():
+            without, having = map(median, times)
+            print(
+                f"  {whose} {what}: {having:.0f} ns, without {without:.0f} ns, ratio {without / having:.4f}", flush=True
+            )
+        reload()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    print(f"Linux {os.uname().release}", flush=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 18, 1 << 18))  # each visit to the namespace leaves a descriptor
+    name = f"{namespaces.PREFIX}walls"
+    namespaces.make(name)
+    try:
+        with closing(Walls(name)) as walls:
+            for kinds in POLICIES:
+                compare(walls, kinds, None, rounds)
+                if kinds[-1] in IN_USE:
+                    compare(walls, kinds, kinds[-1], rounds)
+    finally:
+        namespaces.delete(name)
+
+
+if __name__ == "__main__":
+    main()
