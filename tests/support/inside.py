@@ -19,10 +19,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def enter(namespace: str | int) -> None:
     """Move this thread into a namespace, given by its path or descriptor, for good."""
-    fd = namespace if isinstance(namespace, int) else os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    if _libc.setns(fd, _CLONE_NEWNET) != 0:
+    if isinstance(namespace, str):
+        fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return enter(fd)
+        finally:
+            os.close(fd)
+    if _libc.setns(namespace, _CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return None
 
 
 def path_of(name: str) -> str:

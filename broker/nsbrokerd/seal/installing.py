@@ -91,7 +91,6 @@ class Seal:
         if self.why_alone is None:
             try:
                 build(self._directory, self._maps, hooks, anew=is_first)
-                self._standing |= hooks
             except WallError as error:
                 self.why_alone = str(error)
 
@@ -101,7 +100,7 @@ class Seal:
             # Look again: the first list misses a connection that a listener accepted meanwhile, just before it ended.
             superfluous -= needed_hooks(self._maps, kinds)
         remove(self._directory, superfluous)
-        self._standing -= superfluous
+        self._standing = standing_hooks(self._directory)
 
     def call(self, function: Callable[[Gate], T]) -> T:
         """Call a short function where sockets are sealed, with the gate of the thread that it is called in."""

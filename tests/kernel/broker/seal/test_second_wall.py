@@ -282,6 +282,19 @@ def test_wall_outlives_the_broker_and_the_next_one_replaces_it(walls: Walls) -> 
         assert not [name for name in os.listdir(walls.directory) if name.startswith("new_")]
 
 
+def test_next_socket_after_a_reload_has_the_hooks_for_its_packets_although_their_pins_were_removed(
+    walls: Walls,
+) -> None:
+    walls.limit("udplite")
+    if not walls.both:
+        pytest.skip(f"this kernel has only the first wall: {walls.seal.why_alone}")
+    walls.make(*UDPLITE).close()
+    (walls.directory / "hook_socket_sendmsg").unlink()
+    walls.limit("udplite")
+    with walls.make(*UDPLITE):
+        assert "socket_sendmsg" in standing_hooks(walls.directory)
+
+
 def test_without_its_pins_the_first_wall_holds_and_a_reload_repairs_the_second(walls: Walls) -> None:
     walls.limit("tcp", connect=[f"*:{PORT}"], bind=[f"*:{PORT}"])
     if not walls.both:
