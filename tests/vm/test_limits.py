@@ -32,7 +32,7 @@ LIMITED = f"""
 name = "limited"
 users = [{USER}]
 namespaces = ["*-limited"]
-sockets = ["tcp", "udp"]
+sockets = ["tcp", "udp", "sctp"]
 limit = {{ connect = ["127.0.0.0/8:{PORT}"], bind = ["*:{LOW_PORT}", "*:{PORT}"] }}
 """
 
@@ -81,6 +81,15 @@ def test_both_walls_hold(service: Installed, name: str) -> None:
         systemctl("start", SERVICE)
         wait_until(lambda: service.pid not in (0, service_pid) and service.state() == "active")
         assert error_of(tcp.listen) == "EPERM"
+
+
+def test_hooks_for_each_packet_come_with_the_first_socket_that_needs_them(service: Installed, name: str) -> None:
+    """The service attaches them while it serves, not only when it loads the policy."""
+    hooks = {PINS / "hook_socket_sendmsg", PINS / "hook_socket_recvmsg"}
+    assert not any(hook.exists() for hook in hooks)
+    with open_limited(service, name, socket.SOCK_STREAM, protocol=socket.IPPROTO_SCTP) as sock:
+        assert all(hook.exists() for hook in hooks)
+        assert error_of(sock.connect, (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
 
 
 def test_one_thread_of_the_service_is_in_a_group_below_that_of_its_unit(service: Installed) -> None:

@@ -49,12 +49,13 @@ def open_limited(
     kind: int = socket.SOCK_DGRAM,
     family: int = socket.AF_INET,
     *,
+    protocol: int = 0,
     uid: int = USER,
     bind: Address | None = None,
     listen: int | None = None,
 ) -> socket.socket:
     """Open a socket as this user, and return it. The caller owns it."""
-    spec = SocketSpec(namespace, int(family), int(kind), bind=bind, listen=listen)
+    spec = SocketSpec(namespace, int(family), int(kind), protocol, bind=bind, listen=listen)
     with connect_as(uid, broker) as client:
         reply = client.ask(OpenRequest(1, (spec,)))
         assert isinstance(reply, OpenReply), reply
