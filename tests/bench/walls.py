@@ -161,7 +161,7 @@ def compare(walls: Walls, kinds: tuple[str, ...], in_use: str | None, rounds: in
         found: dict[tuple[str, str], tuple[list[Times], list[Times]]] = {
             (whose, what): ([], []) for whose in makers for what in MEASURES
         }
-        for has_wall in (True, False) * rounds:
+        for has_wall in (False, True) * rounds:
             if has_wall:
                 reload()
             else:
@@ -179,7 +179,7 @@ def compare(walls: Walls, kinds: tuple[str, ...], in_use: str | None, rounds: in
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     print(f"Linux {os.uname().release}", flush=True)
     name = f"{namespaces.PREFIX}walls"
