@@ -14,7 +14,7 @@ from typing import Any
 
 from machine import describe
 from plot import as_svg
-from soak import soak
+from soak.hour import soak
 from table import as_json, as_text
 from turns import Row, collect
 
@@ -40,7 +40,7 @@ def main() -> int:
     # So that everything is removed then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if arguments.soak is not None:
-        return soak(arguments.soak)
+        return soak(arguments.soak, arguments.output)
     machine = describe()
     rows: list[Row] = []
     lacking: dict[str, str] = {}

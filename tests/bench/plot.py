@@ -112,7 +112,7 @@ _WIDTH, _LEFT, _RIGHT = 820, 290, 100
 _TOP, _HEAD, _BAR, _GAP = 58, 30, 24, 22
 _THICK = 14
 
-_STYLE = """
+STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 11px; fill: #656d76 }
 .title { font-size: 17px; font-weight: 600 }
@@ -135,7 +135,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 def as_svg(rows: Sequence[Result], machine: Mapping[str, str]) -> str:
     """Draw each question that the rows answer. A bar whose row was not measured is left out."""
     found = {(row["name"], row["reference"] or ""): row for row in rows}
-    parts = [_text(0, 18, "What nsbroker costs", "title"), _text(0, 38, _measured_on(machine), "small")]
+    parts = [text(0, 18, "What nsbroker costs", "title"), text(0, 38, _measured_on(machine), "small")]
     y = _TOP
     for question in QUESTIONS:
         bars = [(bar, found[bar.row, bar.reference]) for bar in question.bars if (bar.row, bar.reference) in found]
@@ -143,7 +143,7 @@ def as_svg(rows: Sequence[Result], machine: Mapping[str, str]) -> str:
             parts += _draw(question, [(bar, _figures(bar, row)) for bar, row in bars], y)
             y += _HEAD + _BAR * len(bars) + _GAP
     size = f'width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}"'
-    inside = "\n".join([f"<style>{_STYLE}</style>", "<title>What nsbroker costs</title>", *parts])
+    inside = "\n".join([f"<style>{STYLE}</style>", "<title>What nsbroker costs</title>", *parts])
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n{inside}\n</svg>\n'
 
 
@@ -160,19 +160,19 @@ def _figures(bar: Bar, row: Result) -> tuple[float, float, float]:
 
 
 def _draw(question: Question, bars: Sequence[tuple[Bar, tuple[float, float, float]]], y: int) -> Iterator[str]:
-    yield _text(0, y + 12, question.text, "question")
-    yield _text(_WIDTH, y + 12, question.better, "small right")
+    yield text(0, y + 12, question.text, "question")
+    yield text(_WIDTH, y + 12, question.better, "small right")
     per_unit = (_WIDTH - _LEFT - _RIGHT) / max(high for _, (_, _, high) in bars)
     y += _HEAD
     yield f'<line x1="{_LEFT}" y1="{y - 4}" x2="{_LEFT}" y2="{y + _BAR * len(bars) - 4}" class="zero"/>'
     for bar, (low, median, high) in bars:
         middle = y + _THICK / 2
-        yield _text(_LEFT - 10, y + 12, bar.label, "right")
+        yield text(_LEFT - 10, y + 12, bar.label, "right")
         width = max(1, median * per_unit)
         yield f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_THICK}" class="{_colour(bar)}"/>'
         ends = f'x1="{_LEFT + low * per_unit:.1f}" x2="{_LEFT + high * per_unit:.1f}"'
         yield f'<line {ends} y1="{middle}" y2="{middle}" class="spread"/>'
-        yield _text(_LEFT + high * per_unit + 8, y + 12, f"{_number(median)} {question.unit}")
+        yield text(_LEFT + high * per_unit + 8, y + 12, f"{number(median)} {question.unit}")
         y += _BAR
 
 
@@ -180,12 +180,14 @@ def _colour(bar: Bar) -> str:
     return "ours" if bar.side == "ours" or bar.reference == _START else "theirs"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a number with as many digits as a reader needs."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 
-def _text(x: float, y: float, text: str, classes: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y}" class="{classes}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, classes: str = "") -> str:
+    """Write words at a place."""
+    return f'<text x="{x:.1f}" y="{y}" class="{classes}">{escape(words)}</text>'
 
 
 if __name__ == "__main__":

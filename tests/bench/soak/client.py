@@ -8,51 +8,19 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import nsbroker
 from nsbroker import SocketSpec
-from sights import Sights
 from support.brokers.raw_client import RawClient
-from support.inside import netns_cookie, owner
-from support.namespaces import PREFIX
-from support.waiting import Counters
 
-KINDS = (
-    (socket.AF_INET, socket.SOCK_STREAM),
-    (socket.AF_INET6, socket.SOCK_STREAM),
-    (socket.AF_INET, socket.SOCK_DGRAM),
-    (socket.AF_INET6, socket.SOCK_DGRAM),
-)
+from .judge import KINDS, Judge
+from .policy import FORBIDDEN, POLICIES, TURNED
+from .told import Tally, Told, live, policy_of
+
 BATCH_SIZES = (1, 1, 1, 1, 2, 7, 40, 300)
-FORBIDDEN = f"{PREFIX}forbidden0"
 TIMEOUT_S = 60
-_LOOK_AGAIN_S = 0.01
-
-RUNS, PAUSES, ENDS = 0, 1, 2
-"""The orders for the clients."""
-
-
-class Tally(NamedTuple):
-    """The observations of the clients. `wrong` counts wrong sockets and refusals, and `lost` counts failed calls."""
-
-    counts: dict[str, int]
-    wrong: list[str]
-    lost: list[str]
-
-
-class Told(NamedTuple):
-    """The numbers that the clients share with the soak: orders at 0, then for each client whether it has paused.
-
-    In the directory each client has a file for the namespaces that it saw.
-    """
-
-    counters: Counters
-    directory: Path
-
-    def order(self) -> int:
-        return self.counters[0]
+PAUSE_S = 0.2
+"""With this pause, fifty clients leave the broker some time for the other users."""
 
 
 def run_clients(
@@ -65,39 +33,29 @@ def run_clients(
         thread.start()
     for thread in running:
         thread.join()
-    return [client.tally for client in clients]
+    return [client.judge.tally for client in clients]
 
 
 class _SoakClient:
     def __init__(
         self, path: str, uid: int, number: int, stable: Mapping[str, int], volatile: Sequence[str], told: Told
     ) -> None:
-        self._path, self._uid, self._number, self._stable, self._told = path, uid, number, stable, told
+        self._path, self._number, self._stable, self._told = path, number, list(stable), told
         self._names = [*stable, *volatile]
         self._chance = random.Random(number)
         self._client = nsbroker.Client(path, timeout=TIMEOUT_S)
-        self.tally = Tally({"sockets": 0, "requests": 0, "refused": 0, "missing": 0, "garbage": 0}, [], [])
-        self._sights = Sights()
+        self.judge = Judge(uid, number, stable, told)
 
     def run(self) -> None:
-        while (order := self._told.order()) != ENDS:
-            if order == PAUSES:
-                self._rest()
-                self._told.counters[1 + self._number] = 1
-                time.sleep(_LOOK_AGAIN_S)
-                continue
-            self._told.counters[1 + self._number] = 0
-            try:
-                self._chance.choices((self._good, self._bad, self._garbage), weights=(80, 17, 3))[0]()
-                self.tally.counts["requests"] += 1
-            except Exception as error:
-                self.tally.lost.append(f"client {self._number}: {error!r}")
-        self._rest()
+        live(self._told, self._number, self.judge.tally, self._act, self._rest, PAUSE_S)
+
+    def _act(self) -> None:
+        acts = (self._good, self._bad, self._turned, self._garbage)
+        self._chance.choices(acts, weights=(75, 16, 6, 3))[0]()
 
     def _rest(self) -> None:
-        """Drop everything that would grow."""
         self._client.close()
-        self._sights.move_to(self._told.directory / str(self._number))
+        self.judge.rest()
 
     def _good(self) -> None:
         count = self._chance.choice(BATCH_SIZES)
@@ -106,28 +64,16 @@ class _SoakClient:
         try:
             sockets = self._client.open(specs)
         except nsbroker.NamespaceNotFoundError as error:
-            self.tally.counts["missing"] += 1
-            if error.index is None or specs[error.index].namespace in self._stable:
-                self.tally.wrong.append(f"{error.index} of {specs} was not found")
+            self.judge.was_not_found(error, None if error.index is None else specs[error.index].namespace)
             return
         had = time.monotonic()
         for spec, sock in zip(specs, sockets, strict=True):
-            self._judge(spec, sock, asked, had)
+            self.judge.look_at(spec, sock, asked, had)
             sock.close()
-        self.tally.counts["sockets"] += count
-
-    def _judge(self, spec: SocketSpec, sock: socket.socket, asked: float, had: float) -> None:
-        name, cookie = str(spec.namespace), netns_cookie(sock)
-        if name not in self._stable:
-            self._sights.add(name, cookie, asked, had)
-        elif cookie != self._stable[name]:
-            self.tally.wrong.append(f"{name} has cookie {self._stable[name]}, its socket {cookie}")
-        if owner(sock) != self._uid or (sock.family, sock.type) != (spec.family, spec.type):
-            self.tally.wrong.append(f"{sock} of uid {owner(sock)} came for {spec} of uid {self._uid}")
 
     def _bad(self) -> None:
         """Ask for good sockets and a last one that is refused. No socket must come, and the refusal must name it."""
-        name = self._chance.choice(list(self._stable))
+        name = self._chance.choice(self._stable)
         tcp, udp = KINDS[0], KINDS[2]
         bad, number = self._chance.choice(
             [
@@ -147,9 +93,24 @@ class _SoakClient:
         except OSError as error:
             if (error.errno, getattr(error, "index", None)) != (number, len(good)):
                 raise
-            self.tally.counts["refused"] += 1
+            self.judge.tally.count("refused")
         else:
-            self.tally.wrong.append(f"{bad} was granted")
+            self.judge.say_wrong(f"{bad} was granted")
+
+    def _turned(self) -> None:
+        """Ask for a namespace whose grant comes and goes with the policy."""
+        before, is_granted = self._told.turn, True
+        try:
+            self._client.open([SocketSpec(TURNED, *KINDS[0])])[0].close()
+        except nsbroker.AccessDeniedError:
+            is_granted = False
+        policy = policy_of(before, self._told.turn, len(POLICIES))
+        if policy is None:
+            self.judge.tally.count("decided during a reload")
+        elif is_granted != POLICIES[policy].has_turned:
+            self.judge.say_wrong(f"policy {policy} held, and {TURNED} was {'granted' if is_granted else 'refused'}")
+        else:
+            self.judge.tally.count("decided by the policy of that moment")
 
     def _garbage(self) -> None:
         """Send bytes that are no request. Whatever the broker does, no socket must come."""
@@ -158,7 +119,7 @@ class _SoakClient:
                 raw.send(self._chance.randbytes(self._chance.randrange(1, 200)))
                 raw.receive()
                 if raw.fds:
-                    self.tally.wrong.append("garbage was answered with a socket")
+                    self.judge.say_wrong("garbage was answered with a socket")
         except OSError:
             pass  # it was killed meanwhile, and garbage is not sent again
-        self.tally.counts["garbage"] += 1
+        self.judge.tally.count("garbage")
