@@ -32,8 +32,10 @@ class Policy(NamedTuple):
     has_turned: bool
     has_second_port: bool
 
-    def grants(self) -> str:
+    def grants(self, *, has_containers: bool) -> str:
+        """Return the grants. A broker refuses a grant for containers if it knows no podman."""
         turned = _grant("turned", CLIENT_UIDS, [TURNED], ["tcp"]) if self.has_turned else ""
+        containers = _grant("containers", [CONTAINER_UID], [f"podman:{CONTAINERS}*"], ["tcp", "udp"])
         ports = [PORT, SECOND_PORT] if self.has_second_port else [PORT]
         connect = [f"{host}:{port}" for host in (ALLOWED_4, f"[{ALLOWED_6}]") for port in ports]
         return f"""
@@ -41,7 +43,7 @@ class Policy(NamedTuple):
 {turned}
 {_grant("limited", [LIMITED_UID], [NEAR], ["tcp", "udp"])}
 limit.connect = {connect}
-{_grant("containers", [CONTAINER_UID], [f"podman:{CONTAINERS}*"], ["tcp", "udp"])}
+{containers if has_containers else ""}
 {_grant("attackers", ["*"], [FIELD], ["tcp", "udp", "packet"])}
 """
 

@@ -67,7 +67,9 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 def write(outcome: Outcome, output: Path) -> None:
     """Write soak.json, soak.md and soak.svg."""
     output.mkdir(parents=True, exist_ok=True)
-    everything: dict[str, Any] = {"machine": describe(), **asdict(outcome)}
+    # The load that `describe` names is the soak's own by now.
+    machine = {key: value for key, value in describe().items() if key != "load before"}
+    everything: dict[str, Any] = {"machine": machine, **asdict(outcome)}
     everything["looks"] = [look._asdict() for look in outcome.looks]
     everything["verdicts"] = [one._asdict() for one in outcome.verdicts]
     (output / "soak.json").write_text(json.dumps(everything, indent=1) + "\n")

@@ -33,10 +33,11 @@ class SoakBroker(ActivatedBroker):
     def __init__(self, podman: tuple[Place, Podman] | None) -> None:
         self._place = podman and podman[0]
         self._settings = QUOTAS + (f'[engines]\npodman = "{podman[1].socket}"\n' if podman else "")
+        self._policies = [policy.grants(has_containers=podman is not None) for policy in POLICIES]
         self._policy = 0
         self.reloads = self.refused_reloads = self.restarts = 0
         self.records: Counter[str] = Counter()
-        super().__init__(POLICIES[0].grants(), self._settings)
+        super().__init__(self._policies[0], self._settings)
 
     def command(self) -> list[str]:
         command = super().command()
@@ -48,8 +49,8 @@ class SoakBroker(ActivatedBroker):
             self.configure(BROKEN, self._settings)
             self.reload()
             self.refused_reloads += 1
-        self._policy = (self._policy + 1) % len(POLICIES)
-        self.configure(POLICIES[self._policy].grants(), self._settings)
+        self._policy = (self._policy + 1) % len(self._policies)
+        self.configure(self._policies[self._policy], self._settings)
         told.next_turn()
         self.reload()
         told.next_turn()
