@@ -70,8 +70,9 @@ def tried(installed: Installed) -> Iterator[dict[str, Any]]:
 
 
 REFUSED = {
-    "map memory that is writable and executable": "EPERM",
-    "make memory executable": "EPERM",
+    # By systemd's filter, or by the kernel's own rule for such memory (PR_SET_MDWE), which systemd 254 and newer use.
+    "map memory that is writable and executable": "EPERM or EACCES",
+    "make memory executable": "EPERM or EACCES",
     "enter a user namespace": "EPERM",
     "enter a mount namespace": "EPERM",
     "mount a file system": "EPERM",
@@ -93,7 +94,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_sandbox_refuses_to(what: str, tried: dict[str, Any]) -> None:
-    assert tried[what] == REFUSED[what]
+    assert tried[what] in REFUSED[what].split(" or ")
 
 
 ALLOWED = [
