@@ -24,7 +24,7 @@ PORT = 8080
 GRANT = """
 [[grant]]
 name = "services"
-groups = ["web"]
+groups = ["web-sockets"]
 namespaces = ["*-limited"]
 sockets = ["tcp", "udp"]
 """
@@ -35,16 +35,16 @@ EXPORTER = """
 ExecStart=/bin/false
 ExecReload=/bin/kill -HUP $MAINPID
 DynamicUser=yes
-SupplementaryGroups=web
+SupplementaryGroups=web-sockets
 """
 PROGRAM = f"/usr/bin/python3 -m http.server --directory /usr/share/doc {PORT}"
 
 
 @pytest.fixture
 def name(installed: Installed, make_namespace: Callable[..., str]) -> Iterator[str]:
-    """A namespace for members of the group "web" alone."""
+    """A namespace for members of the group "web-sockets" alone."""
     systemctl("start", SERVICE)
-    command("groupadd", "--system", "web")
+    command("groupadd", "--system", "web-sockets")
     GRANTS.write_text(GRANT)
     try:
         systemctl("reload", SERVICE)
@@ -52,7 +52,7 @@ def name(installed: Installed, make_namespace: Callable[..., str]) -> Iterator[s
     finally:
         GRANTS.unlink()
         systemctl("reload", SERVICE)
-        command("groupdel", "web")
+        command("groupdel", "web-sockets")
 
 
 def _page() -> str:
@@ -69,7 +69,7 @@ def _judge(unit: str, name: str) -> None:
     pid = systemctl("show", "--property=MainPID", "--value", unit)
     status = dict(re.findall(r"^(\w+):\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
     assert "0" not in status["Uid"].split()
-    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == int(status["CapAmb"], 16) == 0
     assert f"http.server\0--directory\0/usr/share/doc\0{PORT}" in Path(f"/proc/{pid}/cmdline").read_text()
     assert not os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), os.stat(f"/run/netns/{name}"))
 

@@ -25,7 +25,7 @@ from support.users import GROUP, UIDS, can_start_programs
 from support.waiting import wait_until
 
 UNIT = (DEPLOY / "services" / "web@.service").read_text()
-[GRANT] = [each.text for each in examples("toml") if 'groups     = ["web"]\nnamespaces = ["blue"]' in each.text]
+[GRANT] = [each.text for each in examples("toml") if 'groups     = ["web-sockets"]\nnamespaces = ["blue"]' in each.text]
 PORT = 8080
 DYNAMIC_USER, WEB = UIDS[2], UIDS[3]
 """A user and a group that nothing else has."""
@@ -59,7 +59,7 @@ def start(
     started = []
 
     def start_service(namespace: str) -> subprocess.Popen[str]:
-        broker = start_broker(GRANT.replace('["web"]', f"[{WEB}]").replace('"blue"', f'"{namespace}"'))
+        broker = start_broker(GRANT.replace('["web-sockets"]', f"[{WEB}]").replace('"blue"', f'"{namespace}"'))
         brokers.append(broker)
         user = [f"--reuid={DYNAMIC_USER}", f"--regid={DYNAMIC_USER}", f"--groups={GROUP},{WEB}"]
         environment = {"NSBROKER_SOCKET": str(broker.socket_path), "PATH": "/usr/bin:/bin"}
