@@ -654,7 +654,7 @@ GUARANTEES = (
         "large-requests-are-cut",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "((planned, sock))\n"
                 "            if time_slice is not None and time_slice.is_over():\n"
                 "                return\n",
@@ -662,7 +662,7 @@ GUARANTEES = (
                 (STEPS + "test_sockets_are_made_one_by_one_if_there_is_no_time",),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "            elif time_slice is not None and (is_slow or time_slice.is_over()):",
                 "            elif time_slice is False:",
                 (STEPS + "test_sockets_are_made_one_by_one_if_there_is_no_time",),
@@ -781,7 +781,7 @@ GUARANTEES = (
                 (STEPS + "test_after_a_slow_bind_the_person_binds_in_its_own_thread",),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "                    self._slow.note(self._person.uid)\n",
                 "                    pass\n",
                 (STEPS + "test_after_a_slow_bind_the_person_binds_in_its_own_thread",),
@@ -942,7 +942,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "if self._closer.is_full(self._person):",
                 "if self._closer is None:",
                 (OPENER + "test_packet_sockets_are_refused_while_too_many_are_being_closed",),

@@ -95,7 +95,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "namespace = gate.verify(namespace_fd, self._made[len(self._namespaces)][1])",
                 "namespace = gate.verify(gate.home_fd, self._made[0][1])",
                 (

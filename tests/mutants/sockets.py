@@ -32,7 +32,7 @@ GUARANTEES = (
         "lends-no-power",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "if planned.spec.family == _AF_NETLINK:",
                 "if planned.spec.family < 0:",
                 (
@@ -51,7 +51,7 @@ GUARANTEES = (
         "no-more-rights-than-granted",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "self._credentials.without_power(self._credentials.uid, step)",
                 "step()",
                 (
@@ -59,7 +59,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "self._credentials.without_power(self._credentials.uid, step)",
                 "step()",
                 (
@@ -89,7 +89,7 @@ GUARANTEES = (
         "all-or-none",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "                raise OpenError(planned.position, error) from error\n            finally:",
                 "                planned.position.bit_length()\n            finally:",
                 (
@@ -97,7 +97,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 'opened.sort(key=attrgetter("planned.position"))',
                 'opened.sort(key=attrgetter("planned.position"), reverse=True)',
                 (
@@ -121,7 +121,7 @@ GUARANTEES = (
         "missing-kinds-are-named",
         (
             Mutant(
-                "broker/nsbrokerd/sockets/opener.py",
+                "broker/nsbrokerd/sockets/batch.py",
                 "raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))",
                 "raise OpenError(planned.position, OSError(number, ''))",
                 ("tests/kernel/broker/sockets/test_sctp.py::test_kernel_without_sctp_is_told_what_is_missing",),

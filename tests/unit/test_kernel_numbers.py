@@ -152,7 +152,7 @@ CONSTANTS = {
         " _INET_DIAG_REQ_PROTOCOL=INET_DIAG_REQ_PROTOCOL _ALL_PROTOCOLS=NDIAG_PROTO_ALL _UNIX_REQUEST:unix_diag_req"
         " _OTHER_REQUEST:netlink_diag_req _INET_MESSAGE:inet_diag_msg _UNIX_MESSAGE:unix_diag_msg"
     ),
-    "nsbrokerd.sockets.opener": "_SO_COOKIE",
+    "nsbrokerd.sockets.batch": "_SO_COOKIE",
     "nsbrokerd.sockets.set_up": "_IPPROTO_SCTP _SCTP_SOCKOPT_BINDX_ADD _SOCKADDR_LL:sockaddr_ll",
     "nsbrokerd.sockets.sock_diag": (
         "_NETLINK_SOCK_DIAG _SOCK_DIAG_BY_FAMILY _SOCK_DESTROY _NLM_F_REQUEST _NLM_F_ACK _NLM_F_DUMP _NLMSG_ERROR"

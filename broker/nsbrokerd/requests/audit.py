@@ -19,7 +19,7 @@ from nsbroker.wire import Address, Option, SocketSpec
 
 from ..clients.peer import Peer
 from ..policy.plans import Refusal
-from ..sockets.opener import Opened
+from ..sockets.batch import Opened
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 Fields = dict[str, object]

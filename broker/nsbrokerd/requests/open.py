@@ -27,7 +27,7 @@ from ..namespaces.peer_group import peer_group
 from ..namespaces.sent_descriptors import SentNamespaces
 from ..policy import Subject
 from ..policy.plans import Plan, Refusal, plan, plan_in_steps
-from ..sockets.opener import Opened, OpenError, OpenGroup
+from ..sockets.batch import Opened, OpenError, OpenGroup
 from ..sockets.slow_binds import TooManySlowError
 from ..sockets.time_slice import Steps, TimeSlice, pace
 from .audit import describe_in_steps, describe_opened

@@ -23,7 +23,8 @@ from ..clients.peer import Peer
 from ..namespaces.netns import DESCRIPTORS_USED_UP
 from ..policy import Policy
 from ..policy.plans import Refusal
-from ..sockets.opener import Opened, Opener
+from ..sockets.batch import Opened
+from ..sockets.opener import Opener
 from ..sockets.time_slice import Steps, TimeSlice
 from .answers import MAX_ANSWER_BYTES
 from .audit import Audit

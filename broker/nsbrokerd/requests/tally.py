@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..clients.client import Person
 from ..clients.peer import Peer
 from ..policy.plans import Refusal
-from ..sockets.opener import Opened
+from ..sockets.batch import Opened
 from .handed_out import HandedOut
 
 MOST_ROWS = 256

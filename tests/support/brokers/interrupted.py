@@ -24,8 +24,9 @@ from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
+from nsbrokerd.sockets.batch import OpenError, OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opener, OpenError, OpenGroup
+from nsbrokerd.sockets.opener import Opener
 from support.process_state import ThreadState, thread_state
 from support.waiting import LIMIT_S, Counters
 

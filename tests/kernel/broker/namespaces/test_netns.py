@@ -16,8 +16,9 @@ from nsbrokerd.namespaces.netns import EXIT_STATUS, Gate, WrongNamespaceError
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
+from nsbrokerd.sockets.batch import OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opener, OpenGroup
+from nsbrokerd.sockets.opener import Opener
 from support.inside import cookie_here, cookie_inside, path_of
 from support.users import ChildError, as_user
 

@@ -28,7 +28,7 @@ from nsbrokerd.policy import Grant, NamespaceRule, Subject
 from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket, Refusal
 from nsbrokerd.requests.audit import Audit, describe_opened, end_record
-from nsbrokerd.sockets.opener import Opened
+from nsbrokerd.sockets.batch import Opened
 
 PEER = Peer(Subject(1000, frozenset({100})), 100, 4711)
 TCP = (int(socket.AF_INET), int(socket.SOCK_STREAM))

@@ -32,7 +32,7 @@ from nsbrokerd.requests.answers import Answers
 from nsbrokerd.requests.open import OpenSockets
 from nsbrokerd.requests.operation import Answer, InForce, Received
 from nsbrokerd.requests.resolver import ReadResolverFiles
-from nsbrokerd.sockets.opener import OpenGroup
+from nsbrokerd.sockets.batch import OpenGroup
 from nsbrokerd.sockets.time_slice import TimeSlice, pace
 from support.steps import count_steps, finish
 

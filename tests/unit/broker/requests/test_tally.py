@@ -8,7 +8,7 @@ from typing import Any
 from nsbrokerd.policy.grant import Grant
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.requests.tally import MOST_ROWS, MOST_ROWS_OF_USER, Table, Tally
-from nsbrokerd.sockets.opener import Opened
+from nsbrokerd.sockets.batch import Opened
 
 
 def test_rows_of_one_user_are_bounded() -> None:

@@ -16,8 +16,9 @@ from nsbrokerd.policy import Grant, Limit, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
 from nsbrokerd.seal import UnsealedError
+from nsbrokerd.sockets.batch import OpenError, OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opener, OpenError, OpenGroup
+from nsbrokerd.sockets.opener import Opener
 from support.brokers.fake_porters import FakePorters
 
 ROOT = Person(0, 0, 1)

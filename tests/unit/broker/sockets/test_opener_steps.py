@@ -18,9 +18,10 @@ from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
 from nsbrokerd.policy.plans import PlannedSocket
-from nsbrokerd.sockets import opener as opener_module
+from nsbrokerd.sockets import batch as batch_module
+from nsbrokerd.sockets.batch import Opened, OpenError, OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.opener import Opened, Opener, OpenError, OpenGroup
+from nsbrokerd.sockets.opener import Opener
 from nsbrokerd.sockets.slow_binds import Errand, SlowBinds
 from nsbrokerd.sockets.time_slice import TimeSlice
 from support.process_state import thread_state
@@ -69,7 +70,7 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
     """No call is slow, however busy this machine is."""
-    monkeypatch.setattr(opener_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(batch_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
     made = Broker()
     yield made
     os.close(made.gate.home_fd)
@@ -151,11 +152,11 @@ class Binding:
         self.states: list[object] = []
         self.go_on = threading.Event()
         self.go_on.set()
-        monkeypatch.setattr(opener_module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        rounds = list(opener_module._SET_UP)
+        monkeypatch.setattr(batch_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        rounds = list(batch_module._SET_UP)
         self._bind = rounds[1]
         rounds[1] = self.bind
-        monkeypatch.setattr(opener_module, "_SET_UP", tuple(rounds))
+        monkeypatch.setattr(batch_module, "_SET_UP", tuple(rounds))
 
     def bind(self, planned: PlannedSocket, sock: socket.SocketType) -> None:
         if not self.threads:
