@@ -1,6 +1,6 @@
 """This version against another one, in turns: round trip, batch, connecting by name, start-up.
 
-    PYTHONPATH=tests:tests/bench python -P tests/bench/versions.py OTHER_CHECKOUT [--rounds N] [--cpu]
+    PYTHONPATH=tests:tests/bench python -P tests/bench/versions.py OTHER_CHECKOUT [--rounds N] [--cpu] [--use TEXT]
 
 It needs root and ip. With --cpu, it measures the processor time of client and broker, and not the time that passes: a
 busy machine disturbs that less.
@@ -28,6 +28,7 @@ from typing import Any
 
 TRIPS = 1000
 BATCH, BATCHES = 240, 12
+LISTENERS = 1200
 STARTS = 6
 ROUNDS = 25
 
@@ -90,6 +91,14 @@ def serve(cpu: int, by_cpu: bool) -> None:
             )
         ]
 
+        listeners = [
+            (each, ("::", 10000 + number)) for number, each in zip(range(LISTENERS), cycle(names), strict=False)
+        ]
+
+        def listen() -> None:
+            for sock in nsbroker.create_servers(listeners, client=client):
+                sock.close()
+
         def trip() -> None:
             client.open(one)[0].close()
 
@@ -123,6 +132,7 @@ def serve(cpu: int, by_cpu: bool) -> None:
             "Client.open, one socket": (trip, TRIPS),
             "Namespace.socket": (stand_in, TRIPS),
             f"Client.open, {BATCH} sockets in 8 namespaces": (batch, BATCHES),
+            f"create_servers, {LISTENERS} listeners in 8 namespaces": (listen, BATCHES // 3),
             "create_connection to an address": (connect("127.0.0.1"), TRIPS // 4),
             "create_connection to a name of the hosts file": (connect("server.example"), TRIPS // 4),
             "nsbroker-get NS listen -- true": (start_up, STARTS),
@@ -144,7 +154,8 @@ def _cpu_time(use: Callable[[], object], count: int, broker: int) -> float:
 def _cpu_seconds(broker: int) -> float:
     """Return the processor time of this process, its children that ended, and the broker."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    nanoseconds = int(Path(f"/proc/{broker}/schedstat").read_text().split()[0])
+    tasks = Path(f"/proc/{broker}/task").glob("*/schedstat")
+    nanoseconds = sum(int(task.read_text().split()[0]) for task in tasks)
     return time.process_time() + children.ru_utime + children.ru_stime + nanoseconds / 1e9
 
 
@@ -163,6 +174,7 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="a checkout of the other version")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--cpu", action="store_true", help="measure processor time")
+    parser.add_argument("--use", default="", help="measure only uses whose name contains this text")
     arguments = parser.parse_args()
     cpu = max(os.sched_getaffinity(0))
     checkouts = Path(__file__).parents[2], arguments.other.resolve()
@@ -172,7 +184,7 @@ def main() -> None:
         for version in versions:
             assert version._process.stdout is not None
             names = json.loads(version._process.stdout.readline())
-        for name in names:
+        for name in (name for name in names if arguments.use in name):
             figures: list[list[float]] = [[], []]
             for number in range(arguments.rounds + 1):
                 for which in (0, 1) if number % 2 else (1, 0):
@@ -182,7 +194,7 @@ def main() -> None:
             ratios = [mine / other for mine, other in zip(*figures, strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
             mine, other = (statistics.median(each) * 1e6 for each in figures)
-            print(f"{name:48}{mine:10.1f} us {other:10.1f} us   {middle:.3f}x   ({low:.3f} .. {high:.3f})", flush=True)
+            print(f"{name:52}{mine:10.1f} us {other:10.1f} us   {middle:.3f}x   ({low:.3f} .. {high:.3f})", flush=True)
     finally:
         for version in versions:
             version.close()
