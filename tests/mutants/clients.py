@@ -663,8 +663,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/batch.py",
-                "            elif time_slice is not None and (is_slow or time_slice.is_over()):",
-                "            elif time_slice is False:",
+                "                return\n            elif time_slice is not None and time_slice.is_over():",
+                "                return\n            elif time_slice is False:",
                 (STEPS + "test_sockets_are_made_one_by_one_if_there_is_no_time",),
             ),
             Mutant(
@@ -782,9 +782,21 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/batch.py",
-                "                    self._slow.note(self._person.uid)\n",
-                "                    pass\n",
+                "            self._slow.judge(self._person.uid, took_s, used)\n",
+                "            pass\n",
                 (STEPS + "test_after_a_slow_bind_the_person_binds_in_its_own_thread",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/slow_binds.py",
+                "        if used is not None and not used.sleeps:",
+                "        if used is not None:",
+                (SLOW + "test_suspect_whose_calls_work_or_sleep_for_long_is_slow",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/slow_binds.py",
+                "            budget.left_s = max(-BUDGET_S, budget.left_s - seconds)\n",
+                "            budget.left_s = BUDGET_S - seconds\n",
+                (SLOW + "test_suspect_whose_calls_work_or_sleep_for_long_is_slow",),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",

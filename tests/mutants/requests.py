@@ -163,14 +163,14 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
-                '"family":{spec.family},"cookie":{opened.cookie}\'',
-                '"family":{spec.family},"cookie":{opened.namespace.cookie}\'',
+                '"family":{family},"cookie":{cookie}\'',
+                '"family":{family},"cookie":{opened.namespace.cookie}\'',
                 ("tests/kernel/broker/requests/test_audit.py::test_record_says_who_got_what_where_and_by_which_grant",),
             ),
             Mutant(
                 "broker/nsbrokerd/requests/audit.py",
-                "key = one.planned.label, one.planned.grant.name, one.namespace.cookie",
-                "key = one.planned.label, one.planned.grant.name, opened[0].namespace.cookie",
+                "(label, grant.name, namespace.cookie), []",
+                "(label, grant.name, opened[0].namespace.cookie), []",
                 (
                     "tests/unit/broker/requests/test_audit_records.py::test_sockets_of_two_namespaces_never_share_a_record",
                 ),

@@ -79,8 +79,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/set_up.py",
-                "if (level, name) not in ORDINARY_OPTIONS:",
-                "if (level, name) == (1, 25):",
+                "    for level, name, value in _split_options(planned.spec.options)[0]:\n",
+                "    for level, name, value in ():\n",
                 ("tests/kernel/broker/sockets/test_options.py::test_granted_option_is_set",),
             ),
         ),
@@ -90,8 +90,8 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/sockets/batch.py",
-                "                raise OpenError(planned.position, error) from error\n            finally:",
-                "                planned.position.bit_length()\n            finally:",
+                "                raise OpenError(planned.position, error) from error\n            self._at += 1",
+                "                planned.position.bit_length()\n            self._at += 1",
                 (
                     "tests/kernel/broker/sockets/test_kernel_errors.py::test_nothing_is_kept_of_a_request_whose_last_socket_fails",
                 ),

@@ -246,15 +246,17 @@ def describe_in_steps(
 ) -> Generator[None, None, list[str]]:
     """Do the same in steps: yield after some sockets."""
     groups: dict[tuple[str, str, int], list[str]] = {}
+    group: list[str] = []
+    last_label, last_grant, last_namespace = "", None, None
     for number, one in enumerate(opened):
         if number and not number % _SOCKETS_IN_STEP:
             yield
-        key = one.planned.label, one.planned.grant.name, one.namespace.cookie
-        described = _describe_socket(one)
-        if key in groups:
-            groups[key].append(described)
-        else:
-            groups[key] = [described]
+        planned, namespace = one.planned, one.namespace
+        label, grant = planned.label, planned.grant
+        if not (label is last_label and grant is last_grant and namespace is last_namespace):  # mostly the same objects
+            last_label, last_grant, last_namespace = label, grant, namespace
+            group = groups.setdefault((label, grant.name, namespace.cookie), [])
+        group.append(_describe_socket(one))
     return [
         _describe_group(*key, ",".join(sockets), containers.get(key[0]), for_stock) for key, sockets in groups.items()
     ]
@@ -268,21 +270,21 @@ def _describe_group(label: str, grant: str, netns: int, sockets: str, container:
 
 def _describe_socket(opened: Opened) -> str:
     """Encode a socket. Fields that differ between sockets are encoded by hand, in a fourth of the encoder's time."""
-    planned = opened.planned
-    spec = planned.spec
-    text = f'{{"kind":"{planned.kind}","family":{spec.family},"cookie":{opened.cookie}'
-    if planned.is_plain:
+    planned, _, cookie, _, address = opened
+    _, _, spec, _, kind, _, _, is_plain = planned
+    _, family, _, _, _, listen, options, also = spec
+    text = f'{{"kind":"{kind}","family":{family},"cookie":{cookie}'
+    if is_plain:
         return text + "}"
-    if opened.address is not None:
-        text += f',"address":{_encode_address(opened.address)}'
-    return text + _end_socket(spec.listen, spec.options, spec.also)
+    end = _end_socket(listen, options, also)
+    return text + end if address is None else f'{text},"address":{_encode_address(address)}{end}'
 
 
 def _encode_address(address: Address) -> str:
     if isinstance(address, bytes):
         return _encode(_printable(address))
-    host, *numbers = address
-    return f"[{_quote(host)},{','.join(map(str, numbers))}]"
+    host, port, *numbers = address
+    return f"[{_quote(host)},{port}{''.join([f',{number}' for number in numbers])}]"
 
 
 @lru_cache(16)

@@ -377,8 +377,11 @@ def _describe(request: OpenRequest, opened: Sequence[Opened]) -> OpenReply:
     index_of: dict[EnteredNamespace, int] = {}
     is_grouped = request.is_grouped
     sockets = []
+    last: EnteredNamespace | None = None
+    index = 0
     for _, _, cookie, namespace, address in opened:
-        index = index_of.setdefault(namespace, len(index_of))
+        if namespace is not last:  # mostly it is the same object
+            index, last = index_of.setdefault(namespace, len(index_of)), namespace
         sockets.append(make_record(OpenedSocket, (cookie, None if is_grouped else address, index)))
     group = peer_group() if request.stock else None
     return make_record(OpenReply, (request.request_id, tuple(index_of), tuple(sockets), group, is_grouped))

@@ -89,15 +89,16 @@ class Tally:
         rows = self.sockets.rows
         for person, peer, operation, opened in self._uncounted:
             self.answered[operation] += 1
+            uid, subject_uid = person.uid, peer.subject.uid
             for planned, _, cookie, namespace, _ in opened:
                 _, label, _, _, kind, grant, _, _ = planned
-                uid, name = person.uid, grant.name
+                name = grant.name
                 try:
                     rows[uid, name, label] += 1
                 except KeyError:
                     self.sockets.add(uid, name, label)
                 if grant.limit is None:
-                    self.handed_out.add(uid, peer.subject.uid, cookie, name, label, namespace.cookie, kind)
+                    self.handed_out.add(uid, subject_uid, cookie, name, label, namespace.cookie, kind)
         self._uncounted.clear()
         self.handed_out.look_at_clock()
 

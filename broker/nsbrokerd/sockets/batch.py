@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import starmap
 from operator import attrgetter
+from time import thread_time
 from typing import NamedTuple
 
 from nsbroker.wire import Address, EnteredNamespace, make_record
@@ -25,8 +26,14 @@ from ..policy.plans import PlannedSocket
 from ..seal import Seal, UnsealedError
 from .credentials import Credentials
 from .kernel_support import why_unsupported, with_advice
-from .set_up import bind_as_root_and_listen, bound_address, do_unprivileged, set_privileged_options
-from .slow_binds import SLOW_S, Errand, SlowBinds
+from .set_up import (
+    bind_as_root_and_listen,
+    bound_address,
+    do_unprivileged,
+    has_privileged_options,
+    set_privileged_options,
+)
+from .slow_binds import LONG_S, Errand, SlowBinds, Usage, usage
 from .time_slice import Steps, TimeSlice
 
 _AF_NETLINK = int(socket.AF_NETLINK)
@@ -74,7 +81,7 @@ def make_socket(planned: PlannedSocket, unsupported: Mapping[Triple, int]) -> so
     Raises:
         OpenError: the kernel refuses it.
     """
-    family, socket_type, proto = planned.spec[1:4]
+    _, family, socket_type, proto, _, _, _, _ = planned.spec
     if unsupported and (number := unsupported.get(planned.triple)):
         raise OpenError(planned.position, OSError(number, why_unsupported(planned.kind, number)))
     try:
@@ -203,11 +210,11 @@ class Batch:
                 return
 
     def _make_all(self, sockets: Sequence[PlannedSocket], time_slice: TimeSlice | None) -> None:
-        unsupported = self._unsupported
+        unsupported, made = self._unsupported, self._made
         for planned in sockets:
             is_special = planned.spec.family in SPECIAL
             sock = self._make_special(planned) if is_special else make_socket(planned, unsupported)
-            self._made.append((planned, sock))
+            made.append((planned, sock))
             if time_slice is not None and time_slice.is_over():
                 return
 
@@ -229,6 +236,8 @@ class Batch:
     def _select_special(self) -> list[_Made]:
         if self._special is None:
             self._special = [one for one in self._made if not one[0].is_plain]
+            if not any(has_privileged_options(planned) for planned, _ in self._special):
+                self._round = _UNPRIVILEGED
         return self._special
 
     @property
@@ -260,22 +269,44 @@ class Batch:
         time_slice: TimeSlice | None,
         errand: Errand | None,
     ) -> None:
+        clock = time.monotonic
+        is_measured = errand is not None or self._slow.is_suspect(self._person.uid)
+        before = usage() if is_measured else None
+        cpu_s = 0.0 if before is None else before.cpu_s
         for planned, sock in special[self._at :]:
-            began = time.monotonic()
+            began = clock()
             try:
                 step(planned, sock)
             except OSError as error:
+                if clock() - began > LONG_S:
+                    self._judge(planned, clock() - began, before and before._replace(cpu_s=cpu_s), errand)
                 raise OpenError(planned.position, error) from error
-            finally:
-                is_slow = binds(planned) and time.monotonic() - began > SLOW_S
-                if is_slow:
-                    self._slow.note(self._person.uid)
             self._at += 1
+            took_s = clock() - began
+            if took_s > LONG_S:
+                self._judge(planned, took_s, before and before._replace(cpu_s=cpu_s), errand)
+                if errand is None and time_slice is not None:
+                    return
+            if is_measured:
+                cpu_s = thread_time()
             if errand is not None:
                 if errand.is_abandoned:
                     return
-            elif time_slice is not None and (is_slow or time_slice.is_over()):
+            elif time_slice is not None and time_slice.is_over():
                 return
+
+    def _judge(self, planned: PlannedSocket, took_s: float, before: Usage | None, errand: Errand | None) -> None:
+        """Have a long call judged, if it was one of bind(2) or listen(2)."""
+        if not binds(planned):
+            return
+        used = None
+        if before is not None:
+            after = usage()
+            used = Usage(after.cpu_s - before.cpu_s, after.sleeps - before.sleeps)
+        if errand is None:
+            self._slow.judge(self._person.uid, took_s, used)
+        elif used is not None:
+            self._slow.judge_in_thread(self._person.uid, used)
 
     def set_up_in_thread(self, errand: Errand) -> None:
         """Do all that is left, in the person's thread."""

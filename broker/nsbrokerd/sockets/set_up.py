@@ -7,8 +7,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
-from nsbroker.wire import Address
+from nsbroker.wire import Address, Option
 
 from ..policy.options import ORDINARY_OPTIONS
 from ..policy.plans import PlannedSocket
@@ -28,20 +29,35 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.bind.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
 
 
+def has_privileged_options(planned: PlannedSocket) -> bool:
+    """Return whether `set_privileged_options` has something to do."""
+    return bool(_split_options(planned.spec.options)[0])
+
+
 def set_privileged_options(planned: PlannedSocket, sock: socket.SocketType) -> None:
     """Set the options that a grant must name, with the broker's rights."""
-    for level, name, value in planned.spec.options:
-        if (level, name) not in ORDINARY_OPTIONS:
-            sock.setsockopt(level, name, _as_c_int(value))
+    for level, name, value in _split_options(planned.spec.options)[0]:
+        sock.setsockopt(level, name, value)
 
 
 def do_unprivileged(planned: PlannedSocket, sock: socket.SocketType) -> None:
     """Set options and bind as the client itself could. The caller has dropped all capabilities."""
-    for level, name, value in planned.spec.options:
-        if (level, name) in ORDINARY_OPTIONS:
-            sock.setsockopt(level, name, _as_c_int(value))
-    if planned.spec.bind is not None and not planned.binds_as_root:
+    spec = planned.spec
+    for level, name, value in _split_options(spec.options)[1]:
+        sock.setsockopt(level, name, value)
+    if spec.bind is not None and not planned.binds_as_root:
         _bind(planned, sock)
+
+
+@lru_cache(64)
+def _split_options(options: tuple[Option, ...]) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    """Return the privileged options and the ordinary ones. The sockets of a batch mostly have the same."""
+    privileged: list[Option] = []
+    ordinary: list[Option] = []
+    for level, name, value in options:
+        chosen = ordinary if (level, name) in ORDINARY_OPTIONS else privileged
+        chosen.append((level, name, _as_c_int(value)))
+    return tuple(privileged), tuple(ordinary)
 
 
 def _as_c_int(value: int | bytes) -> int | bytes:

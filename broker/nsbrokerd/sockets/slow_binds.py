@@ -4,21 +4,33 @@ To bind a port, the kernel may look at every socket of that port. A client choos
 such sockets, so one call can take a second. The first slow call of a person can't be foreseen. But then the person's
 calls are made in a thread of its own for a while, and delay the person alone. Such a thread never enters a namespace: a
 socket has its namespace already. Source: inet_csk_get_port in net/ipv4/inet_connection_sock.c.
+
+A usual call can take long as well: another process gets the processor in the middle of it, or the kernel does other
+work at its end, such as freeing sockets that were closed long ago. A thread would not help then, and a hop to it costs
+more than the call. So each person has a small budget of time for long calls, which fills up again. A person whose
+budget is not full is a suspect: for the next calls only the time counts in which they used the processor or slept.
 """
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from .credentials import Credentials
 
-SLOW_S = 0.0003
-"""A call that takes longer is slow. A hop to a thread and back takes 35 us, and a usual call 2 us."""
+LONG_S = 0.0003
+"""A call that takes longer is long. A hop to a thread and back takes 35 us, and a usual call 2 us."""
+
+BUDGET_S = 0.01
+"""The time that long calls of a person may take in the main thread before the person counts as slow."""
+BUDGET_SHARE = 0.01
+"""The budget grows by this share of the time that passes."""
 
 _FIRST_S = 1.0
 """So long after a slow call, the calls of its person are made in a thread. Each relapse doubles this time."""
@@ -45,10 +57,37 @@ class TooManySlowError(Exception):
     """The thread of a person has enough work, or too many persons have one. The message says which."""
 
 
+class Usage(NamedTuple):
+    """What a thread has used: seconds of a processor, and how often it went to sleep."""
+
+    cpu_s: float
+    sleeps: int
+
+
+def usage() -> Usage:
+    """Return what this thread has used so far."""
+    return Usage(time.thread_time(), resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw)
+
+
+@dataclass(slots=True)
+class _Budget:
+    left_s: float
+    at: float
+
+    def fill(self, now: float) -> None:
+        """Add what has grown since the last time."""
+        self.left_s = min(BUDGET_S, self.left_s + (now - self.at) * BUDGET_SHARE)
+        self.at = now
+
+
 @dataclass(slots=True)
 class _Slowness:
     until: float
     period_s: float
+
+    def is_forgiven(self, now: float) -> bool:
+        """Return whether the person has been quick for so long that another slow call is no relapse."""
+        return now > self.until + _MEMORY * self.period_s
 
 
 class Errand:
@@ -130,6 +169,7 @@ class SlowBinds:
         self._clock = clock
         self._lock = threading.Lock()
         self._slow: dict[int, _Slowness] = {}
+        self._budgets: dict[int, _Budget] = {}
         self._lanes: dict[int, _Lane] = {}
 
     def is_slow(self, person: int) -> bool:
@@ -137,12 +177,56 @@ class SlowBinds:
         slowness = self._slow.get(person)
         return slowness is not None and self._clock() < slowness.until
 
+    def is_suspect(self, person: int) -> bool:
+        """Return whether the next calls of a person must be judged by what they use."""
+        if person not in self._budgets:
+            return False
+        with self._lock:
+            budget = self._budgets.get(person)
+            if budget is None:
+                return False
+            budget.fill(self._clock())
+            is_full = budget.left_s >= BUDGET_S
+            if is_full:
+                del self._budgets[person]
+        return not is_full
+
+    def judge(self, person: int, took_s: float, used: Usage | None) -> None:
+        """Take a long call of a person in the main thread, or a call that failed after a long time.
+
+        Args:
+            person: the person.
+            took_s: the time that passed.
+            used: what the call used, if the person was a suspect.
+        """
+        if used is not None and not used.sleeps:
+            took_s = min(took_s, used.cpu_s)
+        self._spend(person, took_s)
+
+    def judge_in_thread(self, person: int, used: Usage) -> None:
+        """Take a long call of a person in its thread, which sleeps there also because the main thread works."""
+        self._spend(person, used.cpu_s)
+
+    def _spend(self, person: int, seconds: float) -> None:
+        with self._lock:
+            now = self._clock()
+            budget = self._budgets.get(person)
+            if budget is None:
+                if len(self._budgets) >= _MAX_REMEMBERED:
+                    self._forget_budgets(now)
+                budget = self._budgets[person] = _Budget(BUDGET_S, now)
+            budget.fill(now)
+            budget.left_s = max(-BUDGET_S, budget.left_s - seconds)
+            is_slow = budget.left_s < 0
+        if is_slow:
+            self.note(person)
+
     def note(self, person: int) -> None:
         """Remember that a call of the person was slow."""
         with self._lock:
             now = self._clock()
             slowness = self._slow.get(person)
-            if slowness is None or now > slowness.until + _MEMORY * slowness.period_s:
+            if slowness is None or slowness.is_forgiven(now):
                 if len(self._slow) >= _MAX_REMEMBERED:
                     self._forget(now)
                 self._slow[person] = _Slowness(now + _FIRST_S, _FIRST_S)
@@ -153,10 +237,19 @@ class SlowBinds:
 
     def _forget(self, now: float) -> None:
         """Forget the persons that were quick for long, otherwise the one that may come back first."""
-        for person in [one for one, slow in self._slow.items() if now > slow.until + _MEMORY * slow.period_s]:
+        for person in [one for one, slow in self._slow.items() if slow.is_forgiven(now)]:
             del self._slow[person]
         if len(self._slow) >= _MAX_REMEMBERED:
             del self._slow[min(self._slow, key=lambda one: self._slow[one].until)]
+
+    def _forget_budgets(self, now: float) -> None:
+        """Forget the full budgets, otherwise the one that is full first."""
+        for budget in self._budgets.values():
+            budget.fill(now)
+        for person in [one for one, budget in self._budgets.items() if budget.left_s >= BUDGET_S]:
+            del self._budgets[person]
+        if len(self._budgets) >= _MAX_REMEMBERED:
+            del self._budgets[max(self._budgets, key=lambda one: self._budgets[one].left_s)]
 
     def send(self, person: int, work: Callable[[Errand], None], sockets: int) -> Errand:
         """Have work for this many sockets done in the person's thread.

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nsbroker.wire import SocketSpec
+from nsbroker.wire import Option, SocketSpec
 from nsbrokerd.clients.client import Person
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
@@ -22,7 +22,7 @@ from nsbrokerd.sockets import batch as batch_module
 from nsbrokerd.sockets.batch import Opened, OpenError, OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
 from nsbrokerd.sockets.opener import Opener
-from nsbrokerd.sockets.slow_binds import Errand, SlowBinds
+from nsbrokerd.sockets.slow_binds import BUDGET_S, Errand, SlowBinds
 from nsbrokerd.sockets.time_slice import TimeSlice
 from support.process_state import thread_state
 from support.steps import count_steps, finish
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sockets are made as t
 UID = 62001
 ANYBODY = Person(UID, 0, 1)
 GRANT = Grant("some", None, frozenset(), NamespaceRule.parse(["@host"]), frozenset({"tcp"}))
+MARK = (int(socket.SOL_SOCKET), int(socket.SO_MARK), 7)
 LIMIT_S = 60
 
 
@@ -50,8 +51,8 @@ class MuchTime(TimeSlice):
         return False
 
 
-def listener(position: int, address: str = "127.0.0.1", port: int = 0) -> PlannedSocket:
-    spec = SocketSpec("@host", socket.AF_INET, socket.SOCK_STREAM, 0, (address, port), 1)
+def listener(position: int, address: str = "127.0.0.1", options: tuple[Option, ...] = ()) -> PlannedSocket:
+    spec = SocketSpec("@host", socket.AF_INET, socket.SOCK_STREAM, 0, (address, 0), 1, options)
     return PlannedSocket(position, "@host", spec, triple_of(spec), "tcp", GRANT, False)
 
 
@@ -92,7 +93,7 @@ def close(opened: list[Opened]) -> None:
 
 def test_sockets_are_made_one_by_one_if_there_is_no_time(broker: Broker) -> None:
     """Others can be served after each socket that was made, has its options, is bound, or listens."""
-    planned = [listener(number) for number in range(5)]
+    planned = [listener(number, options=(MARK,)) for number in range(5)]
     cuts, opened = count_steps(broker.opener.open_in_steps(broker.groups(*planned), UID, UID, ANYBODY, NoTime()))
     assert cuts >= 4 * len(planned)
     assert [one.planned for one in opened] == planned
@@ -144,10 +145,11 @@ def test_nothing_is_left_of_a_request_that_fails(broker: Broker) -> None:
 
 
 class Binding:
-    """Stands in for the calls that bind. It notes their threads. The first call takes a second of a fake clock."""
+    """Stands in for the calls that bind. It notes their threads. The first call takes so long by a fake clock."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, first_s: float = 1.0) -> None:
         self.now = 0.0
+        self.first_s = first_s
         self.threads: list[str] = []
         self.states: list[object] = []
         self.go_on = threading.Event()
@@ -160,7 +162,7 @@ class Binding:
 
     def bind(self, planned: PlannedSocket, sock: socket.SocketType) -> None:
         if not self.threads:
-            self.now += 1
+            self.now += self.first_s
         self.threads.append(threading.current_thread().name)
         self.states.append(thread_state())
         if self.threads[-1] != "MainThread":
@@ -192,6 +194,16 @@ def test_after_a_slow_bind_the_person_binds_in_its_own_thread(broker: Broker, mo
     assert not broker.opener.needs_steps(listener(0), Person(UID + 1, 0, 1))
     close(open_waiting(broker, listener(0)))
     assert binding.threads[3:] == [f"binds of {UID}"]
+
+
+def test_after_a_bind_that_was_interrupted_the_person_binds_in_the_main_thread(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can't be told from a slow one at first, so the next ones are looked at."""
+    binding = Binding(monkeypatch, BUDGET_S / 2)
+    close(finish(broker.opener.open_in_steps(broker.groups(*map(listener, range(3))), UID, UID, ANYBODY, MuchTime())))
+    assert binding.threads == ["MainThread"] * 3
+    assert broker.slow.is_suspect(UID)
 
 
 def test_error_in_the_thread_is_that_of_its_socket(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

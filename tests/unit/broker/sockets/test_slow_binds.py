@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 
@@ -12,7 +13,17 @@ import pytest
 
 from nsbrokerd.sockets import slow_binds
 from nsbrokerd.sockets.credentials import Credentials
-from nsbrokerd.sockets.slow_binds import MAX_SOCKETS, Errand, SlowBinds, TooManySlowError
+from nsbrokerd.sockets.slow_binds import (
+    BUDGET_S,
+    BUDGET_SHARE,
+    LONG_S,
+    MAX_SOCKETS,
+    Errand,
+    SlowBinds,
+    TooManySlowError,
+    Usage,
+    usage,
+)
 from support.waiting import wait_until
 
 ANN, BEN, CAT = 1, 2, 3
@@ -85,6 +96,75 @@ def test_relapse_takes_twice_as_long_and_is_forgiven_in_the_end(slow: SlowBinds,
     slow.note(ANN)
     clock.now += slow_binds._FIRST_S
     assert not slow.is_slow(ANN)
+
+
+def test_long_call_only_makes_its_person_a_suspect(slow: SlowBinds, clock: Clock) -> None:
+    """Another process may have had the processor meanwhile. So nobody is sent to a thread for a busy machine."""
+    slow.judge(ANN, BUDGET_S / 2, None)
+    assert (slow.is_slow(ANN), slow.is_suspect(ANN), slow.is_suspect(BEN)) == (False, True, False)
+    for _ in range(10):
+        slow.judge(ANN, 1.0, Usage(BUDGET_S / 50, 0))
+        assert not slow.is_slow(ANN)
+    clock.now += 2 * BUDGET_S / BUDGET_SHARE
+    assert not slow.is_suspect(ANN)
+
+
+@pytest.mark.parametrize("used", [Usage(2 * LONG_S, 0), Usage(0.0, 1)])
+def test_suspect_whose_calls_work_or_sleep_for_long_is_slow(slow: SlowBinds, used: Usage) -> None:
+    """Also in the long run, if they take more than a small share of the time."""
+    for _ in range(int(BUDGET_S / LONG_S)):
+        slow.judge(ANN, 2 * LONG_S, used)
+    assert slow.is_slow(ANN)
+
+
+def test_budget_grows_with_time(slow: SlowBinds, clock: Clock) -> None:
+    for _ in range(100):
+        slow.judge(ANN, LONG_S, Usage(LONG_S, 0))
+        clock.now += 2 * LONG_S / BUDGET_SHARE
+    assert not slow.is_slow(ANN)
+    for _ in range(100):
+        slow.judge(ANN, LONG_S, Usage(LONG_S, 0))
+        clock.now += LONG_S / BUDGET_SHARE / 2
+    assert slow.is_slow(ANN)
+
+
+def test_very_slow_call_counts_at_once(slow: SlowBinds) -> None:
+    slow.judge(ANN, 1.1 * BUDGET_S, None)
+    assert slow.is_slow(ANN)
+
+
+def test_person_is_slow_again_at_the_first_long_call_after_its_thread(slow: SlowBinds, clock: Clock) -> None:
+    slow.judge(ANN, 1.0, None)
+    clock.now += slow_binds._FIRST_S
+    assert (slow.is_slow(ANN), slow.is_suspect(ANN)) == (False, True)
+    slow.judge(ANN, 1.0, Usage(2 * LONG_S, 0))
+    assert slow.is_slow(ANN)
+
+
+def test_in_a_thread_only_the_processor_counts(slow: SlowBinds) -> None:
+    """There, a call also sleeps until the main thread lets go of the interpreter."""
+    slow.judge_in_thread(ANN, Usage(0.0, 5))
+    assert not slow.is_slow(ANN)
+    slow.judge_in_thread(ANN, Usage(1.1 * BUDGET_S, 0))
+    assert slow.is_slow(ANN)
+
+
+def test_number_of_budgets_is_bounded(slow: SlowBinds) -> None:
+    """The one that has least left stays."""
+    slow.judge(ANN, BUDGET_S / 2, None)
+    for person in range(BEN, 2 * slow_binds._MAX_REMEMBERED):
+        slow.judge(person, 2 * LONG_S, None)
+    assert len(slow._budgets) <= slow_binds._MAX_REMEMBERED
+    assert slow.is_suspect(ANN)
+
+
+def test_usage_tells_work_and_sleep() -> None:
+    before = usage()
+    time.sleep(0.001)
+    slept = usage()
+    assert slept.sleeps > before.sleeps
+    while usage().cpu_s - slept.cpu_s <= LONG_S:
+        pass
 
 
 def test_person_that_stays_slow_stays_in_its_thread(slow: SlowBinds, clock: Clock) -> None:
