@@ -19,6 +19,9 @@ SLICE_S = 0.00003
 MOST_S = 0.0001
 """How long a piece goes on at the most until it looks again whether others wait. A look takes two microseconds."""
 
+SHARED_S = 0.01
+"""How long others count as near after they have waited for the end of a piece. Pieces look for them more often then."""
+
 
 class Awaited(Protocol):
     """Something that work waits for."""
@@ -34,13 +37,13 @@ class TimeSlice:
     """The time of the piece that runs now. Without `begin`, it has no end.
 
     A piece whose time is up goes on as long as nobody waits, so that large requests cost little more than without cuts.
-    Each time that nobody waits, it looks again after twice the time.
+    Each time that nobody waits, it looks again after twice the time, unless others have waited a moment ago.
 
     Attributes:
         is_awaited: returns whether others wait for the end of the piece.
     """
 
-    __slots__ = ("_clock", "_ends_at", "_is_over", "_length_s", "is_awaited")
+    __slots__ = ("_awaited_at", "_clock", "_ends_at", "_is_over", "_length_s", "is_awaited")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_awaited: Callable[[], bool] = _always
@@ -48,6 +51,7 @@ class TimeSlice:
         self._ends_at = math.inf
         self._length_s = SLICE_S
         self._is_over = False
+        self._awaited_at = -math.inf
 
     def begin(self) -> None:
         """Begin a piece."""
@@ -62,8 +66,12 @@ class TimeSlice:
             return False
         if not self._is_over:
             self._is_over = self.is_awaited()
-            self._length_s = min(2 * self._length_s, MOST_S)
-            self._ends_at = now if self._is_over else now + self._length_s
+            if self._is_over:
+                self._awaited_at = self._ends_at = now
+            else:
+                if now - self._awaited_at > SHARED_S:
+                    self._length_s = min(2 * self._length_s, MOST_S)
+                self._ends_at = now + self._length_s
         return self._is_over
 
 

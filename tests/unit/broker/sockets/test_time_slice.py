@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nsbrokerd.sockets.time_slice import SLICE_S, TimeSlice
+from nsbrokerd.sockets.time_slice import SHARED_S, SLICE_S, TimeSlice
 
 
 class Place:
@@ -42,6 +42,24 @@ def test_piece_goes_on_until_others_wait() -> None:
     assert 5 <= looks[99] <= 10
     place.is_awaited = True
     assert any(place.passes(0.25) for _ in range(15))
+
+
+def test_pieces_look_often_while_others_come_and_go() -> None:
+    """So those wait less: a look costs little beside a round trip."""
+    place = Place()
+    place.time_slice.begin()
+    place.is_awaited = True
+    assert place.passes(2)
+    place.is_awaited = False
+    place.looks = 0
+    place.time_slice.begin()
+    for _ in range(20):
+        place.passes(1.1)
+    assert place.looks == 20
+    place.now += SHARED_S
+    for _ in range(20):
+        place.passes(1.1)
+    assert place.looks < 35
 
 
 def test_piece_that_must_end_does_not_go_on() -> None:
