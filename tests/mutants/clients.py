@@ -595,13 +595,13 @@ GUARANTEES = (
         "users-take-turns",
         (
             Mutant(
-                "broker/nsbrokerd/serving/hub.py",
+                "broker/nsbrokerd/serving/turn.py",
                 "for fd, event in self.epoll.poll(0, 1)]",
                 "for fd, event in self.epoll.poll(0)]",
                 ("tests/local/broker/serving/test_hub.py::test_users_that_always_have_a_request_take_turns",),
             ),
             Mutant(
-                "broker/nsbrokerd/serving/hub.py",
+                "broker/nsbrokerd/serving/turn.py",
                 "for fd, event in self.epoll.poll(0, 1)]",
                 "for fd, event in self.epoll.poll(0)[:1]]",
                 ("tests/local/broker/serving/test_hub.py::test_connections_that_always_have_a_request_take_turns",),
@@ -631,7 +631,7 @@ GUARANTEES = (
                 (NEW_HUB + "test_time_of_a_task_is_that_of_its_person",),
             ),
             Mutant(
-                "broker/nsbrokerd/serving/hub.py",
+                "broker/nsbrokerd/serving/turn.py",
                 "        self.account = person\n",
                 "        self.account = Chore(print)\n",
                 (HUB + "test_user_does_not_pay_less_by_connecting_anew",),

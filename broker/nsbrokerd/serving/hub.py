@@ -30,6 +30,7 @@ from ..clients.persons import Persons
 from ..clients.quotas import Quotas
 from .intake import Cut, Intake
 from .rest import Rest
+from .turn import Chore, Turn
 from .turn_time import LONG_S, TurnTime
 from .turns import Turns
 
@@ -49,7 +50,6 @@ MAX_CUT = 16
 _DESCRIPTORS_OF_CUT = 3 * MAX_SOCKETS
 """A request holds at most this number of sockets, and of namespaces. A user's thread can have as many sockets again."""
 
-_READABLE = int(select.EPOLLIN)
 _GONE = int(select.EPOLLHUP | select.EPOLLERR)
 
 _COUNTED_S = 1.0
@@ -61,53 +61,6 @@ _ACCEPT_PAUSE_S = 0.02
 """After a failed accept. Accepting fails only if processes other than clients have all descriptors or watches."""
 
 log = structlog.get_logger()
-
-
-class Turn:
-    """The clients of a user, by their descriptors, and the epoll by which they take turns with each other.
-
-    Attributes:
-        account: whose time the turns cost.
-        cut: the clients whose requests were cut, and can go on now. They come before the next request of the user.
-        muted: the number of clients whose requests were cut. They have no other request served meanwhile.
-    """
-
-    __slots__ = ("account", "clients", "cut", "epoll", "muted")
-
-    def __init__(self, person: Person) -> None:
-        """Make the epoll.
-
-        Raises:
-            OSError: no descriptor is left.
-        """
-        self.epoll = select.epoll()
-        self.account = person
-        self.clients: dict[int, Client] = {}
-        self.cut: deque[Client] = deque()
-        self.muted = 0
-
-    def next(self) -> list[tuple[Client, int]]:
-        """Return the client whose turn it is, with its event.
-
-        The only client of a user is it for certain, which saves a system call. If the broker waits until this client
-        has read its replies, or has served its request, it can be here because it hung up, so the event counts.
-        """
-        if len(self.clients) == 1 and not self.muted:
-            [client] = self.clients.values()
-            if client.blocked_since is None:
-                return [(client, _READABLE)]
-        return [(self.clients[fd], event) for fd, event in self.epoll.poll(0, 1)]
-
-
-class Chore:
-    """Work for no user in particular, such as accepting clients. It takes turns with the users."""
-
-    __slots__ = ("account", "do", "used_s")
-
-    def __init__(self, do: Callable[[float], None]) -> None:
-        self.do = do
-        self.used_s = 0.0
-        self.account = self
 
 
 class Hub:
