@@ -50,10 +50,11 @@ def _on(where: str, brokers: set[int], clients: set[int], rounds: int) -> Iterat
         figures["p99"] = tails[1:]
     one = where == "one core"
     floor_name = "C broker without checks"
-    goal = at_most(3) if one else None
     p50 = f"round trip p50, {where}"
+    goal = at_most(2.8) if one else None
     yield compare(f"{p50}, same client in C", "us", figures, "floor", goal, beside=floor_name, ours="raw", scale=1e6)
     note = "the whole way of a Python program: Client.open and close, against a client and a broker in C"
+    goal = at_most(3.7) if one else None
     yield compare(
         f"{p50}, client library", "us", figures, "floor", goal, beside=floor_name, ours="library", scale=1e6, note=note
     )
