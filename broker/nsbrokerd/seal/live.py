@@ -65,13 +65,13 @@ def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
     """
     if selection == Selection():
         raise ValueError("an empty selection would revoke all sockets; give it at least one field")
-    stopped: dict[int, LiveSocket] = {}
+    stopped: dict[LiveSocket, LiveSocket] = {}
     while True:
         # Repeat until a round finds no new socket: a listener can accept a connection just before it is revoked.
         found = [one for one in _visit(directory, selection, revokes=True) if not one.is_revoked]
         if not found:
             return list(stopped.values())
-        stopped |= {one.cookie: one for one in found}
+        stopped |= {_identity(one): one for one in found}
 
 
 def grants_in_use(maps: SealMaps) -> set[int]:
@@ -140,8 +140,13 @@ def _name_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> list[LiveSocket]
         value = bpf.lookup(maps.names, layout.encode_grant_id(grant_id), layout.NAME_BYTES)
         return f"#{grant_id:x}" if value is None else layout.decode_name(value)
 
-    found: dict[int, LiveSocket] = {}
+    found: dict[LiveSocket, LiveSocket] = {}
     for one in sockets:
         # The kernel writes a record twice if it did not fit the reader's buffer. The first one has the former flags.
-        found.setdefault(one.cookie, one._replace(grant=name(one.grant_id)))
+        found.setdefault(_identity(one), one._replace(grant=name(one.grant_id)))
     return list(found.values())
+
+
+def _identity(one: LiveSocket) -> LiveSocket:
+    """Return all that tells a socket from others. On Linux 7.2, a socket that SCTP accepts has its listener's cookie."""
+    return one._replace(flags=0, grant="")

@@ -73,6 +73,7 @@ def _go_if_peer_is_free(code: Code, fields: Fields) -> None:
     code.go_if(R1, "!=", _SEQPACKET, "peer is chosen")
     code.label("connects")
     code.go_if_flag(layout.CHOSEN, "peer is chosen")
+    code.go_if_flag(layout.CLONED, "peer is free")  # on Linux 7.2, it has the cookie of its listener
     code.copy(R1, R8)
     code.call(_SOCKET_COOKIE)
     code.load(R1, R7, layout.ENTRY_COOKIE, 8)

@@ -301,6 +301,7 @@ def test_sweep_leaves_a_closed_socket() -> None:
         (STREAM, 7, 0, "11.0.0.1", None, False),
         (STREAM, 8, 0, "11.0.0.1", ["10.0.0.0/8:80"], False),
         (STREAM, 8, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
+        (STREAM, 7, CLONED, "11.0.0.1", ["10.0.0.0/8:80"], False),
         (DGRAM, 7, 0, "11.0.0.1", [], True),
         (STREAM, 7, 0, "0.0.0.0", [], False),
     ],

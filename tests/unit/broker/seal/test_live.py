@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from nsbrokerd.seal import Selection, revoke
+from nsbrokerd.seal import Selection, bpf, layout, revoke
+from nsbrokerd.seal import live as live_module
+from nsbrokerd.seal.programs.iterator import RECORD, LiveSocket
+
+
+def live(**fields: object) -> LiveSocket:
+    empty = LiveSocket(*RECORD.unpack(bytes(RECORD.size)))
+    return empty._replace(**fields)
+
+
+def test_sockets_that_share_a_cookie_are_all_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Linux 7.2, each socket that SCTP accepts has the cookie of its listener."""
+    monkeypatch.setattr(bpf, "lookup", lambda *_: None)
+    listener = live(cookie=7, state=10, local_port=80)
+    first, second = (listener._replace(state=1, remote_port=port) for port in (b"\x10\0", b"\x10\1"))
+    again = first._replace(flags=layout.REVOKED)
+    named = live_module._name_all(SimpleNamespace(names=0), [listener, first, again, second])  # type: ignore[arg-type]
+    assert [one._replace(grant="") for one in named] == [listener, first, second]
 
 
 def test_revocation_of_all_sockets_is_refused(tmp_path: Path) -> None:
