@@ -4,9 +4,9 @@ The client is one unprivileged process with one thread, and uses `create_servers
 own threads. Both make the same listeners (IPv6, all addresses, a backlog) and close them after each turn, untimed.
 
 The known way is a goroutine for each listener, locked to a thread that enters the namespace and leaves it. A simple
-program does the same without goroutines, one listener after the other. Both have goals. Sorted by namespace first, so
-that each is entered once, it is faster still: this shows the savings of a privileged program that need not ask a broker.
-The last row is the oldest way: a process of `ip netns exec` for each listener.
+program does the same without goroutines, one listener after the other. Both have goals. It is faster still to sort them
+by namespace first, and to enter each once: this shows what a privileged program saves that need not ask a broker. The
+last row is the oldest way: a process of `ip netns exec` for each listener.
 """
 
 from __future__ import annotations

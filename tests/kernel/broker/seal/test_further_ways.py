@@ -22,11 +22,14 @@ from support.brokers.sealed import (
     check_way_out,
 )
 from support.far_side import ALLOWED_4, ALLOWED_6, FORBIDDEN_4, FORBIDDEN_6, NEAR_4
+from support.udplite import needs_udplite
+from support.udplite import why_not as why_no_udplite
 
 INET, INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 TCP = (int(socket.SOCK_STREAM), 0)
 UDP = (int(socket.SOCK_DGRAM), 0)
 UDPLITE = (int(socket.SOCK_DGRAM), 136)
+DATAGRAMS = [UDP] if why_no_udplite() else [UDP, UDPLITE]
 SOL_UDP, UDP_SEGMENT = 17, 103
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 IP_PKTINFO, IPV6_PKTINFO = 8, 50
@@ -59,7 +62,7 @@ def send_short(sock: socket.socket, host: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("function", [connect_short, send_short])
-@pytest.mark.parametrize("kind", [TCP, UDP, UDPLITE], ids=["tcp", "udp", "udplite"])
+@pytest.mark.parametrize("kind", [TCP, UDP, pytest.param(UDPLITE, marks=needs_udplite)], ids=["tcp", "udp", "udplite"])
 def test_short_address_leads_nowhere_else(
     place: Place, kind: tuple[int, int], function: Callable[[socket.socket, str, int], None]
 ) -> None:
@@ -210,7 +213,7 @@ def test_calls_of_32_bit_programs_lead_nowhere_else(
     place: Place, function: Callable[[socket.socket, str], None], host: str, allowed: str
 ) -> None:
     family = INET6 if ":" in host else INET
-    for kind in (UDP, UDPLITE):
+    for kind in DATAGRAMS:
         check_way_out(place, host, (family, *kind), function, host)
         check_allowed(place, allowed, (family, *kind), function, allowed)
     if function is connect_as_32_bits:
@@ -219,7 +222,7 @@ def test_calls_of_32_bit_programs_lead_nowhere_else(
 
 @needs_32_bits
 def test_32_bit_program_binds_nothing_else(place: Place) -> None:
-    for kind in (TCP, UDP, UDPLITE):
+    for kind in (TCP, *DATAGRAMS):
         for port, number in ((PORT, 0), (FORBIDDEN_PORT, errno.EPERM)):
             assert attempt(place, LIMITED, (INET, *kind), bind_as_32_bits, NEAR_4, port) == number
         assert attempt(place, FREE, (INET, *kind), bind_as_32_bits, NEAR_4, FORBIDDEN_PORT) == 0

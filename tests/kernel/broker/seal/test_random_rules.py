@@ -20,11 +20,12 @@ from support.brokers.random_limits import Chance
 from support.brokers.raw_client import connect_as
 from support.far_side import socket_inside
 from support.namespaces import PREFIX, ip
+from support.udplite import UDPLITE
+from support.udplite import why_not as why_no_udplite
 from support.users import UIDS
 
 GRANTS, LONG_GRANTS = 24, 250
 PAIRS_FOR_GRANT = 500
-UDPLITE = 136
 ETH_P_ALL = 3
 
 
@@ -49,7 +50,7 @@ HOOKED = [
         (STREAM, "bind", "allows_bind"),
         (DGRAM, "bind", "allows_bind"),
     )
-] + [Ask(family, DGRAM, UDPLITE, "bind", "allows_bind") for family in (INET, INET6)]
+] + [Ask(family, DGRAM, UDPLITE, "bind", "allows_bind") for family in (INET, INET6) if not why_no_udplite()]
 
 
 def policy(chance: Chance, count: int, kinds: str, *, with_bind: bool) -> str:
@@ -140,6 +141,7 @@ WATCHED = [
         (INET, DGRAM, UDPLITE),
         (INET6, DGRAM, UDPLITE),
     )
+    if protocol != UDPLITE or not why_no_udplite()
 ]
 SILENT = WATCHED[3]
 """The kernel returns no error for a denied IPv6 ping."""

@@ -22,6 +22,7 @@ from support.brokers.walls import Walls, grant
 from support.far_side import socket_inside
 from support.narrow_calls import NarrowCalls
 from support.socket_listing import needs_listing
+from support.udplite import needs_udplite
 from support.waiting import wait_until
 
 INET = int(socket.AF_INET)
@@ -108,7 +109,7 @@ def test_bound_socket_and_listener_serve_nobody_when_the_grant_is_taken_away(wal
 
 
 @pytest.mark.parametrize("way", REMOVED)
-@pytest.mark.parametrize("kind", [TCP, UDP, UDPLITE], ids=["tcp", "udp", "udplite"])
+@pytest.mark.parametrize("kind", [TCP, UDP, pytest.param(UDPLITE, marks=needs_udplite)], ids=["tcp", "udp", "udplite"])
 @needs_listing
 def test_connected_socket_is_cut_off_when_the_grant_is_taken_away(
     walls: Walls, kind: tuple[int, ...], way: str
@@ -144,6 +145,7 @@ def test_connected_socket_is_cut_off_when_the_grant_is_taken_away(
 
 @pytest.mark.parametrize("address", [GROUP, BROADCAST])
 @pytest.mark.parametrize("way", ["connected", "sent"])
+@needs_udplite
 def test_udplite_is_not_heard_in_its_own_namespace(walls: Walls, address: str, way: str) -> None:
     """The kernel copies such a packet for its own host before it asks the packet program."""
     walls.limit("udplite", connect=[f"127.0.0.0/8:{PORT}"])
@@ -162,6 +164,7 @@ def test_udplite_is_not_heard_in_its_own_namespace(walls: Walls, address: str, w
 
 
 @needs_listing
+@needs_udplite
 def test_revoked_udplite_is_not_heard_in_its_own_namespace(walls: Walls) -> None:
     walls.limit("udplite", connect=[f"{GROUP}:{PORT}"])
     make_interface(walls.name)
@@ -233,6 +236,7 @@ def test_revoked_listener_can_not_listen_again(walls: Walls) -> None:
         assert error_of(listener.listen) == ("EPERM" if walls.both else None)
 
 
+@needs_udplite
 def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(walls: Walls) -> None:
     def standing() -> set[str]:
         return standing_hooks(walls.directory) - {"uring_cmd"}
@@ -282,6 +286,7 @@ def test_wall_outlives_the_broker_and_the_next_one_replaces_it(walls: Walls) -> 
         assert not [name for name in os.listdir(walls.directory) if name.startswith("new_")]
 
 
+@needs_udplite
 def test_next_socket_after_a_reload_has_the_hooks_for_its_packets_although_their_pins_were_removed(
     walls: Walls,
 ) -> None:

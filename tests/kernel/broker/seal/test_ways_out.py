@@ -13,6 +13,7 @@ import pytest
 
 from support.brokers.sealed import FORBIDDEN_PORT, FREE, PORT, Place, attempt, check_way_out, disconnect
 from support.far_side import ALLOWED_4, ALLOWED_6, FORBIDDEN_4, FORBIDDEN_6, Way
+from support.udplite import needs_udplite
 
 TCP = (int(socket.SOCK_STREAM), 0)
 UDP = (int(socket.SOCK_DGRAM), 0)
@@ -159,7 +160,7 @@ def test_mptcp_connects_nowhere_else(place: Place, way: Way) -> None:
     check_way_out(place, way.allowed, (way.family, *MPTCP), connect, (way.allowed, FORBIDDEN_PORT))
 
 
-@pytest.mark.parametrize("kind", [UDP, UDPLITE], ids=["udp", "udplite"])
+@pytest.mark.parametrize("kind", [UDP, pytest.param(UDPLITE, marks=needs_udplite)], ids=["udp", "udplite"])
 def test_datagrams_go_nowhere_else(place: Place, way: Way, kind: tuple[int, int]) -> None:
     """The ways are sendto and sendmsg, connected or not, and connect with send."""
     spec, allowed, forbidden = (way.family, *kind), (way.allowed, PORT), (way.forbidden, PORT)
