@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
 import struct
 import threading
@@ -144,6 +145,7 @@ def test_socket_that_the_kernel_makes_has_the_limit(
         assert error_of(made.connect, (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
         assert error_of(made.setsockopt, PROTOCOL, _CONNECTX, packed(PORT, "127.0.0.2")) == "EPERM"
         peer.send(b"unread")
+        assert select.select([made], [], [], 60)[0]  # SCTP may send it only when the message before is acknowledged
         assert len(revoke(walls.directory, Selection(grant="limited"))) == 2
         assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
         listener.setblocking(False)
@@ -161,7 +163,8 @@ def test_hooks_for_each_packet_stand_as_long_as_a_socket_of_sctp_is_in_use(walls
         assert standing_hooks(walls.directory) >= packets
 
     def are_gone() -> bool:
-        walls.limit("sctp", connect=[])
+        # The end of an association is a packet, too. On Linux 7.2, the first wall sees those of accepted sockets.
+        walls.limit("sctp", connect=["127.0.0.0/8:*"])
         return not standing_hooks(walls.directory) & packets
 
     wait_until(are_gone)
