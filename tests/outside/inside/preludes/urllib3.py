@@ -1,5 +1,8 @@
 """Has every pool of urllib3 make its connections in the namespace. The servers listen there."""
 
+import os
+import sys
+
 import hypercorn.config
 import servers
 import trio_runs  # noqa: F401  # The proxy of the tests connects by trio.
@@ -10,7 +13,13 @@ import urllib3.poolmanager
 
 from nsbroker.adapters.urllib3 import pool_classes
 
-servers.stand_in(hypercorn.config)
+sys.path.insert(0, os.getcwd())
+import dummyserver.socketserver  # a module of the tests
+
+servers.stand_in(hypercorn.config, dummyserver.socketserver)
+# Whether localhost has an address of IPv6, the tests ask when they are imported: inside, not in the hosts file outside.
+dummyserver.socketserver.HAS_IPV6 = dummyserver.socketserver._has_ipv6("::1")
+dummyserver.socketserver.HAS_IPV6_AND_DNS = dummyserver.socketserver._has_ipv6("localhost")
 PLUGINS = [servers.InTests("test", "dummyserver")]
 
 inside = pool_classes(servers.NAMESPACE)
