@@ -283,8 +283,10 @@ def _describe_socket(opened: Opened) -> str:
 def _encode_address(address: Address) -> str:
     if isinstance(address, bytes):
         return _encode(_printable(address))
-    host, port, *numbers = address
-    return f"[{_quote(host)},{port}{''.join([f',{number}' for number in numbers])}]"
+    if len(address) == 4:
+        host, port, flowinfo, scope_id = address
+        return f"[{_quote(host)},{port},{flowinfo},{scope_id}]"
+    return f"[{_quote(address[0])},{','.join(map(str, address[1:]))}]"
 
 
 @lru_cache(16)
