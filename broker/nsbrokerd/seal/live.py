@@ -148,5 +148,5 @@ def _name_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> list[LiveSocket]
 
 
 def _identity(one: LiveSocket) -> LiveSocket:
-    """Return all that tells a socket from others. On Linux 7.2, a socket that SCTP accepts has its listener's cookie."""
+    """Return all that tells a socket from others. On Linux 7.2, those SCTP accepts have their listener's cookie."""
     return one._replace(flags=0, grant="")

@@ -230,6 +230,8 @@ class Intake:
     def _serve_in_steps(self, client: Client, received: Received[Request], steps: Steps[Outcome | None]) -> Steps[bool]:
         try:
             outcome = yield from steps
+            if isinstance(outcome, Refusal) and self._time_slice.is_over():
+                yield None  # to write and send a refusal takes as long as all before
         except BaseException:
             close_namespaces(received.fds)
             raise
