@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import weakref
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ class NamespaceLoop(Base):
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # typeshed's TypeVarTuple
         """Call a function in a thread. In the default executor, it may not leave the namespace of the loop."""
-        if executor is None and not asyncio.iscoroutinefunction(func) and not asyncio.iscoroutine(func):
+        if executor is None and not inspect.iscoroutinefunction(func) and not asyncio.iscoroutine(func):
             return super().run_in_executor(None, self._guard.work, func, *args)
         return super().run_in_executor(executor, func, *args)
 
