@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket as _socket
+import sys
 
 from ..drivers.thread import run
 from ..place.place import Place
@@ -246,7 +247,7 @@ class Lookups:
 
         Raises:
             TypeError, ValueError: this can't be a name.
-            OSError: there is no interface of this name, or as `Client.open`.
+            OSError: there is no interface of this name (ENODEV, since Python 3.14), or as `Client.open`.
 
         Example:
             >>> import nsbroker
@@ -258,6 +259,8 @@ class Lookups:
             raise ValueError("embedded null byte")
         if index := run(self._place.interface_index(name)):
             return index
+        if sys.version_info >= (3, 14):
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         raise OSError("no interface with this name")
 
     def if_indextoname(self, if_index: int) -> str:

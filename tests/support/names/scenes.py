@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Mapping
 from socket import AF_INET, AF_INET6, AI_ADDRCONFIG, AI_ALL, AI_CANONNAME, AI_V4MAPPED, SOCK_STREAM
 from typing import NamedTuple
@@ -92,7 +93,9 @@ def services(*names: str) -> list[Call]:
 
 INTERFACES: list[Call] = [
     *(("if_nametoindex", (name,)) for name in ("lo", b"lo", "va", "1", "lo\0x", 1, "a" * 40, "", None, "\ud800")),
-    *(("if_indextoname", (index,)) for index in (1, 0, "1", -1, 1.5, None, 1 << 31, 1 << 70, True)),
+    *(("if_indextoname", (index,)) for index in (1, 0, 1 << 31, 1 << 70, True)),
+    # Python 3.14 has other errors for these, and the library keeps the older ones.
+    *(("if_indextoname", (index,)) for index in ("1", -1, 1.5, None) if sys.version_info < (3, 14)),
     ("if_nameindex", ()),
 ]
 ODD_ARGUMENTS: list[Call] = [
