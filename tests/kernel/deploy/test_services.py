@@ -63,7 +63,6 @@ def start(
         brokers.append(broker)
         user = [f"--reuid={DYNAMIC_USER}", f"--regid={DYNAMIC_USER}", f"--groups={GROUP},{WEB}"]
         environment = {"NSBROKER_SOCKET": str(broker.socket_path), "PATH": "/usr/bin:/bin"}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         service = subprocess.Popen(
             [*PLACES, "setpriv", *user, *RIGHTS, *command_of(namespace)],
             env=environment,
