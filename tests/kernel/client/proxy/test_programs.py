@@ -96,27 +96,28 @@ def test_body_of_a_request_arrives(proxy: Proxied, way: str, place: Inside) -> N
 
 
 @pytest.mark.parametrize(
-    ("way", "host", "port", "status", "says"),
+    ("way", "host", "port", "statuses", "says"),
     [
-        ("socks5", UNKNOWN, 80, 97, "(4)"),
-        ("socks5", HOST4, CLOSED_PORT, 97, "(5)"),
-        ("connect", UNKNOWN, 80, 56, "502"),
-        ("connect", HOST4, CLOSED_PORT, 56, "502"),
-        ("http", UNKNOWN, 80, 0, f"can't connect to {UNKNOWN} port 80: Name or service not known"),
+        ("socks5", UNKNOWN, 80, (97,), "(4)"),
+        ("socks5", HOST4, CLOSED_PORT, (97,), "(5)"),
+        ("connect", UNKNOWN, 80, (56, 7), "502"),
+        ("connect", HOST4, CLOSED_PORT, (56, 7), "502"),
+        ("http", UNKNOWN, 80, (0,), f"can't connect to {UNKNOWN} port 80: Name or service not known"),
         (
             "http",
             HOST4,
             CLOSED_PORT,
-            0,
+            (0,),
             f"can't connect to {HOST4} port 1: Connection refused: no server listens there",
         ),
     ],
 )
 def test_curl_is_told_why_there_is_no_connection(
-    proxy: Proxied, way: str, host: str, port: int, status: int, says: str
+    proxy: Proxied, way: str, host: str, port: int, statuses: tuple[int, ...], says: str
 ) -> None:
+    """The status of a refused CONNECT depends on the version of curl: 56 in 7.88, 7 in 8.23."""
     done = curl(*by(way, proxy), f"http://{host}:{port}/")
-    assert done.returncode == status
+    assert done.returncode in statuses
     assert says in done.stdout + done.stderr
 
 
