@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "
 
 # Source: include/uapi/linux/bpf.h.
 _MAP_CREATE, _MAP_LOOKUP, MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _PIN, _GET, _ATTACH = range(9)
-_INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _LINK_CREATE, _ITER_CREATE = 15, 17, 18, 28, 33
+_MAP_BY_NUMBER, _INFO, _RAW_TRACEPOINT_OPEN, _BTF_LOAD, _LINK_CREATE, _ITER_CREATE = 14, 15, 17, 18, 28, 33
 _ALLOW_MULTI = 2
 
 HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS, SK_STORAGE = 1, 2, 3, 12, 24
@@ -119,6 +120,18 @@ def fill_slot(map_fd: int, fd: int) -> None:
         OSError: the kernel refuses it.
     """
     update(map_fd, bytes(4), struct.pack("=I", fd))
+
+
+def open_slot(map_fd: int) -> int:
+    """Open the map in the only slot of a map of maps.
+
+    Raises:
+        FileNotFoundError: the slot is empty, or gets another map at this moment.
+    """
+    number = lookup(map_fd, bytes(4), 4)
+    if number is None:
+        raise FileNotFoundError(errno.ENOENT, "the slot of the map is empty")
+    return _bpf(_MAP_BY_NUMBER, "can't open the map in the slot", "=4sII", number, 0, 0)
 
 
 def lookup(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:
