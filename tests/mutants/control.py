@@ -198,7 +198,7 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/commands/revoke.py",
-                "    return 0 if count and not left.sockets else 1\n",
+                "    return 0 if count and not left.sockets and not unstopped else 1\n",
                 "    return 0\n",
                 (UNLIMITED + "test_revoke_names_what_it_cant_stop",),
             ),

@@ -525,7 +525,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/live.py",
+                "broker/nsbrokerd/seal/revoking.py",
                 "if selection == Selection():",
                 "if selection is None:",
                 ("tests/unit/broker/seal/test_live.py::test_revocation_of_all_sockets_is_refused",),

@@ -6,7 +6,10 @@ from .guarantee import Guarantee, Mutant
 
 _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
+_INSTALLING = "broker/nsbrokerd/seal/installing.py"
+_REVOKING = "broker/nsbrokerd/seal/revoking.py"
 _TEST = "tests/unit/broker/seal/test_calls.py::"
+_REVOKING_TEST = "tests/unit/broker/seal/test_revoking.py::"
 _WALL_TEST = "tests/unit/broker/seal/test_wall.py::"
 
 GUARANTEES = (
@@ -26,7 +29,7 @@ GUARANTEES = (
                 (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/installing.py",
+                _INSTALLING,
                 "                sweep(self._maps)\n",
                 "                pass\n",
                 (
@@ -53,7 +56,7 @@ GUARANTEES = (
             ),
             Mutant(
                 _WALL,
-                "    return hooks_for(kinds) - _FOR_EACH_PACKET\n",
+                "    return hooks_for(kinds) - FOR_EACH_PACKET\n",
                 "    return hooks_for(kinds)\n",
                 (f"{_WALL_TEST}test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use",),
             ),
@@ -83,6 +86,77 @@ GUARANTEES = (
         ),
     ),
     Guarantee(
+        "limit-hooks-for-packets",
+        (
+            Mutant(
+                _INSTALLING,
+                "        self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))\n",
+                "        self._build_second_wall(needed_hooks(self._maps, kinds))\n",
+                (f"{_WALL_TEST}test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "            if missing := hooks & FOR_EACH_PACKET - standing_hooks(self._directory):\n",
+                "            if missing := set[str]():\n",
+                (f"{_WALL_TEST}test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "                    or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)\n",
+                "",
+                (f"{_WALL_TEST}test_udplite_counts_as_cut_off_after_its_limit_changed",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "        former, self._limits, self._is_limited = self._limits, None, {}\n",
+                "        former = self._limits\n",
+                (f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_that_failed",),
+            ),
+            Mutant(
+                _WALL,
+                "    if flags & STOPPED or limits_connecting is None:\n",
+                "    if flags & STOPPED:\n",
+                (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
+            ),
+            Mutant(
+                _WALL,
+                '        in_use.add("sctp")  # ',
+                "        pass  # ",
+                (f"{_WALL_TEST}test_all_hooks_of_kinds_in_use_stand_while_limits_change",),
+            ),
+            Mutant(
+                _WALL,
+                "        if not is_locked:\n            return\n",
+                "",
+                (f"{_REVOKING_TEST}test_broker_removes_no_hook_while_sockets_are_revoked",),
+            ),
+            Mutant(
+                _WALL,
+                "            kept |= FOR_EACH_PACKET  # some may be revoked\n",
+                "            pass\n",
+                (f"{_REVOKING_TEST}test_hooks_stay_if_the_command_fails_midway",),
+            ),
+            Mutant(
+                _REVOKING,
+                "    with closing(maps), on_standby(directory, maps) as kept:\n",
+                "    kept: set[str] = set()\n    with closing(maps):\n",
+                (f"{_REVOKING_TEST}test_hooks_are_pinned_before_a_socket_is_revoked",),
+            ),
+            Mutant(
+                _REVOKING,
+                "                kept |= packet_hooks_for(triple_of(one), REVOKED, None)\n",
+                "                pass\n",
+                (f"{_REVOKING_TEST}test_hooks_are_pinned_before_a_socket_is_revoked",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/commands/revoke.py",
+                "    return 0 if count and not left.sockets and not unstopped else 1\n",
+                "    return 0 if count and not left.sockets else 1\n",
+                ("tests/unit/broker/commands/test_revoke.py",),
+            ),
+        ),
+    ),
+    Guarantee(
         "limit-listen",
         (
             Mutant(
@@ -102,12 +176,6 @@ GUARANTEES = (
     Guarantee(
         "limit-copies-of-udplite",
         (
-            Mutant(
-                "broker/nsbrokerd/seal/installing.py",
-                "        self._attach_for_packets([sock for sock, *_ in socks])\n",
-                "",
-                (f"{_WALL_TEST}test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them",),
-            ),
             Mutant(
                 _CALLS,
                 '    code.go_if_covered(CONNECT, "mark")\n',
@@ -150,9 +218,21 @@ GUARANTEES = (
         (
             Mutant(
                 _WALL,
-                "_PACKET_HOOKS.get(triple, _FOR_EACH_PACKET)",
-                "_PACKET_HOOKS.get(triple, ())",
-                (f"{_WALL_TEST}test_packets_of_a_new_socket_need_hooks_by_its_kind",),
+                "_PACKET_HOOKS.get(triple, FOR_EACH_PACKET)",
+                "_PACKET_HOOKS.get(triple, _NO_HOOKS)",
+                (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "        self._attach_for_packets(socks)\n",
+                "",
+                (f"{_WALL_TEST}test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them",),
+            ),
+            Mutant(
+                _WALL,
+                "    return hooks if limits_connecting and not is_udplite(triple) else _NO_HOOKS\n",
+                "    return _NO_HOOKS\n",
+                (f"{_WALL_TEST}test_new_socket_needs_no_hooks_for_its_packets_unless_sctp_may_be_stopped",),
             ),
             Mutant(
                 _CALLS,

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_kernel(Path(paths.seal))
         count, lines = _revoke(gate, Path(paths.seal), selection)
         walls = describe_walls(Path(paths.seal), live_sockets(Path(paths.seal), selection))
+        unstopped = seal.why_not_stopped(Path(paths.seal)) if seal.is_installed(Path(paths.seal)) else None
     except OSError as error:
         return report(error)
     print("\n".join(lines), flush=True)
@@ -53,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     if left.sockets:
         print(f"{counted(len(left.sockets), 'socket')} of grants without a limit can't be revoked:")
         print("\n".join(map(printable, describe(left))))
-    for note in [*walls, *left.notes]:
+    for note in [*walls, *left.notes, *([unstopped] if unstopped else [])]:
         print(f"nsbrokerd: {note}", file=sys.stderr)
-    return 0 if count and not left.sockets else 1
+    return 0 if count and not left.sockets and not unstopped else 1
 
 
 def _check_kernel(directory: Path) -> None:

@@ -5,10 +5,11 @@ need no broker: `live_sockets` lists sealed sockets, and `revoke` stops them.
 """
 
 from .installing import Seal, SealError, UnsealedError, install, is_installed, limited_kinds, why_unavailable
-from .live import live_sockets, revoke, why_not_listed
+from .live import live_sockets, why_not_listed
 from .maps import why_no_place, why_short_lived
 from .own_group import is_writable_by_owner
 from .programs.iterator import LiveSocket, Selection
+from .revoking import revoke, why_not_stopped
 from .wall import missing_hooks, why_no_second_wall
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "why_no_place",
     "why_no_second_wall",
     "why_not_listed",
+    "why_not_stopped",
     "why_short_lived",
     "why_unavailable",
 ]

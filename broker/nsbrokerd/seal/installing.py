@@ -8,27 +8,42 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
 from ..namespaces.netns import Gate
-from ..policy import Policy
+from ..policy import Limit, Policy
 from ..policy.limit import NEED_SECOND_WALL
-from . import bpf
+from . import bpf, layout
 from .cgroup import SealedGroup, is_stopped_by_its_group
-from .live import sweep, why_not_listed
+from .live import all_live, sweep, why_not_listed
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS, Program
 from .thread import SealedThread, SealedVisits
-from .wall import WallError, build, needed_hooks, packet_hooks_for, remove, standing_hooks, why_no_second_wall
+from .wall import (
+    FOR_EACH_PACKET,
+    WallError,
+    build,
+    hooks_for_change,
+    is_udplite,
+    needed_hooks,
+    packet_hooks_for,
+    remove_superfluous,
+    standing_hooks,
+    triple_of,
+    why_no_second_wall,
+)
 from .writing import Entries, NewSocket, load_limits
 
 T = TypeVar("T")
 
 _SOCK_RAW, _ICMP = int(socket.SOCK_RAW), int(socket.IPPROTO_ICMP)
 _SOL_IP, _IP_OPTIONS = 0, 4
+
+_GONE = ()
+"""In place of a limit, if there is no such grant."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -48,8 +63,12 @@ class Seal:
         """Use the maps and the thread. Take ownership of `parts`, which closes them and everything that they need."""
         self._directory = directory
         self._maps = maps
-        self._is_tried = False
+        self._is_tried = self._is_renewed = False
+        self._why_no_second_wall: str | None = None
         self._standing: set[str] = set()
+        self._limits: dict[int, Limit | None] | None = None
+        self._is_limited: dict[str, bool] = {}
+        self._doubtful: set[int] = set()
         self.why_alone: str | None = None
         """The reason why the first wall holds alone, or None if the second one stands or is not needed."""
         self.why_not_swept: str | None = None
@@ -65,13 +84,14 @@ class Seal:
         `why_not_swept` for connected sockets.
 
         Raises:
-            SealError: the kernel refuses them. The former limits stay.
+            SealError: the kernel refuses them, or programs without which it could not cut off a socket in use. The
+                former limits stay.
         """
         kinds = limited_kinds(policy)
-        needed = needed_hooks(self._maps, kinds)
-        self._build_second_wall(needed)
+        self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))
         if self.why_alone is not None and (unheld := kinds & NEED_SECOND_WALL):
             raise SealError(f"can't limit {', '.join(sorted(unheld))} sockets: {self.why_alone}")
+        former, self._limits, self._is_limited = self._limits, None, {}
         try:
             load_limits(self._maps, policy)
             self.why_not_swept = why_not_listed()
@@ -79,28 +99,54 @@ class Seal:
                 sweep(self._maps)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {error.strerror or error}") from error
-        self._remove_from_second_wall(kinds, needed)
+        self._note_limits(policy, former)
+        with contextlib.suppress(OSError):  # then they stay until the next reload
+            remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds, self._doubtful))
+        self._standing = standing_hooks(self._directory)
 
     def _build_second_wall(self, hooks: set[str]) -> None:
-        """Attach missing programs. At first, replace those of a former broker, which another version may have made."""
+        """Attach missing programs. At first, replace those of a former broker, which another version may have made.
+
+        Raises:
+            SealError: a program is missing without which a socket in use could not be cut off.
+        """
         if not hooks:
             return
-        is_first, self._is_tried = not self._is_tried, True
-        if is_first:
-            self.why_alone = why_no_second_wall()
-        if self.why_alone is None:
-            try:
-                build(self._directory, self._maps, hooks, anew=is_first)
-            except WallError as error:
-                self.why_alone = str(error)
+        if not self._is_tried:
+            self._is_tried = True
+            self.why_alone = self._why_no_second_wall = why_no_second_wall()
+        if self._why_no_second_wall is not None:
+            return
+        try:
+            build(self._directory, self._maps, hooks, anew=not self._is_renewed)
+            self._is_renewed, self.why_alone = True, None
+        except WallError as error:
+            self.why_alone = str(error)
+            if missing := hooks & FOR_EACH_PACKET - standing_hooks(self._directory):
+                failure = f"sockets in use could not be cut off without {', '.join(sorted(missing))}"
+                raise SealError(f"{failure}, so the former limits stay: {error}") from error
 
-    def _remove_from_second_wall(self, kinds: set[str], needed: set[str]) -> None:
-        """Remove programs that nothing needs."""
-        if superfluous := standing_hooks(self._directory) - needed:
-            # Look again: the first list misses a connection that a listener accepted meanwhile, just before it ended.
-            superfluous -= needed_hooks(self._maps, kinds)
-        remove(self._directory, superfluous)
-        self._standing = standing_hooks(self._directory)
+    def _note_limits(self, policy: Policy, former: Mapping[int, Limit | None] | None) -> None:
+        """Remember the limits in force, and the sockets in use that may still connect by the former ones.
+
+        A call of connect(2) can have been allowed before the change, and end much later. So the sweep does not see its
+        peer. The first wall checks the packets of such a socket, but not its copies for the sender's own namespace.
+        """
+        self._limits = now = {layout.grant_id(grant.name): grant.limit for grant in policy.grants}
+        self._is_limited = {
+            grant.name: grant.limit is not None and grant.limit.connect is not None for grant in policy.grants
+        }
+        with contextlib.suppress(OSError):  # a kernel that can't list sockets keeps all hooks
+            self._doubtful = {
+                one.cookie
+                for one in all_live(self._maps)
+                if is_udplite(triple_of(one))
+                and (
+                    former is None
+                    or one.cookie in self._doubtful
+                    or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)
+                )
+            }
 
     def call(self, function: Callable[[Gate], T]) -> T:
         """Call a short function where sockets are sealed, with the gate of the thread that it is called in."""
@@ -113,7 +159,7 @@ class Seal:
             UnsealedError: they were not made in the sealed group.
             OSError: the kernel has no memory for an entry, or refuses a program of the second wall.
         """
-        self._attach_for_packets([sock for sock, *_ in socks])
+        self._attach_for_packets(socks)
         # The last socket proves all: if the thread was moved to another group, it was moved before this socket. It has
         # no entry yet, so only the first wall refuses it the option.
         _prove_sealed(socks[-1][0])
@@ -121,12 +167,14 @@ class Seal:
         for sock, *_ in socks:
             _disable_loop(sock)
 
-    def _attach_for_packets(self, socks: Sequence[socket.SocketType]) -> None:
+    def _attach_for_packets(self, socks: Sequence[NewSocket]) -> None:
         """Attach the programs that these sockets need in addition to those of the policy. A reload removes them."""
-        if self.why_alone is not None:
+        if self._why_no_second_wall is not None:
             return
-        missing = packet_hooks_for({(sock.family, sock.type, sock.proto) for sock in socks}) - self._standing
-        if missing:
+        missing: set[str] = set()
+        for sock, grant, *_ in socks:
+            missing |= packet_hooks_for((sock.family, sock.type, sock.proto), 0, self._is_limited.get(grant))
+        if missing := missing - self._standing:
             try:
                 build(self._directory, self._maps, missing, anew=False)
             except WallError as error:

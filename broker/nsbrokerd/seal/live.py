@@ -1,4 +1,4 @@
-"""Lists the live sealed sockets and revokes them. It reads only the maps, so it works without a running broker."""
+"""Lists the live sealed sockets. It reads only the maps, so it works without a running broker."""
 
 from __future__ import annotations
 
@@ -50,28 +50,12 @@ def live_sockets(directory: Path, selection: Selection | None = None) -> list[Li
     Raises:
         OSError: the caller is not root, or this kernel can't list them.
     """
-    return _visit(directory, selection or Selection(), revokes=False)
-
-
-def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
-    """Stop all traffic of these sockets for good. Return the sockets that were not revoked before.
-
-    The kernel does not tell the processes that hold them. An established TCP connection hangs until it times out, or
-    until a caller ends it (see `sockets.sock_diag`).
-
-    Raises:
-        ValueError: the selection selects all sockets.
-        OSError: the caller is not root, or this kernel can't do it.
-    """
-    if selection == Selection():
-        raise ValueError("an empty selection would revoke all sockets; give it at least one field")
-    stopped: dict[LiveSocket, LiveSocket] = {}
-    while True:
-        # Repeat until a round finds no new socket: a listener can accept a connection just before it is revoked.
-        found = [one for one in _visit(directory, selection, revokes=True) if not one.is_revoked]
-        if not found:
-            return list(stopped.values())
-        stopped |= {_identity(one): one for one in found}
+    try:
+        maps = open_maps(directory)
+    except FileNotFoundError:
+        return []
+    with closing(maps):
+        return visit(maps, selection or Selection(), revokes=False)
 
 
 def grants_in_use(maps: SealMaps) -> set[int]:
@@ -108,13 +92,13 @@ def sweep(maps: SealMaps) -> None:
                     pass
 
 
-def _visit(directory: Path, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
-    try:
-        maps = open_maps(directory)
-    except FileNotFoundError:
-        return []
-    with closing(maps):
-        return _name_all(maps, _run(maps, selection, revokes=revokes))
+def visit(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
+    """List the selected sockets of these maps, with the flags that they had before. Revoke them on the way, if asked.
+
+    Raises:
+        OSError: the caller is not root, or this kernel can't do it.
+    """
+    return _name_all(maps, _run(maps, selection, revokes=revokes))
 
 
 def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
@@ -143,10 +127,10 @@ def _name_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> list[LiveSocket]
     found: dict[LiveSocket, LiveSocket] = {}
     for one in sockets:
         # The kernel writes a record twice if it did not fit the reader's buffer. The first one has the former flags.
-        found.setdefault(_identity(one), one._replace(grant=name(one.grant_id)))
+        found.setdefault(identity(one), one._replace(grant=name(one.grant_id)))
     return list(found.values())
 
 
-def _identity(one: LiveSocket) -> LiveSocket:
-    """Return all that tells a socket from others. On Linux 7.2, those SCTP accepts have their listener's cookie."""
+def identity(one: LiveSocket) -> LiveSocket:
+    """Return all that tells a socket from others. On Linux 7.2, a socket that SCTP makes has its listener's cookie."""
     return one._replace(flags=0, grant="")

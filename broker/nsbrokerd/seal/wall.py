@@ -2,30 +2,35 @@
 
 A link that is pinned holds past the broker's death. Without its pin, its program is gone, and the first wall holds
 alone. The wall has only the programs that the limits in force, and the sockets in use, need. Programs that the kernel
-runs for each packet of the host are attached with the first socket that needs them.
+runs for each packet of the host are attached just before the first socket needs them: see `packet_hooks_for`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 from ..policy.kinds import KIND_OF_TRIPLE, Triple, is_inet
 from . import bpf
 from .kernel import kernel_layout
+from .layout import STOPPED
 from .live import all_live
-from .maps import SealMaps, make_maps, open_maps
+from .maps import SealMaps, limits_in_force, make_maps, open_maps
 from .programs.calls import HOOKS
 from .programs.iterator import LiveSocket
 from .writing import Entries
 
 _LSM, _LSM_MAC = 29, 27
-_PIN, _NEW = "hook_", "new_hook_"
+_PIN, _NEW, _LOCK = "hook_", "new_hook_", "lock"
+_PATIENCE_S, _PAUSE_S = 2.0, 0.01
+"""A broker has the lock for some milliseconds, unless it hangs."""
 _ACTIVE = Path("/sys/kernel/security/lsm")
 
 _PACKETS = {"socket_connect", "socket_sendmsg"}
@@ -40,7 +45,7 @@ _NEEDED = {
 }
 """The hooks for a kind. Others need only those of `_ALL`: their packets have no copies, if nobody sets an option."""
 
-_FOR_EACH_PACKET = {"socket_sendmsg", "socket_recvmsg"}
+FOR_EACH_PACKET = frozenset({"socket_sendmsg", "socket_recvmsg"})
 """Hooks that cost all sockets of the host time. They stand only while sockets that need them are in use."""
 
 _OPTIONAL = {"uring_cmd"}
@@ -56,25 +61,45 @@ def hooks_for(kinds: Iterable[str]) -> set[str]:
     return set().union(*(_NEEDED.get(kind, _ALL) for kind in kinds))
 
 
-_PACKET_HOOKS = {triple: hooks_for([kind]) & _FOR_EACH_PACKET for triple, kind in KIND_OF_TRIPLE.items()}
+_PACKET_HOOKS = {triple: FOR_EACH_PACKET & hooks_for([kind]) for triple, kind in KIND_OF_TRIPLE.items()}
 """Made once, because the broker asks for each limited socket."""
+
+_NO_HOOKS: frozenset[str] = frozenset()
 
 
 def hooks_of_policy(kinds: Iterable[str]) -> set[str]:
     """Return the names of the hooks that must stand if a policy limits these kinds, before any socket is in use."""
-    return hooks_for(kinds) - _FOR_EACH_PACKET
+    return hooks_for(kinds) - FOR_EACH_PACKET
 
 
-def packet_hooks_for(triples: Iterable[Triple]) -> set[str]:
-    """Return the names of the other hooks, which must stand before the first of these sockets is in use."""
-    return set().union(*(_PACKET_HOOKS.get(triple, _FOR_EACH_PACKET) for triple in triples))
+def packet_hooks_for(triple: Triple, flags: int, limits_connecting: bool | None) -> frozenset[str]:
+    """Return the names of the other hooks that a socket needs.
+
+    The first wall stops a socket that is cut off, revoked or without a grant, with two exceptions: it sees neither the
+    copies of UDP-Lite's multicasts for the sender's own namespace, nor the packets of a socket that SCTP made. And if
+    connecting is limited, SCTP can make a socket that is revoked from the start: see `copy_sctp_entry`.
+
+    Args:
+        triple: the socket's family, type and protocol. A socket of an unknown kind counts as one of SCTP.
+        flags: the flags of its entry.
+        limits_connecting: whether its grant limits connecting, or None if the grant is gone.
+    """
+    hooks = _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)
+    if flags & STOPPED or limits_connecting is None:
+        return hooks
+    return hooks if limits_connecting and not is_udplite(triple) else _NO_HOOKS
+
+
+def is_udplite(triple: Triple) -> bool:
+    """Return whether this is the kind udplite."""
+    return KIND_OF_TRIPLE.get(triple) == "udplite"
 
 
 def kinds_in_use(sockets: Iterable[LiveSocket]) -> set[str]:
     """Return the kinds of sockets. Count an unknown socket as one of each kind."""
     kinds: set[str] = set()
     for one in sockets:
-        kind = KIND_OF_TRIPLE.get((one.family, one.type, one.protocol))
+        kind = KIND_OF_TRIPLE.get(triple_of(one))
         kinds |= {kind} if kind is not None else set(filter(is_inet, KIND_OF_TRIPLE.values()))
     return kinds
 
@@ -96,14 +121,18 @@ def build(directory: Path, maps: SealMaps, hooks: Collection[str], *, anew: bool
         WallError: the kernel refuses a program.
     """
     try:
-        for leftover in directory.glob(f"{_NEW}*"):
-            leftover.unlink()  # a broker ended just before it put this in place
         for name in sorted((set(hooks) if anew else set(hooks) - standing_hooks(directory)) - _absent()):
-            with bpf.closing(_attach(name, maps)) as link_fd:
-                bpf.pin(link_fd, f"{directory}/{_NEW}{name}")
-            os.rename(directory / f"{_NEW}{name}", directory / f"{_PIN}{name}")
+            os.rename(_pin_new(directory, maps, name), directory / f"{_PIN}{name}")
     except OSError as error:
         raise WallError(str(error.strerror or error)) from error
+
+
+def _pin_new(directory: Path, maps: SealMaps, name: str) -> Path:
+    """Attach the program of a hook, and pin its link under a name that only the caller knows."""
+    place = directory / f"{_NEW}{os.urandom(8).hex()}"
+    with bpf.closing(_attach(name, maps)) as link_fd:
+        bpf.pin(link_fd, str(place))
+    return place
 
 
 def remove(directory: Path, hooks: Iterable[str]) -> None:
@@ -113,12 +142,116 @@ def remove(directory: Path, hooks: Iterable[str]) -> None:
             os.unlink(directory / f"{_PIN}{name}")
 
 
-def needed_hooks(maps: SealMaps, kinds: Iterable[str]) -> set[str]:
-    """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use."""
+def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> None:
+    """Remove the programs that nothing needs, unless `nsbrokerd revoke` is at work: then the next call does it.
+
+    It also removes what a broker or a command left that ended just before it put a program in place.
+    """
+    if not standing_hooks(directory):
+        return
+    with _locked(directory, fcntl.LOCK_EX, patience_s=0) as is_locked:
+        if not is_locked:
+            return
+        if superfluous := standing_hooks(directory) - needed():
+            # Look again: the first list misses a connection that a listener accepted meanwhile, just before it ended.
+            superfluous -= needed()
+        remove(directory, superfluous)
+        for leftover in directory.glob(f"{_NEW}*"):
+            leftover.unlink()
+
+
+@contextlib.contextmanager
+def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
+    """Attach the hooks for each packet while sockets are revoked. Add those to the set that must stand afterwards.
+
+    If the kernel refuses one of them, the sockets are revoked all the same: the first wall stops most. `missing_hooks`
+    has it then.
+
+    Raises:
+        OSError: a broker that hangs may remove them later. The sockets are revoked.
+    """
+    kept: set[str] = set()
+    if not standing_hooks(directory):
+        yield kept  # the first wall holds alone here
+        return
+    with _locked(directory, fcntl.LOCK_SH, patience_s=_PATIENCE_S) as is_locked:
+        pins: dict[str, Path] = {}
+        for name in sorted(FOR_EACH_PACKET - (standing_hooks(directory) if is_locked else set())):
+            with contextlib.suppress(OSError):
+                pins[name] = _pin_new(directory, maps, name)
+        try:
+            yield kept
+        except BaseException:
+            kept |= FOR_EACH_PACKET  # some may be revoked
+            raise
+        finally:
+            for name, place in pins.items():
+                if name in kept:
+                    os.rename(place, directory / f"{_PIN}{name}")
+                else:
+                    os.unlink(place)
+    if kept and not is_locked:
+        failure = "the broker hangs, and may let go of revoked sockets of udplite and sctp: end it, and revoke again"
+        raise OSError(errno.EAGAIN, failure)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, lock: int, patience_s: float) -> Iterator[bool]:
+    """Lock the choice of the hooks that stand. Yield whether it could be locked in time.
+
+    The directory itself is locked as long as the broker runs. So this is the lock of a directory in it.
+    """
+    place = directory / _LOCK
+    place.mkdir(mode=0o700, exist_ok=True)
+    with bpf.closing(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+        end_s = time.monotonic() + patience_s
+        while not (is_locked := _try_lock(fd, lock)) and time.monotonic() < end_s:
+            time.sleep(_PAUSE_S)
+        yield is_locked
+
+
+def _try_lock(fd: int, lock: int) -> bool:
     try:
-        return hooks_of_policy(kinds) | hooks_for(kinds_in_use(all_live(maps)))
+        fcntl.flock(fd, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def needed_hooks(maps: SealMaps, kinds: Iterable[str], doubtful: Collection[int] = ()) -> set[str]:
+    """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use.
+
+    Sockets whose cookie is in `doubtful` count as cut off.
+    """
+    try:
+        sockets = all_live(maps)
     except OSError:
         return hooks_for(KIND_OF_TRIPLE.values())  # this kernel can't list sockets: they may be of any kind
+    needed = hooks_of_policy({*kinds, *kinds_in_use(sockets)})
+    with limits_in_force(maps) as limits_connecting:
+        for one in sockets:
+            flags = STOPPED if one.cookie in doubtful else one.flags
+            needed |= packet_hooks_for(triple_of(one), flags, limits_connecting(one.grant_id))
+    return needed
+
+
+def hooks_for_change(directory: Path, maps: SealMaps, kinds: Iterable[str]) -> set[str]:
+    """Return the hooks that must stand while limits change to a policy which limits these kinds.
+
+    The change can cut off any socket in use, so this includes all hooks for their kinds.
+    """
+    try:
+        in_use = kinds_in_use(all_live(maps))
+    except OSError:
+        return hooks_for(KIND_OF_TRIPLE.values())
+    if "sctp_sk_clone" in standing_hooks(directory):
+        in_use.add("sctp")  # the list misses a socket that SCTP makes meanwhile, just before its listener ends
+    return hooks_of_policy(kinds) | hooks_for(in_use)
+
+
+def triple_of(one: LiveSocket) -> Triple:
+    """Return the socket's triple."""
+    return one.family, one.type, one.protocol
 
 
 def missing_hooks(directory: Path, kinds: Iterable[str]) -> set[str]:

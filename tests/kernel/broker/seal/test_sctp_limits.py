@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -26,6 +25,7 @@ ONE_TO_ONE, ONE_TO_MANY = (
     (INET, int(socket.SOCK_SEQPACKET), PROTOCOL),
 )
 LOOPBACK, PORT, FORBIDDEN_PORT = "127.0.0.1", 5000, 5001
+PACKETS = {"socket_sendmsg", "socket_recvmsg"}
 _BINDX_ADD, _PEELOFF, _CONNECTX, _ASSOCIATIONS, _UDP_PORT = 100, 102, 110, 29, 132
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -91,9 +91,14 @@ def test_socket_is_bound_only_where_the_limit_allows(walls: Walls) -> None:
         assert error_of(other.setsockopt, PROTOCOL, _BINDX_ADD, packed(PORT, "127.0.0.2")) is None
 
 
-def serve(walls: Walls, kind: tuple[int, ...]) -> tuple[socket.socket, socket.socket]:
+ANY_PEER = ("127.0.0.0/8:*",)
+
+
+def serve(
+    walls: Walls, kind: tuple[int, ...], connect: Sequence[str] | None = ANY_PEER
+) -> tuple[socket.socket, socket.socket]:
     """Return a limited listener, and a peer that an association joins with it. The limit covers any peer."""
-    walls.limit("sctp", connect=["127.0.0.0/8:*"], bind=[f"*:{PORT}"])
+    walls.limit("sctp", connect=None if connect is None else list(connect), bind=[f"*:{PORT}"])
     listener, peer = walls.make(*kind), socket_inside(walls.name, *ONE_TO_ONE)
     listener.settimeout(60)
     peer.settimeout(60)
@@ -145,29 +150,80 @@ def test_socket_that_the_kernel_makes_has_the_limit(
         assert error_of(made.connect, (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
         assert error_of(made.setsockopt, PROTOCOL, _CONNECTX, packed(PORT, "127.0.0.2")) == "EPERM"
         peer.send(b"unread")
-        assert select.select([made], [], [], 60)[0]  # SCTP may send it only when the message before is acknowledged
+        assert made.recv(100, socket.MSG_PEEK) == b"unread"
         assert len(revoke(walls.directory, Selection(grant="limited"))) == 2
         assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
         listener.setblocking(False)
         assert error_of(listener.accept) == "EPERM"
 
 
-def test_hooks_for_each_packet_stand_as_long_as_a_socket_of_sctp_is_in_use(walls: Walls) -> None:
+def test_hooks_for_each_packet_stand_as_long_as_a_socket_of_sctp_with_a_limit_for_connecting_is_in_use(
+    walls: Walls,
+) -> None:
     """Also one that a listener accepted, which is in none of the broker's hands."""
-    packets = {"socket_sendmsg", "socket_recvmsg"}
-    assert not standing_hooks(walls.directory) & packets
+    assert not standing_hooks(walls.directory) & PACKETS
     listener, peer = serve(walls, ONE_TO_ONE)
     with peer, listener.accept()[0]:
         listener.close()
         walls.limit("tcp", connect=[], name="another")
-        assert standing_hooks(walls.directory) >= packets
+        assert standing_hooks(walls.directory) >= PACKETS
 
     def are_gone() -> bool:
-        # The end of an association is a packet, too. On Linux 7.2, the first wall sees those of accepted sockets.
-        walls.limit("sctp", connect=["127.0.0.0/8:*"])
-        return not standing_hooks(walls.directory) & packets
+        # On Linux 7.2, the first wall also sees the packets that end the association of the accepted socket.
+        walls.limit("sctp", connect=list(ANY_PEER))
+        return not standing_hooks(walls.directory) & PACKETS
 
     wait_until(are_gone)
+
+
+@pytest.mark.parametrize("way", ["removed", "revoked"])
+@pytest.mark.parametrize(("kind", "take"), MADE, ids=["accepted", "peeled off"])
+def test_without_a_limit_for_connecting_hooks_stand_only_once_a_socket_is_stopped(
+    walls: Walls,
+    kind: tuple[int, ...],
+    take: Callable[[Walls, socket.socket, socket.socket], socket.socket],
+    way: str,
+) -> None:
+    listener, peer = serve(walls, kind, connect=None)
+    with peer, take(walls, listener, peer) as made:
+        listener.close()
+        made.settimeout(60)
+        peer.send(b"unread")
+        assert made.recv(100, socket.MSG_PEEK) == b"unread"
+        walls.limit("sctp", bind=[f"*:{PORT}"])
+        assert not standing_hooks(walls.directory) & PACKETS
+        if way == "revoked":
+            assert len(revoke(walls.directory, Selection(grant="limited"))) == 1
+        else:
+            walls.limit("tcp", connect=[], name="another")
+        assert standing_hooks(walls.directory) >= PACKETS
+        assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
+        walls.limit("sctp", bind=[f"*:{PORT}"])
+        if way == "revoked":
+            assert standing_hooks(walls.directory) >= PACKETS
+            assert error_of(made.send, b"x") == "EPERM"
+        else:
+            assert not standing_hooks(walls.directory) & PACKETS
+            assert made.recv(100) == b"unread"
+
+
+def test_hooks_stand_before_connecting_is_limited(walls: Walls) -> None:
+    """From then on, SCTP can make a socket that is revoked from the start."""
+    listener, peer = serve(walls, ONE_TO_ONE, connect=None)
+    with listener, peer:
+        assert not standing_hooks(walls.directory) & PACKETS
+        walls.limit("sctp", connect=["127.0.0.0/8:*"], bind=[f"*:{PORT}"])
+        assert standing_hooks(walls.directory) >= PACKETS
+
+
+def test_next_socket_after_a_reload_has_the_hooks_for_its_packets_although_their_pins_were_removed(
+    walls: Walls,
+) -> None:
+    walls.make(*ONE_TO_ONE).close()
+    (walls.directory / "hook_socket_sendmsg").unlink()
+    walls.limit("sctp", connect=[])
+    with walls.make(*ONE_TO_ONE):
+        assert "socket_sendmsg" in standing_hooks(walls.directory)
 
 
 def test_grant_that_is_gone_stops_accepted_sockets_until_it_is_back(walls: Walls) -> None:

@@ -9,17 +9,22 @@ import errno
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
 from nsbrokerd.policy import Limit
 from nsbrokerd.seal import Selection, install, revoke
+from nsbrokerd.seal.layout import grant_id
+from nsbrokerd.seal.maps import limits_in_force, open_maps
 from nsbrokerd.seal.wall import missing_hooks, standing_hooks
 from support import namespaces
 from support.brokers.limited import error_of
 from support.brokers.walls import Walls, grant
 from support.far_side import socket_inside
+from support.inside import socket_cookie
 from support.narrow_calls import NarrowCalls
 from support.socket_listing import needs_listing
 from support.udplite import needs_udplite
@@ -33,6 +38,7 @@ RAW_UDP, PING = (INET, RAW, 17), (INET, DGRAM, 1)
 LOOPBACK, PORT, FORBIDDEN_PORT = "127.0.0.1", 5000, 5001
 GROUP, BROADCAST = "239.9.9.9", "255.255.255.255"
 _FASTOPEN_CONNECT, _FASTOPEN_NO_COOKIE = 30, 34
+_SO_RCVBUFFORCE = 33
 
 
 @pytest.fixture
@@ -144,10 +150,13 @@ def test_connected_socket_is_cut_off_when_the_grant_is_taken_away(
 
 
 @pytest.mark.parametrize("address", [GROUP, BROADCAST])
-@pytest.mark.parametrize("way", ["connected", "sent"])
+@pytest.mark.parametrize("way", ["connected", "sent", "sent although connected"])
 @needs_udplite
 def test_udplite_is_not_heard_in_its_own_namespace(walls: Walls, address: str, way: str) -> None:
-    """The kernel copies such a packet for its own host before it asks the packet program."""
+    """The kernel copies such a packet for its own host before it asks the packet program.
+
+    So connecting needs the second wall, without its hook for packets. The first wall sees each address of a datagram.
+    """
     walls.limit("udplite", connect=[f"127.0.0.0/8:{PORT}"])
     make_interface(walls.name)
     with socket_inside(walls.name, *UDPLITE) as hearing, socket_inside(walls.name, *UDPLITE) as free:
@@ -157,15 +166,20 @@ def test_udplite_is_not_heard_in_its_own_namespace(walls: Walls, address: str, w
             if way == "connected":
                 error = error_of(limited.connect, (address, PORT)) or error_of(limited.send, b"heard")
             else:
+                if way == "sent although connected":
+                    limited.connect(("127.9.9.9", PORT))
                 error = error_of(limited.sendto, b"heard", (address, PORT))
+            assert "socket_sendmsg" not in standing_hooks(walls.directory)
         assert error == "EPERM"
         free.sendto(b"marker", (LOOPBACK, PORT))
-        assert hearing.recv(100) == (b"marker" if walls.both or way == "sent" else b"heard")
+        assert hearing.recv(100) == (b"heard" if way == "connected" and not walls.both else b"marker")
 
 
+@pytest.mark.parametrize("way", REMOVED)
 @needs_listing
 @needs_udplite
-def test_revoked_udplite_is_not_heard_in_its_own_namespace(walls: Walls) -> None:
+def test_udplite_that_was_cut_off_is_not_heard_in_its_own_namespace(walls: Walls, way: str) -> None:
+    """The hook for its packets stands only from then on."""
     walls.limit("udplite", connect=[f"{GROUP}:{PORT}"])
     make_interface(walls.name)
     with socket_inside(walls.name, *UDPLITE) as hearing, socket_inside(walls.name, *UDPLITE) as free:
@@ -175,10 +189,61 @@ def test_revoked_udplite_is_not_heard_in_its_own_namespace(walls: Walls) -> None
             limited.connect((GROUP, PORT))
             limited.send(b"before")
             assert hearing.recv(100) == b"before"
-            assert revoke(walls.directory, Selection(grant="limited"))
+            assert "socket_sendmsg" not in standing_hooks(walls.directory)
+            take_away(walls, way, "udplite")
             assert error_of(limited.send, b"heard") == "EPERM"
+            assert ("socket_sendmsg" in standing_hooks(walls.directory)) is walls.both
         free.sendto(b"marker", (LOOPBACK, PORT))
         assert hearing.recv(100) == (b"marker" if walls.both else b"heard")
+
+
+@pytest.mark.parametrize("way", REMOVED)
+@needs_listing
+@needs_udplite
+def test_udplite_is_cut_off_at_one_moment(walls: Walls, way: str) -> None:
+    """No datagram whose sender got an error is heard, except for one that was on its way at this moment."""
+    walls.limit("udplite", connect=[f"{GROUP}:{PORT}"])
+    if not walls.both:
+        pytest.skip(f"this kernel has only the first wall: {walls.seal.why_alone}")
+    make_interface(walls.name)
+    with socket_inside(walls.name, *UDPLITE) as hearing:
+        hear_group(hearing)
+        hearing.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
+        with walls.make(*UDPLITE) as limited:
+            send_to_everybody(limited)
+            limited.connect((GROUP, PORT))
+            sender = Sender(limited)
+            wait_until(lambda: sender.sent > 10)
+            take_away(walls, way, "udplite")
+            wait_until(lambda: sender.refused > 10)
+            sender.stop()
+        hearing.setblocking(False)
+        heard = 0
+        while error_of(hearing.recv, 100) is None:
+            heard += 1
+        assert heard - sender.sent in (0, 1)
+
+
+class Sender:
+    """Sends datagrams in a thread as fast as it can. Counts those that were sent, and those that were refused."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sent = self.refused = 0
+        self._is_stopped = False
+        self._sock = sock
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._is_stopped:
+            if error_of(self._sock.send, b"x") is None:
+                self.sent += 1
+            else:
+                self.refused += 1
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self._thread.join()
 
 
 def make_interface(name: str) -> None:
@@ -236,12 +301,21 @@ def test_revoked_listener_can_not_listen_again(walls: Walls) -> None:
         assert error_of(listener.listen) == ("EPERM" if walls.both else None)
 
 
+def test_limits_in_the_kernel_tell_which_grants_limit_connecting(walls: Walls) -> None:
+    """Before a policy was loaded, there is no grant."""
+    with closing(open_maps(walls.directory)) as maps:
+        with limits_in_force(maps) as limits_connecting:
+            assert limits_connecting(grant_id("limited")) is None
+        walls.use(grant("limited", "tcp", limit=Limit((), None)), grant("bound", "tcp", limit=Limit(None, ())))
+        with limits_in_force(maps) as limits_connecting:
+            assert [limits_connecting(grant_id(name)) for name in ("limited", "bound", "gone")] == [True, False, None]
+
+
 @needs_udplite
 def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(walls: Walls) -> None:
     def standing() -> set[str]:
         return standing_hooks(walls.directory) - {"uring_cmd"}
 
-    packets = {"socket_connect", "socket_sendmsg"}
     connections = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
     walls.use(grant("free", "tcp", "udplite", limit=None))
     assert standing() == set()
@@ -255,11 +329,12 @@ def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(
     walls.limit("udplite", connect=[])
     assert standing() == {"socket_setsockopt", "socket_connect"}
     with walls.make(*UDPLITE):
-        assert standing() == {"socket_setsockopt", *packets}
         walls.limit("udplite", connect=[])
-        assert standing() == {"socket_setsockopt", *packets}
+        assert standing() == {"socket_setsockopt", "socket_connect"}
         walls.use(grant("free", "udplite", limit=None))
-        assert standing() == {"socket_setsockopt", *packets}
+        assert standing() == {"socket_setsockopt", "socket_connect", "socket_sendmsg"}
+        walls.limit("udplite", connect=[])
+        assert standing() == {"socket_setsockopt", "socket_connect", "socket_sendmsg"}
 
     def is_empty() -> bool:
         walls.use(grant("free", "udplite", limit=None))
@@ -286,18 +361,31 @@ def test_wall_outlives_the_broker_and_the_next_one_replaces_it(walls: Walls) -> 
         assert not [name for name in os.listdir(walls.directory) if name.startswith("new_")]
 
 
+@needs_listing
 @needs_udplite
-def test_next_socket_after_a_reload_has_the_hooks_for_its_packets_although_their_pins_were_removed(
-    walls: Walls,
-) -> None:
-    walls.limit("udplite")
+def test_next_broker_keeps_the_hook_for_the_packets_of_udplite_in_use(walls: Walls) -> None:
+    """Whether it was revoked, or may still connect by the limits that the former broker had."""
+    walls.limit("udplite", connect=[])
     if not walls.both:
         pytest.skip(f"this kernel has only the first wall: {walls.seal.why_alone}")
-    walls.make(*UDPLITE).close()
-    (walls.directory / "hook_socket_sendmsg").unlink()
-    walls.limit("udplite")
-    with walls.make(*UDPLITE):
+    with walls.make(*UDPLITE), walls.make(*UDPLITE) as other:
+        walls.seal.close()
+        assert revoke(walls.directory, Selection(cookie=socket_cookie(other)))
         assert "socket_sendmsg" in standing_hooks(walls.directory)
+        walls.seal = install(walls.directory)
+        for _ in range(2):
+            walls.limit("udplite", connect=[])
+            assert "socket_sendmsg" in standing_hooks(walls.directory)
+
+
+@needs_listing
+def test_revoke_leaves_no_hook_that_its_sockets_do_not_need(walls: Walls) -> None:
+    walls.limit("tcp")
+    with walls.make(*TCP):
+        before = standing_hooks(walls.directory)
+        assert revoke(walls.directory, Selection(grant="limited"))
+        assert standing_hooks(walls.directory) == before
+        assert not [name for name in os.listdir(walls.directory) if name.startswith("new_")]
 
 
 def test_without_its_pins_the_first_wall_holds_and_a_reload_repairs_the_second(walls: Walls) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 from contextlib import ExitStack
@@ -10,9 +12,11 @@ from typing import cast
 
 import pytest
 
+from nsbrokerd.policy import AddressRule, Grant, Limit, NamespaceRule, Policy
 from nsbrokerd.policy.kinds import KIND_OF_TRIPLE
-from nsbrokerd.seal import Seal, UnsealedError, bpf, installing, wall
+from nsbrokerd.seal import Seal, SealError, UnsealedError, bpf, installing, layout, wall
 from nsbrokerd.seal.kernel import KernelLayout
+from nsbrokerd.seal.layout import BOUND, CUT, REVOKED
 from nsbrokerd.seal.maps import SealMaps
 from nsbrokerd.seal.programs.calls import HOOKS
 from nsbrokerd.seal.programs.iterator import LiveSocket
@@ -21,17 +25,38 @@ from nsbrokerd.seal.wall import (
     WallError,
     build,
     hooks_for,
+    hooks_for_change,
     kinds_in_use,
     needed_hooks,
     packet_hooks_for,
+    remove_superfluous,
     standing_hooks,
 )
 
 MAPS = SealMaps(-1, -1, -1, {})
 
 
-def live(family: int, kind: int, protocol: int) -> LiveSocket:
-    return LiveSocket(1, 1, 1, 1, 1, 1, 0, family, 0, kind, protocol, 0, b"\0\0", bytes(4), bytes(4), b"", b"")
+PACKETS = {"socket_sendmsg", "socket_recvmsg"}
+UDPLITE, SCTP = (10, 2, 136), (2, 5, 132)
+IN_FORCE, ANYWHERE, GONE = 1, 2, 3
+"""Ids of grants: one that limits connecting, one that does not, and one that is no more."""
+
+
+def live(*triple: int, grant: int = IN_FORCE, flags: int = 0, cookie: int = 1) -> LiveSocket:
+    family, kind, protocol = triple
+    head = cookie, grant, 1, 1, 1, 1, flags, family, 0, kind, protocol, 0
+    return LiveSocket(*head, b"\0\0", bytes(4), bytes(4), b"", b"")
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> list[LiveSocket]:
+    """The sockets in use. The kernel has the limits of two grants."""
+    listed: list[LiveSocket] = []
+    monkeypatch.setattr(wall, "all_live", lambda _maps: listed)
+    monkeypatch.setattr(installing, "all_live", lambda _maps: listed)
+    in_force = {IN_FORCE: True, ANYWHERE: False}.get
+    monkeypatch.setattr(wall, "limits_in_force", lambda _maps: contextlib.nullcontext(in_force))
+    return listed
 
 
 def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
@@ -44,34 +69,65 @@ def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
     assert hooks_for(["sctp"]) == set(HOOKS)
 
 
+@pytest.mark.parametrize(
+    ("triple", "flags", "limits_connecting", "hooks"),
+    [
+        (UDPLITE, 0, True, set()),
+        (UDPLITE, 0, False, set()),
+        (UDPLITE, REVOKED, False, {"socket_sendmsg"}),
+        (UDPLITE, CUT, True, {"socket_sendmsg"}),
+        (UDPLITE, 0, None, {"socket_sendmsg"}),
+        (SCTP, 0, False, set()),
+        (SCTP, 0, True, PACKETS),
+        (SCTP, REVOKED, False, PACKETS),
+        (SCTP, CUT, False, PACKETS),
+        (SCTP, 0, None, PACKETS),
+        ((2, 77, 6), 0, True, PACKETS),
+        ((2, 2, 0), REVOKED, None, set()),
+        ((2, 1, 6), CUT, True, set()),
+        ((10, 2, 58), REVOKED, None, set()),
+    ],
+)
+def test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop(
+    triple: tuple[int, int, int], flags: int, limits_connecting: bool | None, hooks: set[str]
+) -> None:
+    """With a limit for connecting, SCTP can make a socket that is revoked from the start."""
+    assert packet_hooks_for(triple, flags | BOUND, limits_connecting) == hooks
+
+
 def test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use(
-    monkeypatch: pytest.MonkeyPatch,
+    sockets: list[LiveSocket],
 ) -> None:
     """All others are needed from the moment on at which the policy limits the kind."""
-    packets, kinds = {"socket_sendmsg", "socket_recvmsg"}, {"tcp", "udplite", "sctp"}
-    sockets = [live(2, 1, 6)]
-    monkeypatch.setattr(wall, "all_live", lambda _maps: sockets)
-    assert needed_hooks(MAPS, kinds) == set(HOOKS) - packets
-    sockets.append(live(10, 2, 136))
-    assert needed_hooks(MAPS, kinds) == set(HOOKS) - {"socket_recvmsg"}
-    assert needed_hooks(MAPS, ()) >= {"socket_connect", "socket_sendmsg"}
-    sockets.append(live(2, 5, 132))
+    kinds = {"tcp", "udplite", "sctp"}
+    sockets += [live(2, 1, 6, flags=REVOKED), live(*UDPLITE, cookie=7), live(*SCTP, grant=ANYWHERE)]
+    assert needed_hooks(MAPS, kinds) == needed_hooks(MAPS, ()) == set(HOOKS) - PACKETS
+    assert needed_hooks(MAPS, kinds, {7}) == set(HOOKS) - {"socket_recvmsg"}
+    for one in (live(*UDPLITE, flags=CUT), live(*UDPLITE, grant=GONE)):
+        sockets.append(one)
+        assert needed_hooks(MAPS, kinds) == set(HOOKS) - {"socket_recvmsg"}
+        sockets.remove(one)
+    sockets.append(live(*SCTP, grant=IN_FORCE))
     assert needed_hooks(MAPS, kinds) == set(HOOKS)
 
 
-def test_hooks_for_each_packet_are_needed_if_the_kernel_can_not_list_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_hooks_of_kinds_in_use_stand_while_limits_change(sockets: list[LiveSocket], tmp_path: Path) -> None:
+    """Any of these sockets can be cut off. A socket that SCTP makes meanwhile can be missing from the list."""
+    assert not hooks_for_change(tmp_path, MAPS, {"udplite", "sctp"}) & PACKETS
+    sockets.append(live(*UDPLITE))
+    assert hooks_for_change(tmp_path, MAPS, {"tcp"}) & PACKETS == {"socket_sendmsg"}
+    (tmp_path / "hook_sctp_sk_clone").write_text("")
+    assert hooks_for_change(tmp_path, MAPS, {"tcp"}) >= PACKETS
+
+
+def test_hooks_for_each_packet_are_needed_if_the_kernel_can_not_list_sockets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(_maps: SealMaps) -> list[LiveSocket]:
         raise PermissionError("it can't")
 
     monkeypatch.setattr(wall, "all_live", refuse)
-    assert needed_hooks(MAPS, ["tcp"]) == set(HOOKS)
-
-
-def test_packets_of_a_new_socket_need_hooks_by_its_kind() -> None:
-    """A socket of an unknown kind needs all."""
-    assert packet_hooks_for([(2, 1, 6), (2, 2, 0), (2, 3, 136), (10, 2, 58)]) == set()
-    assert packet_hooks_for([(2, 1, 6), (10, 2, 136)]) == {"socket_sendmsg"}
-    assert packet_hooks_for([(2, 5, 132)]) == packet_hooks_for([(2, 77, 6)]) == {"socket_sendmsg", "socket_recvmsg"}
+    assert needed_hooks(MAPS, ["tcp"]) == hooks_for_change(tmp_path, MAPS, ["tcp"]) == set(HOOKS)
 
 
 def test_kinds_of_live_sockets_count() -> None:
@@ -112,7 +168,8 @@ def test_next_broker_replaces_every_program_in_place(attached: list[str], tmp_pa
     (tmp_path / "new_hook_socket_accept").write_text("of a broker that was killed")
     build(tmp_path, MAPS, {"socket_listen"}, anew=True)
     assert attached == ["socket_listen"] * 2
-    assert os.listdir(tmp_path) == ["hook_socket_listen"]
+    remove_superfluous(tmp_path, lambda: {"socket_listen"})
+    assert sorted(os.listdir(tmp_path)) == ["hook_socket_listen", "lock"]
     assert (tmp_path / "hook_socket_listen").read_text() == "2"
 
 
@@ -126,10 +183,10 @@ class Made:
         return -1
 
 
-def hand_out(seal: Seal, *triple: int) -> None:
+def hand_out(seal: Seal, *triple: int, grant: str = "limited") -> None:
     """Hand out a socket as far as the seal does not look for the first wall."""
     with pytest.raises(UnsealedError):
-        seal.put_on([(cast("socket.SocketType", Made(*triple)), "limited", 1, 1)], 0)
+        seal.put_on([(cast("socket.SocketType", Made(*triple)), grant, 1, 1)], 0)
 
 
 @pytest.fixture
@@ -137,17 +194,141 @@ def seal(tmp_path: Path) -> Seal:
     return Seal(tmp_path, SealMaps(0, 0, 0, {}), cast("SealedThread", None), ExitStack())
 
 
+def policy(*kinds: str, connect: list[str] | None = None, name: str = "limited") -> Policy:
+    limit = Limit(None if connect is None else tuple(map(AddressRule.parse, connect)), ())
+    return Policy((Grant(name, None, frozenset(), NamespaceRule.parse(["*"]), frozenset(kinds), limit=limit),))
+
+
+@pytest.fixture
+def kernel(attached: list[str], sockets: list[LiveSocket], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replace the rest of the kernel, too. A change of limits is an entry of the list of hooks."""
+    assert sockets == []
+    monkeypatch.setattr(installing, "why_no_second_wall", lambda: None)
+    monkeypatch.setattr(installing, "why_not_listed", lambda: None)
+    monkeypatch.setattr(installing, "load_limits", lambda *_: attached.append("limits"))
+    monkeypatch.setattr(installing, "sweep", lambda *_: attached.append("sweep"))
+    return attached
+
+
 def test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them(
-    attached: list[str], seal: Seal, tmp_path: Path
+    kernel: list[str], seal: Seal, tmp_path: Path
 ) -> None:
-    """They are attached once."""
+    """They are attached once. Until it has a policy, the seal knows no grant."""
     hand_out(seal, 2, 1, 6)
-    assert attached == []
+    assert kernel == []
     hand_out(seal, 2, 2, 136)
-    assert (attached, standing_hooks(tmp_path)) == (["socket_sendmsg"], {"socket_sendmsg"})
+    assert (kernel, standing_hooks(tmp_path)) == (["socket_sendmsg"], {"socket_sendmsg"})
     hand_out(seal, 10, 2, 136)
     hand_out(seal, 2, 1, 132)
-    assert attached == ["socket_sendmsg", "socket_recvmsg"]
+    assert kernel == ["socket_sendmsg", "socket_recvmsg"]
+
+
+def test_new_socket_needs_no_hooks_for_its_packets_unless_sctp_may_be_stopped(kernel: list[str], seal: Seal) -> None:
+    seal.load_limits(policy("sctp", "udplite", connect=None))
+    hand_out(seal, *UDPLITE)
+    hand_out(seal, *SCTP)
+    assert not set(kernel) & PACKETS
+    seal.load_limits(policy("sctp", "udplite", connect=["10.0.0.1:80"]))
+    kernel.clear()
+    hand_out(seal, *UDPLITE)
+    assert not set(kernel) & PACKETS
+    hand_out(seal, *SCTP)
+    assert set(kernel) == PACKETS
+
+
+def test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path
+) -> None:
+    sockets.append(live(*SCTP, grant=ANYWHERE))
+    seal.load_limits(policy("tcp"))
+    assert set(kernel[: kernel.index("limits")]) >= PACKETS
+    assert kernel[kernel.index("limits") :] == ["limits", "sweep"]
+    assert not standing_hooks(tmp_path) & PACKETS
+    sockets[:] = [live(*SCTP, grant=GONE)]
+    seal.load_limits(policy("tcp"))
+    assert standing_hooks(tmp_path) >= PACKETS
+
+
+def test_hooks_stay_if_the_kernel_does_not_tell_whether_they_are_needed(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limits have changed, so the reload has not failed."""
+    sockets.append(live(*SCTP, grant=ANYWHERE))
+    with monkeypatch.context() as patch:
+        patch.setattr(wall, "limits_in_force", refuse_memory)
+        seal.load_limits(policy("tcp"))
+    assert kernel[-1] == "sweep"
+    assert standing_hooks(tmp_path) >= PACKETS
+    seal.load_limits(policy("tcp"))
+    assert not standing_hooks(tmp_path) & PACKETS
+
+
+@pytest.mark.parametrize("policy_kinds", [("tcp",), ("sctp",)])
+def test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off(
+    kernel: list[str],
+    seal: Seal,
+    sockets: list[LiveSocket],
+    policy_kinds: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next reload tries again."""
+    seal.load_limits(policy(*policy_kinds))
+    kernel.clear()
+    sockets.append(live(*SCTP, grant=ANYWHERE))
+    with monkeypatch.context() as patch:
+        patch.setattr(wall, "_attach", refuse_memory)
+        for _ in range(2):
+            with pytest.raises(SealError, match=r"could not be cut off without .*: no memory"):
+                seal.load_limits(policy(*policy_kinds))
+    assert kernel == []
+    seal.load_limits(policy(*policy_kinds))
+    assert set(kernel[:-2]) >= PACKETS
+    assert kernel[-2:] == ["limits", "sweep"]
+    assert seal.why_alone is None
+
+
+def refuse_memory(*_: object) -> int:
+    raise OSError(errno.ENOMEM, "no memory")
+
+
+def test_udplite_counts_as_cut_off_after_its_limit_changed(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path
+) -> None:
+    """A call of connect that the former limit allowed may still go on. The seal does not know a former broker's."""
+    assert kernel == []
+    number = layout.grant_id("limited")
+    sockets.append(live(*UDPLITE, grant=ANYWHERE, cookie=5)._replace(grant_id=number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wall, "limits_in_force", lambda _maps: contextlib.nullcontext(lambda _grant: True))
+        one, other = policy("udplite", connect=["10.0.0.1:80"]), policy("udplite", connect=["10.0.0.2:80"])
+        for changed in (one, one, other):
+            seal.load_limits(changed)
+            assert "socket_sendmsg" in standing_hooks(tmp_path)
+        sockets.clear()
+        seal.load_limits(other)
+        assert "socket_sendmsg" not in standing_hooks(tmp_path)
+        sockets.append(live(*UDPLITE, cookie=6)._replace(grant_id=number))
+        seal.load_limits(other)
+        assert "socket_sendmsg" not in standing_hooks(tmp_path)
+        for changed in (one, one):
+            seal.load_limits(changed)
+            assert "socket_sendmsg" in standing_hooks(tmp_path)
+
+
+def test_all_udplite_counts_as_cut_off_after_a_change_that_failed(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limits may have changed, and back."""
+    seal.load_limits(policy("udplite"))
+    sockets.append(live(*UDPLITE))
+    with monkeypatch.context() as patch:
+        patch.setattr(installing, "sweep", refuse_memory)
+        with pytest.raises(SealError, match="no memory"):
+            seal.load_limits(policy("udplite"))
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+    seal.load_limits(policy("udplite"))
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+    assert kernel[-2:] == ["limits", "sweep"]
 
 
 def test_socket_is_refused_if_the_kernel_refuses_a_hook_for_its_packets(
@@ -161,8 +342,12 @@ def test_socket_is_refused_if_the_kernel_refuses_a_hook_for_its_packets(
     monkeypatch.setattr(installing, "build", refuse)
     with pytest.raises(OSError, match="can't limit the socket: no memory"):
         seal.put_on([(cast("socket.SocketType", Made(2, 5, 132)), "limited", 1, 1)], 0)
-    seal.why_alone = "the kernel refuses its programs"
-    hand_out(seal, 2, 2, 136)
+    monkeypatch.setattr(installing, "why_no_second_wall", lambda: "the kernel refuses its programs")
+    monkeypatch.setattr(installing, "load_limits", lambda *_: None)
+    monkeypatch.setattr(installing, "why_not_listed", lambda: "it can't")
+    seal.load_limits(policy("udplite"))
+    assert seal.why_alone == "the kernel refuses its programs"
+    hand_out(seal, 2, 2, 136, grant="gone")
 
 
 def test_wall_that_was_never_built_is_empty(tmp_path: Path) -> None:

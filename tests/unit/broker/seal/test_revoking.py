@@ -1,0 +1,155 @@
+"""The hooks for each packet stand before a socket that needs them is revoked. A pin is a file here."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from nsbrokerd.seal import Selection, bpf, revoke, revoking, wall, why_not_stopped
+from nsbrokerd.seal.kernel import KernelLayout
+from nsbrokerd.seal.layout import REVOKED
+from nsbrokerd.seal.maps import SealMaps
+from nsbrokerd.seal.programs.calls import HOOKS
+from nsbrokerd.seal.programs.iterator import RECORD, LiveSocket
+from nsbrokerd.seal.wall import remove_superfluous, standing_hooks
+
+PACKETS = {"socket_sendmsg", "socket_recvmsg"}
+ALL = Selection(uid=1)
+TCP, UDPLITE, SCTP = (2, 1, 6), (2, 2, 136), (2, 1, 132)
+
+
+class Kernel:
+    """Sockets in use, and the events in their order: hooks that were attached, and sockets that were revoked."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.sockets: list[LiveSocket] = []
+        self.events: list[str] = []
+        self.refuses = False
+        self.before_it_revokes: Callable[[], None] = lambda: None
+
+    def add(self, triple: tuple[int, int, int], flags: int = 0) -> None:
+        family, kind, protocol = triple
+        empty = LiveSocket(*RECORD.unpack(bytes(RECORD.size)))
+        named = empty._replace(cookie=len(self.sockets), flags=flags, family=family, type=kind, protocol=protocol)
+        self.sockets.append(named)
+
+    def attach(self, name: str, _maps: SealMaps) -> int:
+        if self.refuses:
+            raise OSError("no memory")
+        self.events.append(name)
+        return os.open("/dev/null", os.O_RDONLY)
+
+    def visit(self, _maps: SealMaps, _selection: Selection, *, revokes: bool) -> list[LiveSocket]:
+        assert revokes
+        self.before_it_revokes()
+        self.events.append("revoked")
+        self.pinned = len(os.listdir(self.directory))
+        found, self.sockets = self.sockets, [one._replace(flags=one.flags | REVOKED) for one in self.sockets]
+        return found
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel(tmp_path)
+    monkeypatch.setattr(revoking, "open_maps", lambda _: SealMaps(*(os.open("/dev/null", 0) for _ in range(3)), {}))
+    monkeypatch.setattr(revoking, "visit", made.visit)
+    monkeypatch.setattr(wall, "_attach", made.attach)
+    monkeypatch.setattr(wall, "kernel_layout", lambda: KernelLayout({}, 1, dict.fromkeys(HOOKS, 1)))
+    monkeypatch.setattr(wall, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(bpf, "pin", lambda _fd, path: Path(path).write_text(""))
+    (tmp_path / "hook_socket_setsockopt").write_text("")
+    return made
+
+
+@pytest.mark.parametrize(("triple", "hooks"), [(UDPLITE, {"socket_sendmsg"}), (SCTP, PACKETS), (TCP, set())])
+def test_hooks_are_pinned_before_a_socket_is_revoked(
+    kernel: Kernel, tmp_path: Path, triple: tuple[int, int, int], hooks: set[str]
+) -> None:
+    """And stay afterwards if it needs them."""
+    kernel.add(triple)
+    assert [one.cookie for one in revoke(tmp_path, ALL)] == [0]
+    assert set(kernel.events[:2]) == PACKETS
+    assert set(kernel.events[2:]) == {"revoked"}
+    assert kernel.pinned == len([*PACKETS, "hook_socket_setsockopt", "lock"])
+    assert standing_hooks(tmp_path) == {"socket_setsockopt", *hooks}
+    assert not list(tmp_path.glob("new_*"))
+
+
+def test_hooks_that_stand_are_not_attached_again(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.add(SCTP)
+    revoke(tmp_path, ALL)
+    kernel.add(SCTP)
+    revoke(tmp_path, ALL)
+    assert kernel.events.count("socket_sendmsg") == 1
+
+
+def test_socket_that_was_revoked_before_needs_its_hooks_too(kernel: Kernel, tmp_path: Path) -> None:
+    """For example, if their pins were removed."""
+    kernel.add(UDPLITE, REVOKED)
+    assert revoke(tmp_path, ALL) == []
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+
+
+def test_no_hook_is_attached_where_the_first_wall_holds_alone(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "hook_socket_setsockopt").unlink()
+    kernel.add(UDPLITE)
+    revoke(tmp_path, ALL)
+    assert set(kernel.events) == {"revoked"}
+
+
+def test_hooks_stay_if_the_command_fails_midway(kernel: Kernel, tmp_path: Path) -> None:
+    """Some sockets may be revoked."""
+
+    def fail() -> None:
+        raise PermissionError("it can't")
+
+    kernel.before_it_revokes = fail
+    with pytest.raises(PermissionError):
+        revoke(tmp_path, ALL)
+    assert standing_hooks(tmp_path) >= PACKETS
+
+
+def test_sockets_are_revoked_although_the_kernel_refuses_a_hook_and_the_reason_is_told(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first wall stops most of them."""
+    kernel.add(SCTP)
+    kernel.refuses = True
+    assert len(revoke(tmp_path, ALL)) == 1
+    monkeypatch.setattr(revoking, "missing_hooks", lambda *_: PACKETS)
+    assert "lacks socket_recvmsg, socket_sendmsg" in str(why_not_stopped(tmp_path))
+    monkeypatch.setattr(revoking, "missing_hooks", lambda *_: {"socket_listen"})
+    assert why_not_stopped(tmp_path) is None
+
+
+def test_broker_removes_no_hook_while_sockets_are_revoked(kernel: Kernel, tmp_path: Path) -> None:
+    """What it knows of the sockets can be older. Afterwards it does."""
+    kernel.add(SCTP)
+    for name in PACKETS:
+        (tmp_path / f"hook_{name}").write_text("")
+    kernel.before_it_revokes = lambda: remove_superfluous(tmp_path, lambda: {"socket_setsockopt"})
+    revoke(tmp_path, ALL)
+    assert standing_hooks(tmp_path) >= PACKETS
+    remove_superfluous(tmp_path, lambda: {"socket_setsockopt"})
+    assert standing_hooks(tmp_path) == {"socket_setsockopt"}
+
+
+def test_broker_that_hangs_does_not_hold_up_the_command_which_says_so(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.add(SCTP)
+    for name in PACKETS:
+        (tmp_path / f"hook_{name}").write_text("")
+    (tmp_path / "lock").mkdir()
+    with ExitStack() as stack:
+        fd = os.open(tmp_path / "lock", os.O_RDONLY)
+        stack.callback(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="the broker hangs"):
+            revoke(tmp_path, ALL)
+    assert set(kernel.events[:2]) == PACKETS
+    assert kernel.sockets[0].is_revoked
