@@ -800,9 +800,15 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
-                "                errand.abandon(batch.close)\n",
+                "                errand.abandon(batch.close_in_thread)\n",
                 "                batch.close()\n",
                 (STEPS + "test_sockets_of_a_client_that_is_gone_stay_open_until_the_thread_has_left_them",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "                errand.abandon(batch.close_in_thread)\n",
+                "                errand.abandon(batch.close)\n",
+                (STEPS + "test_thread_uses_no_porter",),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/slow_binds.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Iterable
 from io import FileIO
 
@@ -34,6 +35,7 @@ class Closer:
     def __init__(self, porters: Porters | None = None) -> None:
         """Close by these porters. Without any, it has its own at need."""
         self._given = porters
+        self._left: deque[tuple[Owner, socket.SocketType]] = deque()
 
     @property
     def _porters(self) -> Porters:
@@ -48,7 +50,7 @@ class Closer:
     @property
     def held(self) -> int:
         """The number of descriptors in this process that wait to be closed."""
-        return self._porters.held
+        return self._porters.held + len(self._left)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `serve` has something to do."""
@@ -59,12 +61,19 @@ class Closer:
         self._porters.serve()
 
     def sweep(self) -> None:
-        """Go on without porters that hang. The hub calls this each second."""
+        """Go on without porters that hang, and take over the files of other threads. The hub calls this each second."""
+        self._take_over()
         self._porters.sweep()
 
     def finish(self) -> None:
         """Leave the rest to the porters, at the end of this process."""
+        self._take_over()
         self._porters.finish()
+
+    def _take_over(self) -> None:
+        while self._left:
+            owner, file = self._left.popleft()
+            self.discard(owner, (file,))
 
     def is_full(self, owner: Owner) -> bool:
         """Return whether too many files of this person wait to be closed already."""
@@ -79,6 +88,14 @@ class Closer:
         for file in files:
             if isinstance(file, socket.SocketType) and file.family in SLOW_TO_CLOSE:
                 self._porters.close(owner, file.detach())
+            else:
+                file.close()
+
+    def discard_in_thread(self, owner: Owner, files: Iterable[socket.SocketType]) -> None:
+        """Do the same in any thread. Only the main thread uses porters, so it takes the slow files over a bit later."""
+        for file in files:
+            if file.family in SLOW_TO_CLOSE:
+                self._left.append((owner, file))
             else:
                 file.close()
 

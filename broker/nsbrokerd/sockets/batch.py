@@ -344,6 +344,10 @@ class Batch:
         """Close all sockets that were made."""
         self._closer.discard(self._person, [sock for _, sock in self._made])
 
+    def close_in_thread(self) -> None:
+        """Close all sockets that were made, in any thread."""
+        self._closer.discard_in_thread(self._person, [sock for _, sock in self._made])
+
 
 def _opened(made: _Made, namespace: EnteredNamespace, cookie: int) -> Opened:
     planned, sock = made

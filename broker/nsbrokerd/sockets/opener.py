@@ -145,7 +145,7 @@ class Opener:
             if errand is None:
                 batch.close()
             else:
-                errand.abandon(batch.close)
+                errand.abandon(batch.close_in_thread)
             raise
 
 

@@ -36,6 +36,11 @@ class FakePorters:
     def close(self, owner: Owner, fd: int) -> None:
         self.files.append((fd, owner))
 
+    def sweep(self) -> None:
+        """Do nothing."""
+
+    finish = sweep
+
     def close_all(self) -> None:
         """Close what waits."""
         while self.files:

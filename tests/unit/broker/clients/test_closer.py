@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from io import FileIO
 
 import pytest
@@ -69,6 +70,21 @@ def test_connection_with_unread_descriptors_is_left_to_a_porter(
         closer.hang_up(ANN, ours)
         assert [one[1:] for one in porters.waiting] == [(ANN, True)]
         assert (theirs.recv(10), ANN.closing, BOB.closing) == (b"", 1, 0)
+
+
+@pytest.mark.parametrize("end", [Closer.sweep, Closer.finish])
+def test_slow_file_of_another_thread_waits_for_the_main_thread(
+    closer: Closer, porters: FakePorters, end: Callable[[Closer], None]
+) -> None:
+    """The porters are no thread's but the main one's."""
+    slow, quick = socket.SocketType(socket.AF_UNIX), socket.SocketType(socket.AF_INET)
+    thread = threading.Thread(target=closer.discard_in_thread, args=(ANN, (slow, quick)))
+    thread.start()
+    thread.join()
+    assert (quick.fileno(), slow.fileno() >= 0, porters.files, closer.held) == (-1, True, [], 1)
+    end(closer)
+    assert [owner for _, owner in porters.files] == [ANN]
+    assert slow.fileno() == -1
 
 
 def test_connection_that_is_at_the_porter_is_not_looked_into(closer: Closer, porters: FakePorters) -> None:

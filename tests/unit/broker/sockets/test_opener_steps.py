@@ -14,6 +14,7 @@ import pytest
 
 from nsbroker.wire import Option, SocketSpec
 from nsbrokerd.clients.client import Person
+from nsbrokerd.clients.closer import Closer
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.policy import Grant, NamespaceRule
 from nsbrokerd.policy.kinds import triple_of
@@ -24,6 +25,7 @@ from nsbrokerd.sockets.credentials import Credentials
 from nsbrokerd.sockets.opener import Opener
 from nsbrokerd.sockets.slow_binds import BUDGET_S, Errand, SlowBinds
 from nsbrokerd.sockets.time_slice import TimeSlice
+from support.brokers.fake_porters import FakePorters
 from support.process_state import thread_state
 from support.steps import count_steps, finish
 from support.waiting import wait_until
@@ -230,3 +232,24 @@ def test_sockets_of_a_client_that_is_gone_stay_open_until_the_thread_has_left_th
     binding.go_on.set()
     wait_until(lambda: not sockets() - before)
     assert len(binding.threads) == 2
+
+
+def test_thread_uses_no_porter(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main thread works with the porters at the same time. So it gets the Unix sockets of the request."""
+    binding = Binding(monkeypatch)
+    binding.go_on.clear()
+    porters = FakePorters()
+    closer = Closer(porters)  # type: ignore[arg-type]  # a fake
+    opener = Opener(broker.gate, Credentials(), {}, slow=broker.slow, closer=closer)
+    spec = SocketSpec("@host", socket.AF_UNIX, socket.SOCK_STREAM, 0, b"")
+    unix = PlannedSocket(2, "@host", spec, triple_of(spec), "unix", GRANT, False)
+    steps = opener.open_in_steps(broker.groups(listener(0), listener(1), unix), UID, UID, ANYBODY, TimeSlice())
+    assert isinstance(next(steps), Errand)
+    wait_until(lambda: len(binding.threads) == 2)
+    steps.close()
+    binding.go_on.set()
+    wait_until(lambda: closer.held == 1)
+    assert porters.files == []
+    closer.sweep()
+    assert len(porters.files) == 1
+    porters.close_all()
