@@ -1,7 +1,7 @@
 """Revokes live sealed sockets. It needs only the pins, so it works without a running broker.
 
-The programs for each packet of the host stand before a socket that needs them is revoked. So a revoked socket gets past
-the second wall at no moment.
+The programs for each packet of the host stand before a socket that needs them is revoked. So a revoked socket never
+gets past the second wall.
 """
 
 from __future__ import annotations

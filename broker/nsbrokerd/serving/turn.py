@@ -1,4 +1,4 @@
-"""Those who take turns: a user with its connections, and a chore of the broker itself. `turns` has their order."""
+"""A user with its connections, or a chore of the broker: both take turns. `turns` has their order."""
 
 from __future__ import annotations
 

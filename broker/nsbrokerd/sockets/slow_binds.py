@@ -8,7 +8,7 @@ socket has its namespace already. Source: inet_csk_get_port in net/ipv4/inet_con
 A usual call can take long as well: another process gets the processor in the middle of it, or the kernel does other
 work at its end, such as freeing sockets that were closed long ago. A thread would not help then, and a hop to it costs
 more than the call. So each person has a small budget of time for long calls, which fills up again. A person whose
-budget is not full is a suspect: for the next calls only the time counts in which they used the processor or slept.
+budget is not full is a suspect. If a call of a suspect did not sleep, only its time on the processor counts.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ MOST_S = 0.0001
 """How long a piece goes on at the most until it looks again whether others wait. A look takes two microseconds."""
 
 SHARED_S = 0.01
-"""How long others count as near after they have waited for the end of a piece. Pieces look for them more often then."""
+"""After others had to wait for the end of a piece, pieces look for them more often for this long."""
 
 
 class Awaited(Protocol):

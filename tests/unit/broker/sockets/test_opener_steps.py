@@ -248,7 +248,7 @@ def test_thread_uses_no_porter(broker: Broker, monkeypatch: pytest.MonkeyPatch) 
     wait_until(lambda: len(binding.threads) == 2)
     steps.close()
     binding.go_on.set()
-    wait_until(lambda: closer.held == 1)
+    wait_until(lambda: closer.held == 1 or bool(porters.files))
     assert porters.files == []
     closer.sweep()
     assert len(porters.files) == 1
