@@ -270,25 +270,22 @@ class Batch:
         errand: Errand | None,
     ) -> None:
         clock = time.monotonic
-        is_measured = errand is not None or self._slow.is_suspect(self._person.uid)
-        before = usage() if is_measured else None
-        cpu_s = 0.0 if before is None else before.cpu_s
+        before = usage() if errand is not None or self._slow.is_suspect(self._person.uid) else None
         for planned, sock in special[self._at :]:
             began = clock()
             try:
                 step(planned, sock)
             except OSError as error:
-                if clock() - began > LONG_S:
-                    self._judge(planned, clock() - began, before and before._replace(cpu_s=cpu_s), errand)
+                if (took_s := clock() - began) > LONG_S:
+                    self._judge(planned, took_s, before, errand)
                 raise OpenError(planned.position, error) from error
             self._at += 1
-            took_s = clock() - began
-            if took_s > LONG_S:
-                self._judge(planned, took_s, before and before._replace(cpu_s=cpu_s), errand)
+            if (took_s := clock() - began) > LONG_S:
+                self._judge(planned, took_s, before, errand)
                 if errand is None and time_slice is not None:
                     return
-            if is_measured:
-                cpu_s = thread_time()
+            if before is not None:
+                before = Usage(thread_time(), before.sleeps)
             if errand is not None:
                 if errand.is_abandoned:
                     return
