@@ -271,35 +271,42 @@ class Batch:
     ) -> None:
         clock = time.monotonic
         before = usage() if errand is not None or self._slow.is_suspect(self._person.uid) else None
+        since = clock()
         for planned, sock in special[self._at :]:
             began = clock()
             try:
                 step(planned, sock)
             except OSError as error:
                 if (took_s := clock() - began) > LONG_S:
-                    self._judge(planned, took_s, before, errand)
+                    self._judge(planned, took_s, began - since, before, errand)
                 raise OpenError(planned.position, error) from error
             self._at += 1
             if (took_s := clock() - began) > LONG_S:
-                self._judge(planned, took_s, before, errand)
+                self._judge(planned, took_s, began - since, before, errand)
                 if errand is None and time_slice is not None:
                     return
-            if before is not None:
-                before = Usage(thread_time(), before.sleeps)
             if errand is not None:
+                if before is not None:
+                    before, since = Usage(thread_time(), before.sleeps), clock()
                 if errand.is_abandoned:
                     return
             elif time_slice is not None and time_slice.is_over():
                 return
 
-    def _judge(self, planned: PlannedSocket, took_s: float, before: Usage | None, errand: Errand | None) -> None:
-        """Have a long call judged, if it was one of bind(2) or listen(2)."""
+    def _judge(
+        self, planned: PlannedSocket, took_s: float, earlier_s: float, before: Usage | None, errand: Errand | None
+    ) -> None:
+        """Have a long call judged, if it was one of bind(2) or listen(2).
+
+        To ask for the usage before each call of a suspect would cost as much as a call of listen. So `before` can be
+        older by `earlier_s`, and the calls since then count as if they had used the processor all the time.
+        """
         if not binds(planned):
             return
         used = None
         if before is not None:
             after = usage()
-            used = Usage(after.cpu_s - before.cpu_s, after.sleeps - before.sleeps)
+            used = Usage(max(0.0, after.cpu_s - before.cpu_s - earlier_s), after.sleeps - before.sleeps)
         if errand is None:
             self._slow.judge(self._person.uid, took_s, used)
         elif used is not None:

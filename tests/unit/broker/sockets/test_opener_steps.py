@@ -23,7 +23,7 @@ from nsbrokerd.sockets import batch as batch_module
 from nsbrokerd.sockets.batch import Opened, OpenError, OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
 from nsbrokerd.sockets.opener import Opener
-from nsbrokerd.sockets.slow_binds import BUDGET_S, Errand, SlowBinds
+from nsbrokerd.sockets.slow_binds import BUDGET_S, LONG_S, Errand, SlowBinds, Usage
 from nsbrokerd.sockets.time_slice import TimeSlice
 from support.brokers.fake_porters import FakePorters
 from support.process_state import thread_state
@@ -206,6 +206,22 @@ def test_after_a_bind_that_was_interrupted_the_person_binds_in_the_main_thread(
     close(finish(broker.opener.open_in_steps(broker.groups(*map(listener, range(3))), UID, UID, ANYBODY, MuchTime())))
     assert binding.threads == ["MainThread"] * 3
     assert broker.slow.is_suspect(UID)
+
+
+def test_call_of_a_suspect_pays_for_what_it_used_itself(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls before it used the processor, too. They took no longer than the time that passed until it began."""
+    judged = []
+    broker.slow.judge(UID, BUDGET_S / 2, None)
+    monkeypatch.setattr(broker.slow, "judge", lambda *args: judged.append(args))
+    before, after = Usage(2.0, 7), Usage(2.0 + 4 * LONG_S, 7)
+    usages = iter([before])
+    monkeypatch.setattr(batch_module, "usage", lambda: next(usages, after))
+    times = iter([0.0, 0.0, LONG_S, LONG_S])
+    monkeypatch.setattr(batch_module, "time", SimpleNamespace(monotonic=lambda: next(times, 1.0)))
+    close(finish(broker.opener.open_in_steps(broker.groups(listener(0), listener(1)), UID, UID, ANYBODY, MuchTime())))
+    [(person, took_s, used)] = judged
+    assert (person, took_s) == (UID, 1.0 - LONG_S)
+    assert used == Usage(pytest.approx(3 * LONG_S), 0)
 
 
 def test_error_in_the_thread_is_that_of_its_socket(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
