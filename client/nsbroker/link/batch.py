@@ -44,9 +44,12 @@ def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
     taken: list[SocketSpec] = []
     fds: dict[int, int] = {}
     first = room = 0
+    like: SocketSpec | None = None
     for spec in specs:
-        namespace = spec.namespace
-        size = _most_bytes(spec)
+        namespace, _, socket_type, _, bind, _, options, also = spec
+        # Mostly, sockets that follow each other differ only in their ports.
+        if like is None or namespace is not like[0] or options is not like[6] or also or type(bind) is bytes:
+            size, like = _most_bytes(spec), spec
         full = len(taken) == MAX_SOCKETS or size > room
         if full or (type(namespace) is int and namespace not in fds and len(fds) == MAX_SENT_FDS):
             if taken:
@@ -56,9 +59,9 @@ def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
         room -= size
         if type(namespace) is int:
             spec = spec._replace(namespace=fds.setdefault(namespace, len(fds)))
-        if spec.type & _CLOEXEC:
+        if socket_type & _CLOEXEC:
             # The protocol does not know this flag, and descriptors arrive close-on-exec anyway.
-            spec = spec._replace(type=spec.type & ~_CLOEXEC)
+            spec = spec._replace(type=socket_type & ~_CLOEXEC)
         taken.append(spec)
     if taken:
         chunks.append(Chunk(first, tuple(taken), tuple(fds)))

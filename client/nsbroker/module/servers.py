@@ -6,7 +6,7 @@ import socket
 
 from ..drivers.thread import Client, shared_client
 from ..link.broker import DEFAULT_TIMEOUT_S
-from ..place.listening import listener_spec
+from ..place.listening import listener_specs
 from ..wire.messages import NamespaceRef
 
 TYPE_CHECKING = False
@@ -50,7 +50,5 @@ def create_servers(
         >>> for server in nsbroker.create_servers([("blue", ("", 80)), ("@host", ("127.0.0.1", 0))]):
         ...     server.close()
     """
-    specs = [
-        listener_spec(namespace, address, family, backlog, reuse_port=reuse_port) for namespace, address in listeners
-    ]
+    specs = listener_specs(listeners, family, backlog, reuse_port=reuse_port)
     return (client or shared_client(None, DEFAULT_TIMEOUT_S)).open(specs)

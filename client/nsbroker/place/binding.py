@@ -83,7 +83,7 @@ async def _numeric(broker: Broker, specs: Sequence[SocketSpec], wait_s: float) -
         OSError: there is no such interface (ENODEV) or host (a `socket.gaierror`), or as `Client.open`. `index` is the
             position of the spec.
     """
-    if not any(map(_has_names, specs)):
+    if not _have_names(specs):
         return specs
     look_ups = _LookUps(broker, wait_s)
     numeric = []
@@ -94,6 +94,19 @@ async def _numeric(broker: Broker, specs: Sequence[SocketSpec], wait_s: float) -
             error.index = position  # type: ignore[attr-defined]  # as `Error.index`
             raise
     return numeric
+
+
+def _have_names(specs: Sequence[SocketSpec]) -> bool:
+    """Return whether an address of a socket has a name. Mostly, all sockets of a batch have one host."""
+    last: tuple[object, ...] = ()
+    for spec in specs:
+        _, family, _, _, bind, _, _, also = spec
+        alike = (family, len(bind), bind[0]) if bind and not also else ()
+        if not alike or alike != last:
+            if _has_names(spec):
+                return True
+            last = alike
+    return False
 
 
 def _has_names(spec: SocketSpec) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nsbroker.names.numeric import numeric_address, numeric_host, numeric_port, numeric_stream
-from nsbroker.place.listening import bind_address, listener_spec
+from nsbroker.place.listening import bind_address, listener_spec, listener_specs
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -129,6 +129,27 @@ def test_listener_spec_has_the_socket_modules_defaults() -> None:
     spec = listener_spec("blue", ("::", 80), backlog=-1)
     assert (spec.family, spec.bind, spec.listen) == (V6, ("::", 80, 0, 0), 0)
     assert (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1) in spec.options
+
+
+ADDRESSES = [("", 80), ("::", 80), ("::", 81), ("", 65535), ("::", "82"), ("fe80::1%3", 80), ("fe80::1%3", 81)]
+ADDRESSES += [("fe80::1%eth0", 80), ("fe80::1%eth0", 81), ("fe80::1", 80, 0, 4), ("localhost", 0), ("localhost", True)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["blue", "red", 3]), st.sampled_from(ADDRESSES))), st.booleans())
+def test_many_listeners_are_as_each_alone(
+    listeners: list[tuple[str | int, tuple[object, ...]]], reuse_port: bool
+) -> None:
+    """Whichever came before with the same host."""
+    alone = [listener_spec(namespace, address, None, 7, reuse_port=reuse_port) for namespace, address in listeners]
+    together = listener_specs(listeners, None, 7, reuse_port=reuse_port)
+    assert together == alone
+    assert [list(map(type, spec.bind or ())) for spec in together] == [list(map(type, one.bind or ())) for one in alone]
+
+
+@pytest.mark.parametrize("address", [("::", 65536), ("::", -1), ("::", "http"), ("::", 80.0), (None, 80), (["::"], 80)])
+def test_wrong_address_after_a_right_one_is_refused(address: tuple[object, ...]) -> None:
+    with pytest.raises((OverflowError, ValueError, socket.gaierror)):
+        listener_specs([("blue", ("::", 80)), ("blue", address)])
 
 
 @pytest.mark.parametrize("address", [(), ("",), (None, 80), (b"", 80)])

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nsbroker import AccessDeniedError, SocketSpec
 from nsbroker.drivers.thread import run
@@ -169,3 +171,27 @@ def test_namespace_of_a_host_is_waited_for() -> None:
     assert [(spec, wait_s) for (spec,), wait_s in broker.asked[:1]] == [
         (SocketSpec("blue", V4, STREAM | socket.SOCK_NONBLOCK), 7)
     ]
+
+
+SPECS = [
+    SocketSpec("blue", family, STREAM, bind=bind, also=also)
+    for family, bind, also in (
+        (V4, ("127.0.0.1", 80), ()),
+        (V4, ("127.0.0.1", 81), ()),
+        (V4, ("127.0.0.1", 80), (("web", 80),)),
+        (V4, ("web", 80), ()),
+        (V6, ("::1", 80, 0, 0), ()),
+        (V6, ("::1", 80), ()),
+        (V6, ("::1%eth0", 80, 0, 0), ()),
+        (V6, ("::1%eth0",), ()),
+        (V6, (), ()),
+        (int(socket.AF_UNIX), b"web", ()),
+        (V4, None, ()),
+    )
+]
+
+
+@given(st.lists(st.sampled_from(SPECS)))
+def test_batch_has_names_if_one_of_its_sockets_has(specs: list[SocketSpec]) -> None:
+    """Whichever came before."""
+    assert binding._have_names(specs) is any(map(binding._has_names, specs))
