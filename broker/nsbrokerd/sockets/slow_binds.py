@@ -13,6 +13,7 @@ budget is not full is a suspect. If a call of a suspect did not sleep, only its 
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 import threading
@@ -312,4 +313,15 @@ class SlowBinds:
             with self._lock:
                 lane.sockets -= errand.size
             # After that, so that the user whose callback runs has room for the next request.
-            call()
+            try:
+                call()
+            except BaseException as error:
+                # The thread must go on, because later errands wait for it.
+                _report(error)
+
+
+def _report(error: BaseException) -> None:
+    """Write an exception to standard error, as Python does if it ends a thread."""
+    with contextlib.suppress(Exception):  # a full disk must not end the thread
+        thread = threading.current_thread()
+        threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

@@ -246,6 +246,30 @@ def test_sockets_of_an_abandoned_request_are_closed_when_the_thread_has_left_the
     assert names.get(timeout=LIMIT_S) == "binds of 1"
 
 
+@pytest.mark.parametrize("hook_fails", [False, True])
+def test_thread_goes_on_if_a_callback_fails(
+    slow: SlowBinds, gate: threading.Event, hook_fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise later errands would wait in a queue that no thread reads. Standard error has the exception."""
+    told: list[object] = []
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        told.append((str(args.exc_value), args.thread and args.thread.name))
+        if hook_fails:
+            raise OSError("the disk is full")
+
+    def fail() -> None:
+        raise OSError("close failed")
+
+    monkeypatch.setattr(threading, "excepthook", tell)
+    slow.send(ANN, wait_at(gate), 1).abandon(fail)  # type: ignore[arg-type]
+    following = slow.send(ANN, lambda _errand: None, 1)
+    gate.set()
+    end(following)
+    end(slow.send(ANN, lambda _errand: None, 1))
+    assert told == [("close failed", "binds of 1")]
+
+
 def test_process_ends_if_a_thread_starts_with_other_rights(slow: SlowBinds) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: the child uses none of theirs
