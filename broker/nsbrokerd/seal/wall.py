@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -157,7 +157,7 @@ def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> None:
             superfluous -= needed()
         remove(directory, superfluous)
         for leftover in directory.glob(f"{_NEW}*"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -168,7 +168,7 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
     has it then.
 
     Raises:
-        OSError: a broker that hangs may remove them later. The sockets are revoked.
+        OSError: a broker that hangs may remove them later, or something has removed them. The sockets are revoked.
     """
     kept: set[str] = set()
     if not standing_hooks(directory):
@@ -185,14 +185,32 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
             kept |= FOR_EACH_PACKET  # some may be revoked
             raise
         finally:
-            for name, place in pins.items():
-                if name in kept:
-                    os.rename(place, directory / f"{_PIN}{name}")
-                else:
-                    os.unlink(place)
+            lost = _put_in_place(directory, pins, kept)
     if kept and not is_locked:
-        failure = "the broker hangs, and may let go of revoked sockets of udplite and sctp: end it, and revoke again"
-        raise OSError(errno.EAGAIN, failure)
+        failure = "the broker hangs, and may let go of those of udplite and sctp: end it, and revoke again"
+    elif lost:
+        failure = f"the second wall has lost {', '.join(sorted(lost))}: revoke again"
+    else:
+        return
+    raise OSError(errno.EAGAIN, f"the sockets are revoked, but {failure}")
+
+
+def _put_in_place(directory: Path, pins: Mapping[str, Path], kept: Collection[str]) -> set[str]:
+    """Let the new programs of `kept` stand, and remove the others. Return the names of those that can't stand.
+
+    A broker that had the lock can have removed them already: see `remove_superfluous`.
+    """
+    lost = set()
+    for name, place in pins.items():
+        try:
+            if name in kept:
+                os.rename(place, directory / f"{_PIN}{name}")
+            else:
+                os.unlink(place)
+        except OSError:
+            if name in kept:
+                lost.add(name)
+    return lost
 
 
 @contextlib.contextmanager

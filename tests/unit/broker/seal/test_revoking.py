@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -144,12 +144,57 @@ def test_broker_that_hangs_does_not_hold_up_the_command_which_says_so(kernel: Ke
     kernel.add(SCTP)
     for name in PACKETS:
         (tmp_path / f"hook_{name}").write_text("")
-    (tmp_path / "lock").mkdir()
-    with ExitStack() as stack:
-        fd = os.open(tmp_path / "lock", os.O_RDONLY)
-        stack.callback(os.close, fd)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="the broker hangs"):
-            revoke(tmp_path, ALL)
+    with broker_at_work(tmp_path), pytest.raises(OSError, match="the broker hangs"):
+        revoke(tmp_path, ALL)
     assert set(kernel.events[:2]) == PACKETS
     assert kernel.sockets[0].is_revoked
+
+
+@contextmanager
+def broker_at_work(directory: Path) -> Iterator[None]:
+    """Have the lock that a broker takes to remove programs."""
+    (directory / "lock").mkdir()
+    fd = os.open(directory / "lock", os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("triple", "fails"), [(SCTP, True), (TCP, False)])
+def test_command_without_the_lock_says_what_failed_if_the_broker_removed_its_programs(
+    kernel: Kernel, tmp_path: Path, triple: tuple[int, int, int], fails: bool
+) -> None:
+    """The broker takes them for those of a command that was killed. The sockets stay revoked."""
+    kernel.add(triple)
+    kernel.before_it_revokes = lambda: remove_new_pins(tmp_path)
+    with broker_at_work(tmp_path), pytest.raises(OSError, match="the broker hangs") if fails else nullcontext():
+        revoke(tmp_path, ALL)
+    assert kernel.sockets[0].is_revoked
+
+
+def test_command_says_what_failed_if_its_programs_were_removed(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.add(UDPLITE)
+    kernel.before_it_revokes = lambda: remove_new_pins(tmp_path)
+    with pytest.raises(OSError, match="revoked, but the second wall has lost socket_sendmsg: revoke again"):
+        revoke(tmp_path, ALL)
+    assert kernel.sockets[0].is_revoked
+    kernel.before_it_revokes = lambda: None
+    revoke(tmp_path, ALL)
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+
+
+def test_error_of_the_command_is_told_even_if_its_programs_were_removed(kernel: Kernel, tmp_path: Path) -> None:
+    def fail() -> None:
+        remove_new_pins(tmp_path)
+        raise PermissionError("it can't")
+
+    kernel.before_it_revokes = fail
+    with pytest.raises(PermissionError, match="it can't"):
+        revoke(tmp_path, ALL)
+
+
+def remove_new_pins(directory: Path) -> None:
+    for place in directory.glob("new_*"):
+        place.unlink()
