@@ -108,7 +108,7 @@ GUARANTEES = (
             ),
             Mutant(
                 _INSTALLING,
-                "        former, self._limits, self._is_limited = self._limits, None, {}\n",
+                "        former, self._limits = self._limits, None\n",
                 "        former = self._limits\n",
                 (f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_that_failed",),
             ),

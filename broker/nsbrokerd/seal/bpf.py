@@ -122,6 +122,15 @@ def fill_slot(map_fd: int, fd: int) -> None:
     update(map_fd, bytes(4), struct.pack("=I", fd))
 
 
+def empty_slot(map_fd: int) -> None:
+    """Take the map out of the only slot of a map of maps, if there is one.
+
+    Raises:
+        OSError: the kernel refuses it.
+    """
+    delete(map_fd, bytes(4))
+
+
 def open_slot(map_fd: int) -> int:
     """Open the map in the only slot of a map of maps.
 

@@ -35,7 +35,7 @@ from .wall import (
     triple_of,
     why_no_second_wall,
 )
-from .writing import Entries, NewSocket, load_limits
+from .writing import Entries, NewSocket, former_limits, load_limits
 
 T = TypeVar("T")
 
@@ -84,25 +84,54 @@ class Seal:
         `why_not_swept` for connected sockets.
 
         Raises:
-            SealError: the kernel refuses them, or programs without which it could not cut off a socket in use. The
-                former limits stay.
+            SealError: the kernel refuses them, or can't apply them to sockets in use, or refuses programs without
+                which it could not cut off a socket in use. The former limits stay, or the message says what holds.
         """
         kinds = limited_kinds(policy)
         self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))
         if self.why_alone is not None and (unheld := kinds & NEED_SECOND_WALL):
             raise SealError(f"can't limit {', '.join(sorted(unheld))} sockets: {self.why_alone}")
-        former, self._limits, self._is_limited = self._limits, None, {}
+        former, self._limits = self._limits, None
         try:
-            load_limits(self._maps, policy)
             self.why_not_swept = why_not_listed()
-            if self.why_not_swept is None:
-                sweep(self._maps)
+            with former_limits(self._maps) as put_back:
+                load_limits(self._maps, policy)
+                if self.why_not_swept is None:
+                    self._sweep(put_back)
         except OSError as error:
-            raise SealError(f"can't load the limits, so the former ones stay: {error.strerror or error}") from error
+            raise SealError(f"can't load the limits, so the former ones stay: {_told(error)}") from error
         self._note_limits(policy, former)
         with contextlib.suppress(OSError):  # then they stay until the next reload
             remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds, self._doubtful))
         self._standing = standing_hooks(self._directory)
+
+    def _sweep(self, put_back: Callable[[], None]) -> None:
+        """Apply the limits in force to sockets in use. If that fails, put the former limits back.
+
+        The first sweep can have cut off some sockets. So the former limits are applied by a sweep of their own.
+
+        Raises:
+            SealError: the new limits can't be applied. The message says what holds.
+        """
+        try:
+            sweep(self._maps)
+        except OSError as error:
+            raise SealError(
+                f"can't apply the limits to sockets in use: {_told(error)}; {self._go_back(put_back)}"
+            ) from error
+
+    def _go_back(self, put_back: Callable[[], None]) -> str:
+        """Put the former limits back. Return what holds now."""
+        try:
+            put_back()
+        except OSError as error:
+            self._is_limited = {}
+            return f"the former ones can't be put back ({_told(error)}), so new calls have the new ones: reload again"
+        try:
+            sweep(self._maps)
+        except OSError:
+            return "the former ones are in force again, but can leave sockets in use cut off: reload again"
+        return "so the former ones are in force again"
 
     def _build_second_wall(self, hooks: set[str]) -> None:
         """Attach missing programs. At first, replace those of a former broker, which another version may have made.
@@ -191,6 +220,10 @@ class Seal:
 def limited_kinds(policy: Policy) -> set[str]:
     """Return the kinds of sockets that a policy limits."""
     return {kind for grant in policy.grants if grant.limit is not None for kind in grant.kinds}
+
+
+def _told(error: OSError) -> str:
+    return str(error.strerror or error)
 
 
 def _prove_sealed(sock: socket.SocketType) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 
 from ..policy import Policy
 from . import bpf, layout
@@ -51,6 +52,22 @@ class Entries:
             if bpf.SYSTEM_CALL(bpf.MAP_UPDATE, place, _ATTRIBUTES.size) != 0:
                 number = ctypes.get_errno()
                 raise OSError(number, f"can't limit the socket: {os.strerror(number)}")
+
+
+@contextlib.contextmanager
+def former_limits(maps: SealMaps) -> Iterator[Callable[[], None]]:
+    """Keep the limits in force for the length of a with block. The function puts them back, and can raise OSError.
+
+    Raises:
+        OSError: the caller is not root.
+    """
+    try:
+        rules_fd = bpf.open_slot(maps.limits)
+    except FileNotFoundError:
+        yield partial(bpf.empty_slot, maps.limits)  # none were loaded yet
+        return
+    with bpf.closing(rules_fd):
+        yield partial(bpf.fill_slot, maps.limits, rules_fd)
 
 
 def load_limits(maps: SealMaps, policy: Policy) -> None:

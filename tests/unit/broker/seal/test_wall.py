@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
@@ -205,6 +206,9 @@ def kernel(attached: list[str], sockets: list[LiveSocket], monkeypatch: pytest.M
     assert sockets == []
     monkeypatch.setattr(installing, "why_no_second_wall", lambda: None)
     monkeypatch.setattr(installing, "why_not_listed", lambda: None)
+    monkeypatch.setattr(
+        installing, "former_limits", lambda _maps: contextlib.nullcontext(lambda: attached.append("former limits"))
+    )
     monkeypatch.setattr(installing, "load_limits", lambda *_: attached.append("limits"))
     monkeypatch.setattr(installing, "sweep", lambda *_: attached.append("sweep"))
     return attached
@@ -287,6 +291,43 @@ def test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off(
     assert seal.why_alone is None
 
 
+def failing(*outcomes: str | None) -> Callable[..., None]:
+    """Return a function that fails by these errors, one after the other. None is a success."""
+    left = list(outcomes)
+
+    def fail(*_: object) -> None:
+        if (error := left.pop(0)) is not None:
+            raise OSError(errno.ENOMEM, error)
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "put_back", "told"),
+    [
+        (["no memory", None], None, "no memory; so the former ones are in force again"),
+        (["no memory", "none"], None, "in force again, but can leave sockets in use cut off: reload again"),
+        (["no memory"], "none", r"the former ones can't be put back \(none\), so new calls have the new ones"),
+    ],
+)
+def test_former_limits_are_put_back_if_sockets_in_use_can_not_be_swept(
+    kernel: list[str],
+    seal: Seal,
+    sweeps: list[str | None],
+    put_back: str | None,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The message says what holds."""
+    seal.load_limits(policy("udplite", connect=None))
+    monkeypatch.setattr(installing, "sweep", failing(*sweeps))
+    monkeypatch.setattr(installing, "former_limits", lambda _maps: contextlib.nullcontext(failing(put_back)))
+    with pytest.raises(SealError, match=told):
+        seal.load_limits(policy("udplite", connect=["10.0.0.1:80"]))
+    hand_out(seal, *UDPLITE)
+    assert bool(set(kernel) & PACKETS) is (put_back is not None)
+
+
 def refuse_memory(*_: object) -> int:
     raise OSError(errno.ENOMEM, "no memory")
 
@@ -343,6 +384,7 @@ def test_socket_is_refused_if_the_kernel_refuses_a_hook_for_its_packets(
     with pytest.raises(OSError, match="can't limit the socket: no memory"):
         seal.put_on([(cast("socket.SocketType", Made(2, 5, 132)), "limited", 1, 1)], 0)
     monkeypatch.setattr(installing, "why_no_second_wall", lambda: "the kernel refuses its programs")
+    monkeypatch.setattr(installing, "former_limits", lambda _maps: contextlib.nullcontext())
     monkeypatch.setattr(installing, "load_limits", lambda *_: None)
     monkeypatch.setattr(installing, "why_not_listed", lambda: "it can't")
     seal.load_limits(policy("udplite"))
