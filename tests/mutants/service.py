@@ -5,6 +5,7 @@ from __future__ import annotations
 from .guarantee import Guarantee, Mutant
 
 SIGNALS = "tests/kernel/broker/service/test_signals.py::"
+_RELOAD = "tests/kernel/broker/seal/test_reload.py::"
 
 GUARANTEES = (
     Guarantee(
@@ -95,9 +96,25 @@ GUARANTEES = (
                 "                undo.pop_all()\n"
                 "                self._use(config, audit, hub)\n"
                 "                self._load_limits(config)\n",
-                (
-                    "tests/kernel/broker/seal/test_reload.py::test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was",
-                ),
+                (_RELOAD + "test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                "            if needed or not is_new:\n",
+                "            if needed:\n",
+                (_RELOAD + "test_reload_that_can_not_look_at_sockets_in_use_fails_as_a_whole",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/installing.py",
+                "            put_back()\n",
+                "            pass\n",
+                (_RELOAD + "test_reload_that_can_not_look_at_sockets_in_use_fails_as_a_whole",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/writing.py",
+                "        yield partial(bpf.empty_slot, maps.limits)  # ",
+                "        yield lambda: None  # ",
+                (_RELOAD + "test_first_limits_that_can_not_be_applied_leave_sealed_sockets_cut_off",),
             ),
             Mutant(
                 "broker/nsbrokerd/config/parse.py",

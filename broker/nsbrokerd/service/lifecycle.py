@@ -105,6 +105,7 @@ class Service:
         self._slow = SlowBinds(self._credentials)
         self._sent = SentNamespaces(self._gate.home_fd)
         self._seal: Seal | None = None
+        self._short_lived: str | None = None
         self._load_limits(self._config)
         finder = self._new_finder(self._config)
         self._in_force = InForce(self._config.policy, self._new_opener(self._config), audit, finder)
@@ -263,13 +264,20 @@ class Service:
             await trio.sleep(self._watchdog_s / 2)
 
     def _load_limits(self, config: Config) -> None:
-        """Make the kernel enforce the limits of this configuration, also for sockets that an earlier broker made."""
+        """Make the kernel enforce the limits of this configuration, also for sockets that an earlier broker made.
+
+        A broker without the seal has no limits of its own in force. If its new configuration has none either, limits of
+        an earlier broker that can't be replaced are a fault, and not a reason to refuse the configuration.
+
+        Raises:
+            SealError: the limits can't be loaded.
+        """
         directory, needed = Path(config.seal_path), any(grant.limit is not None for grant in config.policy.grants)
+        is_new = self._seal is None
         try:
             if self._seal is None and (needed or is_installed(directory)):
-                short_lived = why_short_lived(directory)
+                self._short_lived = why_short_lived(directory)
                 self._seal = install(directory)
-                self._state.note(_LIMITS, short_lived)
             if self._seal is not None:
                 self._seal.load_limits(config.policy)
                 if self._seal.why_alone is not None:
@@ -283,9 +291,11 @@ class Service:
                         reason=self._seal.why_not_swept,
                     )
         except SealError as error:
-            if needed:
+            if needed or not is_new:
                 raise
-            log.error("the new limits can't be loaded; existing sockets keep their limits", reason=str(error))
+            self._state.note(_LIMITS, f"sockets of an earlier broker keep theirs: {error}")
+        else:
+            self._state.note(_LIMITS, self._short_lived)
 
     def _use(self, config: Config, audit: Audit, hub: Hub) -> None:
         if (config.socket_path, config.socket_gid) != (self._config.socket_path, self._config.socket_gid):

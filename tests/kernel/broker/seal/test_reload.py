@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from nsbroker import SocketSpec
 from nsbroker.wire import OpenReply, OpenRequest
-from nsbrokerd.seal import live_sockets
+from nsbrokerd.seal import SealError, installing, live_sockets
 from nsbrokerd.seal.own_group import own_cgroup
+from support import namespaces
 from support.brokers.limited import can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
 from support.brokers.process import BrokerProcess
 from support.brokers.raw_client import connect_as
+from support.brokers.walls import Walls
 from support.far_side import socket_inside
 from support.inside import socket_cookie
 from support.process_state import idle_descriptors
@@ -92,6 +96,110 @@ def test_reload_whose_limits_cant_be_loaded_keeps_everything_as_it_was(start_bro
     with open_limited(broker, name) as udp:
         assert can_send(udp, 5000)
     assert [record["grant"] for record in broker.audit()] == ["free"]
+
+
+@pytest.fixture
+def unswept() -> Iterator[UnsweptBroker]:
+    """A broker that can't look at sockets in use while there is a file `unswept` in its directory."""
+    if reason := namespaces.why_not():
+        pytest.skip(reason)
+    broker = UnsweptBroker(LIMITED)
+    broker.start()
+    yield broker
+    broker.close()
+
+
+LIMITED = grant(connect=["*:5000"])
+
+
+class UnsweptBroker(BrokerProcess):
+    def command(self) -> list[str]:
+        code = (
+            "import os, sys; from nsbrokerd.commands import main; from nsbrokerd.seal import installing, live\n"
+            "def sweep(maps, sweep=installing.sweep):\n"
+            "    if os.path.exists('unswept'): raise OSError(12, 'no memory')\n"
+            "    if live.why_not_listed() is None: sweep(maps)\n"
+            "    if os.path.exists('swept halfway'): os.unlink('swept halfway'); raise OSError(12, 'no memory')\n"
+            "installing.sweep, installing.why_not_listed = sweep, lambda: None\n"
+            "sys.exit(main.main())"
+        )
+        return [sys.executable, "-P", "-c", code, "serve", "--config", str(self.config_path)]
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        (self.directory / "unswept").touch()
+        yield
+        (self.directory / "unswept").unlink()
+
+
+@pytest.mark.parametrize(
+    "to",
+    [grant(connect=["*:5001"]), grant(), grant("other", connect=["*:*"]), ""],
+    ids=["another limit", "no limit", "another grant", "no grant"],
+)
+def test_reload_that_can_not_look_at_sockets_in_use_fails_as_a_whole(
+    unswept: UnsweptBroker, name: str, to: str
+) -> None:
+    """Also if it would remove the last limit. The former limits hold for sockets in use, and for new ones."""
+    with open_limited(unswept, name) as udp:
+        with unswept.failing():
+            unswept.configure(to)
+            status = unswept.reload()
+        assert "failed, so the former policy is in force: " in status
+        assert "no memory; the former ones are in force again, but" in status
+        with open_limited(unswept, name) as another:
+            for sock in (udp, another):
+                assert [can_send(sock, 5000), can_send(sock, 5001)] == [True, False]
+        assert "failed" not in unswept.reload()
+
+
+def test_sockets_that_a_failed_reload_has_cut_off_go_on(unswept: UnsweptBroker, name: str) -> None:
+    with plain_socket(name, socket.SOCK_DGRAM, 5000) as peer, open_limited(unswept, name) as udp:
+        udp.connect(("127.0.0.1", 5000))
+        (unswept.directory / "swept halfway").touch()
+        unswept.configure(grant(connect=["*:5001"]))
+        assert unswept.reload().endswith("no memory; so the former ones are in force again")
+        udp.send(b"datagram")
+        assert peer.recv(10) == b"datagram"
+
+
+def test_first_limits_that_can_not_be_applied_leave_sealed_sockets_cut_off(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are no former ones."""
+
+    def fail(*_: object) -> None:
+        raise OSError("no memory")
+
+    walls = Walls(name)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(installing, "sweep", fail)
+            patch.setattr(installing, "why_not_listed", lambda: None)
+            with pytest.raises(SealError, match="the former ones are in force again"):
+                walls.limit("udp", connect=["*:5000"])
+        with walls.make(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            assert not can_send(udp, 5000)
+            walls.limit("udp", connect=["*:5000"])
+            assert can_send(udp, 5000)
+    finally:
+        walls.close()
+
+
+def test_broker_without_limits_starts_although_those_of_an_earlier_one_stay(unswept: UnsweptBroker, name: str) -> None:
+    """The status says so. Later, such a reload fails, because the broker can change limits now."""
+    with open_limited(unswept, name) as udp, unswept.failing():
+        unswept.stop()
+        unswept.configure(grant())
+        unswept.start()
+        fault = "the limits: sockets of an earlier broker keep theirs: can't apply the limits to sockets in use"
+        assert fault in unswept.status()
+        assert [can_send(udp, 5000), can_send(udp, 5001)] == [True, False]
+        assert "the last reload: failed" in unswept.reload()
+        (unswept.directory / "unswept").rename(unswept.directory / "swept")
+        assert "serving (grants: 1" in (status := unswept.reload())
+        assert ("the limits" in status, "failed" in status, can_send(udp, 5001)) == (False, False, True)
+        (unswept.directory / "swept").rename(unswept.directory / "unswept")
 
 
 def test_limits_change_all_at_once(start_broker: START, name: str, long: bool) -> None:
