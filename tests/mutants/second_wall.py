@@ -83,6 +83,20 @@ GUARANTEES = (
                 "(set(hooks) - standing_hooks(directory))",
                 (f"{_WALL_TEST}test_next_broker_replaces_every_program_in_place",),
             ),
+            Mutant(
+                _WALL,
+                "        if bpf.is_passing(error):\n",
+                "        if not reason:\n",
+                (f"{_WALL_TEST}test_failure_that_can_pass_is_no_answer",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "                self.why_alone = self._why_no_second_wall = why_no_second_wall()\n"
+                "                self._is_tried = True\n",
+                "                self._is_tried = True\n"
+                "                self.why_alone = self._why_no_second_wall = why_no_second_wall()\n",
+                (f"{_WALL_TEST}test_reload_tries_the_second_wall_again_after_a_failure_that_can_pass",),
+            ),
         ),
     ),
     Guarantee(

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from ..namespaces.file_identity import identify
 from ..namespaces.later_names import why_later_names_are_hidden
 from ..policy.kinds import KIND_OF_TRIPLE
 from ..seal import (
+    WallError,
     is_installed,
     limited_kinds,
     missing_hooks,
@@ -172,14 +173,22 @@ def _look_at_limits(config: Config) -> Limits:
     kinds, directory = limited_kinds(config.policy), Path(config.seal_path)
     if not kinds and (reason := why_unavailable() or why_no_place(directory)):
         return Limits(0, reason)
-    swept = why_not_listed()
-    if (weakness := why_no_second_wall()) is not None:
+    swept = _ask(why_not_listed)
+    if (weakness := _ask(why_no_second_wall)) is not None:
         return Limits(1, weakness, swept)
     if is_installed(directory) and (gone := missing_hooks(directory, kinds)):
         return Limits(
             1, f"the second wall has gaps: reload the broker, which attaches {', '.join(sorted(gone))}", swept
         )
     return Limits(2, "", swept)
+
+
+def _ask(why_not: Callable[[], str | None]) -> str | None:
+    """Return why this host can't do something. A failure that can pass counts."""
+    try:
+        return why_not()
+    except (OSError, WallError) as error:
+        return str(getattr(error, "strerror", None) or error)
 
 
 def _lines(path: Path, report: Report) -> list[str]:

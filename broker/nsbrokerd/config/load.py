@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..namespaces.resolver_files import NameServers
 from ..policy import NamespaceRule
-from ..seal import why_no_second_wall, why_unavailable
+from ..seal import WallError, why_no_second_wall, why_unavailable
 from . import Config, ConfigError, Problem, parse_config
 from .trusted_files import UntrustedError, list_names, read_text
 
@@ -23,7 +23,7 @@ class ThisHost:
         self._name_servers = cache(NameServers)
         self._why_no_seal = cache(lambda: None if can_seal else why_unavailable())
         # Only root can try it. Other users check a configuration as if their host could have it.
-        self._why_no_second_wall = cache(lambda: why_no_second_wall() if os.geteuid() == 0 else None)
+        self._why_no_second_wall = cache(lambda: _why_no_second_wall() if os.geteuid() == 0 else None)
 
     def uid(self, name: str) -> int | None:
         """Return the uid of a user, or None."""
@@ -53,6 +53,13 @@ class ThisHost:
         The files of containers are not among them: their content is the containers' claim.
         """
         return self._name_servers().for_namespaces(namespaces.covers_entry)
+
+
+def _why_no_second_wall() -> str | None:
+    try:
+        return why_no_second_wall()
+    except WallError as error:
+        return str(error)
 
 
 def load_config(path: Path, *, can_seal: bool = False) -> Config:

@@ -10,7 +10,7 @@ from .maps import why_no_place, why_short_lived
 from .own_group import is_writable_by_owner
 from .programs.iterator import LiveSocket, Selection
 from .revoking import revoke, why_not_stopped
-from .wall import missing_hooks, why_no_second_wall
+from .wall import WallError, missing_hooks, why_no_second_wall
 
 __all__ = [
     "LiveSocket",
@@ -18,6 +18,7 @@ __all__ = [
     "SealError",
     "Selection",
     "UnsealedError",
+    "WallError",
     "install",
     "is_installed",
     "is_writable_by_owner",

@@ -25,6 +25,9 @@ NO_EXIST = 1
 
 _LOG_BYTES = 1 << 20
 
+_PASSING = {errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.E2BIG}
+"""EBUSY and E2BIG: other programs are at the hook, or too many. Source: kernel/bpf/trampoline.c."""
+
 _Buffer = ctypes.Array[ctypes.c_char]
 
 
@@ -65,6 +68,11 @@ def closing(fd: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def is_passing(error: OSError) -> bool:
+    """Return whether the same call can succeed later, on the same kernel."""
+    return error.errno in _PASSING
 
 
 def load_btf(data: bytes) -> int:

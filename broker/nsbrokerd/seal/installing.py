@@ -141,12 +141,12 @@ class Seal:
         """
         if not hooks:
             return
-        if not self._is_tried:
-            self._is_tried = True
-            self.why_alone = self._why_no_second_wall = why_no_second_wall()
-        if self._why_no_second_wall is not None:
-            return
         try:
+            if not self._is_tried:
+                self.why_alone = self._why_no_second_wall = why_no_second_wall()
+                self._is_tried = True
+            if self._why_no_second_wall is not None:
+                return
             build(self._directory, self._maps, hooks, anew=not self._is_renewed)
             self._is_renewed, self.why_alone = True, None
         except WallError as error:

@@ -29,7 +29,7 @@ def why_not_listed() -> str | None:
     can find this out: for others, this is None.
 
     Raises:
-        OSError: the kernel does not describe itself.
+        OSError: the kernel does not describe itself, or a later try can succeed, for example if memory is short now.
     """
     return _why_not_loaded() if os.geteuid() == 0 else None
 
@@ -40,6 +40,8 @@ def _why_not_loaded() -> str | None:
     try:
         os.close(bpf.load_program("nsb_try", _TRACING, _TRACE_ITER, _RETURN_0, number))
     except OSError as error:
+        if bpf.is_passing(error):
+            raise  # so that the cache does not keep it
         return str(error.strerror or error)
     return None
 

@@ -53,7 +53,7 @@ _OPTIONAL = {"uring_cmd"}
 
 
 class WallError(Exception):
-    """This host can't have the second wall. The message has the cause."""
+    """This host can't have the second wall, or not now. The message has the cause."""
 
 
 def hooks_for(kinds: Iterable[str]) -> set[str]:
@@ -288,14 +288,21 @@ def _absent() -> set[str]:
 
 
 def why_no_second_wall() -> str | None:
-    """Return why this host can't have the second wall, or None if it can. It tries all programs, and cleans up."""
+    """Return why this host can't have the second wall, or None if it can. It tries all programs, and cleans up.
+
+    Raises:
+        WallError: a later try can succeed, for example if memory is short now.
+    """
     try:
         with closing(make_maps()) as maps:
             for name in sorted(HOOKS.keys() - _absent()):
                 os.close(_load(name, maps))
             return None if _is_asked(maps) else _why_not_asked()
     except OSError as error:
-        return str(error.strerror or error)
+        reason = str(error.strerror or error)
+        if bpf.is_passing(error):
+            raise WallError(reason) from error
+        return reason
 
 
 def _is_asked(maps: SealMaps) -> bool:

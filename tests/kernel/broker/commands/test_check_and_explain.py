@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from nsbrokerd.commands.check import check
+from nsbrokerd.commands import check as check_module
+from nsbrokerd.commands.check import Limits, check
 from nsbrokerd.commands.explain import explain
-from nsbrokerd.seal import why_no_second_wall, why_not_listed
+from nsbrokerd.config import load
+from nsbrokerd.seal import WallError, why_no_second_wall, why_not_listed
 from support.brokers.process import START_S, BrokerProcess
 from support.resident import move_into_new
 from support.users import as_unprivileged
@@ -182,6 +185,22 @@ def test_check_says_whether_limits_can_be_enforced(configured: BrokerProcess, co
     assert f"  this kernel refuses programs that look at its sockets: {swept}" in said or swept is None
     limits = json.loads(command("check", "--json").stdout)["limits"]
     assert limits["reload_reaches_connected_sockets"] is (swept is None)
+
+
+def test_check_also_says_what_this_host_lacks_only_now(
+    configured: BrokerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example memory."""
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    monkeypatch.setattr(check_module, "why_not_listed", lambda: fail(OSError(errno.ENOMEM, "no memory")))
+    for module in (check_module, load):
+        monkeypatch.setattr(module, "why_no_second_wall", lambda: fail(WallError("no room")))
+    assert check(configured.config_path).limits == Limits(1, "no room", "no memory")
+    configured.configure(LIMITED.replace('"tcp"', '"sctp"'))
+    assert ["sctp" in str(one) and "no room" in str(one) for one in check(configured.config_path).problems] == [True]
 
 
 def without_cgroups() -> None:

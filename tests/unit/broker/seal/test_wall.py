@@ -392,5 +392,61 @@ def test_socket_is_refused_if_the_kernel_refuses_a_hook_for_its_packets(
     hand_out(seal, 2, 2, 136, grant="gone")
 
 
+@pytest.mark.parametrize("kinds", [("tcp",), ("sctp",)])
+def test_reload_tries_the_second_wall_again_after_a_failure_that_can_pass(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], kinds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile it counts as a wall that lacks programs, and not as one that this host can't have."""
+
+    def refuse() -> None:
+        raise WallError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(installing, "why_no_second_wall", refuse)
+        if kinds == ("sctp",):
+            with pytest.raises(SealError, match="can't limit sctp sockets: no memory"):
+                seal.load_limits(policy(*kinds))
+        else:
+            seal.load_limits(policy(*kinds))
+            assert (kernel, seal.why_alone) == (["limits", "sweep"], "no memory")
+        sockets.append(live(*SCTP, grant=ANYWHERE))
+        with pytest.raises(SealError, match=r"could not be cut off without .*: no memory"):
+            seal.load_limits(policy(*kinds))
+    seal.load_limits(policy(*kinds))
+    assert seal.why_alone is None
+    assert set(kernel) > PACKETS
+
+
+def test_final_answer_about_the_second_wall_is_asked_for_once(
+    kernel: list[str], seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a tenth of a second."""
+    assert kernel == []
+    asked: list[str] = []
+    monkeypatch.setattr(installing, "why_no_second_wall", lambda: asked.append("") or "the kernel refuses it")
+    for _ in range(2):
+        seal.load_limits(policy("tcp"))
+    assert (asked, seal.why_alone) == ([""], "the kernel refuses it")
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EBUSY])
+def test_failure_that_can_pass_is_no_answer(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> SealMaps:
+        raise OSError(number, "not now")
+
+    monkeypatch.setattr(wall, "make_maps", refuse)
+    with pytest.raises(WallError, match="not now"):
+        wall.why_no_second_wall()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS])
+def test_failure_that_can_not_pass_is_an_answer(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> SealMaps:
+        raise OSError(number, "never")
+
+    monkeypatch.setattr(wall, "make_maps", refuse)
+    assert wall.why_no_second_wall() == "never"
+
+
 def test_wall_that_was_never_built_is_empty(tmp_path: Path) -> None:
     assert standing_hooks(tmp_path / "none") == set()
