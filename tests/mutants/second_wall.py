@@ -116,7 +116,7 @@ GUARANTEES = (
             ),
             Mutant(
                 _INSTALLING,
-                "                    or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)\n",
+                "                or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)\n",
                 "",
                 (f"{_WALL_TEST}test_udplite_counts_as_cut_off_after_its_limit_changed",),
             ),
@@ -125,6 +125,14 @@ GUARANTEES = (
                 "        former, self._limits = self._limits, None\n",
                 "        former = self._limits\n",
                 (f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_that_failed",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "        now = {layout.grant_id(",
+                "        self._limits = now = {layout.grant_id(",
+                (
+                    f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_whose_sockets_could_not_be_listed",
+                ),
             ),
             Mutant(
                 _WALL,

@@ -100,8 +100,8 @@ class Seal:
                     self._sweep(put_back)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {_told(error)}") from error
-        self._note_limits(policy, former)
-        with contextlib.suppress(OSError):  # then they stay until the next reload
+        with contextlib.suppress(OSError):  # then the hooks stay until the next reload
+            self._note_limits(policy, former)
             remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds, self._doubtful))
         self._standing = standing_hooks(self._directory)
 
@@ -160,22 +160,25 @@ class Seal:
 
         A call of connect(2) can have been allowed before the change, and end much later. So the sweep does not see its
         peer. The first wall checks the packets of such a socket, but not its copies for the sender's own namespace.
+
+        Raises:
+            OSError: the kernel can't list sockets. After the next change, all of them count as such.
         """
-        self._limits = now = {layout.grant_id(grant.name): grant.limit for grant in policy.grants}
+        now = {layout.grant_id(grant.name): grant.limit for grant in policy.grants}
         self._is_limited = {
             grant.name: grant.limit is not None and grant.limit.connect is not None for grant in policy.grants
         }
-        with contextlib.suppress(OSError):  # a kernel that can't list sockets keeps all hooks
-            self._doubtful = {
-                one.cookie
-                for one in all_live(self._maps)
-                if is_udplite(triple_of(one))
-                and (
-                    former is None
-                    or one.cookie in self._doubtful
-                    or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)
-                )
-            }
+        self._doubtful = {
+            one.cookie
+            for one in all_live(self._maps)
+            if is_udplite(triple_of(one))
+            and (
+                former is None
+                or one.cookie in self._doubtful
+                or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)
+            )
+        }
+        self._limits = now
 
     def call(self, function: Callable[[Gate], T]) -> T:
         """Call a short function where sockets are sealed, with the gate of the thread that it is called in."""

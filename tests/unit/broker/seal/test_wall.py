@@ -267,6 +267,27 @@ def test_hooks_stay_if_the_kernel_does_not_tell_whether_they_are_needed(
     assert not standing_hooks(tmp_path) & PACKETS
 
 
+def test_all_udplite_counts_as_cut_off_after_a_change_whose_sockets_could_not_be_listed(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list from before the change would not name them. Meanwhile, no hook is removed."""
+    monkeypatch.setattr(wall, "limits_in_force", lambda _maps: contextlib.nullcontext(lambda _grant: True))
+    one, other = policy("udplite", connect=["10.0.0.1:80"]), policy("udplite", connect=["10.0.0.2:80"])
+    seal.load_limits(one)
+    sockets.append(live(*UDPLITE)._replace(grant_id=layout.grant_id("limited")))
+    with monkeypatch.context() as patch:
+        patch.setattr(installing, "all_live", refuse_memory)
+        seal.load_limits(other)
+    assert kernel[-1] == "sweep"
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+    for _ in range(2):
+        seal.load_limits(other)
+        assert "socket_sendmsg" in standing_hooks(tmp_path)
+    sockets.clear()
+    seal.load_limits(other)
+    assert "socket_sendmsg" not in standing_hooks(tmp_path)
+
+
 @pytest.mark.parametrize("policy_kinds", [("tcp",), ("sctp",)])
 def test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off(
     kernel: list[str],
