@@ -28,8 +28,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
-                "                self._state.note(_LIMITS, short_lived)\n",
-                "",
+                "            self._state.note(_LIMITS, self._short_lived)\n",
+                "            pass\n",
                 (FAULTS + "test_broker_whose_limits_end_with_it_says_so",),
             ),
             Mutant(

@@ -30,8 +30,8 @@ GUARANTEES = (
             ),
             Mutant(
                 _INSTALLING,
-                "                sweep(self._maps)\n",
-                "                pass\n",
+                "                    self._sweep(put_back)\n",
+                "                    pass\n",
                 (
                     "tests/kernel/broker/seal/test_reload.py::"
                     "test_what_is_connected_is_cut_off_until_its_peer_is_covered_again",
@@ -66,6 +66,18 @@ GUARANTEES = (
                 "set()",
                 (f"{_WALL_TEST}test_kinds_of_live_sockets_count",),
             ),
+            Mutant(
+                _INSTALLING,
+                "                self._untidy_kinds = kinds\n",
+                "                pass\n",
+                (f"{_WALL_TEST}test_superfluous_programs_are_removed_once_revoke_has_ended",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/service/lifecycle.py",
+                "                self._seal.tidy()\n",
+                "                pass\n",
+                ("tests/kernel/broker/seal/test_reload.py::test_programs_of_another_version_go_once_revoke_has_ended",),
+            ),
         ),
     ),
     Guarantee(
@@ -96,6 +108,12 @@ GUARANTEES = (
                 "                self._is_tried = True\n"
                 "                self.why_alone = self._why_no_second_wall = why_no_second_wall()\n",
                 (f"{_WALL_TEST}test_reload_tries_the_second_wall_again_after_a_failure_that_can_pass",),
+            ),
+            Mutant(
+                _INSTALLING,
+                "        build(self._directory, self._maps, hooks - self._own, anew=True)\n",
+                "        build(self._directory, self._maps, hooks - self._own, anew=False)\n",
+                (f"{_WALL_TEST}test_programs_of_another_version_are_replaced_before_a_socket_needs_them",),
             ),
         ),
     ),
@@ -130,9 +148,7 @@ GUARANTEES = (
                 _INSTALLING,
                 "        now = {layout.grant_id(",
                 "        self._limits = now = {layout.grant_id(",
-                (
-                    f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_whose_sockets_could_not_be_listed",
-                ),
+                (f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_whose_sockets_could_not_be_listed",),
             ),
             Mutant(
                 _WALL,
@@ -148,7 +164,7 @@ GUARANTEES = (
             ),
             Mutant(
                 _WALL,
-                "        if not is_locked:\n            return\n",
+                "        if not is_locked:\n            return False\n",
                 "",
                 (f"{_REVOKING_TEST}test_broker_removes_no_hook_while_sockets_are_revoked",),
             ),

@@ -63,9 +63,11 @@ class Seal:
         """Use the maps and the thread. Take ownership of `parts`, which closes them and everything that they need."""
         self._directory = directory
         self._maps = maps
-        self._is_tried = self._is_renewed = False
+        self._is_tried = False
         self._why_no_second_wall: str | None = None
-        self._standing: set[str] = set()
+        self._own: set[str] = set()  # hooks that this broker has attached
+        self._standing: set[str] = set()  # those of them that still stand
+        self._untidy_kinds: set[str] | None = None
         self._limits: dict[int, Limit | None] | None = None
         self._is_limited: dict[str, bool] = {}
         self._doubtful: set[int] = set()
@@ -100,10 +102,24 @@ class Seal:
                     self._sweep(put_back)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {_told(error)}") from error
-        with contextlib.suppress(OSError):  # then the hooks stay until the next reload
+        with contextlib.suppress(OSError):  # then all hooks that this version knows stay until the next reload
             self._note_limits(policy, former)
-            remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds, self._doubtful))
-        self._standing = standing_hooks(self._directory)
+        self._remove_superfluous(kinds)
+
+    def tidy(self) -> None:
+        """Remove the programs that nothing needs, if `nsbrokerd revoke` was at work when the limits were loaded."""
+        if self._untidy_kinds is not None:
+            self._remove_superfluous(self._untidy_kinds)
+
+    def _remove_superfluous(self, kinds: set[str]) -> None:
+        def needed() -> set[str]:
+            return needed_hooks(self._maps, kinds, None if self._limits is None else self._doubtful)
+
+        self._untidy_kinds = None
+        with contextlib.suppress(OSError):  # then they stay until the next reload
+            if not remove_superfluous(self._directory, needed):
+                self._untidy_kinds = kinds
+        self._standing = standing_hooks(self._directory) & self._own
 
     def _sweep(self, put_back: Callable[[], None]) -> None:
         """Apply the limits in force to sockets in use. If that fails, put the former limits back.
@@ -134,7 +150,7 @@ class Seal:
         return "so the former ones are in force again"
 
     def _build_second_wall(self, hooks: set[str]) -> None:
-        """Attach missing programs. At first, replace those of a former broker, which another version may have made.
+        """Attach the programs that must stand, and are missing.
 
         Raises:
             SealError: a program is missing without which a socket in use could not be cut off.
@@ -147,13 +163,23 @@ class Seal:
                 self._is_tried = True
             if self._why_no_second_wall is not None:
                 return
-            build(self._directory, self._maps, hooks, anew=not self._is_renewed)
-            self._is_renewed, self.why_alone = True, None
+            self._build(hooks)
+            self.why_alone = None
         except WallError as error:
             self.why_alone = str(error)
             if missing := hooks & FOR_EACH_PACKET - standing_hooks(self._directory):
                 failure = f"sockets in use could not be cut off without {', '.join(sorted(missing))}"
                 raise SealError(f"{failure}, so the former limits stay: {error}") from error
+
+    def _build(self, hooks: set[str]) -> None:
+        """Attach missing programs. Replace those that this broker has not attached: another version may have done it.
+
+        Raises:
+            WallError: the kernel refuses a program.
+        """
+        build(self._directory, self._maps, hooks - self._own, anew=True)
+        build(self._directory, self._maps, hooks & self._own, anew=False)
+        self._own |= hooks
 
     def _note_limits(self, policy: Policy, former: Mapping[int, Limit | None] | None) -> None:
         """Remember the limits in force, and the sockets in use that may still connect by the former ones.
@@ -208,7 +234,7 @@ class Seal:
             missing |= packet_hooks_for((sock.family, sock.type, sock.proto), 0, self._is_limited.get(grant))
         if missing := missing - self._standing:
             try:
-                build(self._directory, self._maps, missing, anew=False)
+                self._build(missing)
             except WallError as error:
                 raise OSError(errno.EIO, f"can't limit the socket: {error}") from error
             self._standing |= missing

@@ -142,22 +142,23 @@ def remove(directory: Path, hooks: Iterable[str]) -> None:
             os.unlink(directory / f"{_PIN}{name}")
 
 
-def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> None:
-    """Remove the programs that nothing needs, unless `nsbrokerd revoke` is at work: then the next call does it.
+def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> bool:
+    """Remove the programs that nothing needs. Return False, without an effect, if `nsbrokerd revoke` is at work.
 
     It also removes what a broker or a command left that ended just before it put a program in place.
     """
     if not standing_hooks(directory):
-        return
+        return True
     with _locked(directory, fcntl.LOCK_EX, patience_s=0) as is_locked:
         if not is_locked:
-            return
+            return False
         if superfluous := standing_hooks(directory) - needed():
             # Look again: the first list misses a connection that a listener accepted meanwhile, just before it ended.
             superfluous -= needed()
         remove(directory, superfluous)
         for leftover in directory.glob(f"{_NEW}*"):
             leftover.unlink(missing_ok=True)
+    return True
 
 
 @contextlib.contextmanager
@@ -236,11 +237,13 @@ def _try_lock(fd: int, lock: int) -> bool:
     return True
 
 
-def needed_hooks(maps: SealMaps, kinds: Iterable[str], doubtful: Collection[int] = ()) -> set[str]:
+def needed_hooks(maps: SealMaps, kinds: Iterable[str], doubtful: Collection[int] | None = ()) -> set[str]:
     """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use.
 
-    Sockets whose cookie is in `doubtful` count as cut off.
+    Sockets whose cookie is in `doubtful` count as cut off. If it is None, all hooks are needed.
     """
+    if doubtful is None:
+        return hooks_for(KIND_OF_TRIPLE.values())
     try:
         sockets = all_live(maps)
     except OSError:

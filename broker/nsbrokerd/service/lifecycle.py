@@ -249,13 +249,15 @@ class Service:
         log.info("opened the audit anew")
 
     async def _report(self) -> None:
-        """Log the number of lines that were left out, and faults of the audit, each second."""
+        """Each second, log the number of lines that were left out, and faults of the audit, and tidy the seal."""
         while True:
             await trio.sleep(_REPORT_S)
             line_quota.report()
             fault = self._in_force.audit.fault
             told = fault and f"can't be written, so the broker hands out nothing: {fault}"
             self._state.note(_AUDIT, told)
+            if self._seal is not None:
+                self._seal.tidy()
 
     async def _give_signs_of_life(self) -> None:
         """Tell the service manager's watchdog that the loop runs, twice as often as it asks for."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from nsbroker import SocketSpec
 from nsbroker.wire import OpenReply, OpenRequest
-from nsbrokerd.seal import SealError, installing, live_sockets
+from nsbrokerd.seal import SealError, bpf, installing, live_sockets
 from nsbrokerd.seal.own_group import own_cgroup
 from support import namespaces
 from support.brokers.limited import can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
@@ -200,6 +201,22 @@ def test_broker_without_limits_starts_although_those_of_an_earlier_one_stay(unsw
         assert "serving (grants: 1" in (status := unswept.reload())
         assert ("the limits" in status, "failed" in status, can_send(udp, 5001)) == (False, False, True)
         (unswept.directory / "swept").rename(unswept.directory / "unswept")
+
+
+def test_programs_of_another_version_go_once_revoke_has_ended(start_broker: START) -> None:
+    """`nsbrokerd revoke` has the lock when the limits are loaded. Any pin of this name passes for a program."""
+    broker = start_broker(grant(connect=[]))
+    pin, lock = broker.seal_path / "hook_of_another_version", broker.seal_path / "lock"
+    with ExitStack() as stack:
+        with bpf.closing(bpf.create_map("nsb_test", bpf.MapShape(bpf.ARRAY, 4, 4), 1)) as fd:
+            bpf.pin(fd, str(pin))
+        lock.mkdir(exist_ok=True)
+        lock_fd = os.open(lock, os.O_RDONLY)
+        stack.callback(os.close, lock_fd)
+        fcntl.flock(lock_fd, fcntl.LOCK_SH)
+        broker.reload()
+        assert pin.exists()
+    wait_until(lambda: not pin.exists(), 20)
 
 
 def test_limits_change_all_at_once(start_broker: START, name: str, long: bool) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
@@ -286,6 +287,69 @@ def test_all_udplite_counts_as_cut_off_after_a_change_whose_sockets_could_not_be
     sockets.clear()
     seal.load_limits(other)
     assert "socket_sendmsg" not in standing_hooks(tmp_path)
+
+
+@pytest.fixture
+def revoke_at_work(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Have the lock of `nsbrokerd revoke`, until the function is called."""
+    (tmp_path / "lock").mkdir()
+    with ExitStack() as stack:
+        fd = os.open(tmp_path / "lock", os.O_RDONLY)
+        stack.callback(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield stack.close
+
+
+def test_superfluous_programs_are_removed_once_revoke_has_ended(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, revoke_at_work: Callable[[], None]
+) -> None:
+    """For example those of another version. A socket that was handed out meanwhile keeps its programs."""
+    for name in ("of_another_version", "socket_recvmsg"):
+        (tmp_path / f"hook_{name}").write_text("of another version")
+    seal.load_limits(policy("tcp"))
+    seal.tidy()
+    assert standing_hooks(tmp_path) >= {"of_another_version", "socket_recvmsg"}
+    hand_out(seal, *UDPLITE, grant="gone")
+    sockets.append(live(*UDPLITE, grant=GONE))
+    revoke_at_work()
+    seal.tidy()
+    assert standing_hooks(tmp_path) == set(kernel) - {"limits", "sweep"}
+    assert standing_hooks(tmp_path) & PACKETS == {"socket_sendmsg"}
+    sockets.clear()
+    seal.tidy()
+    assert "socket_sendmsg" in standing_hooks(tmp_path)  # only a reload looks again
+    seal.load_limits(policy("tcp"))
+    assert "socket_sendmsg" not in standing_hooks(tmp_path)
+    hand_out(seal, *UDPLITE, grant="gone")
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+
+
+def test_programs_of_another_version_are_replaced_before_a_socket_needs_them(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, revoke_at_work: Callable[[], None]
+) -> None:
+    """They can stand longer than the first reload."""
+    for name in PACKETS:
+        (tmp_path / f"hook_{name}").write_text("of another version")
+    seal.load_limits(policy("tcp"))
+    assert not set(kernel) & PACKETS
+    hand_out(seal, *UDPLITE, grant="gone")
+    assert set(kernel) & PACKETS == {"socket_sendmsg"}
+    sockets.append(live(*SCTP))
+    seal.load_limits(policy("tcp"))
+    assert sorted(name for name in kernel if name in PACKETS) == sorted(PACKETS)
+    revoke_at_work()
+
+
+def test_programs_of_another_version_are_removed_even_if_sockets_can_not_be_listed(
+    kernel: list[str], seal: Seal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("of_another_version", "socket_sendmsg"):
+        (tmp_path / f"hook_{name}").write_text("")
+    monkeypatch.setattr(installing, "all_live", refuse_memory)
+    seal.load_limits(policy("tcp"))
+    assert kernel[-1] == "sweep"
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+    assert "of_another_version" not in standing_hooks(tmp_path)
 
 
 @pytest.mark.parametrize("policy_kinds", [("tcp",), ("sctp",)])
