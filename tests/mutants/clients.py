@@ -794,9 +794,27 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/slow_binds.py",
-                "            budget.left_s = max(-BUDGET_S, budget.left_s - seconds)\n",
+                "            budget.left_s = min(budget.left_s, max(-most_debt_s, budget.left_s - seconds))\n",
                 "            budget.left_s = BUDGET_S - seconds\n",
                 (SLOW + "test_suspect_whose_calls_work_or_sleep_for_long_is_slow",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/slow_binds.py",
+                "BUDGET_S if used is None else math.inf",
+                "BUDGET_S",
+                (SLOW + "test_debt_is_paid_back_before_a_person_binds_in_the_main_thread_again",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/slow_binds.py",
+                ", watch_s=took_s)",
+                ")",
+                (SLOW + "test_long_calls_take_a_small_share_of_the_main_threads_time",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/slow_binds.py",
+                "BUDGET_S if used is None else math.inf",
+                "math.inf",
+                (SLOW + "test_first_long_call_is_forgiven_soon_however_long_it_was",),
             ),
             Mutant(
                 "broker/nsbrokerd/sockets/opener.py",

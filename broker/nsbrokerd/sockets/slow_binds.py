@@ -9,11 +9,17 @@ A usual call can take long as well: another process gets the processor in the mi
 work at its end, such as freeing sockets that were closed long ago. A thread would not help then, and a hop to it costs
 more than the call. So each person has a small budget of time for long calls, which fills up again. A person whose
 budget is not full is a suspect. If a call of a suspect did not sleep, only its time on the processor counts.
+
+Nobody can tell whether the first long call of a person was slow by chance. So it costs the budget little, but makes the
+person a suspect for as long as the budget takes to grow by its whole time. A long call of a suspect is the person's
+own. If it takes more than the budget has, the person's calls are made in its thread until the rest is paid back, too.
+So in the long run, long calls take at most the share by which the budget grows of the main thread's time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import resource
 import signal
 import threading
@@ -34,7 +40,8 @@ BUDGET_SHARE = 0.01
 """The budget grows by this share of the time that passes."""
 
 _FIRST_S = 1.0
-"""So long after a slow call, the calls of its person are made in a thread. Each relapse doubles this time."""
+"""So long after a slow call, the calls of its person are made in a thread. Each relapse doubles this time. With a
+debt, they are made there until it is paid."""
 _LONGEST_S = 256.0
 _MEMORY = 8
 """A slow call counts as a relapse until the person has been quick for this many times as long."""
@@ -72,13 +79,28 @@ def usage() -> Usage:
 
 @dataclass(slots=True)
 class _Budget:
+    """The time that is left for long calls of a person. Below zero, it is the person's debt.
+
+    `watched_until` is when the budget would be full if it had paid for all long calls in the main thread.
+    """
+
     left_s: float
     at: float
+    watched_until: float
 
     def fill(self, now: float) -> None:
         """Add what has grown since the last time."""
         self.left_s = min(BUDGET_S, self.left_s + (now - self.at) * BUDGET_SHARE)
         self.at = now
+
+    def full_at(self) -> float:
+        """Return when the person is no suspect any more, if it makes no long call until then."""
+        return max(self.watched_until, self.at + _time_to_grow(BUDGET_S - self.left_s))
+
+
+def _time_to_grow(seconds: float) -> float:
+    """Return how long a budget takes to grow by so much."""
+    return seconds / BUDGET_SHARE
 
 
 @dataclass(slots=True)
@@ -186,8 +208,7 @@ class SlowBinds:
             budget = self._budgets.get(person)
             if budget is None:
                 return False
-            budget.fill(self._clock())
-            is_full = budget.left_s >= BUDGET_S
+            is_full = self._clock() >= budget.full_at()
             if is_full:
                 del self._budgets[person]
         return not is_full
@@ -202,39 +223,40 @@ class SlowBinds:
         """
         if used is not None and not used.sleeps:
             took_s = min(took_s, used.cpu_s)
-        self._spend(person, took_s)
+        self._spend(person, took_s, BUDGET_S if used is None else math.inf, watch_s=took_s)
 
     def judge_in_thread(self, person: int, used: Usage) -> None:
         """Take a long call of a person in its thread, which sleeps there also because the main thread works."""
-        self._spend(person, used.cpu_s)
+        self._spend(person, used.cpu_s, BUDGET_S)
 
-    def _spend(self, person: int, seconds: float) -> None:
+    def _spend(self, person: int, seconds: float, most_debt_s: float, watch_s: float = 0.0) -> None:
+        """Take time off a person's budget, though not for more than this debt, and watch the person for longer."""
         with self._lock:
             now = self._clock()
             budget = self._budgets.get(person)
             if budget is None:
                 if len(self._budgets) >= _MAX_REMEMBERED:
                     self._forget_budgets(now)
-                budget = self._budgets[person] = _Budget(BUDGET_S, now)
+                budget = self._budgets[person] = _Budget(BUDGET_S, now, now)
             budget.fill(now)
-            budget.left_s = max(-BUDGET_S, budget.left_s - seconds)
-            is_slow = budget.left_s < 0
-        if is_slow:
-            self.note(person)
+            budget.left_s = min(budget.left_s, max(-most_debt_s, budget.left_s - seconds))
+            budget.watched_until = max(budget.watched_until, now) + _time_to_grow(watch_s)
+            debt_s = -budget.left_s
+        if debt_s > 0:
+            self.note(person, _time_to_grow(debt_s))
 
-    def note(self, person: int) -> None:
-        """Remember that a call of the person was slow."""
+    def note(self, person: int, least_s: float = 0.0) -> None:
+        """Remember that a call of the person was slow, for at least this long."""
         with self._lock:
             now = self._clock()
             slowness = self._slow.get(person)
             if slowness is None or slowness.is_forgiven(now):
                 if len(self._slow) >= _MAX_REMEMBERED:
                     self._forget(now)
-                self._slow[person] = _Slowness(now + _FIRST_S, _FIRST_S)
-                return
-            if now >= slowness.until:
+                slowness = self._slow[person] = _Slowness(now, _FIRST_S)
+            elif now >= slowness.until:
                 slowness.period_s = min(_LONGEST_S, 2 * slowness.period_s)
-            slowness.until = now + slowness.period_s
+            slowness.until = max(slowness.until, now + max(slowness.period_s, least_s))
 
     def _forget(self, now: float) -> None:
         """Forget the persons that were quick for long, otherwise the one that may come back first."""
@@ -245,12 +267,10 @@ class SlowBinds:
 
     def _forget_budgets(self, now: float) -> None:
         """Forget the full budgets, otherwise the one that is full first."""
-        for budget in self._budgets.values():
-            budget.fill(now)
-        for person in [one for one, budget in self._budgets.items() if budget.left_s >= BUDGET_S]:
+        for person in [one for one, budget in self._budgets.items() if now >= budget.full_at()]:
             del self._budgets[person]
         if len(self._budgets) >= _MAX_REMEMBERED:
-            del self._budgets[max(self._budgets, key=lambda one: self._budgets[one].left_s)]
+            del self._budgets[min(self._budgets, key=lambda one: self._budgets[one].full_at())]
 
     def send(self, person: int, work: Callable[[Errand], None], sockets: int) -> Errand:
         """Have work for this many sockets done in the person's thread.

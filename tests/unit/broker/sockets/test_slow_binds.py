@@ -141,6 +141,51 @@ def test_person_is_slow_again_at_the_first_long_call_after_its_thread(slow: Slow
     assert slow.is_slow(ANN)
 
 
+@pytest.mark.parametrize("call_s", [0.03, 1.0, 10.0])
+@pytest.mark.parametrize("pause_s", [0.5, 2.0, 10.0, 50.0, 200.0])
+@pytest.mark.parametrize("also_in_thread", [True, False])
+def test_long_calls_take_a_small_share_of_the_main_threads_time(
+    slow: SlowBinds, clock: Clock, *, call_s: float, pause_s: float, also_in_thread: bool
+) -> None:
+    """However long they are, and however long their person pauses between them."""
+    began, in_main_s = clock.now, 0.0
+    for _ in range(2000):
+        if not slow.is_slow(ANN):
+            in_main_s += call_s
+            clock.now += call_s
+            slow.judge(ANN, call_s, Usage(call_s, 0) if slow.is_suspect(ANN) else None)
+        elif also_in_thread:
+            slow.judge_in_thread(ANN, Usage(call_s, 0))
+        clock.now += pause_s
+    # The first call may be slow by chance, and the budget is full then.
+    assert in_main_s <= 2 * call_s + BUDGET_S + BUDGET_SHARE * (clock.now - began)
+
+
+def test_first_long_call_is_forgiven_soon_however_long_it_was(slow: SlowBinds, clock: Clock) -> None:
+    """The machine may have stood still. Until that is clear, calls of the person are looked at."""
+    slow.judge(ANN, 1.0, None)
+    clock.now += slow_binds._FIRST_S
+    assert not slow.is_slow(ANN)
+    for _ in range(50):
+        clock.now += 1
+        slow.judge(ANN, 1.0, Usage(LONG_S, 0))
+        assert (slow.is_slow(ANN), slow.is_suspect(ANN)) == (False, True)
+    clock.now += 1.1 / BUDGET_SHARE
+    assert not slow.is_suspect(ANN)
+
+
+def test_debt_is_paid_back_before_a_person_binds_in_the_main_thread_again(slow: SlowBinds, clock: Clock) -> None:
+    """Later calls that take little do not shorten the time."""
+    slow.judge(ANN, BUDGET_S, None)
+    slow.judge(ANN, 1.0, Usage(1.0, 0))
+    clock.now += 1
+    slow.judge_in_thread(ANN, Usage(2 * BUDGET_S, 0))
+    clock.now += 0.99 / BUDGET_SHARE - 1
+    assert slow.is_slow(ANN)
+    clock.now += 0.01 / BUDGET_SHARE
+    assert not slow.is_slow(ANN)
+
+
 def test_in_a_thread_only_the_processor_counts(slow: SlowBinds) -> None:
     """There, a call also sleeps until the main thread lets go of the interpreter."""
     slow.judge_in_thread(ANN, Usage(0.0, 5))
