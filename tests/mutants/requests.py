@@ -8,6 +8,7 @@ EXPLAIN = "tests/kernel/broker/requests/test_explain.py::"
 SUFFICES = "test_grant_with_the_rules_that_it_lacks_allows_everything"
 
 RECORDS = "tests/unit/broker/requests/test_audit_records.py::"
+HANGING_UP = "tests/unit/broker/serving/test_intake_cut.py::"
 AUDIT = "tests/kernel/broker/requests/test_audit.py::"
 
 GUARANTEES = (
@@ -44,6 +45,24 @@ GUARANTEES = (
                 "[end_record(details)])",
                 "[])",
                 (EXPLAIN + "test_each_question_is_in_the_audit",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "            self._dispatcher.record_unsent(client, received.request, outcome)\n",
+                "            pass\n",
+                (HANGING_UP + "test_request_that_the_policy_refused_has_a_record_though_its_client_hangs_up",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "            with suppress(AbandonedError):",
+                "            with suppress():",
+                (HANGING_UP + "test_request_that_the_kernel_refused_has_a_record_wherever_its_client_hangs_up",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "                self._dispatcher.record_refusal(client, None, _excess(quotas), is_recorded=False)\n",
+                "                pass\n",
+                (HANGING_UP + "test_request_past_the_rate_is_counted_though_its_client_hangs_up",),
             ),
         ),
     ),

@@ -119,11 +119,30 @@ class Dispatcher:
         *,
         is_recorded: bool = True,
     ) -> None:
-        """Record a refusal in the audit, and send it to the client. Past a rate, the audit gets only the number.
+        """Record a refusal as `record_refusal`, and send it to the client.
 
         Raises:
             OSError: the reply can't be delivered.
         """
+        self.record_refusal(client, request_id, refusal, operation, specs, is_recorded=is_recorded)
+        client.refuse(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))
+
+    def record_unsent(self, client: Client, request: Request, refusal: Refusal) -> None:
+        """Record the refusal of a request whose client is gone."""
+        operation = self._operations[type(request)]
+        self.record_refusal(client, request.request_id, refusal, operation.name, operation.specs_of(request))
+
+    def record_refusal(
+        self,
+        client: Client,
+        request_id: int | None,
+        refusal: Refusal,
+        operation: str = UNREAD,
+        specs: Sequence[SocketSpec] = (),
+        *,
+        is_recorded: bool = True,
+    ) -> None:
+        """Record a refusal in the audit. Past a rate, the audit gets only the number."""
         person = client.person
         self.tally.refuse(person, refusal)
         if is_recorded and person.take_record(time.monotonic()):
@@ -132,7 +151,6 @@ class Dispatcher:
                 person.charge_record(size)
         else:
             self._counted.count(person, client.peer, refusal)
-        client.refuse(ErrorReply(request_id, refusal.code, refusal.message, refusal.errno, refusal.spec_index))
 
     def record_counted(self, *, at_end: bool = False) -> None:
         """Write records of refusals that were only counted: one for each of a few users, or of all of them at the end.

@@ -363,9 +363,9 @@ class Hub:
             if not (ready or self._cut_turns):
                 break
             self._give_turn(ready, now)
-        self._intake.record_counted(at_end=True)
         for client in list(self._clients.values()):
             self._drop(client)
+        self._intake.record_counted(at_end=True)
         self._epoll.close()
         wake_fd, self._wake_fd = self._wake_fd, -1
         os.close(wake_fd)

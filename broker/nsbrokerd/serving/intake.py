@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from nsbroker.link import fdpass
@@ -33,7 +35,7 @@ from ..namespaces.netns import close_namespaces
 from ..policy.plans import Plan, Refusal
 from ..requests.dispatch import Dispatcher
 from ..requests.operation import Outcome, Received
-from ..sockets.time_slice import Awaited, Steps, pace
+from ..sockets.time_slice import AbandonedError, Awaited, Steps, pace, until_abandoned
 from .tasks import Tasks
 
 _TOO_MANY_HANG = Refusal(
@@ -121,6 +123,10 @@ class Intake:
             named = named_descriptors(request)
         except ProtocolError as error:
             return self._refuse_packet(client, error, quotas, is_within_rate, brings_fds)
+        except GeneratorExit:
+            if not is_within_rate:
+                self._dispatcher.record_refusal(client, None, _excess(quotas), is_recorded=False)
+            raise
         kept = self._serve_decoded(client, request, packet, named, quotas, is_within_rate, brings_fds)
         return kept if isinstance(kept, bool) else (yield from kept)
 
@@ -167,8 +173,7 @@ class Intake:
 
     def _refuse_excess(self, client: Client, request_id: int | None, quotas: Quotas, brings_fds: bool) -> bool:
         """Refuse a request beyond the rate. The audit only counts it."""
-        refusal = Refusal(OVERLOADED, f"more than {quotas.requests_per_second} requests in a second; try again later")
-        return self._refuse_unread(client, request_id, refusal, brings_fds, is_recorded=False)
+        return self._refuse_unread(client, request_id, _excess(quotas), brings_fds, is_recorded=False)
 
     def _serve_with_fds(
         self, client: Client, request: Request, packet: bytes, named: int, brings_fds: bool
@@ -223,20 +228,32 @@ class Intake:
         """Serve a request for a stock whose plan is known."""
         self._time_slice.begin()
         received = Received(client.peer, request, [], b"", client.person)
-        outcome = yield from self._opening.open_recalled(received, planned)
-        self._end(client, Received[Request](*received), outcome)
-        return True
+        steps: Steps[Outcome | None] = self._opening.open_recalled(received, planned)
+        return self._serve_in_steps(client, Received[Request](*received), steps)
 
     def _serve_in_steps(self, client: Client, received: Received[Request], steps: Steps[Outcome | None]) -> Steps[bool]:
+        """Serve a request in steps. If its client hangs up at a cut, a refusal that stands by then is recorded."""
+        deciding = until_abandoned(self._decide(steps), partial(self._record, client, received))
         try:
-            outcome = yield from steps
-            if isinstance(outcome, Refusal) and self._time_slice.is_over():
-                yield None  # to write and send a refusal takes as long as all before
+            outcome = yield from deciding
         except BaseException:
             close_namespaces(received.fds)
             raise
         self._end(client, received, outcome)
         return True
+
+    def _decide(self, steps: Steps[Outcome | None]) -> Steps[Outcome | None]:
+        """Take the steps of a request, and let others go first before a refusal is written and sent."""
+        outcome = yield from steps
+        if isinstance(outcome, Refusal) and self._time_slice.is_over():
+            with suppress(AbandonedError):
+                yield None  # to write and send a refusal takes as long as all before
+        return outcome
+
+    def _record(self, client: Client, received: Received[Request], outcome: Outcome | None) -> None:
+        """Record the refusal of a request whose client is gone. Nothing else was done for it that lasts."""
+        if isinstance(outcome, Refusal):
+            self._dispatcher.record_unsent(client, received.request, outcome)
 
     def _end(self, client: Client, received: Received[Request], outcome: Outcome | None) -> None:
         """Answer a request, or start its task. Nothing is cut here: the audit record and the reply belong together."""
@@ -250,6 +267,10 @@ class Intake:
                 return
         close_namespaces(received.fds)
         self._dispatcher.reply(client, received.request, outcome)
+
+
+def _excess(quotas: Quotas) -> Refusal:
+    return Refusal(OVERLOADED, f"more than {quotas.requests_per_second} requests in a second; try again later")
 
 
 def _advance(steps: Steps[bool]) -> bool | Cut:

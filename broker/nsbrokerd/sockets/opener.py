@@ -6,6 +6,7 @@ The sockets of a large request are made in pieces, so that other persons are ser
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from io import FileIO
 from socket import SocketType
@@ -21,7 +22,7 @@ from ..seal import Seal
 from .batch import SPECIAL, Batch, Opened, OpenError, OpenGroup, binds, cookie_of, make_socket
 from .credentials import Credentials
 from .slow_binds import Errand, SlowBinds
-from .time_slice import Steps, TimeSlice
+from .time_slice import AbandonedError, Steps, TimeSlice
 
 
 class Opener:
@@ -139,7 +140,8 @@ class Opener:
                         yield None
             return (yield from batch.describe_in_steps(time_slice))
         except (NamespaceNotFoundError, OpenError, OSError):
-            yield from batch.close_in_steps(time_slice)
+            with suppress(AbandonedError):  # the request has failed, whether its client is there or not
+                yield from batch.close_in_steps(time_slice)
             raise
         except BaseException:
             if errand is None:

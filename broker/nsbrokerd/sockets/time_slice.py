@@ -2,6 +2,9 @@
 
 Work that can be cut is a generator of `Steps`. It yields between two pieces: None when its time is up, or an object
 that says when the work can go on. At each yield the thread has its own ids, capabilities and namespace.
+
+If nobody waits for the work any more, `AbandonedError` is raised at a cut. Work that has its outcome already, and only
+tidies up, ends by this outcome all the same.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ class Awaited(Protocol):
 
 
 Steps = Generator[Awaited | None, None, T]
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the outcome of this work any more."""
 
 
 class TimeSlice:
@@ -90,5 +97,28 @@ def pace(work: Generator[None, None, T], time_slice: TimeSlice) -> Steps[T]:
                 return result
             if time_slice.is_over():
                 yield None
+    finally:
+        work.close()
+
+
+def until_abandoned(work: Steps[T], keep: Callable[[T], None]) -> Steps[T]:
+    """Take all steps. If this is closed at a cut, abandon the work, and call `keep` with its outcome if it has one."""
+    try:
+        while True:
+            try:
+                awaited = next(work)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            yield awaited
+    except GeneratorExit:
+        try:
+            while True:
+                work.throw(AbandonedError())
+        except StopIteration as end:
+            keep(end.value)
+        except AbandonedError:
+            pass
+        raise
     finally:
         work.close()

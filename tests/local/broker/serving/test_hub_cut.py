@@ -61,6 +61,9 @@ class Cutting(FakeIntake):
     def resume(self, cut: Cut) -> Any:
         return self._advance(cut.steps)
 
+    def record_counted(self, *, at_end: bool = False) -> None:
+        self.done.append((0, "counted"))
+
     def _advance(self, steps: Any) -> Any:
         try:
             return Cut(steps, next(steps))
@@ -237,5 +240,5 @@ def test_request_that_is_cut_at_the_end_is_finished_or_gets_no_answer(
     hall.clients[1].send(b"\xff")
     hall.hub.finish()
     assert hall.intake.done.count((ANN, "end")) == 1
-    assert hall.intake.done[-1] == (BEN, "given up")
+    assert hall.intake.done[-2:] == [(BEN, "given up"), (0, "counted")]
     assert hall.clients[1].recv(1000) == b""

@@ -24,7 +24,7 @@ from nsbrokerd.sockets.batch import Opened, OpenError, OpenGroup
 from nsbrokerd.sockets.credentials import Credentials
 from nsbrokerd.sockets.opener import Opener
 from nsbrokerd.sockets.slow_binds import BUDGET_S, LONG_S, Errand, SlowBinds, Usage
-from nsbrokerd.sockets.time_slice import TimeSlice
+from nsbrokerd.sockets.time_slice import AbandonedError, TimeSlice
 from support.brokers.fake_porters import FakePorters
 from support.process_state import thread_state
 from support.steps import count_steps, finish
@@ -144,6 +144,22 @@ def test_nothing_is_left_of_a_request_that_fails(broker: Broker) -> None:
         finish(broker.opener.open_in_steps(broker.groups(*planned), UID, UID, ANYBODY, NoTime()))
     assert (failure.value.position, failure.value.error.errno) == (2, errno.EADDRNOTAVAIL)
     assert not sockets() - before
+
+
+def test_request_that_has_failed_fails_though_nobody_waits_for_it_any_more(broker: Broker) -> None:
+    """So its failure is known. Before that, nothing is."""
+    before = sockets()
+    planned = [listener(0), listener(1), listener(2, "192.0.2.1")]
+    errors: list[type[BaseException]] = []
+    while OpenError not in errors[:-2]:  # each of the three sockets is closed in a step
+        steps = broker.opener.open_in_steps(broker.groups(*planned), UID, UID, ANYBODY, NoTime())
+        for _ in range(len(errors) + 1):
+            next(steps)
+        with pytest.raises((AbandonedError, OpenError)) as failure:
+            steps.throw(AbandonedError())
+        errors.append(failure.type)
+        assert not sockets() - before
+    assert errors == [AbandonedError] * (len(errors) - 3) + [OpenError] * 3
 
 
 class Binding:
