@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import socket
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from ..wire.record import Record
 from .peers import SockDiag, is_unambiguous, user_of_unix_peer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _BACKLOG = 1024
 _OWN_MODE, _ANY_MODE = 0o600, 0o666
+_LOCK = ".nsbroker-lock"
+"""The end of the name of a lock. It is removed afterwards, so it must be the name of no other program's file."""
 _LOOPBACK_IPV4, _LOOPBACK_IPV6 = b"\x7f", bytes(15) + b"\1"
 _OWN_CONNECTION_S = 5.0
 """A firewall can drop even the packets to a loopback address."""
@@ -38,11 +45,16 @@ class Listener(Record):
     identity: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Close it. Remove the file of a Unix socket, if it is still the same one."""
-        self.sock.close()
+        """Remove the file of a Unix socket, if it is still the same one, and close the socket, once.
+
+        While it listens, no other proxy takes its path, and the kernel gives its inode to no other file.
+        """
+        if self.sock.fileno() < 0:
+            return
         with suppress(OSError):
             if self.identity is not None and _identify(self.name) == self.identity:
                 os.unlink(self.name)
+        self.sock.close()
 
 
 class Door:
@@ -178,13 +190,14 @@ def _listen_on_path(path: str, mode: int) -> Listener:
     try:
         # Before bind(2), which gives the file this mode: so there is no moment at which others could connect.
         os.fchmod(sock.fileno(), mode)
-        umask = os.umask(0)
-        try:
-            _bind(sock, path)
-        finally:
-            os.umask(umask)
-        identity = _identify(path)
-        sock.listen(_BACKLOG)
+        with _alone(path):
+            umask = os.umask(0)
+            try:
+                _bind(sock, path)
+            finally:
+                os.umask(umask)
+            identity = _identify(path)
+            sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         raise ListenError(f"can't listen on {path}: {error.strerror or error}") from error
@@ -192,6 +205,51 @@ def _listen_on_path(path: str, mode: int) -> Listener:
         sock.close()
         raise
     return Listener(sock, path, identity)
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Keep other proxies from starting on a path, by a lock on a file beside it.
+
+    Otherwise two that start at once could both find a socket that was left behind, and the second one would remove the
+    socket of the first, or one that is bound, but does not listen yet.
+    """
+    name = path + _LOCK
+    fd = _lock(name)
+    try:
+        yield
+    finally:
+        # Before the lock is released: a proxy that opened the file meanwhile finds that it is gone, and tries again.
+        with suppress(OSError):
+            os.unlink(name)
+        os.close(fd)
+
+
+def _lock(name: str) -> int:
+    """Lock a file, and return its descriptor, which the caller closes.
+
+    Raises:
+        ListenError: another proxy has the lock.
+        OSError: the file can't be made.
+    """
+    while True:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWN_MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(fd)
+            if _identify(name) == (status.st_dev, status.st_ino):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise ListenError(
+                f"another program starts to listen on {name.removesuffix(_LOCK)}: stop it, or use another path"
+            ) from None
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # The proxy that had the lock has removed the file.
 
 
 def _bind(sock: socket.socket, path: str) -> None:
@@ -205,22 +263,23 @@ def _bind(sock: socket.socket, path: str) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that no process listens on any more.
+    """Remove a socket that no process listens on any more. A proxy that ends may have removed it already.
 
     Raises:
         ListenError: a process listens on it, or it is no socket.
     """
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise ListenError(f"{path} is no socket: remove it, or use another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass  # Its backlog is full.
-    raise ListenError(f"another program listens on {path}: stop it, or use another path")
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ListenError(f"{path} is no socket: remove it, or use another path")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+                return
+            except BlockingIOError:
+                pass  # Its backlog is full.
+        raise ListenError(f"another program listens on {path}: stop it, or use another path")
 
 
 def _identify(path: str) -> tuple[int, int]:

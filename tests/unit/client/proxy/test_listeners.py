@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -11,7 +12,7 @@ import pytest
 
 from nsbroker.cli.messages import FailureError
 from nsbroker.cli.proxy import _endpoint
-from nsbroker.proxy import peers
+from nsbroker.proxy import listeners, peers
 from nsbroker.proxy.listeners import Door, ListenError
 
 IPV4, IPV6, UNIX = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)
@@ -98,6 +99,116 @@ def test_path_that_another_program_has_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(ListenError, match="is no socket: remove it"):
         Door(any_user=False).listen(UNIX, str(path))
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("moment", ["before it removes the other one", "before it listens"])
+def test_two_that_start_at_once_never_remove_each_others_socket(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moment: str
+) -> None:
+    """One of them listens, and nothing else is left."""
+    path = tmp_path / "proxy"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    errors: list[str] = []
+    unlink, identify = os.unlink, listeners._identify
+
+    def start_another(at: str) -> None:
+        if at == moment and not errors:
+            errors.append("")
+            try:
+                Door(any_user=False).listen(UNIX, str(path))
+            except ListenError as error:
+                errors.append(str(error))
+
+    def unlink_later(name: str) -> None:
+        if name == str(path):
+            start_another("before it removes the other one")
+        unlink(name)
+
+    def identify_first(name: str) -> tuple[int, int]:
+        found = identify(name)
+        if name == str(path):
+            start_another("before it listens")
+        return found
+
+    monkeypatch.setattr(os, "unlink", unlink_later)
+    monkeypatch.setattr(listeners, "_identify", identify_first)
+    listener = Door(any_user=False).listen(UNIX, str(path))
+    monkeypatch.undo()
+    assert errors[1:] == [f"another program starts to listen on {path}: stop it, or use another path"]
+    assert list(tmp_path.iterdir()) == [path]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        listener.sock.accept()[0].close()
+    listener.close()
+
+
+def test_lock_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+    """Its proxy was killed."""
+    path = tmp_path / "proxy"
+    Path(f"{path}{listeners._LOCK}").touch()
+    Door(any_user=False).listen(UNIX, str(path)).close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_lock_of_another_program_stays(tmp_path: Path) -> None:
+    path, lock = tmp_path / "yarn", tmp_path / "yarn.lock"
+    lock.write_text("precious")
+    Door(any_user=False).listen(UNIX, str(path)).close()
+    assert list(tmp_path.iterdir()) == [lock]
+
+
+def test_lock_that_was_removed_when_it_was_got_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another proxy could have another one."""
+    path, lock = tmp_path / "proxy", tmp_path / f"proxy{listeners._LOCK}"
+    flock, bind, found = fcntl.flock, listeners._bind, []
+
+    def remove_first(fd: int, operation: int) -> None:
+        if not found:
+            lock.unlink()
+        found.append(lock.exists())
+        flock(fd, operation)
+
+    def look(sock: socket.socket, name: str) -> None:
+        found.append(lock.exists())
+        bind(sock, name)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    monkeypatch.setattr(listeners, "_bind", look)
+    Door(any_user=False).listen(UNIX, str(path)).close()
+    assert found == [False, True, True]
+
+
+def test_path_is_free_before_the_socket_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Otherwise a proxy that starts just then would replace it, and lose its own one."""
+    path = tmp_path / "proxy"
+    listener = Door(any_user=False).listen(UNIX, str(path))
+    unlink = os.unlink
+
+    def start_another(name: str) -> None:
+        monkeypatch.undo()
+        with pytest.raises(ListenError, match="another program listens on"):
+            Door(any_user=False).listen(UNIX, str(path))
+        unlink(name)
+
+    monkeypatch.setattr(os, "unlink", start_another)
+    listener.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_socket_of_the_next_proxy_stays_though_its_file_has_the_same_inode(tmp_path: Path) -> None:
+    """A proxy that ends lets its connections go on for a moment, and closes its listeners again after that."""
+    path, same = tmp_path / "proxy", tmp_path / "same"
+    listener = Door(any_user=False).listen(UNIX, str(path))
+    os.link(path, same)
+    listener.close()
+    os.rename(same, path)
+    listener.close()
+    assert path.exists()
+
+
+def test_socket_that_its_proxy_has_removed_meanwhile_is_no_obstacle(tmp_path: Path) -> None:
+    listeners._remove_stale(str(tmp_path / "proxy"))
 
 
 def test_file_that_took_the_place_stays(tmp_path: Path) -> None:
