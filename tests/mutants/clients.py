@@ -829,6 +829,12 @@ GUARANTEES = (
                 (STEPS + "test_thread_uses_no_porter",),
             ),
             Mutant(
+                "broker/nsbrokerd/sockets/set_up.py",
+                "_libc = ctypes.CDLL(",
+                "_libc = ctypes.PyDLL(",
+                ("tests/unit/broker/sockets/test_sctp_addresses.py::test_other_threads_run_while_the_kernel_binds",),
+            ),
+            Mutant(
                 "broker/nsbrokerd/sockets/slow_binds.py",
                 "        self._credentials.prove()\n",
                 "",

@@ -24,9 +24,10 @@ _EVERY_INTERFACE = 0
 _IPPROTO_SCTP = 132
 _SCTP_SOCKOPT_BINDX_ADD = 100
 
-# PyDLL keeps the GIL, as in `credentials`: no other thread runs in between.
-_libc = ctypes.PyDLL(None, use_errno=True)
+# CDLL lets go of the GIL, as Python's own bind() does: a call can take long, and then it is made in a thread.
+_libc = ctypes.CDLL(None, use_errno=True)
 _libc.bind.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+_libc.setsockopt.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
 
 
 def has_privileged_options(planned: PlannedSocket) -> bool:
@@ -94,18 +95,25 @@ def _bind_to_every_interface(sock: socket.SocketType, protocol: int) -> None:
     """
     address = _SOCKADDR_LL.pack(int(socket.AF_PACKET), socket.htons(protocol), _EVERY_INTERFACE, 0, 0, 0, b"")
     if _libc.bind(sock.fileno(), address, len(address)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise _error()
+
+
+def _error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
 
 
 def bind_also(sock: socket.SocketType, family: int, addresses: Iterable[Address]) -> None:
     """Bind an SCTP socket, which is bound already, to all of these addresses as well, or to no other one.
 
+    The kernel may look at every socket of the port for each of them. Python's setsockopt() would keep the GIL.
+
     Raises:
         OSError: as bind(2).
     """
     packed = b"".join(_pack(family, *address) for address in addresses)
-    sock.setsockopt(_IPPROTO_SCTP, _SCTP_SOCKOPT_BINDX_ADD, packed)
+    if _libc.setsockopt(sock.fileno(), _IPPROTO_SCTP, _SCTP_SOCKOPT_BINDX_ADD, packed, len(packed)) != 0:
+        raise _error()
 
 
 def _pack(family: int, host: str, port: int, flowinfo: int = 0, scope_id: int = 0) -> bytes:
