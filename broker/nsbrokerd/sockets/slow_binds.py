@@ -226,8 +226,9 @@ class SlowBinds:
         self._spend(person, took_s, BUDGET_S if used is None else math.inf, watch_s=took_s)
 
     def judge_in_thread(self, person: int, used: Usage) -> None:
-        """Take a long call of a person in its thread, which sleeps there also because the main thread works."""
-        self._spend(person, used.cpu_s, BUDGET_S)
+        """Take a long call of a person in its thread. It can be long only because the main thread works meanwhile."""
+        if used.cpu_s > LONG_S:
+            self._spend(person, used.cpu_s, BUDGET_S)
 
     def _spend(self, person: int, seconds: float, most_debt_s: float, watch_s: float = 0.0) -> None:
         """Take time off a person's budget, though not for more than this debt, and watch the person for longer."""

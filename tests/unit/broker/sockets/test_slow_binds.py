@@ -141,6 +141,21 @@ def test_person_is_slow_again_at_the_first_long_call_after_its_thread(slow: Slow
     assert slow.is_slow(ANN)
 
 
+def test_call_that_only_waited_in_the_thread_does_not_keep_its_person_there(slow: SlowBinds, clock: Clock) -> None:
+    """Not even a person that has a debt and many relapses."""
+    for _ in range(8):
+        slow.note(ANN)
+        while slow.is_slow(ANN):
+            clock.now += slow_binds._FIRST_S
+    slow.judge(ANN, BUDGET_S, None)
+    slow.judge(ANN, 10.0, Usage(10.0, 0))
+    clock.now += 10 / BUDGET_SHARE - 1
+    assert slow.is_slow(ANN)
+    slow.judge_in_thread(ANN, Usage(LONG_S / 2, 3))
+    clock.now += 1
+    assert not slow.is_slow(ANN)
+
+
 @pytest.mark.parametrize("call_s", [0.03, 1.0, 10.0])
 @pytest.mark.parametrize("pause_s", [0.5, 2.0, 10.0, 50.0, 200.0])
 @pytest.mark.parametrize("also_in_thread", [True, False])
