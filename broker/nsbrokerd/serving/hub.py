@@ -13,6 +13,7 @@ import os
 import resource
 import select
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -85,6 +86,7 @@ class Hub:
         self._time = TurnTime()
         self._order = Turns()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake_lock = threading.Lock()
         self._turns: dict[int, Turn | Chore] = {
             listener.fileno(): Chore(self._accept),
             self._wake_fd: Chore(self._wake_up),
@@ -238,8 +240,9 @@ class Hub:
     def _wake(self, client: Client, cut: Cut) -> None:
         """Let a request go on that has waited. Any thread may call this."""
         self._woken.append((client, cut))
-        if self._wake_fd >= 0:
-            os.eventfd_write(self._wake_fd, 1)
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
 
     def _wake_up(self, _now: float) -> None:
         os.eventfd_read(self._wake_fd)
@@ -367,7 +370,8 @@ class Hub:
             self._drop(client)
         self._intake.record_counted(at_end=True)
         self._epoll.close()
-        wake_fd, self._wake_fd = self._wake_fd, -1
+        with self._wake_lock:
+            wake_fd, self._wake_fd = self._wake_fd, -1
         os.close(wake_fd)
 
 

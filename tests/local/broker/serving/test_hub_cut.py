@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Generator
@@ -217,6 +218,35 @@ def test_request_of_a_client_that_is_gone_is_given_up(make_hall: Callable[..., H
     hall.give_turns()
     assert len(hall.intake.done) == 2
     hall.hub.finish()
+
+
+def test_descriptor_is_not_closed_while_a_thread_wakes_the_hub(
+    make_hall: Callable[..., Hall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the thread could write into another file that got the number."""
+    monkeypatch.setattr("nsbrokerd.serving.hub._STOP_S", 0)
+    hall = make_hall(ANN)
+    hall.clients[0].send(b"\x00")
+    hall.give_turns()
+    done = hall.intake.errand.callbacks.pop()
+    write, events = os.eventfd_write, []
+
+    def write_late(fd: int, value: int) -> None:
+        finishing.start()
+        finishing.join(0.2)  # long enough without the lock, and in vain with it
+        events.append("written")
+        write(fd, value)
+
+    def finish() -> None:
+        hall.hub.finish()
+        events.append("finished")
+
+    finishing = threading.Thread(target=finish)
+    monkeypatch.setattr(os, "eventfd_write", write_late)
+    done()
+    finishing.join(LIMIT_S)
+    assert events == ["written", "finished"]
+    done()
 
 
 def test_requests_past_the_number_of_cut_ones_are_served_in_one_piece(make_hall: Callable[..., Hall]) -> None:
