@@ -769,6 +769,18 @@ GUARANTEES = (
                 "        if client not in self._cut and len(self._cut) < 0:",
                 (CUT + "test_requests_past_the_number_of_cut_ones_are_served_in_one_piece",),
             ),
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "            if turn.muted >= MAX_CUT_OF_USER:\n",
+                "            if turn.muted < 0:\n",
+                (CUT + "test_user_with_many_requests_in_progress_waits_with_the_next",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/serving/hub.py",
+                "MAX_CUT = 64\n",
+                "MAX_CUT = 16\n",
+                (CUT + "test_requests_of_a_user_that_wait_leave_the_cuts_of_others",),
+            ),
         ),
     ),
     Guarantee(

@@ -46,8 +46,10 @@ _LOOK_AT = 16
 """How many of the persons that are ready the hub compares for a turn. The kernel shows others the next time, so nobody
 is left out, and a turn costs no more with thousands of persons."""
 
-MAX_CUT = 16
-"""Requests that may be cut at the same time, of all users. Further ones are served in one piece."""
+MAX_CUT_OF_USER = 16
+"""Requests of a user that may be cut at the same time. With so many, further requests of the user wait."""
+MAX_CUT = 64
+"""The same of all users. Further requests are served in one piece."""
 _DESCRIPTORS_OF_CUT = 3 * MAX_SOCKETS
 """A request holds at most this number of sockets, and of namespaces. A user's thread can have as many sockets again."""
 
@@ -162,9 +164,13 @@ class Hub:
             turn.do(now)
         elif turn.cut:
             self._resume(turn)
+            if turn.held:
+                self._let_go_on(turn)
         else:
             for client, event in turn.next():
-                self._serve(client, event, now)
+                self._serve(turn, client, event, now)
+            if turn.held:
+                self._let_go_on(turn)
         took = self._clock() - now
         self._order.charge(turn.account, took if took < LONG_S else self._time.correct(took))
 
@@ -172,7 +178,7 @@ class Hub:
         """Count the time that a task of a person has taken."""
         self._order.charge(person, took if took < LONG_S else self._time.correct(took))
 
-    def _serve(self, client: Client, event: int, now: float) -> None:
+    def _serve(self, turn: Turn, client: Client, event: int, now: float) -> None:
         """Serve one request of a client that is ready, or drop a client that is gone."""
         keep: bool | Cut
         if event & _GONE:
@@ -184,6 +190,10 @@ class Hub:
                 return
             if client.blocked_since is not None:
                 self._unblock(client)
+            if turn.muted >= MAX_CUT_OF_USER:
+                turn.epoll.modify(client.fd, 0)
+                turn.held[client] = None
+                return
             keep = self._intake.serve_one(client, now, self._persons.quotas)
         except DescriptorsLeftError as error:
             keep = False
@@ -214,6 +224,13 @@ class Hub:
             self._drop(client)
         elif self._cut.pop(client, None) is not None:
             self._unmute(client)
+
+    def _let_go_on(self, turn: Turn) -> None:
+        """Look again at a client whose request waits, if fewer requests of its user are in progress now."""
+        if turn.muted < MAX_CUT_OF_USER:
+            client = next(iter(turn.held))
+            del turn.held[client]
+            turn.epoll.modify(client.fd, select.EPOLLIN)
 
     def _go_on_uncut(self, client: Client, cut: Cut) -> Cut | bool:
         """Go on with a request without a cut, if there are too many cut ones already."""
@@ -291,6 +308,7 @@ class Hub:
         self._persons.leave(client.person)
         if (turn := self._turn_of.get(client.person)) is not None:
             turn.clients.pop(client.fd, None)
+            turn.held.pop(client, None)
             if client.person.clients == 0:
                 del self._turn_of[client.person]
                 del self._turns[turn.epoll.fileno()]

@@ -18,9 +18,10 @@ class Turn:
         account: whose time the turns cost.
         cut: the clients whose requests were cut, and can go on now. They come before the next request of the user.
         muted: the number of clients whose requests were cut. They have no other request served meanwhile.
+        held: the clients whose requests wait until fewer requests of the user are cut.
     """
 
-    __slots__ = ("account", "clients", "cut", "epoll", "muted")
+    __slots__ = ("account", "clients", "cut", "epoll", "held", "muted")
 
     def __init__(self, person: Person) -> None:
         """Make the epoll.
@@ -33,6 +34,7 @@ class Turn:
         self.clients: dict[int, Client] = {}
         self.cut: deque[Client] = deque()
         self.muted = 0
+        self.held: dict[Client, None] = {}
 
     def next(self) -> list[tuple[Client, int]]:
         """Return the client whose turn it is, with its event.

@@ -16,7 +16,7 @@ from nsbrokerd.clients.client import Client
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.policy import Subject
-from nsbrokerd.serving.hub import Hub
+from nsbrokerd.serving.hub import MAX_CUT, MAX_CUT_OF_USER, Hub
 from nsbrokerd.serving.intake import Cut
 from support.brokers.fake_intake import FakeCloser, FakeIntake, connect
 
@@ -258,6 +258,49 @@ def test_requests_past_the_number_of_cut_ones_are_served_in_one_piece(make_hall:
     hall.clients[1].send(b"\x05")
     hall.hub._give_turn(hall.hub._epoll.poll(0, 16), hall.intake.now)
     assert hall.intake.done[1:] == [(BEN, "piece")] * 4 + [(BEN, "end")]
+    hall.hub.finish()
+
+
+def test_requests_of_a_user_that_wait_leave_the_cuts_of_others(
+    make_hall: Callable[..., Hall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nsbrokerd.serving.hub._STOP_S", 0)
+    hall = make_hall(*[ANN] * MAX_CUT_OF_USER, BEN)
+    hall.hub._max_cut = MAX_CUT
+    for client in hall.clients[:-1]:
+        client.send(b"\x00")
+    hall.give_turns()
+    hall.clients[-1].send(b"\x05")
+    hall.hub._give_turn(hall.hub._epoll.poll(0, 16), hall.intake.now)
+    assert hall.intake.done[MAX_CUT_OF_USER:] == [(BEN, "piece")]
+    hall.hub.finish()
+
+
+@pytest.mark.parametrize("is_hung_up", [False, True])
+def test_user_with_many_requests_in_progress_waits_with_the_next(
+    make_hall: Callable[..., Hall], monkeypatch: pytest.MonkeyPatch, *, is_hung_up: bool
+) -> None:
+    """It would have to be served in one piece. All that wait are served as soon as one of those has ended."""
+    monkeypatch.setattr("nsbrokerd.serving.hub._STOP_S", 0)
+    hall = make_hall(*[ANN] * (MAX_CUT_OF_USER + 3))
+    for client in hall.clients[:MAX_CUT_OF_USER]:
+        client.send(b"\x00")
+        hall.give_turns()
+    gone, small, large = hall.clients[MAX_CUT_OF_USER:]
+    for client, packet in ((gone, b"\x05"), (small, b"\x01"), (large, b"\x05")):
+        client.send(packet)
+        hall.give_turns()
+    assert len(hall.intake.done) == MAX_CUT_OF_USER
+    gone.close()
+    hall.give_turns()
+    assert (len(hall.intake.done), len(hall.hub._clients)) == (MAX_CUT_OF_USER, MAX_CUT_OF_USER + 2)
+    if is_hung_up:
+        hall.clients[0].close()
+    else:
+        hall.intake.errand.do()
+    hall.give_turns()
+    ended = (ANN, "given up" if is_hung_up else "end")
+    assert hall.intake.done[MAX_CUT_OF_USER:] == [ended, (ANN, "end"), *[(ANN, "piece")] * 4, (ANN, "end")]
     hall.hub.finish()
 
 
