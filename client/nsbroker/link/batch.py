@@ -49,7 +49,7 @@ def split(specs: Iterable[SocketSpec]) -> list[Chunk]:
         namespace, _, socket_type, _, bind, _, options, also = spec
         # Mostly, sockets that follow each other differ only in their ports.
         if like is None or namespace is not like[0] or options is not like[6] or also or type(bind) is bytes:
-            size, like = _most_bytes(spec), spec
+            size, like = _most_bytes(spec), None if also or type(bind) is bytes else spec
         full = len(taken) == MAX_SOCKETS or size > room
         if full or (type(namespace) is int and namespace not in fds and len(fds) == MAX_SENT_FDS):
             if taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,14 @@ def test_plain_batches_are_cut_by_number_alone() -> None:
         "a-name-of-30-characters-or-so", int(socket.AF_INET6), TCP, 0, ("::", 80, 0, 0), 128, (option,) * 3
     )
     assert [len(chunk.specs) for chunk in split([spec] * 600)] == [253, 253, 94]
+
+
+@pytest.mark.parametrize(("bind", "also"), [(("10.0.0.1", 80), (("10.0.0.2", 80),) * 10), (b"x" * 107, ())])
+def test_one_long_address_makes_the_next_ones_no_longer(bind: Any, also: tuple[Any, ...]) -> None:
+    namespace, options = "a-name-of-30-characters-or-so", ((int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1),) * 4
+    long = SocketSpec(namespace, V4, TCP, 0, bind, 128, options, also)
+    usual = SocketSpec(namespace, V4, TCP, 0, ("10.0.0.1", 81), 128, options)
+    assert [len(chunk.specs) for chunk in split([long, *[usual] * 252])] == [253]
 
 
 def test_close_on_exec_is_taken_for_granted() -> None:
