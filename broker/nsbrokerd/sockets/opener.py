@@ -132,7 +132,11 @@ class Opener:
             while not batch.is_set_up:
                 if batch.binds and self._slow.is_slow(person.uid):
                     errand = self._slow.send(person.uid, batch.set_up_in_thread, len(batch))
-                    yield errand
+                    try:
+                        yield errand
+                    except AbandonedError:
+                        errand.result()  # if it has failed already, the request has
+                        raise
                     errand.result()
                 else:
                     batch.set_up_some(time_slice)

@@ -266,6 +266,23 @@ def test_sockets_of_a_client_that_is_gone_stay_open_until_the_thread_has_left_th
     assert len(binding.threads) == 2
 
 
+def test_request_that_failed_in_the_thread_fails_though_nobody_waits_for_it_any_more(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So its refusal is recorded, whether its client hangs up just before the hub goes on or not."""
+    Binding(monkeypatch)
+    before = sockets()
+    planned = [listener(0), listener(1, "192.0.2.1")]
+    steps = broker.opener.open_in_steps(broker.groups(*planned), UID, UID, ANYBODY, TimeSlice())
+    errand, done = next(steps), threading.Event()
+    assert errand is not None
+    errand.when_done(done.set)
+    assert done.wait(LIMIT_S)
+    with pytest.raises(OpenError):
+        steps.throw(AbandonedError())
+    assert not sockets() - before
+
+
 def test_thread_uses_no_porter(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The main thread works with the porters at the same time. So it gets the Unix sockets of the request."""
     binding = Binding(monkeypatch)
