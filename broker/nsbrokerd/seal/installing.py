@@ -65,8 +65,7 @@ class Seal:
         self._maps = maps
         self._is_tried = False
         self._why_no_second_wall: str | None = None
-        self._own: set[str] = set()  # hooks that this broker has attached
-        self._standing: set[str] = set()  # those of them that still stand
+        self._own: set[str] = set()  # hooks that this broker has attached, and has not removed
         self._untidy_kinds: set[str] | None = None
         self._limits: dict[int, Limit | None] | None = None
         self._is_limited: dict[str, bool] = {}
@@ -116,10 +115,12 @@ class Seal:
             return needed_hooks(self._maps, kinds, None if self._limits is None else self._doubtful)
 
         self._untidy_kinds = None
+        own, self._own = self._own, set()
         with contextlib.suppress(OSError):  # then they stay until the next reload
             if not remove_superfluous(self._directory, needed):
                 self._untidy_kinds = kinds
-        self._standing = standing_hooks(self._directory) & self._own
+        with contextlib.suppress(OSError):  # then all programs are attached anew before a socket needs them
+            self._own = own & standing_hooks(self._directory)
 
     def _sweep(self, put_back: Callable[[], None]) -> None:
         """Apply the limits in force to sockets in use. If that fails, put the former limits back.
@@ -232,12 +233,11 @@ class Seal:
         missing: set[str] = set()
         for sock, grant, *_ in socks:
             missing |= packet_hooks_for((sock.family, sock.type, sock.proto), 0, self._is_limited.get(grant))
-        if missing := missing - self._standing:
+        if missing := missing - self._own:
             try:
                 self._build(missing)
             except WallError as error:
                 raise OSError(errno.EIO, f"can't limit the socket: {error}") from error
-            self._standing |= missing
 
     def close(self) -> None:
         """End the thread. All sockets keep their limits."""

@@ -340,6 +340,35 @@ def test_programs_of_another_version_are_replaced_before_a_socket_needs_them(
     revoke_at_work()
 
 
+def test_programs_that_revoke_of_another_version_has_left_are_replaced(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path
+) -> None:
+    """Also if the broker has attached, and removed, its own ones before."""
+    seal.load_limits(policy("tcp"))
+    hand_out(seal, *UDPLITE, grant="gone")
+    seal.load_limits(policy("tcp"))
+    assert "socket_sendmsg" not in standing_hooks(tmp_path)
+    (tmp_path / "hook_socket_sendmsg").write_text("of another version")
+    sockets.append(live(*UDPLITE))
+    seal.load_limits(policy("tcp"))
+    assert kernel.count("socket_sendmsg") == 2
+
+
+def test_limits_are_in_force_though_it_is_unknown_which_programs_stand(
+    kernel: list[str], seal: Seal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the reload must not fail. For example, no descriptor is left to read the directory."""
+    seal.load_limits(policy("tcp"))
+    hand_out(seal, *UDPLITE, grant="gone")
+    with monkeypatch.context() as patch:
+        patch.setattr(installing, "standing_hooks", refuse_memory)
+        seal.load_limits(policy("tcp"))
+        seal.tidy()
+    assert "socket_sendmsg" not in standing_hooks(tmp_path)
+    hand_out(seal, *UDPLITE, grant="gone")
+    assert "socket_sendmsg" in standing_hooks(tmp_path)
+
+
 def test_programs_of_another_version_are_removed_even_if_sockets_can_not_be_listed(
     kernel: list[str], seal: Seal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
