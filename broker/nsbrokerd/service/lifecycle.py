@@ -223,7 +223,7 @@ class Service:
             with ExitStack() as undo:
                 audit = open_audit(self._config_path, config)
                 undo.callback(audit.close)
-                # The last step that can fail: the kernel enforces new limits at once, and they can't be taken back.
+                # The last step that can fail: the kernel enforces new limits at once, also for sockets in use.
                 self._load_limits(config)
                 undo.pop_all()
         except ConfigError as error:
