@@ -765,7 +765,7 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
-                "        if client not in self._cut and len(self._cut) >= self._max_cut:",
+                "        if client not in self._cut and len(self._cut_turns) >= self._max_cut:",
                 "        if client not in self._cut and len(self._cut) < 0:",
                 (CUT + "test_requests_past_the_number_of_cut_ones_are_served_in_one_piece",),
             ),
@@ -777,9 +777,9 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/serving/hub.py",
-                "MAX_CUT = 64\n",
-                "MAX_CUT = 16\n",
-                (CUT + "test_requests_of_a_user_that_wait_leave_the_cuts_of_others",),
+                "        if client not in self._cut and len(self._cut_turns) >= self._max_cut:",
+                "        if client not in self._cut and len(self._cut) >= self._max_cut:",
+                (CUT + "test_requests_that_wait_take_no_cuts_of_others",),
             ),
         ),
     ),

@@ -53,6 +53,21 @@ GUARANTEES = (
                 (HANGING_UP + "test_request_that_the_policy_refused_has_a_record_though_its_client_hangs_up",),
             ),
             Mutant(
+                "broker/nsbrokerd/serving/intake.py",
+                "                self._dispatcher.record_refusal(client, request.request_id, refusal)\n",
+                "                pass\n",
+                (HANGING_UP + "test_client_that_is_gone_when_its_porter_has_answered_leaves_a_record",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/sockets/opener.py",
+                "                        errand.result()  # if it has failed already, the request has\n",
+                "",
+                (
+                    "tests/unit/broker/sockets/test_opener_steps.py"
+                    "::test_request_that_failed_in_the_thread_fails_though_nobody_waits_for_it_any_more",
+                ),
+            ),
+            Mutant(
                 "broker/nsbrokerd/sockets/opener.py",
                 "            with suppress(AbandonedError):",
                 "            with suppress():",

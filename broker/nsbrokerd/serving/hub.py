@@ -47,9 +47,11 @@ _LOOK_AT = 16
 is left out, and a turn costs no more with thousands of persons."""
 
 MAX_CUT_OF_USER = 16
-"""Requests of a user that may be cut at the same time. With so many, further requests of the user wait."""
+"""Requests of a user that may be in progress at the same time: cut, or waiting for the user's porter or thread. With so
+many, further requests of the user wait."""
 MAX_CUT = 64
-"""The same of all users. Further requests are served in one piece."""
+"""Users that may have a request that is cut, and does not wait. Large requests of further users are served in one
+piece. A user that has such a request has no other one served meanwhile."""
 _DESCRIPTORS_OF_CUT = 3 * MAX_SOCKETS
 """A request holds at most this number of sockets, and of namespaces. A user's thread can have as many sockets again."""
 
@@ -233,9 +235,9 @@ class Hub:
             turn.epoll.modify(client.fd, select.EPOLLIN)
 
     def _go_on_uncut(self, client: Client, cut: Cut) -> Cut | bool:
-        """Go on with a request without a cut, if there are too many cut ones already."""
+        """Go on with a request without a cut, if too many users have cut ones already."""
         keep: Cut | bool = cut
-        if client not in self._cut and len(self._cut) >= self._max_cut:
+        if client not in self._cut and len(self._cut_turns) >= self._max_cut:
             try:
                 while isinstance(keep, Cut) and keep.awaited is None:
                     keep = self._intake.resume(keep)
@@ -400,7 +402,7 @@ def _lose(client: Client, error: OSError) -> bool:
 
 
 def _max_cut(quotas: Quotas) -> int:
-    """Return how many requests may be cut at the same time, so that descriptors are left for all clients."""
+    """Return how many users may have a cut request at the same time, so that descriptors are left for all clients."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = descriptors - DESCRIPTORS_BESIDE_CLIENTS - (DESCRIPTORS_FOR_CLIENT + 1) * quotas.clients
     return max(1, min(MAX_CUT, spare // _DESCRIPTORS_OF_CUT))

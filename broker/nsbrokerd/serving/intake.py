@@ -192,20 +192,21 @@ class Intake:
         try:
             yield taken
         except BaseException:
+            # A client that hangs up when its porter has answered does not avoid the record of the refusal.
+            if (refusal := _refusal_by_porter(taken, named)) is not None:
+                self._dispatcher.record_refusal(client, request.request_id, refusal)
             taken.abandon()
             raise
         if taken.answer is None:
             taken.abandon()
             return self._refuse_unread(client, None, _TOO_MANY_HANG, brings_fds=True)
         client.is_at_porter = False
-        if taken.answer == MORE:
-            told = f"more descriptors came than the {named} that the request names"
-            return self._refuse_unread(client, None, Refusal(BAD_REQUEST, told), brings_fds=True)
         if taken.answer == LOST:
             raise ConnectionResetError("the connection or its porter has ended")
-        if taken.answer == FOREIGN:
-            told = "a descriptor that was sent is no network namespace"
-            self._dispatcher.refuse(client, request.request_id, Refusal(NO_SUCH_NAMESPACE, told))
+        if (refusal := _refusal_by_porter(taken, named)) is not None:
+            if taken.answer == MORE:
+                return self._refuse_unread(client, None, refusal, brings_fds=True)
+            self._dispatcher.refuse(client, request.request_id, refusal)
             return True
         fds = taken.fds
         if len(fds) != named:
@@ -271,6 +272,15 @@ class Intake:
 
 def _excess(quotas: Quotas) -> Refusal:
     return Refusal(OVERLOADED, f"more than {quotas.requests_per_second} requests in a second; try again later")
+
+
+def _refusal_by_porter(taken: Taken, named: int) -> Refusal | None:
+    """Return why a packet is refused that the porter has looked at, or None."""
+    if taken.answer == MORE:
+        return Refusal(BAD_REQUEST, f"more descriptors came than the {named} that the request names")
+    if taken.answer == FOREIGN:
+        return Refusal(NO_SUCH_NAMESPACE, "a descriptor that was sent is no network namespace")
+    return None
 
 
 def _advance(steps: Steps[bool]) -> bool | Cut:

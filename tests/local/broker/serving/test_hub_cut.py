@@ -16,11 +16,11 @@ from nsbrokerd.clients.client import Client
 from nsbrokerd.clients.peer import Peer
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.policy import Subject
-from nsbrokerd.serving.hub import MAX_CUT, MAX_CUT_OF_USER, Hub
+from nsbrokerd.serving.hub import MAX_CUT_OF_USER, Hub
 from nsbrokerd.serving.intake import Cut
 from support.brokers.fake_intake import FakeCloser, FakeIntake, connect
 
-ANN, BEN = 1, 2
+ANN, BEN, CARL = 1, 2, 3
 LIMIT_S = 60
 
 
@@ -253,26 +253,27 @@ def test_requests_past_the_number_of_cut_ones_are_served_in_one_piece(make_hall:
     """Each cut request holds descriptors."""
     hall = make_hall(ANN, BEN)
     hall.hub._max_cut = 1
-    hall.clients[0].send(b"\x00")
-    hall.give_turns()
+    hall.clients[0].send(b"\x09")
+    hall.hub._give_turn(hall.hub._epoll.poll(0, 16), hall.intake.now)
     hall.clients[1].send(b"\x05")
     hall.hub._give_turn(hall.hub._epoll.poll(0, 16), hall.intake.now)
-    assert hall.intake.done[1:] == [(BEN, "piece")] * 4 + [(BEN, "end")]
+    assert hall.intake.done == [(ANN, "piece"), *[(BEN, "piece")] * 4, (BEN, "end")]
     hall.hub.finish()
 
 
-def test_requests_of_a_user_that_wait_leave_the_cuts_of_others(
+def test_requests_that_wait_take_no_cuts_of_others(
     make_hall: Callable[..., Hall], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also if many users have as many as they can, and few requests may be cut."""
     monkeypatch.setattr("nsbrokerd.serving.hub._STOP_S", 0)
-    hall = make_hall(*[ANN] * MAX_CUT_OF_USER, BEN)
-    hall.hub._max_cut = MAX_CUT
+    hall = make_hall(*[CARL + number for number in range(5) for _ in range(MAX_CUT_OF_USER)], BEN)
+    hall.hub._max_cut = 1
     for client in hall.clients[:-1]:
         client.send(b"\x00")
     hall.give_turns()
     hall.clients[-1].send(b"\x05")
     hall.hub._give_turn(hall.hub._epoll.poll(0, 16), hall.intake.now)
-    assert hall.intake.done[MAX_CUT_OF_USER:] == [(BEN, "piece")]
+    assert hall.intake.done[5 * MAX_CUT_OF_USER :] == [(BEN, "piece")]
     hall.hub.finish()
 
 

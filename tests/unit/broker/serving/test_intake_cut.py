@@ -14,6 +14,8 @@ from nsbroker.wire import OpenRequest, SocketSpec, encode_request
 from nsbrokerd.clients.client import Client, Person
 from nsbrokerd.clients.closer import Closer
 from nsbrokerd.clients.peer import Peer
+from nsbrokerd.clients.porter import Taken
+from nsbrokerd.clients.porter_process import FOREIGN, MORE
 from nsbrokerd.clients.quotas import Quotas
 from nsbrokerd.namespaces.netns import Gate
 from nsbrokerd.namespaces.sent_descriptors import SentNamespaces
@@ -74,6 +76,24 @@ def test_client_that_is_gone_at_the_cut_leaves_a_record_and_no_descriptor(cuts: 
     assert (place.sent, place.recorded) == ([], [] if cuts else [REFUSAL])
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+@pytest.mark.parametrize(("answer", "code"), [(FOREIGN, "no-such-namespace"), (MORE, "bad-request"), (None, None)])
+def test_client_that_is_gone_when_its_porter_has_answered_leaves_a_record(answer: bytes | None, code: str) -> None:
+    recorded = []
+    dispatcher: Any = SimpleNamespace(
+        opening=None,
+        time_slice=None,
+        record_refusal=lambda _client, request_id, refusal: recorded.append((request_id, refusal.code)),
+    )
+    intake = Intake(dispatcher, SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]  # fakes
+    taken = Taken()
+    request: Any = SimpleNamespace(request_id=7)
+    steps = intake._serve_taken(SimpleNamespace(), request, b"", 1, taken)  # type: ignore[arg-type]  # a fake
+    assert next(steps) is taken
+    taken.end(answer)
+    steps.close()
+    assert recorded == ([(7, code)] if code else [])
 
 
 class NoTime(TimeSlice):
