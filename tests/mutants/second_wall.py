@@ -286,6 +286,12 @@ GUARANTEES = (
             ),
             Mutant(
                 _CALLS,
+                '        code.go_if(R1, "==", option, "mark")\n',
+                "        pass\n",
+                (f"{_TEST}test_socket_that_begins_an_association_has_chosen_its_peer",),
+            ),
+            Mutant(
+                _CALLS,
                 "    code.call(_SEND_SIGNAL)\n",
                 "",
                 (f"{_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),

@@ -30,7 +30,7 @@ _SEND_SIGNAL, _PROBE_READ_KERNEL, _CURRENT_TASK, _SOCK_FROM_FILE, _TASK_REGISTER
 _EPERM = -1
 
 # Offsets on the stack, below those of Code.
-_NUMBER, _ENTRY, _GIVEN = -48, -56, -88
+_NUMBER, _ENTRY, _GIVEN, _OPTION = -48, -56, -88, -96
 _GIVEN_BYTES = 28
 _IPV4_BYTES, _IPV6_BYTES = 16, 24
 """The least bytes that the kernel takes for an address of its family."""
@@ -39,6 +39,7 @@ _PORT_AT, _IPV4_AT, _IPV6_AT = 2, 4, 8
 
 # Source: include/uapi/linux/sctp.h. The peer asks for the last one (its number is in network order).
 _SCTP_SET_PEER_PRIMARY, _SCTP_PRIMARY, _SCTP_UDP_PORT, _SCTP_BINDX_ADD = 5, 6, 132, 100
+_SCTP_CONNECTX, _SCTP_SENDMSG_CONNECT = 110, 126
 _SCTP_PARAM_SET_PRIMARY = socket.htons(0xC004)
 
 _URING_SETSOCKOPT = 3
@@ -342,25 +343,32 @@ def check_sctp_addresses(code: Code, fields: Fields) -> None:
     """Allow one address that a rule covers. SCTP asks for each address of bindx, connectx and sendto, and of a peer.
 
     An accepted or peeled off socket can begin no other association, because the first wall does not see its packets.
+    A socket that begins one keeps the flag for that, also for the sockets that are peeled off from it.
     """
     code.load(R8, R6, 0, 8)
     _find_entry(code)
     _put_number(code, 1, R3)
     for option in (_SCTP_SET_PEER_PRIMARY, _SCTP_PRIMARY, _SCTP_PARAM_SET_PRIMARY):
         code.go_if(R3, "==", option, "allow")  # one of the addresses that were allowed before
-    code.store(STACK, _ENTRY, R3, 8)
+    code.store(STACK, _OPTION, R3, 8)
     code.go_if_flag(layout.CLONED, "deny")
     _read_argument(code, 2, 3)
     code.load(R1, STACK, _NUMBER)
     code.go_if(R1, ">", _GIVEN_BYTES, "deny")
     _put_given(code, fields)
     code.find_limits()
-    code.load(R1, STACK, _ENTRY, 8)
+    code.load(R1, STACK, _OPTION, 8)
     code.go_if(R1, "==", _SCTP_BINDX_ADD, "binds")
-    code.go_if_anywhere(CONNECT, "allow")
+    code.go_if_anywhere(CONNECT, "connects")
     code.mark_unspecified()
-    code.go_if_covered(CONNECT, "allow")
+    code.go_if_covered(CONNECT, "connects")
     code.go("deny")
+    code.label("connects")
+    code.load(R1, STACK, _OPTION, 8)
+    for option in (_SCTP_CONNECTX, _SCTP_SENDMSG_CONNECT):
+        code.go_if(R1, "==", option, "mark")
+    code.go("allow")
+    _mark(code, layout.CHOSEN, "mark")
     code.label("binds")
     code.go_if_anywhere(BIND, "allow")
     code.go_if_covered(BIND, "allow")

@@ -133,6 +133,23 @@ def peel_off(walls: Walls, listener: socket.socket, peer: socket.socket) -> sock
 MADE = [(ONE_TO_ONE, accept), (ONE_TO_MANY, peel_off)]
 
 
+def test_narrowing_cuts_off_a_peeled_off_socket_whose_association_its_owner_began(walls: Walls) -> None:
+    """The owner chose this peer by sendto(2). If the limit covers the peer again, the association goes on."""
+    with server(walls, PORT) as listener, walls.make(*ONE_TO_MANY) as client:
+        client.sendto(b"hello", (LOOPBACK, PORT))
+        with listener.accept()[0] as peer:
+            peer.settimeout(60)
+            assert peer.recv(100) == b"hello"
+            with peel_off(walls, client, peer) as made:
+                made.send(b"before")
+                assert peer.recv(100) == b"before"
+                walls.limit("sctp", connect=[f"127.0.0.1:{FORBIDDEN_PORT}"])
+                assert error_of(made.send, b"during") == "EPERM"
+                walls.limit("sctp", connect=[f"127.0.0.1:{PORT}"])
+                made.send(b"after")
+                assert peer.recv(100) == b"after"
+
+
 @pytest.mark.parametrize(("kind", "take"), MADE, ids=["accepted", "peeled off"])
 def test_socket_that_the_kernel_makes_has_the_limit(
     walls: Walls, kind: tuple[int, ...], take: Callable[[Walls, socket.socket, socket.socket], socket.socket]

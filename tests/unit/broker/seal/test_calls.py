@@ -18,6 +18,7 @@ from support.bpf_machine import LIMITS_FD, SOCKETS_FD, Machine
 EPERM = -errno.EPERM
 INET, INET6, UNSPEC = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNSPEC)
 STREAM, DGRAM, RAW = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM), int(socket.SOCK_RAW)
+SEQPACKET = int(socket.SOCK_SEQPACKET)
 TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE = 6, 17, 1, 58, 132, 136
 IP, SOL_SOCKET = 0, 1
 
@@ -214,7 +215,7 @@ def test_ring_sets_no_option_of_a_sealed_socket() -> None:
     assert host.ask("uring_cmd", command) == 0
 
 
-BINDX, CONNECTX, PRIMARY, ADD_IP = 100, 110, 6, socket.htons(0xC001)
+BINDX, CONNECTX, SENDMSG, PRIMARY, ADD_IP = 100, 110, 126, 6, socket.htons(0xC001)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,21 @@ def test_sctp_asks_for_each_address(option: int, address: tuple[str, int], lengt
     assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == 0
     host.give_entry(sk, GRANT)
     assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == answer
+
+
+@pytest.mark.parametrize("connect", [["10.0.0.0/8:80"], None])
+@pytest.mark.parametrize(("option", "flags"), [(CONNECTX, CHOSEN), (SENDMSG, CHOSEN), (ADD_IP, 0), (PRIMARY, 0)])
+def test_socket_that_begins_an_association_has_chosen_its_peer(
+    option: int, flags: int, connect: list[str] | None
+) -> None:
+    """So has one that is peeled off from it. A peer that adds an address to an association begins none."""
+    host = Host(connect)
+    sk, made = host.sk(SEQPACKET, SCTP, skc_state=(1, 1)), host.sk(SEQPACKET, SCTP)
+    host.give_entry(sk, GRANT)
+    host.ask("sctp_bind_connect", sk, option, host.v4("10.0.0.1", 80), 16)
+    assert host.flags(sk) & CHOSEN == flags
+    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2)), sk, made)
+    assert host.flags(made) & (CHOSEN | CLONED) == flags | CLONED
 
 
 def test_socket_that_sctp_makes_has_a_copy_of_the_entry() -> None:
@@ -302,6 +318,9 @@ def test_sweep_leaves_a_closed_socket() -> None:
         (STREAM, 8, 0, "11.0.0.1", ["10.0.0.0/8:80"], False),
         (STREAM, 8, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
         (STREAM, 7, CLONED, "11.0.0.1", ["10.0.0.0/8:80"], False),
+        (SEQPACKET, 8, CLONED, "11.0.0.1", ["10.0.0.0/8:80"], False),
+        (SEQPACKET, 8, CLONED | CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
+        (SEQPACKET, 8, CLONED | CHOSEN, "10.0.0.1", ["10.0.0.0/8:80"], False),
         (DGRAM, 7, 0, "11.0.0.1", [], True),
         (STREAM, 7, 0, "0.0.0.0", [], False),
     ],
