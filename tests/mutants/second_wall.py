@@ -5,6 +5,7 @@ from __future__ import annotations
 from .guarantee import Guarantee, Mutant
 
 _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
+_SCTP = "broker/nsbrokerd/seal/programs/sctp.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
 _INSTALLING = "broker/nsbrokerd/seal/installing.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
@@ -273,25 +274,25 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_new_socket_needs_no_hooks_for_its_packets_unless_sctp_may_be_stopped",),
             ),
             Mutant(
-                _CALLS,
-                '    code.go_if(R1, ">", _GIVEN_BYTES, "deny")\n',
+                _SCTP,
+                '    code.go_if(R1, ">", GIVEN_BYTES, "deny")\n',
                 "",
                 (f"{_TEST}test_sctp_asks_for_each_address",),
             ),
             Mutant(
-                _CALLS,
+                _SCTP,
                 "    code.set(R1, layout.CLONED)\n    code.set_bits(R9, layout.ENTRY_FLAGS, R1)\n",
                 "",
                 (f"{_TEST}test_socket_that_sctp_makes_has_a_copy_of_the_entry",),
             ),
             Mutant(
-                _CALLS,
+                _SCTP,
                 '        code.go_if(R1, "==", option, "mark")\n',
                 "        pass\n",
                 (f"{_TEST}test_socket_that_begins_an_association_has_chosen_its_peer",),
             ),
             Mutant(
-                _CALLS,
+                _SCTP,
                 "    code.call(_SEND_SIGNAL)\n",
                 "",
                 (f"{_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),

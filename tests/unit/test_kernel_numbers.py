@@ -114,20 +114,19 @@ CONSTANTS = {
         " _FROM_REGISTER=BPF_X _TO_BIG_ENDIAN=BPF_ALU|BPF_END|BPF_TO_BE"
     ),
     "nsbrokerd.seal.programs.calls": (
-        "_SEND_SIGNAL=BPF_FUNC_send_signal _PROBE_READ_KERNEL=BPF_FUNC_probe_read_kernel"
-        " _CURRENT_TASK=BPF_FUNC_get_current_task_btf _SOCK_FROM_FILE=BPF_FUNC_sock_from_file"
-        " _TASK_REGISTERS=BPF_FUNC_task_pt_regs _MPTCP=IPPROTO_MPTCP _PORT_AT:sockaddr_in.sin_port"
-        " _IPV4_AT:sockaddr_in.sin_addr _IPV6_AT:sockaddr_in6.sin6_addr _SIGKILL=SIGKILL"
-        " _SCTP_SET_PEER_PRIMARY=SCTP_SET_PEER_PRIMARY_ADDR _SCTP_PRIMARY=SCTP_PRIMARY_ADDR"
-        " _SCTP_UDP_PORT=SCTP_REMOTE_UDP_ENCAPS_PORT _SCTP_BINDX_ADD=SCTP_SOCKOPT_BINDX_ADD"
-        " _URING_SETSOCKOPT=SOCKET_URING_OP_SETSOCKOPT _SCTP_CONNECTX=SCTP_SOCKOPT_CONNECTX"
-        " _SCTP_SENDMSG_CONNECT=SCTP_SENDMSG_CONNECT"
+        "_CURRENT_TASK=BPF_FUNC_get_current_task_btf _SOCK_FROM_FILE=BPF_FUNC_sock_from_file"
+        " _TASK_REGISTERS=BPF_FUNC_task_pt_regs _MPTCP=IPPROTO_MPTCP _SCTP_UDP_PORT=SCTP_REMOTE_UDP_ENCAPS_PORT"
+        " _URING_SETSOCKOPT=SOCKET_URING_OP_SETSOCKOPT"
     ),
     "nsbrokerd.seal.programs.code": (
         "_MAP_LOOKUP=BPF_FUNC_map_lookup_elem _SK_STORAGE_GET=BPF_FUNC_sk_storage_get"
         " _TO_MPTCP_SOCK=BPF_FUNC_skc_to_mptcp_sock _CREATE=BPF_SK_STORAGE_GET_F_CREATE SOCK_TYPE:bpf_sock.type"
         " SOCK_PROTOCOL:bpf_sock.protocol SOCK_SOURCE_4:bpf_sock.src_ip4 SOCK_SOURCE_6:bpf_sock.src_ip6"
         " SOCK_SOURCE_PORT:bpf_sock.src_port"
+    ),
+    "nsbrokerd.seal.programs.hook": (
+        "PROBE_READ_KERNEL=BPF_FUNC_probe_read_kernel _PORT_AT:sockaddr_in.sin_port IPV4_AT:sockaddr_in.sin_addr"
+        " IPV6_AT:sockaddr_in6.sin6_addr"
     ),
     "nsbrokerd.seal.programs.iterator": ("_SOCKET_COOKIE=BPF_FUNC_get_socket_cookie _SEQ_WRITE=BPF_FUNC_seq_write"),
     "nsbrokerd.seal.programs.options": (
@@ -140,6 +139,11 @@ CONSTANTS = {
         " _SK_FULLSOCK=BPF_FUNC_sk_fullsock _UDPLITE=IPPROTO_UDPLITE _IPV4_BYTES:iphdr _IPV4_FRAGMENT:iphdr.frag_off"
         " _IPV4_PROTOCOL:iphdr.protocol _IPV4_DESTINATION:iphdr.daddr _IPV6_BYTES:ipv6hdr _IPV6_NEXT:ipv6hdr.nexthdr"
         " _IPV6_DESTINATION:ipv6hdr.daddr"
+    ),
+    "nsbrokerd.seal.programs.sctp": (
+        "_SEND_SIGNAL=BPF_FUNC_send_signal _SIGKILL=SIGKILL _SET_PEER_PRIMARY=SCTP_SET_PEER_PRIMARY_ADDR"
+        " _PRIMARY=SCTP_PRIMARY_ADDR _BINDX_ADD=SCTP_SOCKOPT_BINDX_ADD _CONNECTX=SCTP_SOCKOPT_CONNECTX"
+        " _SENDMSG_CONNECT=SCTP_SENDMSG_CONNECT"
     ),
     "nsbrokerd.seal.programs.sweep": "_SOCKET_COOKIE=BPF_FUNC_get_socket_cookie _CLOSE=BPF_TCP_CLOSE",
     "nsbrokerd.seal.wall": "_LSM=BPF_PROG_TYPE_LSM _LSM_MAC=BPF_LSM_MAC",
@@ -166,7 +170,7 @@ NAME:STRUCT (its size), or NAME:STRUCT.MEMBER (its offset)."""
 NOT_IN_HEADERS = {
     "nsbroker.adapters.scapy": {"_SOL_PACKET"},  # include/linux/socket.h, which the kernel keeps to itself
     "nsbrokerd.clients.client": {"_PACKET_OVERHEAD_BYTES"},  # a measured one
-    "nsbrokerd.seal.programs.calls": {"_IPV6_BYTES"},  # SIN6_LEN_RFC2133 of include/net/ipv6.h
+    "nsbrokerd.seal.programs.hook": {"_IPV6_BYTES"},  # SIN6_LEN_RFC2133 of include/net/ipv6.h
 }
 """Constants whose names look like those of the headers, but that no header for programs has."""
 GLIBC = {"IPV6_JOIN_GROUP": "IPV6_ADD_MEMBERSHIP"}

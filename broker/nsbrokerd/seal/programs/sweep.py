@@ -12,8 +12,8 @@ import socket
 from .. import layout
 from ..layout import CONNECT
 from .assembly import R0, R1, R2, R6, R7, R8, R9, STACK
-from .calls import Fields, put_own, put_ports
 from .code import ADDRESS, Code
+from .hook import Fields, put_own, put_ports
 
 # Source: struct bpf_iter__bpf_sk_storage_map.
 _SOCK, _VALUE = 16, 24
