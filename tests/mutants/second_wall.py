@@ -10,6 +10,7 @@ _WALL = "broker/nsbrokerd/seal/wall.py"
 _INSTALLING = "broker/nsbrokerd/seal/installing.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
 _TEST = "tests/unit/broker/seal/test_calls.py::"
+_SCTP_TEST = "tests/unit/broker/seal/test_sctp.py::"
 _REVOKING_TEST = "tests/unit/broker/seal/test_revoking.py::"
 _WALL_TEST = "tests/unit/broker/seal/test_wall.py::"
 
@@ -21,6 +22,12 @@ GUARANTEES = (
                 "broker/nsbrokerd/seal/programs/sweep.py",
                 '    code.go_if_covered(CONNECT, "allow")\n    code.go("deny")\n',
                 '    code.go("allow")\n',
+                (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs/sweep.py",
+                '    code.go_if_flag(layout.SEVERAL, "peer has several addresses")\n',
+                "",
                 (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
             ),
             Mutant(
@@ -277,25 +284,93 @@ GUARANTEES = (
                 _SCTP,
                 '    code.go_if(R1, ">", GIVEN_BYTES, "deny")\n',
                 "",
-                (f"{_TEST}test_sctp_asks_for_each_address",),
+                (f"{_SCTP_TEST}test_sctp_asks_for_each_address",),
             ),
             Mutant(
                 _SCTP,
                 "    code.set(R1, layout.CLONED)\n    code.set_bits(R9, layout.ENTRY_FLAGS, R1)\n",
                 "",
-                (f"{_TEST}test_socket_that_sctp_makes_has_a_copy_of_the_entry",),
+                (f"{_SCTP_TEST}test_socket_that_sctp_makes_has_a_copy_of_the_entry",),
             ),
             Mutant(
                 _SCTP,
-                '        code.go_if(R1, "==", option, "mark")\n',
+                '        code.go_if(R1, "==", option, "begins")\n',
                 "        pass\n",
-                (f"{_TEST}test_socket_that_begins_an_association_has_chosen_its_peer",),
+                (f"{_SCTP_TEST}test_socket_that_begins_an_association_has_chosen_its_peer",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if(R1, ">=", _ESTABLISHED, "established")\n',
+                '    code.go("established")\n',
+                (
+                    f"{_SCTP_TEST}test_caller_ends_if_the_peer_of_a_new_socket_has_or_can_get_addresses_that_nothing_checks",
+                ),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if(R1, "<=", 1, "one address")\n',
+                '    code.go("one address")\n',
+                (
+                    f"{_SCTP_TEST}test_caller_ends_if_the_peer_of_a_new_socket_has_or_can_get_addresses_that_nothing_checks",
+                ),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if_anywhere(CONNECT, "allow")\n    code.go_if_covered(CONNECT, "allow")\n',
+                '    code.go("allow")\n',
+                (f"{_SCTP_TEST}test_caller_ends_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if(number, ">=", _MAX_PARAMETERS, "several addresses")\n',
+                '    code.go_if(number, ">=", _MAX_PARAMETERS, "allow")\n',
+                (f"{_SCTP_TEST}test_peer_of_several_addresses_is_refused_when_it_asks",),
+            ),
+            Mutant(
+                _SCTP,
+                '            code.go_if_register(R1, "!=", R2, "several addresses")\n',
+                "",
+                (f"{_SCTP_TEST}test_peer_of_several_addresses_is_refused_when_it_asks",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if(R1, "<", _ESTABLISHED, "collision")\n',
+                "",
+                (
+                    f"{_SCTP_TEST}test_cookie_that_can_establish_an_association_of_the_owner_counts_as_several_addresses",
+                ),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if(R3, "==", _PARAM_ADD_IP, "peer adds")\n',
+                "",
+                (f"{_SCTP_TEST}test_peer_adds_no_address_to_an_association_that_can_get_a_socket_of_its_own",),
+            ),
+            Mutant(
+                _SCTP,
+                '    mark(code, layout.SEVERAL, "note")\n',
+                '    mark(code, 0, "note")\n',
+                (f"{_SCTP_TEST}test_nothing_is_peeled_off_once_the_owner_has_a_peer_of_several_addresses",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if_flag(layout.CLONED, "without the first wall")\n',
+                "",
+                (f"{_SCTP_TEST}test_association_that_was_peeled_off_early_is_not_established_with_several_addresses",),
+            ),
+            Mutant(
+                _CALLS,
+                '    code.go_if_flag(layout.SEVERAL, "several addresses")\n',
+                "",
+                (
+                    f"{_SCTP_TEST}test_nothing_is_accepted_if_a_peer_of_several_addresses_asked_before_connecting_was_limited",
+                ),
             ),
             Mutant(
                 _SCTP,
                 "    code.call(_SEND_SIGNAL)\n",
                 "",
-                (f"{_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),
+                (f"{_SCTP_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),
             ),
             Mutant(
                 "broker/nsbrokerd/config/grants.py",

@@ -10,6 +10,10 @@ SOL_SCTP = 132
 SCTP_INITMSG = 2
 SCTP_STATUS = 14
 
+# Kinds of chunks, and of one parameter. Source: RFC 9260, section 3.
+INIT_ACK, COOKIE_ECHO, COOKIE_ACK = 2, 10, 11
+_COOKIE = 7
+
 _INITMSG = struct.Struct("=HHHH")
 _STATUS = struct.Struct("=iiIHHHH")
 _STATUS_BYTES = 176
@@ -46,3 +50,40 @@ def addresses_here(port: int) -> list[set[str]]:
         lines = [line.split() for line in file][1:]
     mine = [words for words in lines if int(words[_PORT]) == port and int(words[_STATE]) == _LISTENING]
     return [{str(ip_address(host)) for host in words[_FIRST_ADDRESS:]} for words in mine]
+
+
+def packet(source_port: int, port: int, chunk: bytes, tag: int = 0) -> bytes:
+    """A packet with its checksum. Only an INIT has no tag. Source: RFC 9260, section 3 and appendix A."""
+    head = struct.pack("!HHI", source_port, port, tag)
+    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def init(*parameters: bytes) -> bytes:
+    """The chunk INIT, with one stream in each direction."""
+    value = struct.pack("!IIHHI", 0x1234567, 1 << 16, 1, 1, 1) + b"".join(parameters)
+    return struct.pack("!BBH", 1, 0, 4 + len(value)) + value
+
+
+def cookie_echo(init_ack: bytes) -> bytes:
+    """The chunk that returns the cookie of an INIT ACK."""
+    place = 20
+    while True:
+        kind, length = struct.unpack_from("!HH", init_ack, place)
+        if kind == _COOKIE:
+            return struct.pack("!BBH", COOKIE_ECHO, 0, length) + init_ack[place + 4 : place + length]
+        place += length + -length % 4
+
+
+def address_parameter(host: str) -> bytes:
+    """A parameter of INIT: one address of its sender."""
+    address = ip_address(host)
+    return struct.pack("!HH", 5 if address.version == 4 else 6, 4 + len(address.packed)) + address.packed
+
+
+def _crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF

@@ -19,6 +19,7 @@ _STRUCTS = {
     "socket": ("sk",),
     "msghdr": ("msg_name", "msg_namelen"),
     "io_uring_cmd": ("file", "cmd_op"),
+    "sk_buff": ("head", "transport_header"),
 }
 
 _X32_BIT = 0x40000000
@@ -46,9 +47,7 @@ def kernel_layout() -> KernelLayout:
     for struct, members in _STRUCTS.items():
         fields |= _offsets_if_there(types, struct, members)
     fields |= _compat_fields(types)
-    if peer := _offsets_if_there(types, "sctp_association", ("peer",)):
-        inner = types.inner_offsets("sctp_association", "peer", ("transport_count",))
-        fields["asoc.transport_count"] = peer["sctp_association.peer"] + inner["transport_count"]
+    fields |= _sctp_fields(types)
     hooks = {}
     for name, hook in HOOKS.items():
         try:
@@ -63,6 +62,20 @@ def _offsets_if_there(types: KernelTypes, struct: str, members: tuple[str, ...])
         return {f"{struct}.{name}": offset for name, offset in types.offsets(struct, members).items()}
     except OSError:
         return {}
+
+
+def _sctp_fields(types: KernelTypes) -> dict[str, int]:
+    """Return where an SCTP association has the fields that programs read, some of them in structs of its own."""
+    outer = _offsets_if_there(types, "sctp_association", ("base", "state", "c", "peer"))
+    if not outer:
+        return {}
+    base, state, cookie, peer = outer.values()
+    inner = {"sk": base + types.offsets("sctp_ep_common", ("sk",))["sk"], "state": state}
+    for name, offset in types.offsets("sctp_cookie", ("my_vtag", "my_ttag", "peer_addr")).items():
+        inner[name] = cookie + offset
+    for name, offset in types.inner_offsets("sctp_association", "peer", ("transport_count", "primary_addr")).items():
+        inner[name] = peer + offset
+    return {f"asoc.{name}": offset for name, offset in inner.items()}
 
 
 def _compat_fields(types: KernelTypes) -> dict[str, int]:

@@ -35,13 +35,14 @@ _ACTIVE = Path("/sys/kernel/security/lsm")
 
 _PACKETS = {"socket_connect", "socket_sendmsg"}
 _CONNECTIONS = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
+_ASSOCIATIONS = {"sctp_bind_connect", "sctp_assoc_request", "sctp_assoc_established", "sctp_sk_clone"}
 _ALL = {"socket_setsockopt", "uring_cmd"}
 _NEEDED = {
     "udp": _ALL,
     "udplite": _ALL | _PACKETS,
     "tcp": _ALL | _CONNECTIONS,
     "mptcp": _ALL | _CONNECTIONS,
-    "sctp": _ALL | _CONNECTIONS | _PACKETS | {"socket_recvmsg", "sctp_bind_connect", "sctp_sk_clone"},
+    "sctp": _ALL | _CONNECTIONS | _PACKETS | {"socket_recvmsg", "socket_getsockopt", *_ASSOCIATIONS},
 }
 """The hooks for a kind. Others need only those of `_ALL`: their packets have no copies, if nobody sets an option."""
 

@@ -92,6 +92,10 @@ class Assembly:
         """Add a number to a register."""
         self._add(_ALU_64["add"], to, number=number)
 
+    def add_register(self, to: int, source: int) -> None:
+        """Add a register to another one."""
+        self._add(_ALU_64["add"] | _FROM_REGISTER, to, source)
+
     def mask(self, to: int, source: int) -> None:
         """Clear each bit of a register that is 0 in another register."""
         self._add(_ALU_64["and"] | _FROM_REGISTER, to, source)

@@ -32,7 +32,7 @@ from .hook import (
     read_argument,
 )
 from .options import COPIES, JOINS, REFUSED
-from .sctp import check_sctp_addresses, copy_sctp_entry
+from .sctp import check_peeloff, check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
 
 _INET, _UNSPEC = int(socket.AF_INET), int(socket.AF_UNSPEC)
 _RAW = int(socket.SOCK_RAW)
@@ -78,8 +78,33 @@ def check_bind(code: Code, fields: Fields) -> None:
 
 
 def check_listener(code: Code, fields: Fields) -> None:
-    """Allow to listen and to accept at an address that a rule for binding still covers, or that the kernel chose."""
+    """Allow to listen at an address that a rule for binding still covers, or that the kernel chose."""
     begin(code, fields)
+    _check_own_address(code, fields)
+
+
+def check_accept(code: Code, fields: Fields) -> None:
+    """Allow to accept where the socket may listen.
+
+    Refuse it if connecting is limited, but was not when a peer of several addresses asked for an association.
+    """
+    begin(code, fields)
+    code.go_if_flag(layout.SEVERAL, "several addresses")
+    code.label("one address each")
+    _check_own_address(code, fields)
+    code.go("deny")
+    code.label("several addresses")
+    code.copy(R9, R8)
+    code.find_limits()
+    code.go_if_anywhere(CONNECT, "as before")
+    code.go("deny")
+    code.label("as before")
+    code.copy(R8, R9)
+    code.load(R7, STACK, ENTRY, 8)
+    code.go("one address each")
+
+
+def _check_own_address(code: Code, fields: Fields) -> None:
     code.load(R9, R8, fields["skc_num"], 2)
     code.store(STACK, LAST_PORT, R9)
     put_own(code, fields, "skc_rcv_saddr", "skc_v6_rcv_saddr")
@@ -237,12 +262,15 @@ HOOKS = {
         Hook("socket_connect", check_connect),
         Hook("socket_bind", check_bind),
         Hook("socket_listen", check_listener),
-        Hook("socket_accept", check_listener),
+        Hook("socket_accept", check_accept),
         Hook("socket_setsockopt", check_option),
         Hook("socket_sendmsg", check_send),
         Hook("socket_recvmsg", check_receive),
         Hook("uring_cmd", check_ring_command),
+        Hook("socket_getsockopt", check_peeloff),
         Hook("sctp_bind_connect", check_sctp_addresses),
+        Hook("sctp_assoc_request", check_sctp_request),
+        Hook("sctp_assoc_established", note_sctp_addresses),
         Hook("sctp_sk_clone", copy_sctp_entry),
     )
 }

@@ -1,6 +1,14 @@
 """The programs of the second wall for SCTP: they see each address of an association, and the sockets that SCTP makes.
 
 Pure.
+
+Each packet shows its address to the first wall, except the packets of a socket that SCTP made for accept(2) or
+`peeloff`. So if connecting is limited, the peer of such a socket must have one address, and never get more. A listener
+refuses other peers when they ask for an association. A one-to-many socket may begin associations with them, but then it
+can't peel off any. If SCTP makes a socket all the same, because something changed meanwhile, its caller ends.
+
+This relies on net/sctp of the kernel: an association gets addresses from connectx and sendmsg, from an INIT or INIT
+ACK before it is established, and from an ASCONF.
 """
 
 from __future__ import annotations
@@ -9,32 +17,60 @@ import socket
 
 from .. import layout
 from ..layout import BIND, CONNECT
-from .assembly import R0, R1, R3, R6, R7, R8, R9, STACK
+from .assembly import R0, R1, R2, R3, R6, R7, R8, R9, STACK
 from .code import Code
 from .hook import (
     BELOW_GIVEN,
     ENTRY,
+    GIVEN,
     GIVEN_BYTES,
+    IPV4_AT,
+    IPV6_AT,
     NUMBER,
+    PROBE_READ_KERNEL,
     Fields,
+    begin,
     find_entry,
     mark,
     put_given,
     put_number,
+    read_address,
     read_argument,
 )
 
-# Source: include/uapi/linux/sctp.h. The peer asks for the last one (its number is in network order).
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_STREAM, _SEQPACKET = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET)
+_SOL_SCTP = int(socket.IPPROTO_SCTP)
+
+# Source: include/uapi/linux/sctp.h. The peer asks for the last two (their numbers are in network order).
 _SET_PEER_PRIMARY, _PRIMARY, _BINDX_ADD = 5, 6, 100
 _CONNECTX, _SENDMSG_CONNECT = 110, 126
-_PARAM_SET_PRIMARY = socket.htons(0xC004)
+_PEELOFF, _PEELOFF_FLAGS = 102, 122
+_PARAM_ADD_IP, _PARAM_SET_PRIMARY = socket.htons(0xC001), socket.htons(0xC004)
 
+_CLOSED, _ESTABLISHED = 0, 3
+"""States of an association. Those between them are states of one that its owner begins. Source: enum sctp_state in
+include/net/sctp/constants.h."""
+_CONNECTED = 1
+"""The state of a socket. Source: include/net/tcp_states.h."""
+
+# An INIT, as RFC 9260 has it in sections 3 and 3.3.2.
+_HEADER_BYTES, _PARAMETERS_AT, _PARAMETER_BYTES = 12, 20, 4
+_LENGTH_AT = 2
+_INIT = 1
+_ADDRESS_4, _ADDRESS_6, _HOST_NAME = 5, 6, 11
+_MAX_PARAMETERS = 32
+"""An INIT of Linux has at most 12 that are no addresses."""
+
+# Source: include/uapi/linux/bpf.h.
 _SEND_SIGNAL = 109
-"""A helper. Source: include/uapi/linux/bpf.h."""
 _SIGKILL = 9
 
+# Offsets on the stack.
 _OPTION = BELOW_GIVEN
-"""An offset on the stack."""
+_SOURCE_BYTES = 24
+_SOURCE = _OPTION - _SOURCE_BYTES
+_MADE = _SOURCE - 8
 
 
 def check_sctp_addresses(code: Code, fields: Fields) -> None:
@@ -50,6 +86,8 @@ def check_sctp_addresses(code: Code, fields: Fields) -> None:
         code.go_if(R3, "==", option, "allow")  # one of the addresses that were allowed before
     code.store(STACK, _OPTION, R3, 8)
     code.go_if_flag(layout.CLONED, "deny")
+    code.go_if(R3, "==", _PARAM_ADD_IP, "peer adds")
+    code.label("one address")
     read_argument(code, 2, 3)
     code.load(R1, STACK, NUMBER)
     code.go_if(R1, ">", GIVEN_BYTES, "deny")
@@ -64,38 +102,230 @@ def check_sctp_addresses(code: Code, fields: Fields) -> None:
     code.label("connects")
     code.load(R1, STACK, _OPTION, 8)
     for option in (_CONNECTX, _SENDMSG_CONNECT):
-        code.go_if(R1, "==", option, "mark")
+        code.go_if(R1, "==", option, "begins")
     code.go("allow")
-    mark(code, layout.CHOSEN, "mark")
+    mark(code, layout.CHOSEN, "begins")
+    _check_addition(code, fields)
     code.label("binds")
     code.go_if_anywhere(BIND, "allow")
     code.go_if_covered(BIND, "allow")
 
 
+def _check_addition(code: Code, fields: Fields) -> None:
+    """Go on for a one-to-one socket that is connected. Others could make a socket that has the peer's new address."""
+    code.label("peer adds")
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _STREAM, "peer adds to one of many")
+    code.load(R1, R8, fields["skc_state"], 1)
+    code.go_if(R1, "==", _CONNECTED, "one address")
+    code.label("peer adds to one of many")
+    _deny_or_note(code, "addition")
+
+
+def _deny_or_note(code: Code, prefix: str) -> None:
+    """Deny if connecting is limited. Otherwise allow, and set the flag of several addresses. R7 is the entry."""
+    code.find_limits()
+    code.go_if_anywhere(CONNECT, f"{prefix}: note")
+    code.go("deny")
+    mark(code, layout.SEVERAL, f"{prefix}: note")
+
+
+def check_sctp_request(code: Code, fields: Fields) -> None:
+    """Refuse an INIT that lists other addresses than its own source, if connecting is limited.
+
+    The kernel also asks for each cookie. If the owner began the association, too, this cookie can establish it, and
+    `note_sctp_addresses` does not see it. So a one-to-many socket then counts as having such a peer. Some kernels give
+    the program the owner's association, and others a new one, which has the tags of the owner's.
+    """
+    code.load(R9, R6, 0, 8)
+    code.load(R8, R9, fields["asoc.sk"], 8)
+    find_entry(code)
+    _note_collision(code, fields)
+    code.load(R2, R6, 8, 8)
+    code.load(R8, R2, fields["sk_buff.head"], 8)
+    code.load(R1, R2, fields["sk_buff.transport_header"], 2)
+    code.add_register(R8, R1)
+    code.add(R8, _HEADER_BYTES)
+    _read(code, GIVEN, _PARAMETER_BYTES)
+    code.load(R1, STACK, GIVEN, 1)
+    code.go_if(R1, "!=", _INIT, "allow")
+    _look_for_addresses(code, fields)
+    code.label("several addresses")
+    code.load(R7, STACK, ENTRY, 8)
+    _deny_or_note(code, "request")
+
+
+def _note_collision(code: Code, fields: Fields) -> None:
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _SEQPACKET, "no collision")
+    code.load(R1, R9, fields["asoc.state"])
+    code.go_if(R1, "==", _CLOSED, "new association")
+    code.go_if(R1, "<", _ESTABLISHED, "collision")
+    code.go("no collision")
+    code.label("new association")
+    code.load(R1, R9, fields["asoc.my_vtag"])
+    code.load(R2, R9, fields["asoc.my_ttag"])
+    code.go_if_register(R1, "!=", R2, "no collision")
+    code.label("collision")
+    code.set(R1, layout.SEVERAL)
+    code.set_bits(R7, layout.ENTRY_FLAGS, R1)
+    code.label("no collision")
+
+
+def _look_for_addresses(code: Code, fields: Fields) -> None:
+    """Allow the INIT that R8 points to if it lists no other address than its source. R9 is the new association."""
+    place, end, number = R8, R9, R7
+    code.copy(R3, R9)
+    code.add(R3, fields["asoc.peer_addr"])
+    _copy(code, _SOURCE, _SOURCE_BYTES)
+    code.load(R1, STACK, GIVEN + _LENGTH_AT, 2)
+    code.swap_port(R1)
+    code.copy(end, place)
+    code.add_register(end, R1)
+    code.add(place, _PARAMETERS_AT)
+    code.set(number, 0)
+    code.label("next parameter")
+    code.copy(R1, place)
+    code.add(R1, _PARAMETER_BYTES)
+    code.go_if_register(R1, ">", end, "allow")
+    code.go_if(number, ">=", _MAX_PARAMETERS, "several addresses")
+    _read(code, GIVEN, _PARAMETER_BYTES + 16)
+    code.load(R1, STACK, GIVEN, 2)
+    code.swap_port(R1)
+    code.go_if(R1, "==", _HOST_NAME, "several addresses")
+    for kind, family, at, length in ((_ADDRESS_4, _INET, IPV4_AT, 4), (_ADDRESS_6, _INET6, IPV6_AT, 16)):
+        code.go_if(R1, "!=", kind, f"not of kind {kind}")
+        code.load(R1, STACK, _SOURCE, 2)
+        code.go_if(R1, "!=", family, "several addresses")
+        for word in range(0, length, 4):
+            code.load(R1, STACK, _SOURCE + at + word)
+            code.load(R2, STACK, GIVEN + _PARAMETER_BYTES + word)
+            code.go_if_register(R1, "!=", R2, "several addresses")
+        code.go("address of its own")
+        code.label(f"not of kind {kind}")
+    code.label("address of its own")
+    code.load(R1, STACK, GIVEN + _LENGTH_AT, 2)
+    code.swap_port(R1)
+    code.go_if(R1, "<", _PARAMETER_BYTES, "several addresses")
+    code.add(R1, 3)
+    code.mask_number(R1, ~3)
+    code.add_register(place, R1)
+    code.add(number, 1)
+    code.go("next parameter")
+
+
+def _read(code: Code, to: int, length: int) -> None:
+    """Copy bytes that R8 points to."""
+    code.copy(R3, R8)
+    _copy(code, to, length)
+
+
+def _copy(code: Code, to: int, length: int) -> None:
+    """Copy bytes that R3 points to. A packet has room behind its end, so there can be more than it has."""
+    code.copy(R1, STACK)
+    code.add(R1, to)
+    code.set(R2, length)
+    code.call(PROBE_READ_KERNEL)
+    code.go_if(R0, "!=", 0, "deny")
+
+
+def note_sctp_addresses(code: Code, fields: Fields) -> None:
+    """Note that an association which its owner began has a peer of several addresses.
+
+    Refuse to establish it if SCTP has made its socket before, and connecting is limited.
+    """
+    code.load(R9, R6, 0, 8)
+    code.load(R8, R9, fields["asoc.sk"], 8)
+    find_entry(code)
+    code.load(R1, R9, fields["asoc.transport_count"], 2)
+    code.go_if(R1, "<=", 1, "allow")
+    code.go_if_flag(layout.CLONED, "without the first wall")
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _SEQPACKET, "allow")
+    mark(code, layout.SEVERAL, "note")
+    code.label("without the first wall")
+    _deny_or_note(code, "clone")
+
+
+def check_peeloff(code: Code, fields: Fields) -> None:
+    """Refuse to peel off an association if connecting is limited, and a peer of the socket has several addresses.
+
+    This hook does not see which association it would be.
+    """
+    put_number(code, 1, R3)
+    code.go_if(R3, "!=", _SOL_SCTP, "allow")
+    put_number(code, 2, R3)
+    code.go_if(R3, "==", _PEELOFF, "peels off")
+    code.go_if(R3, "!=", _PEELOFF_FLAGS, "allow")
+    code.label("peels off")
+    begin(code, fields)
+    code.load(R9, R7, layout.ENTRY_FLAGS)
+    code.find_limits()
+    code.mask_number(R9, layout.SEVERAL)
+    code.go_if(R9, "==", 0, "allow")
+    code.go_if_anywhere(CONNECT, "allow")
+
+
 def copy_sctp_entry(code: Code, fields: Fields) -> None:
     """Copy the entry to the socket that SCTP makes for `accept` or `peeloff`. Without memory, end the caller.
 
-    The first wall does not see the packets of the new socket. So if its grant limits connecting, it can't have a peer
-    of several addresses: nothing checked the others.
+    End it also if connecting is limited, and the peer has several addresses or can still get more, or the owner chose a
+    peer that the limit does not cover any more: nothing else could stop the new socket. A peer can't bring this about
+    alone. The owner peels off an association that is not established yet, or the policy has changed since.
     """
     code.load(R8, R6, 8, 8)
     code.find_any_entry_or_go(R8, "allow")
     code.store(STACK, ENTRY, R7, 8)
     code.load(R9, R6, 16, 8)
     code.create_entry(R9, R7)
-    code.go_if(R0, "==", 0, "no memory")
+    code.go_if(R0, "==", 0, "end the caller")
     code.copy(R9, R0)
+    code.store(STACK, _MADE, R9, 8)
     code.set(R1, layout.CLONED)
     code.set_bits(R9, layout.ENTRY_FLAGS, R1)
-    code.load(R1, R6, 0, 8)
-    code.load(R1, R1, fields["asoc.transport_count"], 2)
-    code.go_if(R1, "<=", 1, "allow")
+    code.set(R1, ~layout.SEVERAL)
+    code.keep_bits(R9, layout.ENTRY_FLAGS, R1)
+    code.load(R2, R6, 0, 8)
+    code.load(R1, R2, fields["asoc.transport_count"], 2)
+    code.go_if(R1, "<=", 1, "one address")
+    code.set(R1, layout.SEVERAL)
+    code.set_bits(R9, layout.ENTRY_FLAGS, R1)
+    code.go("unchecked")
+    code.label("one address")
+    code.load(R1, R2, fields["asoc.state"])
+    code.go_if(R1, ">=", _ESTABLISHED, "established")
+    code.go_if(R1, "!=", _CLOSED, "unchecked")
+    # accept(2) also takes an association that its peer has ended. One of a one-to-many socket will begin soon.
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _SEQPACKET, "allow")
+    code.label("unchecked")
     code.find_limits()
     code.go_if_anywhere(CONNECT, "allow")
+    code.go("revoke")
+    _check_chosen_peer(code, fields)
+    code.label("revoke")
+    code.load(R9, STACK, _MADE, 8)
     code.set(R1, layout.REVOKED)
     code.set_bits(R9, layout.ENTRY_FLAGS, R1)
-    code.go("allow")
-    code.label("no memory")
+    code.label("end the caller")
     code.set(R1, _SIGKILL)
     code.call(_SEND_SIGNAL)
     code.go("allow")
+
+
+def _check_chosen_peer(code: Code, fields: Fields) -> None:
+    """Allow the peer of an established association, unless the owner chose it, and the limit does not cover it."""
+    code.label("established")
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _SEQPACKET, "allow")
+    code.load(R1, R7, layout.ENTRY_FLAGS)
+    code.mask_number(R1, layout.CHOSEN)
+    code.go_if(R1, "==", 0, "allow")
+    code.copy(R3, R2)
+    code.add(R3, fields["asoc.primary_addr"])
+    read_address(code)
+    code.store_number(STACK, NUMBER, GIVEN_BYTES)
+    put_given(code, fields)
+    code.find_limits()
+    code.go_if_anywhere(CONNECT, "allow")
+    code.go_if_covered(CONNECT, "allow")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import socket
 import struct
 import threading
@@ -12,7 +14,7 @@ import pytest
 
 from nsbrokerd.seal import Selection, live_sockets, revoke
 from nsbrokerd.seal.wall import standing_hooks
-from support import sctp
+from support import namespaces, sctp
 from support.brokers.limited import error_of
 from support.brokers.walls import Walls
 from support.far_side import socket_inside
@@ -115,19 +117,31 @@ def accept(_walls: Walls, listener: socket.socket, _peer: socket.socket) -> sock
 def peel_off(walls: Walls, listener: socket.socket, peer: socket.socket) -> socket.socket:
     peer.send(b"hello")
     assert listener.recv(100) == b"hello"
-    ids = listener.getsockopt(PROTOCOL, _ASSOCIATIONS, 64)
-    value = ctypes.create_string_buffer(struct.pack("=Ii", struct.unpack_from("=II", ids)[1], -1), 8)
-    length = ctypes.c_uint(8)
-    fds = []
+    return peel_off_inside(walls, listener)
+
+
+def peel_off_inside(walls: Walls, sock: socket.socket) -> socket.socket:
+    """SCTP does it only in the socket's own namespace."""
+    fds: list[int] = []
 
     def peel() -> None:
-        enter(path_of(walls.name))  # SCTP does it only in the socket's own namespace
-        fds.append(_libc.getsockopt(listener.fileno(), PROTOCOL, _PEELOFF, value, ctypes.byref(length)))
+        enter(path_of(walls.name))
+        fds.append(peel_first(sock))
 
     thread = threading.Thread(target=peel)
     thread.start()
     thread.join()
+    if fds[0] < 0:
+        raise OSError(-fds[0], os.strerror(-fds[0]))
     return socket.socket(fileno=fds[0])
+
+
+def peel_first(sock: socket.socket) -> int:
+    """Peel off the first association. Return the descriptor, or a negative errno."""
+    ids = sock.getsockopt(PROTOCOL, _ASSOCIATIONS, 64)
+    value = ctypes.create_string_buffer(struct.pack("=Ii", struct.unpack_from("=II", ids)[1], -1), 8)
+    fd: int = _libc.getsockopt(sock.fileno(), PROTOCOL, _PEELOFF, value, ctypes.byref(ctypes.c_uint(8)))
+    return fd if fd >= 0 else -ctypes.get_errno()
 
 
 MADE = [(ONE_TO_ONE, accept), (ONE_TO_MANY, peel_off)]
@@ -174,11 +188,42 @@ def test_socket_that_the_kernel_makes_has_the_limit(
         assert error_of(listener.accept) == "EPERM"
 
 
-def test_hooks_for_each_packet_stand_as_long_as_a_socket_of_sctp_with_a_limit_for_connecting_is_in_use(
+@pytest.mark.parametrize("way", ["removed", "revoked"])
+@pytest.mark.parametrize(("kind", "take"), MADE, ids=["accepted", "peeled off"])
+@pytest.mark.parametrize("connect", [None, ANY_PEER], ids=["anywhere", "limited"])
+def test_hooks_for_each_packet_stand_only_once_a_socket_is_stopped(
     walls: Walls,
+    connect: tuple[str, ...] | None,
+    kind: tuple[int, ...],
+    take: Callable[[Walls, socket.socket, socket.socket], socket.socket],
+    way: str,
 ) -> None:
-    """Also one that a listener accepted, which is in none of the broker's hands."""
-    assert not standing_hooks(walls.directory) & PACKETS
+    """Also for a socket that is in none of the broker's hands, because its listener is closed."""
+    limit = None if connect is None else list(connect)
+    listener, peer = serve(walls, kind, connect=connect)
+    with peer, take(walls, listener, peer) as made:
+        listener.close()
+        made.settimeout(60)
+        peer.send(b"unread")
+        assert made.recv(100, socket.MSG_PEEK) == b"unread"
+        walls.limit("sctp", connect=limit, bind=[f"*:{PORT}"])
+        assert not standing_hooks(walls.directory) & PACKETS
+        if way == "revoked":
+            assert len(revoke(walls.directory, Selection(grant="limited"))) == 1
+        else:
+            walls.limit("tcp", connect=[], name="another")
+        assert standing_hooks(walls.directory) >= PACKETS
+        assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
+        walls.limit("sctp", connect=limit, bind=[f"*:{PORT}"])
+        if way == "revoked":
+            assert standing_hooks(walls.directory) >= PACKETS
+            assert error_of(made.send, b"x") == "EPERM"
+        else:
+            assert not standing_hooks(walls.directory) & PACKETS
+            assert made.recv(100) == b"unread"
+
+
+def test_hooks_for_each_packet_are_gone_once_no_socket_that_needs_them_is_in_use(walls: Walls) -> None:
     listener, peer = serve(walls, ONE_TO_ONE)
     with peer, listener.accept()[0]:
         listener.close()
@@ -193,56 +238,6 @@ def test_hooks_for_each_packet_stand_as_long_as_a_socket_of_sctp_with_a_limit_fo
     wait_until(are_gone)
 
 
-@pytest.mark.parametrize("way", ["removed", "revoked"])
-@pytest.mark.parametrize(("kind", "take"), MADE, ids=["accepted", "peeled off"])
-def test_without_a_limit_for_connecting_hooks_stand_only_once_a_socket_is_stopped(
-    walls: Walls,
-    kind: tuple[int, ...],
-    take: Callable[[Walls, socket.socket, socket.socket], socket.socket],
-    way: str,
-) -> None:
-    listener, peer = serve(walls, kind, connect=None)
-    with peer, take(walls, listener, peer) as made:
-        listener.close()
-        made.settimeout(60)
-        peer.send(b"unread")
-        assert made.recv(100, socket.MSG_PEEK) == b"unread"
-        walls.limit("sctp", bind=[f"*:{PORT}"])
-        assert not standing_hooks(walls.directory) & PACKETS
-        if way == "revoked":
-            assert len(revoke(walls.directory, Selection(grant="limited"))) == 1
-        else:
-            walls.limit("tcp", connect=[], name="another")
-        assert standing_hooks(walls.directory) >= PACKETS
-        assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
-        walls.limit("sctp", bind=[f"*:{PORT}"])
-        if way == "revoked":
-            assert standing_hooks(walls.directory) >= PACKETS
-            assert error_of(made.send, b"x") == "EPERM"
-        else:
-            assert not standing_hooks(walls.directory) & PACKETS
-            assert made.recv(100) == b"unread"
-
-
-def test_hooks_stand_before_connecting_is_limited(walls: Walls) -> None:
-    """From then on, SCTP can make a socket that is revoked from the start."""
-    listener, peer = serve(walls, ONE_TO_ONE, connect=None)
-    with listener, peer:
-        assert not standing_hooks(walls.directory) & PACKETS
-        walls.limit("sctp", connect=["127.0.0.0/8:*"], bind=[f"*:{PORT}"])
-        assert standing_hooks(walls.directory) >= PACKETS
-
-
-def test_next_socket_after_a_reload_has_the_hooks_for_its_packets_although_their_pins_were_removed(
-    walls: Walls,
-) -> None:
-    walls.make(*ONE_TO_ONE).close()
-    (walls.directory / "hook_socket_sendmsg").unlink()
-    walls.limit("sctp", connect=[])
-    with walls.make(*ONE_TO_ONE):
-        assert "socket_sendmsg" in standing_hooks(walls.directory)
-
-
 def test_grant_that_is_gone_stops_accepted_sockets_until_it_is_back(walls: Walls) -> None:
     listener, peer = serve(walls, ONE_TO_ONE)
     with listener, peer, listener.accept()[0] as made:
@@ -252,3 +247,175 @@ def test_grant_that_is_gone_stops_accepted_sockets_until_it_is_back(walls: Walls
         walls.limit("sctp", connect=["127.0.0.0/8:*"])
         made.send(b"there")
         assert peer.recv(100) == b"there"
+
+
+SECOND, THIRD = "127.0.0.2", "127.0.0.3"
+
+
+def with_two_addresses(walls: Walls, port: int = 0) -> socket.socket:
+    """A socket without a limit that names both of its addresses to each peer."""
+    sock = socket_inside(walls.name, *ONE_TO_ONE)
+    sock.bind((SECOND, port))
+    sock.setsockopt(PROTOCOL, _BINDX_ADD, packed(sock.getsockname()[1], THIRD))
+    return sock
+
+
+@pytest.mark.parametrize("connect", [None, ANY_PEER], ids=["anywhere", "limited"])
+def test_listener_takes_no_peer_of_several_addresses_if_connecting_is_limited(
+    walls: Walls, connect: tuple[str, ...] | None
+) -> None:
+    listener, peer = serve(walls, ONE_TO_ONE, connect)
+    with listener, peer, listener.accept()[0], with_two_addresses(walls) as several:
+        several.setblocking(False)
+        listener.setblocking(False)
+        assert error_of(several.connect, (LOOPBACK, PORT)) == "EINPROGRESS"
+        if connect is not None:
+            assert error_of(listener.accept) == "EAGAIN"
+            return
+        with listener.accept()[0] as made:
+            made.settimeout(60)
+            made.send(b"there")
+            several.settimeout(60)
+            assert several.recv(100) == b"there"
+
+
+INITS = {
+    "none": ([], [], True),
+    "its own": ([LOOPBACK], ["::1"], True),
+    "another": ([SECOND], ["fd00::1"], False),
+    "its own and another": ([LOOPBACK, SECOND], ["::1", "fd00::1"], False),
+    "one of the other family": (["::1"], [LOOPBACK], False),
+}
+
+
+@pytest.mark.parametrize("family", [INET, int(socket.AF_INET6)], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("which", INITS)
+def test_request_that_names_other_addresses_than_its_source_is_not_answered(
+    walls: Walls, which: str, family: int
+) -> None:
+    """Some stacks name their only address."""
+    *addresses, is_answered = INITS[which]
+    host = LOOPBACK if family == INET else "::1"
+    walls.limit("sctp", connect=["127.0.0.0/8:*", "[::1]:*"], bind=[f"*:{PORT}"])
+    raw = socket_inside(walls.name, family, int(socket.SOCK_RAW), PROTOCOL)
+    with raw, walls.make(family, int(socket.SOCK_STREAM), PROTOCOL) as listener:
+        listener.bind((host, PORT))
+        listener.listen()
+        raw.settimeout(60)
+        named = list(map(sctp.address_parameter, addresses[family != INET]))
+        raw.sendto(sctp.packet(6000, PORT, sctp.init(*named)), (host, 0))
+        raw.sendto(sctp.packet(6001, PORT, sctp.init()), (host, 0))
+        answers = []
+        while 6001 not in answers:
+            data = raw.recv(2000)[20 if family == INET else 0 :]
+            source_port, port = struct.unpack_from("!HH", data)
+            if (source_port, data[12]) == (PORT, sctp.INIT_ACK):
+                answers.append(port)
+        assert (6000 in answers) == is_answered
+
+
+def test_listener_that_had_a_peer_of_several_addresses_accepts_nothing_once_connecting_is_limited(
+    walls: Walls,
+) -> None:
+    """The peer's connection waits. Accepting it would make a socket that reaches all of these addresses."""
+    listener, peer = serve(walls, ONE_TO_ONE, connect=None)
+    with listener, peer, with_two_addresses(walls) as several:
+        several.connect((LOOPBACK, PORT))
+        walls.limit("sctp", connect=list(ANY_PEER), bind=[f"*:{PORT}"])
+        assert error_of(listener.accept) == "EPERM"
+        walls.limit("sctp", bind=[f"*:{PORT}"])
+        listener.accept()[0].close()
+
+
+def test_client_of_a_server_with_several_addresses_can_not_peel_off(walls: Walls) -> None:
+    """If connecting is limited. Its association works."""
+    walls.limit("sctp", connect=[f"127.0.0.0/8:{PORT}"])
+    with with_two_addresses(walls, PORT) as listener, walls.make(*ONE_TO_MANY) as client:
+        listener.listen()
+        listener.settimeout(60)
+        client.sendto(b"first", (SECOND, PORT))
+        with listener.accept()[0] as peer:
+            peer.settimeout(60)
+            assert peer.recv(100) == b"first"
+            assert error_of(peel_off, walls, client, peer) == "EPERM"
+            client.sendto(b"second", (SECOND, PORT))
+            assert peer.recv(100) == b"second"
+            walls.limit("sctp", bind=[])
+            with peel_off(walls, client, peer) as made:
+                made.send(b"third")
+                assert peer.recv(100) == b"third"
+                walls.limit("sctp", connect=[f"127.0.0.0/8:{PORT}"])
+                assert error_of(made.send, b"fourth") == "EPERM"
+
+
+NEAR, NOBODY = "10.99.0.1", "10.99.0.2"
+_ETH_P_ALL = 3
+
+
+def lead_nowhere(walls: Walls) -> None:
+    """Give the namespace an interface that nobody listens to."""
+    namespaces.ip("-n", walls.name, "link", "add", "nowhere", "type", "dummy")
+    namespaces.ip("-n", walls.name, "address", "add", f"{NEAR}/24", "dev", "nowhere")
+    namespaces.ip("-n", walls.name, "link", "set", "nowhere", "up")
+
+
+@pytest.mark.parametrize("connect", [None, ["10.99.0.0/24:*"]], ids=["anywhere", "limited"])
+def test_process_that_peels_off_an_association_before_it_is_established_ends(
+    walls: Walls, connect: list[str] | None
+) -> None:
+    """If connecting is limited: the server could still name more addresses."""
+    walls.limit("sctp", connect=connect, bind=[])
+    lead_nowhere(walls)
+    with walls.make(*ONE_TO_MANY) as client:
+        client.setblocking(False)
+        assert error_of(client.setsockopt, PROTOCOL, _CONNECTX, packed(PORT, NOBODY)) in (None, "EINPROGRESS")
+        assert end_of_child_that_peels_off(walls, client) == (0 if connect is None else -signal.SIGKILL)
+
+
+def end_of_child_that_peels_off(walls: Walls, sock: socket.socket) -> int:
+    child = os.fork()
+    if child == 0:
+        enter(path_of(walls.name))
+        os._exit(max(0, -peel_first(sock)))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_process_that_peels_off_an_association_with_a_server_that_is_not_covered_any_more_ends(walls: Walls) -> None:
+    """The reload did not see this socket, and nothing would see its packets."""
+    with server(walls, PORT) as listener, walls.make(*ONE_TO_MANY) as client:
+        client.sendto(b"hello", (LOOPBACK, PORT))
+        with listener.accept()[0] as peer:
+            peer.settimeout(60)
+            assert peer.recv(100) == b"hello"
+            walls.limit("sctp", connect=[f"127.0.0.1:{FORBIDDEN_PORT}"])
+            assert end_of_child_that_peels_off(walls, client) == -signal.SIGKILL
+
+
+def test_client_whose_server_begins_an_association_at_the_same_moment_can_not_peel_off(walls: Walls) -> None:
+    """The server could have named more addresses in its answer. The test plays the server."""
+    walls.limit("sctp", connect=["10.99.0.0/24:*"])
+    lead_nowhere(walls)
+    tap = socket_inside(walls.name, int(socket.AF_PACKET), int(socket.SOCK_DGRAM), socket.htons(_ETH_P_ALL))
+    raw = socket_inside(walls.name, INET, int(socket.SOCK_RAW), int(socket.IPPROTO_RAW))
+    with tap, raw, walls.make(*ONE_TO_MANY) as client:
+        tap.bind(("nowhere", _ETH_P_ALL))
+        tap.settimeout(60)
+        client.sendto(b"unheard", (NOBODY, PORT))
+        port = client.getsockname()[1]
+
+        def say(chunk: bytes, tag: int = 0) -> None:
+            addresses = socket.inet_aton(NOBODY) + socket.inet_aton(NEAR)
+            header = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, PROTOCOL, 0) + addresses
+            raw.sendto(header + sctp.packet(PORT, port, chunk, tag), (NEAR, 0))
+
+        def hear(kind: int) -> bytes:
+            while True:
+                packet = tap.recv(2000)
+                if packet[0] == 0x45 and packet[9] == PROTOCOL and packet[32] == kind:
+                    return packet[32:]
+
+        say(sctp.init())
+        answer = hear(sctp.INIT_ACK)
+        say(sctp.cookie_echo(answer), int.from_bytes(answer[4:8], "big"))
+        hear(sctp.COOKIE_ACK)
+        assert error_of(peel_off_inside, walls, client) == "EPERM"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
-from collections.abc import Sequence
 
 import pytest
 
-from nsbrokerd.policy import AddressRule, Limit
-from nsbrokerd.seal import layout
-from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, REVOKED
+from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, REVOKED, SEVERAL
 from nsbrokerd.seal.programs.sweep import write_sweep
-from support.bpf_machine import LIMITS_FD, SOCKETS_FD, Machine
+from support.bpf_machine import LIMITS_FD, SOCKETS_FD
+from support.sealed_host import GRANT, Host, word
 
 EPERM = -errno.EPERM
 INET, INET6, UNSPEC = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNSPEC)
@@ -21,53 +18,6 @@ STREAM, DGRAM, RAW = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM), int(socket
 SEQPACKET = int(socket.SOCK_SEQPACKET)
 TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE = 6, 17, 1, 58, 132, 136
 IP, SOL_SOCKET = 0, 1
-
-# Any offsets do, as long as they do not overlap.
-_FIELDS = {
-    "socket.sk": 24, "skc_family": 0, "skc_state": 2, "sk_type": 4, "sk_protocol": 6, "skc_num": 8, "skc_dport": 10,
-    "skc_rcv_saddr": 12, "skc_daddr": 16, "skc_v6_rcv_saddr": 20, "skc_v6_daddr": 36, "msghdr.msg_name": 0,
-    "msghdr.msg_namelen": 8, "io_uring_cmd.file": 0, "io_uring_cmd.cmd_op": 8, "compat.word": 16, "compat.bit": 2,
-    "x32.word": 120, "x32.bit": 0x40000000, "asoc.transport_count": 300,
-}  # fmt: skip
-GRANT = "g"
-
-
-def rules(*texts: str) -> tuple[AddressRule, ...]:
-    return tuple(map(AddressRule.parse, texts))
-
-
-class Host(Machine):
-    """A machine with one grant. Its sockets are made by `sealed`."""
-
-    def __init__(self, connect: Sequence[str] | None = None, bind: Sequence[str] | None = None) -> None:
-        super().__init__(_FIELDS)
-        self.narrow(connect, bind)
-        self.task = self.struct(64)
-        self.registers = self.struct(256)
-
-    def narrow(self, connect: Sequence[str] | None = None, bind: Sequence[str] | None = None) -> None:
-        limit = Limit(*(None if texts is None else rules(*texts) for texts in (connect, bind)))
-        self.limits[layout.grant_id(GRANT)] = limit
-
-    def sk(self, kind: int = STREAM, protocol: int = TCP, family: int = INET, **fields: tuple[int, int]) -> int:
-        return self.struct(512, skc_family=(family, 2), sk_type=(kind, 2), sk_protocol=(protocol, 2), **fields)
-
-    def sealed(self, sk: int, flags: int = 0, grant: str = GRANT) -> int:
-        """Return the address of a struct socket, for a sealed sock."""
-        self.give_entry(sk, grant, flags)
-        return self.struct(64, socket__sk=(sk, 8))
-
-    def v4(self, host: str, port: int, family: int = INET) -> int:
-        return self.place(struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(24))
-
-    def v6(self, host: str, port: int, family: int = INET6) -> int:
-        address = socket.inet_pton(INET6, host)
-        return self.place(struct.pack("=H", family) + struct.pack("!H4x", port) + address + bytes(16))
-
-
-def word(host: str) -> tuple[int, int]:
-    """An IPv4 address as a field of a socket."""
-    return int.from_bytes(socket.inet_aton(host), "little"), 4
 
 
 def test_socket_without_an_entry_is_free() -> None:
@@ -215,90 +165,6 @@ def test_ring_sets_no_option_of_a_sealed_socket() -> None:
     assert host.ask("uring_cmd", command) == 0
 
 
-BINDX, CONNECTX, SENDMSG, PRIMARY, ADD_IP = 100, 110, 126, 6, socket.htons(0xC001)
-
-
-@pytest.mark.parametrize(
-    ("option", "address", "length", "answer"),
-    [
-        (CONNECTX, ("10.0.0.1", 80), 16, 0),
-        (CONNECTX, ("10.0.0.1", 81), 16, EPERM),
-        (CONNECTX, ("10.0.0.1", 80), 32, EPERM),
-        (CONNECTX, ("0.0.0.0", 80), 16, EPERM),
-        (ADD_IP, ("11.0.0.1", 80), 16, EPERM),
-        (BINDX, ("127.0.0.1", 90), 16, 0),
-        (BINDX, ("127.0.0.1", 80), 16, EPERM),
-        (BINDX, ("127.0.0.1", 90), 32, EPERM),
-        (PRIMARY, ("11.0.0.1", 80), 16, 0),
-    ],
-)
-def test_sctp_asks_for_each_address(option: int, address: tuple[str, int], length: int, answer: int) -> None:
-    host = Host(["10.0.0.0/8:80", "0.0.0.0/8:80"], ["*:90"])
-    sk = host.sk(STREAM, SCTP)
-    assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == 0
-    host.give_entry(sk, GRANT)
-    assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == answer
-
-
-@pytest.mark.parametrize("connect", [["10.0.0.0/8:80"], None])
-@pytest.mark.parametrize(("option", "flags"), [(CONNECTX, CHOSEN), (SENDMSG, CHOSEN), (ADD_IP, 0), (PRIMARY, 0)])
-def test_socket_that_begins_an_association_has_chosen_its_peer(
-    option: int, flags: int, connect: list[str] | None
-) -> None:
-    """So has one that is peeled off from it. A peer that adds an address to an association begins none."""
-    host = Host(connect)
-    sk, made = host.sk(SEQPACKET, SCTP, skc_state=(1, 1)), host.sk(SEQPACKET, SCTP)
-    host.give_entry(sk, GRANT)
-    host.ask("sctp_bind_connect", sk, option, host.v4("10.0.0.1", 80), 16)
-    assert host.flags(sk) & CHOSEN == flags
-    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2)), sk, made)
-    assert host.flags(made) & (CHOSEN | CLONED) == flags | CLONED
-
-
-def test_socket_that_sctp_makes_has_a_copy_of_the_entry() -> None:
-    """It can begin no other association."""
-    host = Host(["10.0.0.0/8:80"])
-    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
-    one_path = host.struct(512, asoc__transport_count=(1, 2))
-    host.ask("sctp_sk_clone", one_path, listener, made)
-    assert made not in host.entries
-    host.give_entry(listener, GRANT, BOUND)
-    host.ask("sctp_sk_clone", one_path, listener, made)
-    assert host.flags(made) == BOUND | CLONED
-    assert host.flags(listener) == BOUND
-    sock = host.struct(64, socket__sk=(made, 8))
-    assert host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16) == EPERM
-    assert host.ask("sctp_bind_connect", made, CONNECTX, host.v4("10.0.0.1", 80), 16) == EPERM
-    assert host.ask("socket_sendmsg", sock, host.struct(64), 1) == host.ask("socket_recvmsg", sock, 0, 0, 0) == 0
-
-
-def test_socket_that_sctp_makes_of_a_revoked_one_is_revoked() -> None:
-    host = Host()
-    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
-    host.give_entry(listener, GRANT, REVOKED)
-    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2)), listener, made)
-    assert host.flags(made) == REVOKED | CLONED
-
-
-@pytest.mark.parametrize(("connect", "flags"), [(["*:80"], CLONED | REVOKED), (None, CLONED)])
-def test_peer_of_several_addresses_is_refused_if_connecting_is_limited(connect: list[str] | None, flags: int) -> None:
-    host = Host(connect)
-    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
-    host.give_entry(listener, GRANT)
-    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(2, 2)), listener, made)
-    assert host.flags(made) == flags
-
-
-def test_caller_ends_if_there_is_no_memory_for_the_copy() -> None:
-    """Otherwise its socket would have no limit."""
-    host = Host()
-    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
-    host.give_entry(listener, GRANT)
-    host.has_memory = False
-    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2)), listener, made)
-    assert host.signals == [9]
-
-
 def test_sweep_leaves_a_closed_socket() -> None:
     """The kernel leaves the address of its last peer in place, for example after a refused connection."""
     host = Host([])
@@ -321,6 +187,9 @@ def test_sweep_leaves_a_closed_socket() -> None:
         (SEQPACKET, 8, CLONED, "11.0.0.1", ["10.0.0.0/8:80"], False),
         (SEQPACKET, 8, CLONED | CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
         (SEQPACKET, 8, CLONED | CHOSEN, "10.0.0.1", ["10.0.0.0/8:80"], False),
+        (SEQPACKET, 8, CLONED | CHOSEN | SEVERAL, "10.0.0.1", ["10.0.0.0/8:80"], True),
+        (SEQPACKET, 8, CLONED | CHOSEN | SEVERAL, "10.0.0.1", None, False),
+        (SEQPACKET, 7, CHOSEN | SEVERAL, "10.0.0.1", ["10.0.0.0/8:80"], False),
         (DGRAM, 7, 0, "11.0.0.1", [], True),
         (STREAM, 7, 0, "0.0.0.0", [], False),
     ],
@@ -328,7 +197,10 @@ def test_sweep_leaves_a_closed_socket() -> None:
 def test_sweep_cuts_off_sockets_whose_peer_is_not_covered(
     kind: int, own_cookie: int, flags: int, peer: str, connect: list[str] | None, is_cut: bool
 ) -> None:
-    """If they chose it. A connection that a listener accepted, and a socket without a peer, stay."""
+    """If they chose it. A connection that a listener accepted, and a socket without a peer, stay.
+
+    Nothing sees the packets of a socket that SCTP made, so all addresses of its peer would have to be covered.
+    """
     host = Host(connect)
     sk = host.sk(kind, UDP, skc_daddr=word(peer), skc_dport=(socket.htons(80), 2))
     entry = host.give_entry(sk, GRANT, flags | REVOKED, cookie=7)

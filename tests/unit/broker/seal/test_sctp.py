@@ -1,0 +1,328 @@
+"""The programs for SCTP see to it that the peer of each socket that SCTP makes has one address: in an interpreter."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+
+import pytest
+
+from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, REVOKED, SEVERAL
+from support.sealed_host import GRANT, Host
+
+EPERM = -errno.EPERM
+STREAM, SEQPACKET = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET)
+TCP, SCTP = int(socket.IPPROTO_TCP), int(socket.IPPROTO_SCTP)
+LISTEN, CONNECTED = (10, 1), (1, 1)
+COOKIE_WAIT, COOKIE_ECHOED, ESTABLISHED, SHUTDOWN_PENDING = range(1, 5)
+BINDX, CONNECTX, SENDMSG, PRIMARY, ADD_IP = 100, 110, 126, 6, socket.htons(0xC001)
+
+
+@pytest.mark.parametrize(
+    ("option", "address", "length", "answer"),
+    [
+        (CONNECTX, ("10.0.0.1", 80), 16, 0),
+        (CONNECTX, ("10.0.0.1", 81), 16, EPERM),
+        (CONNECTX, ("10.0.0.1", 80), 32, EPERM),
+        (CONNECTX, ("0.0.0.0", 80), 16, EPERM),
+        (ADD_IP, ("10.0.0.1", 80), 16, 0),
+        (ADD_IP, ("11.0.0.1", 80), 16, EPERM),
+        (BINDX, ("127.0.0.1", 90), 16, 0),
+        (BINDX, ("127.0.0.1", 80), 16, EPERM),
+        (BINDX, ("127.0.0.1", 90), 32, EPERM),
+        (PRIMARY, ("11.0.0.1", 80), 16, 0),
+    ],
+)
+def test_sctp_asks_for_each_address(option: int, address: tuple[str, int], length: int, answer: int) -> None:
+    host = Host(["10.0.0.0/8:80", "0.0.0.0/8:80"], ["*:90"])
+    sk = host.sk(STREAM, SCTP, skc_state=CONNECTED)
+    assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == 0
+    host.give_entry(sk, GRANT)
+    assert host.ask("sctp_bind_connect", sk, option, host.v4(*address), length) == answer
+
+
+@pytest.mark.parametrize("connect", [["10.0.0.0/8:80"], None])
+@pytest.mark.parametrize(("option", "flags"), [(CONNECTX, CHOSEN), (SENDMSG, CHOSEN), (ADD_IP, 0), (PRIMARY, 0)])
+def test_socket_that_begins_an_association_has_chosen_its_peer(
+    option: int, flags: int, connect: list[str] | None
+) -> None:
+    """So has one that is peeled off from it. A peer that adds an address to an association begins none."""
+    host = Host(connect)
+    sk, made = host.sk(SEQPACKET, SCTP, skc_state=CONNECTED), host.sk(SEQPACKET, SCTP)
+    host.give_entry(sk, GRANT)
+    host.ask("sctp_bind_connect", sk, option, host.v4("10.0.0.1", 80), 16)
+    assert host.flags(sk) & CHOSEN == flags
+    asoc = host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4))
+    host.write(asoc + host.fields["asoc.primary_addr"], host.read(host.v4("10.0.0.1", 80), 28))
+    host.ask("sctp_sk_clone", asoc, sk, made)
+    assert host.flags(made) & (CHOSEN | CLONED) == flags | CLONED
+
+
+def test_socket_that_sctp_makes_has_a_copy_of_the_entry() -> None:
+    """It can begin no other association."""
+    host = Host(["10.0.0.0/8:80"])
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    one_path = host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4))
+    host.ask("sctp_sk_clone", one_path, listener, made)
+    assert made not in host.entries
+    host.give_entry(listener, GRANT, BOUND)
+    host.ask("sctp_sk_clone", one_path, listener, made)
+    assert host.flags(made) == BOUND | CLONED
+    assert host.flags(listener) == BOUND
+    sock = host.struct(64, socket__sk=(made, 8))
+    assert host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("sctp_bind_connect", made, CONNECTX, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.ask("socket_sendmsg", sock, host.struct(64), 1) == host.ask("socket_recvmsg", sock, 0, 0, 0) == 0
+
+
+def test_socket_that_sctp_makes_of_a_revoked_one_is_revoked() -> None:
+    host = Host()
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    host.give_entry(listener, GRANT, REVOKED)
+    host.ask(
+        "sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4)), listener, made
+    )
+    assert host.flags(made) == REVOKED | CLONED
+
+
+@pytest.mark.parametrize(
+    ("kind", "paths", "state", "ends"),
+    [
+        (STREAM, 1, ESTABLISHED, False),
+        (STREAM, 1, SHUTDOWN_PENDING, False),
+        (STREAM, 1, 0, False),
+        (STREAM, 1, COOKIE_WAIT, True),
+        (STREAM, 2, ESTABLISHED, True),
+        (SEQPACKET, 1, ESTABLISHED, False),
+        (SEQPACKET, 1, COOKIE_WAIT, True),
+        (SEQPACKET, 1, COOKIE_ECHOED, True),
+        (SEQPACKET, 1, 0, True),
+        (SEQPACKET, 2, ESTABLISHED, True),
+    ],
+)
+@pytest.mark.parametrize("connect", [["*:80"], None])
+def test_caller_ends_if_the_peer_of_a_new_socket_has_or_can_get_addresses_that_nothing_checks(
+    connect: list[str] | None, kind: int, paths: int, state: int, ends: bool
+) -> None:
+    """If connecting is limited. An association that its peer ended before `accept` gets no address any more."""
+    host = Host(connect)
+    listener, made = host.sk(kind, SCTP), host.sk(kind, SCTP)
+    host.give_entry(listener, GRANT, SEVERAL)
+    asoc = host.struct(512, asoc__transport_count=(paths, 2), asoc__state=(state, 4))
+    host.ask("sctp_sk_clone", asoc, listener, made)
+    is_ended = ends and connect is not None
+    assert host.signals == ([9] if is_ended else [])
+    assert host.flags(made) == CLONED | (SEVERAL if paths > 1 else 0) | (REVOKED if is_ended else 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "peer", "connect", "ends"),
+    [
+        (SEQPACKET, CHOSEN, "10.0.0.1", ["10.0.0.0/8:80"], False),
+        (SEQPACKET, CHOSEN, "10.0.0.1", ["10.0.0.0/8:81"], True),
+        (SEQPACKET, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
+        (SEQPACKET, CHOSEN, "11.0.0.1", None, False),
+        (SEQPACKET, 0, "11.0.0.1", ["10.0.0.0/8:80"], False),
+        (STREAM, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], False),
+    ],
+)
+def test_caller_ends_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose(
+    kind: int, flags: int, peer: str, connect: list[str] | None, ends: bool
+) -> None:
+    """The sweep was over before this socket was made."""
+    host = Host(connect)
+    parent, made = host.sk(kind, SCTP), host.sk(kind, SCTP)
+    host.give_entry(parent, GRANT, flags)
+    asoc = host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4))
+    host.write(asoc + host.fields["asoc.primary_addr"], host.read(host.v4(peer, 80), 28))
+    host.ask("sctp_sk_clone", asoc, parent, made)
+    assert host.signals == ([9] if ends else [])
+    assert host.flags(made) == flags | CLONED | (REVOKED if ends else 0)
+
+
+def test_caller_ends_if_there_is_no_memory_for_the_copy() -> None:
+    """Otherwise its socket would have no limit."""
+    host = Host()
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    host.give_entry(listener, GRANT)
+    host.has_memory = False
+    host.ask(
+        "sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4)), listener, made
+    )
+    assert host.signals == [9]
+
+
+V4, V6, COOKIE_LIFE, HOST_NAME, SUPPORTED = 5, 6, 9, 11, 12
+
+
+def parameter(kind: int, value: bytes) -> bytes:
+    return struct.pack("!HH", kind, 4 + len(value)) + value + bytes(-len(value) % 4)
+
+
+def address(text: str) -> bytes:
+    one = ipaddress.ip_address(text)
+    return parameter(V4 if one.version == 4 else V6, one.packed)
+
+
+def request(host: Host, sk: int, chunk: bytes, source: str = "10.0.0.1", *, vtags: tuple[int, int] = (7, 0)) -> int:
+    """Ask about a packet with this chunk, whose association is new."""
+    one = ipaddress.ip_address(source)
+    packed = struct.pack("=H6x" if one.version == 6 else "=H2x", 10 if one.version == 6 else 2) + one.packed
+    asoc = host.struct(512, asoc__sk=(sk, 8), asoc__my_vtag=(vtags[0], 4), asoc__my_ttag=(vtags[1], 4))
+    host.write(asoc + host.fields["asoc.peer_addr"], packed)
+    head = host.place(bytes(100) + bytes(12) + chunk + bytes(320))
+    skb = host.struct(64, sk_buff__head=(head, 8), sk_buff__transport_header=(100, 2))
+    return host.ask("sctp_assoc_request", asoc, skb)
+
+
+def init(*parameters: bytes) -> bytes:
+    value = bytes(16) + b"".join(parameters)
+    return struct.pack("!BBH", 1, 0, 4 + len(value)) + value
+
+
+INITS = {
+    "without parameters": (init(), "10.0.0.1", True),
+    "with others": (init(parameter(SUPPORTED, b"\0\5\0\6"), parameter(COOKIE_LIFE, b"xxxxxx")), "10.0.0.1", True),
+    "with its own address": (init(parameter(SUPPORTED, b"\0\5"), address("10.0.0.1")), "10.0.0.1", True),
+    "with its own address of IPv6": (init(address("fd00::1")), "fd00::1", True),
+    "with another address": (init(address("10.0.0.1"), address("10.0.0.2")), "10.0.0.1", False),
+    "with another address of IPv6": (init(address("fd00::2")), "fd00::1", False),
+    "with a last word that differs": (init(address("fd00::1:1")), "fd00::1", False),
+    "with an address of the other family": (init(address("fd00::1")), "10.0.0.1", False),
+    "with an IPv4 address, from IPv6": (init(address("10.0.0.1")), "fd00::1", False),
+    "with a name": (init(parameter(HOST_NAME, b"example.org\0")), "10.0.0.1", False),
+    "with a parameter that is too short": (init(struct.pack("!HH", SUPPORTED, 3)), "10.0.0.1", False),
+    "with an odd length before": (init(parameter(SUPPORTED, b"\0\5\0"), address("10.0.0.2")), "10.0.0.1", False),
+    "with many parameters": (init(*[parameter(SUPPORTED, b"\0\5")] * 32), "10.0.0.1", True),
+    "with too many parameters": (init(*[parameter(SUPPORTED, b"\0\5")] * 33), "10.0.0.1", False),
+}
+
+
+@pytest.mark.parametrize("kind", [STREAM, SEQPACKET])
+@pytest.mark.parametrize("which", INITS)
+def test_peer_of_several_addresses_is_refused_when_it_asks(which: str, kind: int) -> None:
+    """If connecting is limited. Otherwise the listener has a note, for the time when it is."""
+    chunk, source, is_taken = INITS[which]
+    host = Host(["10.0.0.0/8:*"])
+    sk = host.sk(kind, SCTP, skc_state=LISTEN)
+    assert request(host, sk, chunk, source) == 0
+    host.give_entry(sk, GRANT)
+    assert request(host, sk, chunk, source) == (0 if is_taken else EPERM)
+    assert host.flags(sk) == 0
+    host.narrow()
+    assert request(host, sk, chunk, source) == 0
+    assert host.flags(sk) == (0 if is_taken else SEVERAL)
+
+
+def test_request_to_a_socket_that_was_cut_off_is_refused() -> None:
+    host = Host()
+    sk = host.sk(STREAM, SCTP)
+    host.give_entry(sk, GRANT, CUT)
+    assert request(host, sk, init()) == EPERM
+
+
+COOKIE_ECHO = struct.pack("!BBH", 10, 0, 200) + bytes(196)
+
+
+def test_cookie_is_no_list_of_addresses() -> None:
+    """Its INIT was checked."""
+    host = Host([])
+    sk = host.sk(STREAM, SCTP)
+    host.give_entry(sk, GRANT)
+    assert request(host, sk, COOKIE_ECHO) == 0
+    assert host.flags(sk) == 0
+
+
+@pytest.mark.parametrize(("kind", "flags"), [(STREAM, 0), (SEQPACKET, SEVERAL)])
+def test_cookie_that_can_establish_an_association_of_the_owner_counts_as_several_addresses(
+    kind: int, flags: int
+) -> None:
+    """The kernel then does not ask for the owner's association again, whose peer has named its addresses before."""
+    host = Host(["*:*"])
+    sk = host.sk(kind, SCTP)
+    entry = host.give_entry(sk, GRANT)
+    assert request(host, sk, COOKIE_ECHO, vtags=(7, 8)) == 0  # of a peer that restarts
+    assert host.flags(sk) == 0
+    assert request(host, sk, COOKIE_ECHO, vtags=(7, 7)) == 0
+    assert host.flags(sk) == flags
+    for state, expected in ((COOKIE_WAIT, flags), (COOKIE_ECHOED, flags), (ESTABLISHED, 0)):
+        host.write(entry + 36, bytes(4))
+        skb = host.struct(64, sk_buff__head=(host.place(bytes(12) + COOKIE_ECHO), 8))
+        owners = host.struct(512, asoc__sk=(sk, 8), asoc__my_vtag=(7, 4), asoc__state=(state, 4))
+        assert host.ask("sctp_assoc_request", owners, skb) == 0
+        assert host.flags(sk) == expected
+
+
+PEELOFF, PEELOFF_FLAGS, STATUS = 102, 122, 14
+
+
+@pytest.mark.parametrize("option", [PEELOFF, PEELOFF_FLAGS])
+def test_nothing_is_peeled_off_once_the_owner_has_a_peer_of_several_addresses(option: int) -> None:
+    """If connecting is limited."""
+    host = Host(["*:*"])
+    sk = host.sk(SEQPACKET, SCTP)
+    sock = host.struct(64, socket__sk=(sk, 8))
+    assert host.ask("socket_getsockopt", sock, SCTP, option) == 0
+    host.give_entry(sk, GRANT)
+    for paths, answer in ((1, 0), (2, EPERM)):
+        asoc = host.struct(512, asoc__sk=(sk, 8), asoc__transport_count=(paths, 2), asoc__state=(COOKIE_ECHOED, 4))
+        assert host.ask("sctp_assoc_established", asoc, 0) == 0
+        assert host.ask("socket_getsockopt", sock, SCTP, option) == answer
+    assert host.ask("socket_getsockopt", sock, SCTP, STATUS) == host.ask("socket_getsockopt", sock, TCP, option) == 0
+    host.narrow()
+    assert host.ask("socket_getsockopt", sock, SCTP, option) == 0
+    host.limits.clear()
+    assert host.ask("socket_getsockopt", sock, SCTP, option) == EPERM
+
+
+def test_one_to_one_socket_may_have_a_peer_of_several_addresses() -> None:
+    """The first wall sees all of its packets."""
+    host = Host(["*:*"])
+    sk = host.sk(STREAM, SCTP)
+    asoc = host.struct(512, asoc__sk=(sk, 8), asoc__transport_count=(2, 2))
+    assert host.ask("sctp_assoc_established", asoc, 0) == 0
+    host.give_entry(sk, GRANT)
+    assert host.ask("sctp_assoc_established", asoc, 0) == 0
+    assert host.flags(sk) == 0
+
+
+@pytest.mark.parametrize(("connect", "answer"), [(["*:*"], EPERM), (None, 0)])
+def test_association_that_was_peeled_off_early_is_not_established_with_several_addresses(
+    connect: list[str] | None, answer: int
+) -> None:
+    host = Host(connect)
+    sk = host.sk(SEQPACKET, SCTP)
+    host.give_entry(sk, GRANT, CLONED)
+    asoc = host.struct(512, asoc__sk=(sk, 8), asoc__transport_count=(2, 2))
+    assert host.ask("sctp_assoc_established", asoc, 0) == answer
+    assert host.flags(sk) == CLONED | (0 if answer else SEVERAL)
+
+
+@pytest.mark.parametrize(("kind", "state"), [(STREAM, LISTEN), (STREAM, (7, 1)), (SEQPACKET, CONNECTED)])
+def test_peer_adds_no_address_to_an_association_that_can_get_a_socket_of_its_own(
+    kind: int, state: tuple[int, int]
+) -> None:
+    """If connecting is limited, also none that is covered."""
+    host = Host(["10.0.0.0/8:80"])
+    sk = host.sk(kind, SCTP, skc_state=state)
+    host.give_entry(sk, GRANT)
+    assert host.ask("sctp_bind_connect", sk, ADD_IP, host.v4("10.0.0.1", 80), 16) == EPERM
+    assert host.flags(sk) == 0
+    host.narrow()
+    assert host.ask("sctp_bind_connect", sk, ADD_IP, host.v4("10.0.0.1", 80), 16) == 0
+    assert host.flags(sk) == SEVERAL
+
+
+def test_nothing_is_accepted_if_a_peer_of_several_addresses_asked_before_connecting_was_limited() -> None:
+    """The new socket would reach all of them. The listener can be closed, and made anew."""
+    host = Host(bind=["*:80"])
+    sk = host.sk(STREAM, SCTP, skc_num=(80, 2), skc_state=LISTEN)
+    sock = host.sealed(sk, SEVERAL | BOUND)
+    assert host.ask("socket_accept", sock, 0) == 0
+    host.narrow(["*:*"], ["*:80"])
+    assert host.ask("socket_accept", sock, 0) == EPERM
+    assert host.ask("socket_listen", sock, 1) == 0
+    host.narrow(bind=["*:81"])
+    assert host.ask("socket_accept", sock, 0) == EPERM
