@@ -70,6 +70,12 @@ GUARANTEES = (
             ),
             Mutant(
                 _WALL,
+                "    return _NO_HOOKS\n",
+                "    return _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)\n",
+                (f"{_WALL_TEST}test_new_socket_of_a_grant_needs_no_hooks_for_its_packets",),
+            ),
+            Mutant(
+                _WALL,
                 "set(filter(is_inet, KIND_OF_TRIPLE.values()))",
                 "set()",
                 (f"{_WALL_TEST}test_kinds_of_live_sockets_count",),
@@ -273,12 +279,6 @@ GUARANTEES = (
                 "        self._attach_for_packets(socks)\n",
                 "",
                 (f"{_WALL_TEST}test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them",),
-            ),
-            Mutant(
-                _WALL,
-                "    return hooks if limits_connecting and not is_udplite(triple) else _NO_HOOKS\n",
-                "    return _NO_HOOKS\n",
-                (f"{_WALL_TEST}test_new_socket_needs_no_hooks_for_its_packets_unless_sctp_may_be_stopped",),
             ),
             Mutant(
                 _SCTP,

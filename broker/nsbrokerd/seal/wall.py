@@ -77,18 +77,16 @@ def packet_hooks_for(triple: Triple, flags: int, limits_connecting: bool | None)
     """Return the names of the other hooks that a socket needs.
 
     The first wall stops a socket that is cut off, revoked or without a grant, with two exceptions: it sees neither the
-    copies of UDP-Lite's multicasts for the sender's own namespace, nor the packets of a socket that SCTP made. And if
-    connecting is limited, SCTP can make a socket that is revoked from the start: see `copy_sctp_entry`.
+    copies of UDP-Lite's multicasts for the sender's own namespace, nor the packets of a socket that SCTP made.
 
     Args:
         triple: the socket's family, type and protocol. A socket of an unknown kind counts as one of SCTP.
         flags: the flags of its entry.
         limits_connecting: whether its grant limits connecting, or None if the grant is gone.
     """
-    hooks = _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)
     if flags & STOPPED or limits_connecting is None:
-        return hooks
-    return hooks if limits_connecting and not is_udplite(triple) else _NO_HOOKS
+        return _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)
+    return _NO_HOOKS
 
 
 def is_udplite(triple: Triple) -> bool:

@@ -80,11 +80,12 @@ def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
         (UDPLITE, CUT, True, {"socket_sendmsg"}),
         (UDPLITE, 0, None, {"socket_sendmsg"}),
         (SCTP, 0, False, set()),
-        (SCTP, 0, True, PACKETS),
+        (SCTP, 0, True, set()),
         (SCTP, REVOKED, False, PACKETS),
         (SCTP, CUT, False, PACKETS),
         (SCTP, 0, None, PACKETS),
-        ((2, 77, 6), 0, True, PACKETS),
+        ((2, 77, 6), 0, True, set()),
+        ((2, 77, 6), CUT, True, PACKETS),
         ((2, 2, 0), REVOKED, None, set()),
         ((2, 1, 6), CUT, True, set()),
         ((10, 2, 58), REVOKED, None, set()),
@@ -93,7 +94,6 @@ def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
 def test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop(
     triple: tuple[int, int, int], flags: int, limits_connecting: bool | None, hooks: set[str]
 ) -> None:
-    """With a limit for connecting, SCTP can make a socket that is revoked from the start."""
     assert packet_hooks_for(triple, flags | BOUND, limits_connecting) == hooks
 
 
@@ -110,6 +110,8 @@ def test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is
         assert needed_hooks(MAPS, kinds) == set(HOOKS) - {"socket_recvmsg"}
         sockets.remove(one)
     sockets.append(live(*SCTP, grant=IN_FORCE))
+    assert needed_hooks(MAPS, kinds) == set(HOOKS) - PACKETS
+    sockets.append(live(*SCTP, grant=GONE))
     assert needed_hooks(MAPS, kinds) == set(HOOKS)
 
 
@@ -228,17 +230,16 @@ def test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them(
     assert kernel == ["socket_sendmsg", "socket_recvmsg"]
 
 
-def test_new_socket_needs_no_hooks_for_its_packets_unless_sctp_may_be_stopped(kernel: list[str], seal: Seal) -> None:
-    seal.load_limits(policy("sctp", "udplite", connect=None))
+@pytest.mark.parametrize("connect", [None, ["10.0.0.1:80"]])
+def test_new_socket_of_a_grant_needs_no_hooks_for_its_packets(
+    kernel: list[str], seal: Seal, connect: list[str] | None
+) -> None:
+    seal.load_limits(policy("sctp", "udplite", connect=connect))
     hand_out(seal, *UDPLITE)
     hand_out(seal, *SCTP)
     assert not set(kernel) & PACKETS
-    seal.load_limits(policy("sctp", "udplite", connect=["10.0.0.1:80"]))
-    kernel.clear()
-    hand_out(seal, *UDPLITE)
-    assert not set(kernel) & PACKETS
-    hand_out(seal, *SCTP)
-    assert set(kernel) == PACKETS
+    hand_out(seal, *SCTP, grant="gone")
+    assert set(kernel) >= PACKETS
 
 
 def test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off(
