@@ -139,9 +139,18 @@ def measure_connections(make: Make, name: str) -> Times:
 MEASURES = {"udp": measure_udp, "stream": measure_stream, "connections": measure_connections}
 
 
-def compare(walls: Walls, kinds: tuple[str, ...], in_use: str | None, rounds: int, *, revokes: bool = False) -> None:
+def compare(
+    walls: Walls,
+    kinds: tuple[str, ...],
+    in_use: str | None,
+    rounds: int,
+    *,
+    connect: tuple[str, ...] | None = ("127.0.0.0/8:*",),
+    revokes: bool = False,
+) -> None:
     def reload() -> None:
-        walls.use(grant("limited", *kinds, limit=Limit(rules(["127.0.0.0/8:*"]), rules(["*:*"]))))
+        limit = Limit(rules(None if connect is None else list(connect)), rules(["*:*"]))
+        walls.use(grant("limited", *kinds, limit=limit))
 
     reload()
     with ExitStack() as stack:
@@ -158,7 +167,8 @@ def compare(walls: Walls, kinds: tuple[str, ...], in_use: str | None, rounds: in
                 revoke(walls.directory, Selection(grant="limited"))
                 print(f"to revoke them: {(time.perf_counter() - begin) * 1e3:.2f} ms")
         state = "revoked" if revokes else "in use"
-        print(f"limits of {', '.join(kinds)}" + (f"; a limited socket of {in_use} is {state}" if in_use else ""))
+        title = f"limits of {', '.join(kinds)}" + ("" if connect is not None else ", for bind alone")
+        print(title + (f"; a limited socket of {in_use} is {state}" if in_use else ""))
         print(f"  programs: {', '.join(sorted(standing_hooks(walls.directory))) or 'none'}", flush=True)
         makers: dict[str, Make] = {
             "unlimited": lambda kind: socket_inside(walls.name, *kind),
@@ -196,8 +206,9 @@ def main() -> None:
                 compare(walls, kinds, None, rounds)
                 if kinds[-1] in IN_USE:
                     compare(walls, kinds, kinds[-1], rounds)
-                    if kinds[-1] == "udplite":  # for sctp, the limit needs the same programs already
-                        compare(walls, kinds, kinds[-1], rounds, revokes=True)
+                    if kinds[-1] == "sctp":
+                        compare(walls, kinds, kinds[-1], rounds, connect=None)
+                    compare(walls, kinds, kinds[-1], rounds, revokes=True)
     finally:
         namespaces.delete(name)
 
