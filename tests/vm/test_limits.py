@@ -83,13 +83,23 @@ def test_both_walls_hold(service: Installed, name: str) -> None:
         assert error_of(tcp.listen) == "EPERM"
 
 
-def test_hooks_for_each_packet_come_with_the_first_socket_that_needs_them(service: Installed, name: str) -> None:
-    """The service attaches them while it serves, not only when it loads the policy."""
+def test_hooks_for_each_packet_stand_only_while_a_socket_that_needs_them_is_revoked(
+    service: Installed, name: str
+) -> None:
+    """The command attaches them, and the service removes them at the next reload without such a socket."""
     hooks = {PINS / "hook_socket_sendmsg", PINS / "hook_socket_recvmsg"}
-    assert not any(hook.exists() for hook in hooks)
     with open_limited(service, name, socket.SOCK_STREAM, protocol=socket.IPPROTO_SCTP) as sock:
-        assert all(hook.exists() for hook in hooks)
         assert error_of(sock.connect, (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
+        assert not any(hook.exists() for hook in hooks)
+        assert "1 socket revoked" in command(NSBROKERD, "revoke", "--namespace", name)
+        systemctl("reload", SERVICE)
+        assert all(hook.exists() for hook in hooks)
+
+    def are_gone() -> bool:
+        systemctl("reload", SERVICE)
+        return not any(hook.exists() for hook in hooks)
+
+    wait_until(are_gone)
 
 
 def test_one_thread_of_the_service_is_in_a_group_below_that_of_its_unit(service: Installed) -> None:
