@@ -28,6 +28,7 @@ from walls import DETACHED_S, IN_USE
 POLICIES: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("tcp", "udp"), None),
     (("tcp", "udp", "udplite", "sctp"), "sctp"),
+    (("tcp", "udp", "udplite", "sctp"), "sctp, one-to-many"),
 )
 SECONDS = 2
 BROUGHT = Path("programs")

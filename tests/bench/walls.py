@@ -33,7 +33,8 @@ INET = int(socket.AF_INET)
 TCP, UDP = (INET, int(socket.SOCK_STREAM)), (INET, int(socket.SOCK_DGRAM))
 IN_USE = {
     "udplite": (INET, int(socket.SOCK_DGRAM), int(socket.IPPROTO_UDPLITE)),
-    "sctp": (INET, int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)),
+    "sctp": (INET, int(socket.SOCK_STREAM), int(socket.IPPROTO_SCTP)),
+    "sctp, one-to-many": (INET, int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)),
 }
 HOST, PORT = "127.0.0.1", 5000
 PACKETS, WRITES, CONNECTIONS = 1000, 50, 100
@@ -208,6 +209,7 @@ def main() -> None:
                     compare(walls, kinds, kinds[-1], rounds)
                     if kinds[-1] == "sctp":
                         compare(walls, kinds, kinds[-1], rounds, connect=None)
+                        compare(walls, kinds, "sctp, one-to-many", rounds)
                     compare(walls, kinds, kinds[-1], rounds, revokes=True)
     finally:
         namespaces.delete(name)

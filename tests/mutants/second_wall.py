@@ -72,7 +72,9 @@ GUARANTEES = (
                 _WALL,
                 "    return _NO_HOOKS\n",
                 "    return _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)\n",
-                (f"{_WALL_TEST}test_new_socket_of_a_grant_needs_no_hooks_for_its_packets",),
+                (
+                    f"{_WALL_TEST}test_new_socket_needs_hooks_for_its_packets_only_if_it_can_peel_off_one_that_must_be_stopped",
+                ),
             ),
             Mutant(
                 _WALL,
@@ -166,8 +168,8 @@ GUARANTEES = (
             ),
             Mutant(
                 _WALL,
-                "    if flags & STOPPED or limits_connecting is None:\n",
-                "    if flags & STOPPED:\n",
+                "    if flags & STOPPED or limits_connecting is None or (",
+                "    if flags & STOPPED or (",
                 (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
             ),
             Mutant(
@@ -302,23 +304,35 @@ GUARANTEES = (
                 _SCTP,
                 '    code.go_if(R1, ">=", _ESTABLISHED, "established")\n',
                 '    code.go("established")\n',
-                (
-                    f"{_SCTP_TEST}test_caller_ends_if_the_peer_of_a_new_socket_has_or_can_get_addresses_that_nothing_checks",
-                ),
+                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
             ),
             Mutant(
                 _SCTP,
                 '    code.go_if(R1, "<=", 1, "one address")\n',
                 '    code.go("one address")\n',
+                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if(R1, "==", _SEQPACKET, "allow")  # for these',
+                '    code.go("allow")  # for these',
+                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
+            ),
+            Mutant(
+                _WALL,
+                " or (limits_connecting and is_one_to_many(triple)):",
+                ":",
                 (
-                    f"{_SCTP_TEST}test_caller_ends_if_the_peer_of_a_new_socket_has_or_can_get_addresses_that_nothing_checks",
+                    f"{_WALL_TEST}test_new_socket_needs_hooks_for_its_packets_only_if_it_can_peel_off_one_that_must_be_stopped",
                 ),
             ),
             Mutant(
                 _SCTP,
                 '    code.go_if_anywhere(CONNECT, "allow")\n    code.go_if_covered(CONNECT, "allow")\n',
                 '    code.go("allow")\n',
-                (f"{_SCTP_TEST}test_caller_ends_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose",),
+                (
+                    f"{_SCTP_TEST}test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose",
+                ),
             ),
             Mutant(
                 _SCTP,

@@ -28,6 +28,7 @@ from .programs.iterator import LiveSocket
 from .writing import Entries
 
 _LSM, _LSM_MAC = 29, 27
+_SEQPACKET = int(socket.SOCK_SEQPACKET)
 _PIN, _NEW, _LOCK = "hook_", "new_hook_", "lock"
 _PATIENCE_S, _PAUSE_S = 2.0, 0.01
 """A broker has the lock for some milliseconds, unless it hangs."""
@@ -77,16 +78,23 @@ def packet_hooks_for(triple: Triple, flags: int, limits_connecting: bool | None)
     """Return the names of the other hooks that a socket needs.
 
     The first wall stops a socket that is cut off, revoked or without a grant, with two exceptions: it sees neither the
-    copies of UDP-Lite's multicasts for the sender's own namespace, nor the packets of a socket that SCTP made.
+    copies of UDP-Lite's multicasts for the sender's own namespace, nor the packets of a socket that SCTP made. And if
+    connecting is limited, a one-to-many socket can peel off an association whose peer nothing has checked: the new
+    socket is revoked from the start, see `copy_sctp_entry`.
 
     Args:
         triple: the socket's family, type and protocol. A socket of an unknown kind counts as one of SCTP.
         flags: the flags of its entry.
         limits_connecting: whether its grant limits connecting, or None if the grant is gone.
     """
-    if flags & STOPPED or limits_connecting is None:
+    if flags & STOPPED or limits_connecting is None or (limits_connecting and is_one_to_many(triple)):
         return _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)
     return _NO_HOOKS
+
+
+def is_one_to_many(triple: Triple) -> bool:
+    """Return whether this is a socket of SCTP that can have several associations. An unknown one counts as such."""
+    return triple not in KIND_OF_TRIPLE or (KIND_OF_TRIPLE[triple] == "sctp" and triple[1] == _SEQPACKET)
 
 
 def is_udplite(triple: Triple) -> bool:

@@ -5,7 +5,7 @@ Pure.
 Each packet shows its address to the first wall, except the packets of a socket that SCTP made for accept(2) or
 `peeloff`. So if connecting is limited, the peer of such a socket must have one address, and never get more. A listener
 refuses other peers when they ask for an association. A one-to-many socket may begin associations with them, but then it
-can't peel off any. If SCTP makes a socket all the same, because something changed meanwhile, its caller ends.
+can't peel off any. If SCTP makes a socket all the same, because something changed meanwhile, this socket is revoked.
 
 This relies on net/sctp of the kernel: an association gets addresses from connectx and sendmsg, from an INIT or INIT
 ACK before it is established, and from an ASCONF.
@@ -269,9 +269,9 @@ def check_peeloff(code: Code, fields: Fields) -> None:
 def copy_sctp_entry(code: Code, fields: Fields) -> None:
     """Copy the entry to the socket that SCTP makes for `accept` or `peeloff`. Without memory, end the caller.
 
-    End it also if connecting is limited, and the peer has several addresses or can still get more, or the owner chose a
-    peer that the limit does not cover any more: nothing else could stop the new socket. A peer can't bring this about
-    alone. The owner peels off an association that is not established yet, or the policy has changed since.
+    Revoke the new socket if connecting is limited, and the peer has several addresses or can still get more, or the
+    owner chose a peer that the limit does not cover any more. After `accept`, end the caller as well, because nothing
+    else could stop this socket. No peer can bring this about: the association is older than the limit.
     """
     code.load(R8, R6, 8, 8)
     code.find_any_entry_or_go(R8, "allow")
@@ -307,6 +307,9 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
     code.load(R9, STACK, _MADE, 8)
     code.set(R1, layout.REVOKED)
     code.set_bits(R9, layout.ENTRY_FLAGS, R1)
+    code.load(R2, R6, 8, 8)
+    code.load(R1, R2, fields["sk_type"], 2)
+    code.go_if(R1, "==", _SEQPACKET, "allow")  # for these, the programs for each packet stand: see packet_hooks_for
     code.label("end the caller")
     code.set(R1, _SIGKILL)
     code.call(_SEND_SIGNAL)

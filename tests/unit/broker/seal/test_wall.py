@@ -39,7 +39,7 @@ MAPS = SealMaps(-1, -1, -1, {})
 
 
 PACKETS = {"socket_sendmsg", "socket_recvmsg"}
-UDPLITE, SCTP = (10, 2, 136), (2, 5, 132)
+UDPLITE, SCTP, ONE_TO_ONE = (10, 2, 136), (2, 5, 132), (10, 1, 132)
 IN_FORCE, ANYWHERE, GONE = 1, 2, 3
 """Ids of grants: one that limits connecting, one that does not, and one that is no more."""
 
@@ -80,11 +80,14 @@ def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
         (UDPLITE, CUT, True, {"socket_sendmsg"}),
         (UDPLITE, 0, None, {"socket_sendmsg"}),
         (SCTP, 0, False, set()),
-        (SCTP, 0, True, set()),
+        (SCTP, 0, True, PACKETS),
+        (ONE_TO_ONE, 0, True, set()),
+        (ONE_TO_ONE, REVOKED, True, PACKETS),
         (SCTP, REVOKED, False, PACKETS),
         (SCTP, CUT, False, PACKETS),
         (SCTP, 0, None, PACKETS),
-        ((2, 77, 6), 0, True, set()),
+        ((2, 77, 6), 0, False, set()),
+        ((2, 77, 6), 0, True, PACKETS),
         ((2, 77, 6), CUT, True, PACKETS),
         ((2, 2, 0), REVOKED, None, set()),
         ((2, 1, 6), CUT, True, set()),
@@ -109,10 +112,12 @@ def test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is
         sockets.append(one)
         assert needed_hooks(MAPS, kinds) == set(HOOKS) - {"socket_recvmsg"}
         sockets.remove(one)
-    sockets.append(live(*SCTP, grant=IN_FORCE))
+    sockets.append(live(*ONE_TO_ONE, grant=IN_FORCE))
     assert needed_hooks(MAPS, kinds) == set(HOOKS) - PACKETS
-    sockets.append(live(*SCTP, grant=GONE))
-    assert needed_hooks(MAPS, kinds) == set(HOOKS)
+    for one in (live(*ONE_TO_ONE, grant=GONE), live(*SCTP, grant=IN_FORCE)):
+        sockets.append(one)
+        assert needed_hooks(MAPS, kinds) == set(HOOKS)
+        sockets.remove(one)
 
 
 def test_all_hooks_of_kinds_in_use_stand_while_limits_change(sockets: list[LiveSocket], tmp_path: Path) -> None:
@@ -231,14 +236,16 @@ def test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them(
 
 
 @pytest.mark.parametrize("connect", [None, ["10.0.0.1:80"]])
-def test_new_socket_of_a_grant_needs_no_hooks_for_its_packets(
+def test_new_socket_needs_hooks_for_its_packets_only_if_it_can_peel_off_one_that_must_be_stopped(
     kernel: list[str], seal: Seal, connect: list[str] | None
 ) -> None:
     seal.load_limits(policy("sctp", "udplite", connect=connect))
     hand_out(seal, *UDPLITE)
-    hand_out(seal, *SCTP)
+    hand_out(seal, *ONE_TO_ONE)
     assert not set(kernel) & PACKETS
-    hand_out(seal, *SCTP, grant="gone")
+    hand_out(seal, *SCTP)
+    assert (set(kernel) >= PACKETS) is (connect is not None)
+    hand_out(seal, *ONE_TO_ONE, grant="gone")
     assert set(kernel) >= PACKETS
 
 
