@@ -21,7 +21,7 @@ from goway import GoWay, ports
 from place import broker_running, namespaces_made
 from support.inside import enter, path_of
 from support.process_state import resident_kib, thread_count
-from support.users import USER, can_start_programs
+from support.users import GROUP, USER, can_start_programs
 from turns import Figures, Row, at_most, by_turns, compare
 from workers import Worker
 
@@ -82,10 +82,10 @@ def _note(figures: dict[str, list[float]], who: str, turn: dict[str, float]) -> 
 def _one_turn_of_ours(path: str, broker: int, places: Sequence[Place], peers: Worker) -> dict[str, float]:
     # The program as a text: its user may not be able to read this checkout.
     program = Path(echo_server.__file__).read_text()
-    user = USER if can_start_programs() else None
+    user, group = (USER, GROUP) if can_start_programs() else (None, None)
     command = [sys.executable, "-P", "-c", program, path]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, user=user, group=user, cwd="/") as server:
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, user=user, group=group, cwd="/") as server:
         made, asked, answered = _exchange(server, places, peers)
         client_kib, broker_kib = resident_kib(server.pid), resident_kib(broker)
         turn = {"made": made, "asked": asked, "answered": answered, "threads": thread_count(server.pid)}

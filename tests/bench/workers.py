@@ -68,7 +68,8 @@ class Worker:
         if error is None:
             self.close()
         else:
-            self._child.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and `finish` has raised its exception
+                self._child.kill()
             self._pipe.close()
 
 
