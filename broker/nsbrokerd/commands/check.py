@@ -184,7 +184,7 @@ def _look_at_limits(config: Config) -> Limits:
 
 
 def _ask(why_not: Callable[[], str | None]) -> str | None:
-    """Return why this host can't do something. A failure that can pass counts."""
+    """Return why this host can't do something, also if a later try could succeed."""
     try:
         return why_not()
     except (OSError, WallError) as error:

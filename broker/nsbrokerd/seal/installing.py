@@ -147,8 +147,8 @@ class Seal:
         try:
             sweep(self._maps)
         except OSError:
-            return "the former ones are in force again, but can leave sockets in use cut off: reload again"
-        return "so the former ones are in force again"
+            return "what was in force before is in force again, but can leave sockets in use cut off: reload again"
+        return "so what was in force before is in force again"
 
     def _build_second_wall(self, hooks: set[str]) -> None:
         """Attach the programs that must stand, and are missing.

@@ -3,8 +3,8 @@
 Work that can be cut is a generator of `Steps`. It yields between two pieces: None when its time is up, or an object
 that says when the work can go on. At each yield the thread has its own ids, capabilities and namespace.
 
-If nobody waits for the work any more, `AbandonedError` is raised at a cut. Work that has its outcome already, and only
-tidies up, ends by this outcome all the same.
+If the client is gone, `AbandonedError` is raised at a cut. Work that has its outcome already, and only tidies up, ends
+by this outcome all the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Steps = Generator[Awaited | None, None, T]
 
 
 class AbandonedError(Exception):
-    """Nobody waits for the outcome of this work any more."""
+    """The client that the work was for is gone."""
 
 
 class TimeSlice:

@@ -233,7 +233,14 @@ def _lock(name: str) -> int:
         OSError: the file can't be made.
     """
     while True:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWN_MODE)
+        try:
+            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWN_MODE)
+        except PermissionError as error:
+            if os.path.lexists(name):
+                raise ListenError(
+                    f"can't open {name}, which another user has left: remove it, or use another path"
+                ) from error
+            raise
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             status = os.fstat(fd)

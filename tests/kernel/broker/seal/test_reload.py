@@ -147,7 +147,7 @@ def test_reload_that_can_not_look_at_sockets_in_use_fails_as_a_whole(
             unswept.configure(to)
             status = unswept.reload()
         assert "failed, so the former policy is in force: " in status
-        assert "no memory; the former ones are in force again, but" in status
+        assert "no memory; what was in force before is in force again, but" in status
         with open_limited(unswept, name) as another:
             for sock in (udp, another):
                 assert [can_send(sock, 5000), can_send(sock, 5001)] == [True, False]
@@ -159,7 +159,7 @@ def test_sockets_that_a_failed_reload_has_cut_off_go_on(unswept: UnsweptBroker, 
         udp.connect(("127.0.0.1", 5000))
         (unswept.directory / "swept halfway").touch()
         unswept.configure(grant(connect=["*:5001"]))
-        assert unswept.reload().endswith("no memory; so the former ones are in force again")
+        assert unswept.reload().endswith("no memory; so what was in force before is in force again")
         udp.send(b"datagram")
         assert peer.recv(10) == b"datagram"
 
@@ -177,7 +177,7 @@ def test_first_limits_that_can_not_be_applied_leave_sealed_sockets_cut_off(
         with monkeypatch.context() as patch:
             patch.setattr(installing, "sweep", fail)
             patch.setattr(installing, "why_not_listed", lambda: None)
-            with pytest.raises(SealError, match="the former ones are in force again"):
+            with pytest.raises(SealError, match="what was in force before is in force again"):
                 walls.limit("udp", connect=["*:5000"])
         with walls.make(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             assert not can_send(udp, 5000)

@@ -151,6 +151,22 @@ def test_lock_that_was_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_lock_of_another_user_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_there: bool) -> None:
+    """For example in /tmp, where only its owner and root can remove it."""
+    path, lock = tmp_path / "proxy", tmp_path / f"proxy{listeners._LOCK}"
+    if is_there:
+        lock.touch()
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    told = f"can't open {lock}, which another user has left: remove it, or use another path"
+    with pytest.raises(ListenError, match=told if is_there else f"can't listen on {path}: Permission denied"):
+        Door(any_user=False).listen(UNIX, str(path))
+
+
 def test_lock_of_another_program_stays(tmp_path: Path) -> None:
     path, lock = tmp_path / "yarn", tmp_path / "yarn.lock"
     lock.write_text("precious")
