@@ -20,10 +20,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from nsbrokerd.policy import Limit
-from nsbrokerd.seal.wall import remove, standing_hooks
+from nsbrokerd.seal.wall import standing_hooks
 from support import namespaces
 from support.brokers.walls import Walls, grant, rules
-from walls import DETACHED_S, IN_USE
+from walls import IN_USE, in_turns
 
 POLICIES: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("tcp", "udp"), None),
@@ -70,12 +70,7 @@ def compare(walls: Walls, kinds: tuple[str, ...], in_use: str | None, rounds: in
         print(f"  programs: {', '.join(sorted(standing_hooks(walls.directory))) or 'none'}", flush=True)
         without: list[float] = []
         having: list[float] = []
-        for has_wall in (False, True) * rounds:
-            if has_wall:
-                reload()
-            else:
-                remove(walls.directory, standing_hooks(walls.directory))
-            time.sleep(DETACHED_S)
+        for has_wall in in_turns(walls, reload, rounds):
             (having if has_wall else without).append(run(walls.name))
         ratio = statistics.median(mine / other for mine, other in zip(having, without, strict=True))
         figures = f"{statistics.median(having):.4g} bit/s, without {statistics.median(without):.4g}"

@@ -18,7 +18,7 @@ import ctypes
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
@@ -140,6 +140,17 @@ def measure_connections(make: Make, name: str) -> Times:
 MEASURES = {"udp": measure_udp, "stream": measure_stream, "connections": measure_connections}
 
 
+def in_turns(walls: Walls, reload: Callable[[], None], rounds: int) -> Iterator[bool]:
+    """Remove the second wall, and have a reload attach it again. Yield each time whether it stands."""
+    for has_wall in (False, True) * rounds:
+        if has_wall:
+            reload()
+        else:
+            remove(walls.directory, standing_hooks(walls.directory))
+        time.sleep(DETACHED_S)
+        yield has_wall
+
+
 def compare(
     walls: Walls,
     kinds: tuple[str, ...],
@@ -178,12 +189,7 @@ def compare(
         found: dict[tuple[str, str], tuple[list[Times], list[Times]]] = {
             (whose, what): ([], []) for whose in makers for what in MEASURES
         }
-        for has_wall in (False, True) * rounds:
-            if has_wall:
-                reload()
-            else:
-                remove(walls.directory, standing_hooks(walls.directory))
-            time.sleep(DETACHED_S)
+        for has_wall in in_turns(walls, reload, rounds):
             for (whose, what), times in found.items():
                 times[has_wall].extend(MEASURES[what](makers[whose], walls.name) for _ in range(REPEAT))
         for (whose, what), times in found.items():

@@ -148,7 +148,7 @@ class Seal:
             sweep(self._maps)
         except OSError:
             return "what was in force before is in force again, but can leave sockets in use cut off: reload again"
-        return "so what was in force before is in force again"
+        return "what was in force before is in force again: reload again later"
 
     def _build_second_wall(self, hooks: set[str]) -> None:
         """Attach the programs that must stand, and are missing.

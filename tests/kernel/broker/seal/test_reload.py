@@ -159,7 +159,7 @@ def test_sockets_that_a_failed_reload_has_cut_off_go_on(unswept: UnsweptBroker, 
         udp.connect(("127.0.0.1", 5000))
         (unswept.directory / "swept halfway").touch()
         unswept.configure(grant(connect=["*:5001"]))
-        assert unswept.reload().endswith("no memory; so what was in force before is in force again")
+        assert unswept.reload().endswith("no memory; what was in force before is in force again: reload again later")
         udp.send(b"datagram")
         assert peer.recv(10) == b"datagram"
 

@@ -427,7 +427,7 @@ def failing(*outcomes: str | None) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("sweeps", "put_back", "told"),
     [
-        (["no memory", None], None, "no memory; so what was in force before is in force again"),
+        (["no memory", None], None, "no memory; what was in force before is in force again: reload again later"),
         (["no memory", "none"], None, "in force again, but can leave sockets in use cut off: reload again"),
         (["no memory"], "none", r"the former ones can't be put back \(none\), so new calls have the new ones"),
     ],
