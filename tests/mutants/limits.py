@@ -231,11 +231,23 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/seal/installing.py",
-                "            _disable_loop(sock)\n",
+                "            _turn_off_copies(sock)\n",
                 "            bool(sock)\n",
                 (
                     "tests/kernel/broker/seal/test_local_copies.py::test_forbidden_group_or_broadcast_is_not_heard_nearby",
                 ),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/installing.py",
+                "        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)\n",
+                "        pass\n",
+                ("tests/kernel/broker/seal/test_local_copies.py::test_udplite_is_not_heard_nearby",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs/options.py",
+                '    code.go_if(R1, "==", UDPLITE, "copies of packets")\n',
+                '    code.go_if(R1, "==", UDPLITE, "allow")\n',
+                ("tests/kernel/broker/seal/test_local_copies.py::test_copies_of_udplite_can_be_turned_off_but_not_on",),
             ),
             Mutant(
                 "broker/nsbrokerd/seal/programs/options.py",

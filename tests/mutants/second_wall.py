@@ -58,8 +58,8 @@ GUARANTEES = (
         (
             Mutant(
                 _WALL,
-                '    "udp": _ALL,\n',
-                '    "udp": _ALL | _PACKETS,\n',
+                '    "tcp": _ALL | _CONNECTIONS,\n',
+                '    "tcp": _ALL | _CONNECTIONS | FOR_EACH_PACKET,\n',
                 (f"{_WALL_TEST}test_hooks_for_each_packet_are_only_for_kinds_that_need_them",),
             ),
             Mutant(
@@ -149,24 +149,6 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off",),
             ),
             Mutant(
-                _INSTALLING,
-                "                or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)\n",
-                "",
-                (f"{_WALL_TEST}test_udplite_counts_as_cut_off_after_its_limit_changed",),
-            ),
-            Mutant(
-                _INSTALLING,
-                "        former, self._limits = self._limits, None\n",
-                "        former = self._limits\n",
-                (f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_that_failed",),
-            ),
-            Mutant(
-                _INSTALLING,
-                "        now = {layout.grant_id(",
-                "        self._limits = now = {layout.grant_id(",
-                (f"{_WALL_TEST}test_all_udplite_counts_as_cut_off_after_a_change_whose_sockets_could_not_be_listed",),
-            ),
-            Mutant(
                 _WALL,
                 "    if flags & STOPPED or limits_connecting is None or (",
                 "    if flags & STOPPED or (",
@@ -224,23 +206,6 @@ GUARANTEES = (
                 "        self.find_any_entry_or_go(socket, label)\n        self._take_entry()\n",
                 "        self.find_any_entry_or_go(socket, label)\n",
                 (f"{_TEST}test_socket_that_was_cut_off_can_do_nothing",),
-            ),
-        ),
-    ),
-    Guarantee(
-        "limit-copies-of-udplite",
-        (
-            Mutant(
-                _CALLS,
-                '    code.go_if_covered(CONNECT, "mark")\n',
-                '    code.go("mark")\n',
-                (f"{_TEST}test_connect_and_send_go_by_rule",),
-            ),
-            Mutant(
-                _CALLS,
-                '    code.go_if(R3, "==", 0, "to the peer")\n',
-                '    code.go_if(R3, "==", 0, "allow")\n',
-                (f"{_TEST}test_send_without_an_address_goes_by_the_peer",),
             ),
         ),
     ),

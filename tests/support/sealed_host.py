@@ -16,11 +16,10 @@ STREAM, TCP = int(socket.SOCK_STREAM), int(socket.IPPROTO_TCP)
 # Any offsets do, as long as they do not overlap.
 _FIELDS = {
     "socket.sk": 24, "skc_family": 0, "skc_state": 2, "sk_type": 4, "sk_protocol": 6, "skc_num": 8, "skc_dport": 10,
-    "skc_rcv_saddr": 12, "skc_daddr": 16, "skc_v6_rcv_saddr": 20, "skc_v6_daddr": 36, "msghdr.msg_name": 0,
-    "msghdr.msg_namelen": 8, "io_uring_cmd.file": 0, "io_uring_cmd.cmd_op": 8, "compat.word": 16, "compat.bit": 2,
-    "x32.word": 120, "x32.bit": 0x40000000, "asoc.sk": 16, "asoc.state": 24, "asoc.my_vtag": 28, "asoc.my_ttag": 32,
-    "asoc.peer_addr": 40, "asoc.transport_count": 300, "asoc.primary_addr": 304, "sk_buff.head": 8,
-    "sk_buff.transport_header": 16,
+    "skc_rcv_saddr": 12, "skc_daddr": 16, "skc_v6_rcv_saddr": 20, "skc_v6_daddr": 36, "io_uring_cmd.file": 0,
+    "io_uring_cmd.cmd_op": 8, "compat.word": 16, "compat.bit": 2, "x32.word": 120, "x32.bit": 0x40000000,
+    "asoc.sk": 16, "asoc.state": 24, "asoc.my_vtag": 28, "asoc.my_ttag": 32, "asoc.peer_addr": 40,
+    "asoc.transport_count": 300, "asoc.primary_addr": 304, "sk_buff.head": 8, "sk_buff.transport_header": 16,
 }  # fmt: skip
 GRANT = "g"
 

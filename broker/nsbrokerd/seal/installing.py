@@ -8,17 +8,17 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
 from ..namespaces.netns import Gate
-from ..policy import Limit, Policy
+from ..policy import Policy
 from ..policy.limit import NEED_SECOND_WALL
-from . import bpf, layout
+from . import bpf
 from .cgroup import SealedGroup, is_stopped_by_its_group
-from .live import all_live, sweep, why_not_listed
+from .live import sweep, why_not_listed
 from .maps import SealMaps, make_maps, open_or_make_maps, take_directory
 from .programs import PROGRAMS, Program
 from .thread import SealedThread, SealedVisits
@@ -32,7 +32,6 @@ from .wall import (
     packet_hooks_for,
     remove_superfluous,
     standing_hooks,
-    triple_of,
     why_no_second_wall,
 )
 from .writing import Entries, NewSocket, former_limits, load_limits
@@ -41,9 +40,6 @@ T = TypeVar("T")
 
 _SOCK_RAW, _ICMP = int(socket.SOCK_RAW), int(socket.IPPROTO_ICMP)
 _SOL_IP, _IP_OPTIONS = 0, 4
-
-_GONE = ()
-"""In place of a limit, if there is no such grant."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -67,9 +63,7 @@ class Seal:
         self._why_no_second_wall: str | None = None
         self._own: set[str] = set()  # hooks that this broker has attached, and has not removed
         self._untidy_kinds: set[str] | None = None
-        self._limits: dict[int, Limit | None] | None = None
         self._is_limited: dict[str, bool] = {}
-        self._doubtful: set[int] = set()
         self.why_alone: str | None = None
         """The reason why the first wall holds alone, or None if the second one stands or is not needed."""
         self.why_not_swept: str | None = None
@@ -92,7 +86,6 @@ class Seal:
         self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))
         if self.why_alone is not None and (unheld := kinds & NEED_SECOND_WALL):
             raise SealError(f"can't limit {', '.join(sorted(unheld))} sockets: {self.why_alone}")
-        former, self._limits = self._limits, None
         try:
             self.why_not_swept = why_not_listed()
             with former_limits(self._maps) as put_back:
@@ -101,8 +94,9 @@ class Seal:
                     self._sweep(put_back)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {_told(error)}") from error
-        with contextlib.suppress(OSError):  # then all hooks that this version knows stay until the next reload
-            self._note_limits(policy, former)
+        self._is_limited = {
+            grant.name: grant.limit is not None and grant.limit.connect is not None for grant in policy.grants
+        }
         self._remove_superfluous(kinds)
 
     def tidy(self) -> None:
@@ -111,13 +105,10 @@ class Seal:
             self._remove_superfluous(self._untidy_kinds)
 
     def _remove_superfluous(self, kinds: set[str]) -> None:
-        def needed() -> set[str]:
-            return needed_hooks(self._maps, kinds, None if self._limits is None else self._doubtful)
-
         self._untidy_kinds = None
         own, self._own = self._own, set()
         with contextlib.suppress(OSError):  # then they stay until the next reload
-            if not remove_superfluous(self._directory, needed):
+            if not remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds)):
                 self._untidy_kinds = kinds
         with contextlib.suppress(OSError):  # then all programs are attached anew before a socket needs them
             self._own = own & standing_hooks(self._directory)
@@ -182,31 +173,6 @@ class Seal:
         build(self._directory, self._maps, hooks & self._own, anew=False)
         self._own |= hooks
 
-    def _note_limits(self, policy: Policy, former: Mapping[int, Limit | None] | None) -> None:
-        """Remember the limits in force, and the sockets in use that may still connect by the former ones.
-
-        A call of connect(2) can have been allowed before the change, and end much later. So the sweep does not see its
-        peer. The first wall checks the packets of such a socket, but not its copies for the sender's own namespace.
-
-        Raises:
-            OSError: the kernel can't list sockets. After the next change, all of them count as such.
-        """
-        now = {layout.grant_id(grant.name): grant.limit for grant in policy.grants}
-        self._is_limited = {
-            grant.name: grant.limit is not None and grant.limit.connect is not None for grant in policy.grants
-        }
-        self._doubtful = {
-            one.cookie
-            for one in all_live(self._maps)
-            if is_udplite(triple_of(one))
-            and (
-                former is None
-                or one.cookie in self._doubtful
-                or former.get(one.grant_id, _GONE) != now.get(one.grant_id, _GONE)
-            )
-        }
-        self._limits = now
-
     def call(self, function: Callable[[Gate], T]) -> T:
         """Call a short function where sockets are sealed, with the gate of the thread that it is called in."""
         return self._thread.call(lambda: function(self._thread.gate))
@@ -224,7 +190,7 @@ class Seal:
         _prove_sealed(socks[-1][0])
         self._entries.put(socks, time.time_ns(), uid)
         for sock, *_ in socks:
-            _disable_loop(sock)
+            _turn_off_copies(sock)
 
     def _attach_for_packets(self, socks: Sequence[NewSocket]) -> None:
         """Attach the programs that these sockets need in addition to those of the policy. A reload removes them."""
@@ -265,10 +231,14 @@ def _prove_sealed(sock: socket.SocketType) -> None:
         )
 
 
-def _disable_loop(sock: socket.SocketType) -> None:
-    """Turn off copies of multicasts for the sender's host, if only the packet program checks this socket."""
-    if sock.family == socket.AF_INET and (sock.type == _SOCK_RAW or sock.proto == _ICMP):
+def _turn_off_copies(sock: socket.SocketType) -> None:
+    """Turn off copies of multicasts for the sender's namespace, if only the packet program checks this socket."""
+    is_lite = is_udplite((sock.family, sock.type, sock.proto))
+    if is_lite or (sock.family == socket.AF_INET and (sock.type == _SOCK_RAW or sock.proto == _ICMP)):
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+    if is_lite and sock.family == socket.AF_INET6:
+        # It also decides about IPv4: see programs.options.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
 
 
 def install(directory: Path) -> Seal:

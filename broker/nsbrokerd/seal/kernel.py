@@ -17,7 +17,6 @@ _ITERATOR = "bpf_iter_bpf_sk_storage_map"
 
 _STRUCTS = {
     "socket": ("sk",),
-    "msghdr": ("msg_name", "msg_namelen"),
     "io_uring_cmd": ("file", "cmd_op"),
     "sk_buff": ("head", "transport_header"),
 }

@@ -54,6 +54,6 @@ def why_not_stopped(directory: Path) -> str | None:
     if not standing_hooks(directory) or not (missing := missing_hooks(directory, ()) & FOR_EACH_PACKET):
         return None
     return (
-        f"the second wall lacks {', '.join(sorted(missing))}: accepted sockets of sctp still communicate, and those "
-        "of udplite in their own namespace: end the processes that hold them, and see nsbrokerd check"
+        f"the second wall lacks {', '.join(sorted(missing))}: accepted sockets of sctp still communicate: "
+        "end the processes that hold them, and see nsbrokerd check"
     )

@@ -34,21 +34,21 @@ _PATIENCE_S, _PAUSE_S = 2.0, 0.01
 """A broker has the lock for some milliseconds, unless it hangs."""
 _ACTIVE = Path("/sys/kernel/security/lsm")
 
-_PACKETS = {"socket_connect", "socket_sendmsg"}
-_CONNECTIONS = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
-_ASSOCIATIONS = {"sctp_bind_connect", "sctp_assoc_request", "sctp_assoc_established", "sctp_sk_clone"}
-_ALL = {"socket_setsockopt", "uring_cmd"}
-_NEEDED = {
-    "udp": _ALL,
-    "udplite": _ALL | _PACKETS,
-    "tcp": _ALL | _CONNECTIONS,
-    "mptcp": _ALL | _CONNECTIONS,
-    "sctp": _ALL | _CONNECTIONS | _PACKETS | {"socket_recvmsg", "socket_getsockopt", *_ASSOCIATIONS},
-}
-"""The hooks for a kind. Others need only those of `_ALL`: their packets have no copies, if nobody sets an option."""
-
 FOR_EACH_PACKET = frozenset({"socket_sendmsg", "socket_recvmsg"})
 """Hooks that cost all sockets of the host time. They stand only while sockets that need them are in use."""
+
+_CONNECTIONS = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
+_ASSOCIATIONS = {
+    *("sctp_bind_connect", "sctp_assoc_request", "sctp_assoc_established", "sctp_sk_clone"),
+    "socket_getsockopt",
+}
+_ALL = {"socket_setsockopt", "uring_cmd"}
+_NEEDED = {
+    "tcp": _ALL | _CONNECTIONS,
+    "mptcp": _ALL | _CONNECTIONS,
+    "sctp": _ALL | _CONNECTIONS | _ASSOCIATIONS | FOR_EACH_PACKET,
+}
+"""The hooks for a kind. Others need only those of `_ALL`: the first wall sees their packets."""
 
 _OPTIONAL = {"uring_cmd"}
 """Hooks that old kernels lack, along with the calls that they see."""
@@ -77,8 +77,7 @@ def hooks_of_policy(kinds: Iterable[str]) -> set[str]:
 def packet_hooks_for(triple: Triple, flags: int, limits_connecting: bool | None) -> frozenset[str]:
     """Return the names of the other hooks that a socket needs.
 
-    The first wall stops a socket that is cut off, revoked or without a grant, with two exceptions: it sees neither the
-    copies of UDP-Lite's multicasts for the sender's own namespace, nor the packets of a socket that SCTP made. And if
+    The first wall stops a socket that is cut off, revoked or without a grant, except for one that SCTP made. And if
     connecting is limited, a one-to-many socket can peel off an association whose peer nothing has checked: the new
     socket is revoked from the start, see `copy_sctp_entry`.
 
@@ -195,7 +194,7 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
         finally:
             lost = _put_in_place(directory, pins, kept)
     if kept and not is_locked:
-        failure = "the broker hangs, and may let go of those of udplite and sctp: end it, and revoke again"
+        failure = "the broker hangs, and may let go of those of sctp: end it, and revoke again"
     elif lost:
         failure = f"the second wall has lost {', '.join(sorted(lost))}: revoke again"
     else:
@@ -244,13 +243,8 @@ def _try_lock(fd: int, lock: int) -> bool:
     return True
 
 
-def needed_hooks(maps: SealMaps, kinds: Iterable[str], doubtful: Collection[int] | None = ()) -> set[str]:
-    """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use.
-
-    Sockets whose cookie is in `doubtful` count as cut off. If it is None, all hooks are needed.
-    """
-    if doubtful is None:
-        return hooks_for(KIND_OF_TRIPLE.values())
+def needed_hooks(maps: SealMaps, kinds: Iterable[str]) -> set[str]:
+    """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use."""
     try:
         sockets = all_live(maps)
     except OSError:
@@ -258,8 +252,7 @@ def needed_hooks(maps: SealMaps, kinds: Iterable[str], doubtful: Collection[int]
     needed = hooks_of_policy({*kinds, *kinds_in_use(sockets)})
     with limits_in_force(maps) as limits_connecting:
         for one in sockets:
-            flags = STOPPED if one.cookie in doubtful else one.flags
-            needed |= packet_hooks_for(triple_of(one), flags, limits_connecting(one.grant_id))
+            needed |= packet_hooks_for(triple_of(one), one.flags, limits_connecting(one.grant_id))
     return needed
 
 

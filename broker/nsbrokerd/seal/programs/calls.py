@@ -2,8 +2,7 @@
 
 They are programs of the kernel's security module BPF (LSM). For a socket without an entry they allow everything, so
 each program first looks for the entry. They decide as the first wall does, and see calls that it misses: `listen`,
-`accept`, the destinations of UDP-Lite, ICMP and raw sockets before the kernel copies a packet for its own namespace,
-options that callers of 32 bits set, and all calls of SCTP (see `sctp`).
+`accept`, options that callers of 32 bits set, and all calls of SCTP (see `sctp`).
 """
 
 from __future__ import annotations
@@ -27,17 +26,14 @@ from .hook import (
     put_given,
     put_number,
     put_own,
-    put_ports,
-    read_address,
     read_argument,
 )
-from .options import COPIES, JOINS, REFUSED
+from .options import COPIED_PROTOCOLS, COPIES, COPIES_OF_UDPLITE, JOINS, REFUSED, UDPLITE
 from .sctp import check_peeloff, check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
 
 _INET, _UNSPEC = int(socket.AF_INET), int(socket.AF_UNSPEC)
 _RAW = int(socket.SOCK_RAW)
-_TCP, _UDP, _SCTP, _MPTCP = int(socket.IPPROTO_TCP), int(socket.IPPROTO_UDP), int(socket.IPPROTO_SCTP), 262
-_ICMP, _ICMPV6 = int(socket.IPPROTO_ICMP), int(socket.IPPROTO_ICMPV6)
+_SCTP = int(socket.IPPROTO_SCTP)
 
 # Source: include/uapi/linux/bpf.h, the numbers of the helpers.
 _CURRENT_TASK, _SOCK_FROM_FILE, _TASK_REGISTERS = 158, 162, 175
@@ -142,6 +138,13 @@ def check_option(code: Code, fields: Fields) -> None:
         code.go_if(R3, "!=", level, f"no copies by level {level}")
         code.go_if(R4, "==", option, "copies")
         code.label(f"no copies by level {level}")
+    level, option = COPIES_OF_UDPLITE
+    code.go_if(R3, "!=", level, "allow")
+    code.go_if(R4, "!=", option, "allow")
+    code.load(R1, R9, fields["sk_type"], 2)
+    code.go_if(R1, "==", _RAW, "allow")
+    code.load(R1, R9, fields["sk_protocol"], 2)
+    code.go_if(R1, "==", UDPLITE, "copies of packets")
     code.go("allow")
 
     code.label("joins")
@@ -157,8 +160,9 @@ def check_option(code: Code, fields: Fields) -> None:
     code.load(R1, R9, fields["sk_type"], 2)
     code.go_if(R1, "==", _RAW, "copies of packets")
     code.load(R1, R9, fields["sk_protocol"], 2)
-    code.go_if(R1, "==", _ICMP, "copies of packets")
-    code.go_if(R1, "!=", _ICMPV6, "allow")
+    for protocol in COPIED_PROTOCOLS:
+        code.go_if(R1, "==", protocol, "copies of packets")
+    code.go("allow")
     code.label("copies of packets")
     _go_if_seen(code, fields, "allow", "copies")
 
@@ -188,52 +192,11 @@ def _go_if_seen(code: Code, fields: Fields, label: str, prefix: str) -> None:
     code.load(R7, STACK, ENTRY, 8)
 
 
-def check_send(code: Code, fields: Fields) -> None:
-    """Allow a destination that a rule for connecting covers. The first wall checks TCP and UDP, and SCTP's packets.
+def check_traffic(code: Code, fields: Fields) -> None:
+    """Allow SCTP to send and receive as long as the socket has a grant. The first wall stops all other sockets.
 
-    So sockets of TCP and UDP do not even pay for the search for their entry.
+    So others do not even pay for the search for their entry.
     """
-    find_socket(code, fields)
-    code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "==", _RAW, "undecided")
-    code.load(R1, R8, fields["sk_protocol"], 2)
-    for protocol in (_UDP, _TCP, _MPTCP):
-        code.go_if(R1, "==", protocol, "allow")
-    code.label("undecided")
-    find_entry(code)
-    code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "==", _RAW, "goes by its destination")
-    code.load(R1, R8, fields["sk_protocol"], 2)
-    code.go_if(R1, "==", _SCTP, "has a grant")
-    code.label("goes by its destination")
-    code.load(R1, R6, 8, 8)
-    code.load(R2, R1, fields["msghdr.msg_namelen"])
-    code.store(STACK, NUMBER, R2)
-    code.load(R3, R1, fields["msghdr.msg_name"], 8)
-    code.go_if(R3, "==", 0, "to the peer")
-    code.go_if(R2, "==", 0, "to the peer")
-    read_address(code)
-    put_given(code, fields)
-    code.go("decide")
-
-    code.label("to the peer")
-    code.load(R9, R8, fields["skc_dport"], 2)
-    code.swap_port(R9)
-    put_ports(code, fields, "peer")
-    put_own(code, fields, "skc_daddr", "skc_v6_daddr")
-    code.label("decide")
-    code.find_limits()
-    code.go_if_anywhere(CONNECT, "allow")
-    code.mark_unspecified()
-    code.go_if_covered(CONNECT, "allow")
-    code.go("deny")
-    code.label("has a grant")
-    code.find_limits()
-    code.go("allow")
-
-
-def check_receive(code: Code, fields: Fields) -> None:
-    """Allow SCTP to receive as long as the socket has a grant. The first wall sees the packets of other sockets."""
     find_socket(code, fields)
     code.load(R1, R8, fields["sk_protocol"], 2)
     code.go_if(R1, "!=", _SCTP, "allow")
@@ -264,8 +227,8 @@ HOOKS = {
         Hook("socket_listen", check_listener),
         Hook("socket_accept", check_accept),
         Hook("socket_setsockopt", check_option),
-        Hook("socket_sendmsg", check_send),
-        Hook("socket_recvmsg", check_receive),
+        Hook("socket_sendmsg", check_traffic),
+        Hook("socket_recvmsg", check_traffic),
         Hook("uring_cmd", check_ring_command),
         Hook("socket_getsockopt", check_peeloff),
         Hook("sctp_bind_connect", check_sctp_addresses),

@@ -5,10 +5,11 @@ The kernel asks no other program about these three:
 1. Options that send packets elsewhere than their headers first say.
 2. Joining a multicast group. The kernel then reports the group to the network by itself, in a packet that belongs to
    no socket. So a client may join a group only if a rule for connecting covers its address, with any port.
-3. Copies of packets for sockets of the same namespace. For raw and ICMP sockets, the packet program decides when a
-   packet leaves. But the kernel copies a multicast or broadcast of IPv4 before that, and the copy belongs to no socket.
-   So these sockets can't send broadcasts, and can't loop multicasts back. IPv6 asks first. Source: ip_mc_output in
-   net/ipv4/ip_output.c.
+3. Copies of packets for sockets of the same namespace. For UDP-Lite, raw and ICMP sockets, the packet program decides
+   when a packet leaves. But the kernel copies a multicast or broadcast of IPv4 before that, and the copy belongs to no
+   socket. So these sockets can't send broadcasts, and can't loop multicasts back. IPv6 asks first. But a socket of IPv6
+   can send IPv4 by UDP-Lite, and then its option of IPv6 decides about the loop. Source: ip_mc_output in
+   net/ipv4/ip_output.c, sk_mc_loop in net/core/sock.c.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ _JOINS_BY_REQUEST = {42: "MCAST_JOIN_GROUP", 46: "MCAST_JOIN_SOURCE_GROUP"}
 JOINS = {_IP: (*_JOINS_4, *_JOINS_BY_REQUEST), _IPV6: (*_JOINS_6, *_JOINS_BY_REQUEST)}
 """All options that join a group, by level."""
 COPIES = ((int(socket.SOL_SOCKET), int(socket.SO_BROADCAST)), (_IP, int(socket.IP_MULTICAST_LOOP)))
+COPIES_OF_UDPLITE = (_IPV6, int(socket.IPV6_MULTICAST_LOOP))
+UDPLITE = 136
+"""Source: include/uapi/linux/in.h."""
+COPIED_PROTOCOLS = (int(socket.IPPROTO_ICMP), int(socket.IPPROTO_ICMPV6), UDPLITE)
 
 _FAMILY_OF_32_BITS, _FAMILY, _GROUP_4, _GROUP_6 = 4, 8, 12, 16
 """Offsets in a struct group_req: the family (as programs of 32 bits write it, and as others do), and the address."""
@@ -81,6 +86,10 @@ def _find_option(code: Code) -> None:
         code.go_if(R1, "!=", level, f"no copies by level {level}")
         code.go_if(R2, "==", option, "copies")
         code.label(f"no copies by level {level}")
+    level, option = COPIES_OF_UDPLITE
+    code.go_if(R1, "!=", level, "no copies of UDP-Lite")
+    code.go_if(R2, "==", option, "copies of UDP-Lite")
+    code.label("no copies of UDP-Lite")
 
 
 def _check_groups(code: Code) -> None:
@@ -118,14 +127,22 @@ def _check_groups(code: Code) -> None:
 
 
 def _check_copies(code: Code) -> None:
-    """Let raw and ICMP sockets only turn copies off. Other sockets may do as they like."""
+    """Let UDP-Lite, raw and ICMP sockets only turn copies off. Other sockets may do as they like."""
+    code.label("copies of UDP-Lite")
+    code.load(R2, R6, _SOCK, 8)
+    code.load(R1, R2, SOCK_TYPE)
+    code.go_if(R1, "==", int(socket.SOCK_RAW), "allow")
+    code.load(R1, R2, SOCK_PROTOCOL)
+    code.go_if(R1, "==", UDPLITE, "copies of packets")
+    code.go("allow")
     code.label("copies")
     code.load(R2, R6, _SOCK, 8)
     code.load(R1, R2, SOCK_TYPE)
     code.go_if(R1, "==", int(socket.SOCK_RAW), "copies of packets")
     code.load(R1, R2, SOCK_PROTOCOL)
-    code.go_if(R1, "==", int(socket.IPPROTO_ICMP), "copies of packets")
-    code.go_if(R1, "!=", int(socket.IPPROTO_ICMPV6), "allow")
+    for protocol in COPIED_PROTOCOLS:
+        code.go_if(R1, "==", protocol, "copies of packets")
+    code.go("allow")
     code.label("copies of packets")
     _load_value(code, 4)
     code.load(R1, R2, 0)

@@ -170,9 +170,6 @@ def test_kernel_lets_packets_out_as_the_policy_does(
     sent = denied = 0
     has_passed(watch, ipaddress.ip_address("::"))
     for limit, sockets in opened(broker, name, WATCHED):
-        for ask, sock in zip(WATCHED, sockets, strict=True):
-            if ask.protocol == UDPLITE:  # the others can't
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         for number in range(PAIRS_FOR_GRANT // 5):
             ask = WATCHED[number % len(WATCHED)]
             version = 6 if ask.family == INET6 else 4

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from nsbrokerd.seal import Selection, live_sockets, revoke
+from nsbrokerd.seal import Selection, install, live_sockets, revoke
 from nsbrokerd.seal.wall import standing_hooks
 from support import namespaces, sctp
 from support.brokers.limited import error_of
@@ -236,6 +236,19 @@ def test_hooks_for_each_packet_are_gone_once_no_socket_that_needs_them_is_in_use
         return not standing_hooks(walls.directory) & PACKETS
 
     wait_until(are_gone)
+
+
+def test_next_broker_keeps_the_hooks_for_the_packets_of_a_socket_that_was_revoked(walls: Walls) -> None:
+    listener, peer = serve(walls, ONE_TO_ONE)
+    with listener, peer, listener.accept()[0] as made:
+        walls.seal.close()
+        assert len(revoke(walls.directory, Selection(grant="limited"))) == 2
+        assert standing_hooks(walls.directory) >= PACKETS
+        walls.seal = install(walls.directory)
+        for _ in range(2):
+            walls.limit("sctp", connect=list(ANY_PEER))
+            assert standing_hooks(walls.directory) >= PACKETS
+            assert error_of(made.send, b"x") == "EPERM"
 
 
 def test_grant_that_is_gone_stops_accepted_sockets_until_it_is_back(walls: Walls) -> None:

@@ -9,7 +9,6 @@ import errno
 import os
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -24,7 +23,6 @@ from support import namespaces
 from support.brokers.limited import error_of
 from support.brokers.walls import Walls, grant
 from support.far_side import socket_inside
-from support.inside import socket_cookie
 from support.narrow_calls import NarrowCalls
 from support.socket_listing import needs_listing
 from support.udplite import needs_udplite
@@ -33,12 +31,11 @@ from support.waiting import wait_until
 INET = int(socket.AF_INET)
 STREAM, DGRAM, RAW = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM), int(socket.SOCK_RAW)
 TCP, UDP = (INET, STREAM), (INET, DGRAM)
-UDPLITE = (INET, DGRAM, 136)
+UDPLITE, UDPLITE_6 = (INET, DGRAM, 136), (int(socket.AF_INET6), DGRAM, 136)
 RAW_UDP, PING = (INET, RAW, 17), (INET, DGRAM, 1)
 LOOPBACK, PORT, FORBIDDEN_PORT = "127.0.0.1", 5000, 5001
-GROUP, BROADCAST = "239.9.9.9", "255.255.255.255"
+GROUP = "239.9.9.9"
 _FASTOPEN_CONNECT, _FASTOPEN_NO_COOKIE = 30, 34
-_SO_RCVBUFFORCE = 33
 
 
 @pytest.fixture
@@ -149,120 +146,12 @@ def test_connected_socket_is_cut_off_when_the_grant_is_taken_away(
                 received += peer.recv(100)
 
 
-@pytest.mark.parametrize("address", [GROUP, BROADCAST])
-@pytest.mark.parametrize("way", ["connected", "sent", "sent although connected"])
-@needs_udplite
-def test_udplite_is_not_heard_in_its_own_namespace(walls: Walls, address: str, way: str) -> None:
-    """The kernel copies such a packet for its own host before it asks the packet program.
-
-    So connecting needs the second wall, without its hook for packets. The first wall sees each address of a datagram.
-    """
-    walls.limit("udplite", connect=[f"127.0.0.0/8:{PORT}"])
-    make_interface(walls.name)
-    with socket_inside(walls.name, *UDPLITE) as hearing, socket_inside(walls.name, *UDPLITE) as free:
-        hear_group(hearing)
-        with walls.make(*UDPLITE) as limited:
-            send_to_everybody(limited)
-            if way == "connected":
-                error = error_of(limited.connect, (address, PORT)) or error_of(limited.send, b"heard")
-            else:
-                if way == "sent although connected":
-                    limited.connect(("127.9.9.9", PORT))
-                error = error_of(limited.sendto, b"heard", (address, PORT))
-            assert "socket_sendmsg" not in standing_hooks(walls.directory)
-        assert error == "EPERM"
-        free.sendto(b"marker", (LOOPBACK, PORT))
-        assert hearing.recv(100) == (b"heard" if way == "connected" and not walls.both else b"marker")
-
-
-@pytest.mark.parametrize("way", REMOVED)
-@needs_listing
-@needs_udplite
-def test_udplite_that_was_cut_off_is_not_heard_in_its_own_namespace(walls: Walls, way: str) -> None:
-    """The hook for its packets stands only from then on."""
-    walls.limit("udplite", connect=[f"{GROUP}:{PORT}"])
-    make_interface(walls.name)
-    with socket_inside(walls.name, *UDPLITE) as hearing, socket_inside(walls.name, *UDPLITE) as free:
-        hear_group(hearing)
-        with walls.make(*UDPLITE) as limited:
-            send_to_everybody(limited)
-            limited.connect((GROUP, PORT))
-            limited.send(b"before")
-            assert hearing.recv(100) == b"before"
-            assert "socket_sendmsg" not in standing_hooks(walls.directory)
-            take_away(walls, way, "udplite")
-            assert error_of(limited.send, b"heard") == "EPERM"
-            assert ("socket_sendmsg" in standing_hooks(walls.directory)) is walls.both
-        free.sendto(b"marker", (LOOPBACK, PORT))
-        assert hearing.recv(100) == (b"marker" if walls.both else b"heard")
-
-
-@pytest.mark.parametrize("way", REMOVED)
-@needs_listing
-@needs_udplite
-def test_udplite_is_cut_off_at_one_moment(walls: Walls, way: str) -> None:
-    """No datagram whose sender got an error is heard, except for one that was on its way at this moment."""
-    walls.limit("udplite", connect=[f"{GROUP}:{PORT}"])
-    if not walls.both:
-        pytest.skip(f"this kernel has only the first wall: {walls.seal.why_alone}")
-    make_interface(walls.name)
-    with socket_inside(walls.name, *UDPLITE) as hearing:
-        hear_group(hearing)
-        hearing.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
-        with walls.make(*UDPLITE) as limited:
-            send_to_everybody(limited)
-            limited.connect((GROUP, PORT))
-            sender = Sender(limited)
-            wait_until(lambda: sender.sent > 10)
-            take_away(walls, way, "udplite")
-            wait_until(lambda: sender.refused > 10)
-            sender.stop()
-        hearing.setblocking(False)
-        heard = 0
-        while error_of(hearing.recv, 100) is None:
-            heard += 1
-        assert heard - sender.sent in (0, 1)
-
-
-class Sender:
-    """Sends datagrams in a thread as fast as it can. Counts those that were sent, and those that were refused."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sent = self.refused = 0
-        self._is_stopped = False
-        self._sock = sock
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._is_stopped:
-            if error_of(self._sock.send, b"x") is None:
-                self.sent += 1
-            else:
-                self.refused += 1
-
-    def stop(self) -> None:
-        self._is_stopped = True
-        self._thread.join()
-
-
 def make_interface(name: str) -> None:
     namespaces.ip("-n", name, "link", "add", "d0", "type", "veth", "peer", "name", "d1")
     namespaces.ip("-n", name, "address", "add", "10.7.7.1/24", "broadcast", "10.7.7.255", "dev", "d0")
     namespaces.ip("-n", name, "link", "set", "d0", "up")
     namespaces.ip("-n", name, "link", "set", "d1", "up")
     namespaces.ip("-n", name, "route", "add", "default", "dev", "d0")
-
-
-def hear_group(sock: socket.socket) -> None:
-    sock.settimeout(30)
-    sock.bind(("", PORT))
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + socket.inet_aton("10.7.7.1"))
-
-
-def send_to_everybody(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("10.7.7.1"))
 
 
 OPTIONS = {
@@ -274,13 +163,18 @@ OPTIONS = {
     "broadcast of icmp": (PING, socket.SOL_SOCKET, socket.SO_BROADCAST, struct.pack("=i", 1)),
     "loop of icmp": (PING, socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, struct.pack("=i", 1)),
 }
+_OF_UDPLITE = {
+    "broadcast of udplite": (UDPLITE, socket.SOL_SOCKET, socket.SO_BROADCAST, struct.pack("=i", 1)),
+    "loop of udplite": (UDPLITE, socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, struct.pack("=i", 1)),
+    "loop of udplite of IPv6": (UDPLITE_6, socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, struct.pack("=i", 1)),
+}
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", [*OPTIONS, *(pytest.param(name, marks=needs_udplite) for name in _OF_UDPLITE)])
 def test_caller_of_32_bits_sets_no_option_that_the_limit_refuses(walls: Walls, option: str) -> None:
     """The kernel skips the first wall's program for int 0x80."""
-    walls.limit("udp", "icmp", "raw:udp", connect=["127.0.0.1:*"])
-    kind, level, name, value = OPTIONS[option]
+    walls.limit("udp", "icmp", "raw:udp", "udplite", connect=["127.0.0.1:*"])
+    kind, level, name, value = (OPTIONS | _OF_UDPLITE)[option]
     narrow = NarrowCalls()
     make_interface(walls.name)
     namespaces.ip("netns", "exec", walls.name, "sh", "-c", "echo 0 65535 > /proc/sys/net/ipv4/ping_group_range")
@@ -311,7 +205,6 @@ def test_limits_in_the_kernel_tell_which_grants_limit_connecting(walls: Walls) -
             assert [limits_connecting(grant_id(name)) for name in ("limited", "bound", "gone")] == [True, False, None]
 
 
-@needs_udplite
 def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(walls: Walls) -> None:
     def standing() -> set[str]:
         return standing_hooks(walls.directory) - {"uring_cmd"}
@@ -327,17 +220,13 @@ def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(
         return
     assert standing() == {"socket_setsockopt", *connections}
     walls.limit("udplite", connect=[])
-    assert standing() == {"socket_setsockopt", "socket_connect"}
-    with walls.make(*UDPLITE):
-        walls.limit("udplite", connect=[])
-        assert standing() == {"socket_setsockopt", "socket_connect"}
-        walls.use(grant("free", "udplite", limit=None))
-        assert standing() == {"socket_setsockopt", "socket_connect", "socket_sendmsg"}
-        walls.limit("udplite", connect=[])
-        assert standing() == {"socket_setsockopt", "socket_connect", "socket_sendmsg"}
+    assert standing() == {"socket_setsockopt"}
+    with walls.make(*TCP):
+        walls.use(grant("free", "tcp", limit=None))
+        assert standing() == {"socket_setsockopt", *connections}
 
     def is_empty() -> bool:
-        walls.use(grant("free", "udplite", limit=None))
+        walls.use(grant("free", "tcp", limit=None))
         return standing() == set()
 
     wait_until(is_empty)
@@ -359,23 +248,6 @@ def test_wall_outlives_the_broker_and_the_next_one_replaces_it(walls: Walls) -> 
         assert error_of(listener.listen) == "EPERM"
         assert standing_hooks(walls.directory) == before
         assert not [name for name in os.listdir(walls.directory) if name.startswith("new_")]
-
-
-@needs_listing
-@needs_udplite
-def test_next_broker_keeps_the_hook_for_the_packets_of_udplite_in_use(walls: Walls) -> None:
-    """Whether it was revoked, or may still connect by the limits that the former broker had."""
-    walls.limit("udplite", connect=[])
-    if not walls.both:
-        pytest.skip(f"this kernel has only the first wall: {walls.seal.why_alone}")
-    with walls.make(*UDPLITE), walls.make(*UDPLITE) as other:
-        walls.seal.close()
-        assert revoke(walls.directory, Selection(cookie=socket_cookie(other)))
-        assert "socket_sendmsg" in standing_hooks(walls.directory)
-        walls.seal = install(walls.directory)
-        for _ in range(2):
-            walls.limit("udplite", connect=[])
-            assert "socket_sendmsg" in standing_hooks(walls.directory)
 
 
 @needs_listing
