@@ -172,15 +172,18 @@ def compare(
             stack.enter_context(walls.make(*IN_USE[in_use]))
             took_ms = (time.perf_counter() - begin) * 1e3
             begin = time.perf_counter()
-            stack.enter_context(walls.make(*IN_USE[in_use]))
+            sock = stack.enter_context(walls.make(*IN_USE[in_use]))
             print(f"first socket of {in_use}: {took_ms:.2f} ms, next one {(time.perf_counter() - begin) * 1e3:.2f} ms")
             if revokes:
+                if in_use != "udplite":
+                    sock.listen()
                 begin = time.perf_counter()
                 revoke(walls.directory, Selection(grant="limited"))
                 print(f"to revoke them: {(time.perf_counter() - begin) * 1e3:.2f} ms")
         state = "revoked" if revokes else "in use"
         title = f"limits of {', '.join(kinds)}" + ("" if connect is not None else ", for bind alone")
-        print(title + (f"; a limited socket of {in_use} is {state}" if in_use else ""))
+        listener = " that listened" if revokes and in_use != "udplite" else ""
+        print(title + (f"; a limited socket of {in_use}{listener} is {state}" if in_use else ""))
         print(f"  programs: {', '.join(sorted(standing_hooks(walls.directory))) or 'none'}", flush=True)
         makers: dict[str, Make] = {
             "unlimited": lambda kind: socket_inside(walls.name, *kind),
@@ -216,6 +219,7 @@ def main() -> None:
                     if kinds[-1] == "sctp":
                         compare(walls, kinds, kinds[-1], rounds, connect=None)
                         compare(walls, kinds, "sctp, one-to-many", rounds)
+                        compare(walls, kinds, "sctp, one-to-many", rounds, revokes=True)
                     compare(walls, kinds, kinds[-1], rounds, revokes=True)
     finally:
         namespaces.delete(name)

@@ -6,6 +6,7 @@ from .guarantee import Guarantee, Mutant
 
 _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
 _SCTP = "broker/nsbrokerd/seal/programs/sctp.py"
+_PEELOFF = "broker/nsbrokerd/seal/programs/peeloff.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
 _INSTALLING = "broker/nsbrokerd/seal/installing.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
@@ -67,14 +68,6 @@ GUARANTEES = (
                 "    return hooks_for(kinds) - FOR_EACH_PACKET\n",
                 "    return hooks_for(kinds)\n",
                 (f"{_WALL_TEST}test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use",),
-            ),
-            Mutant(
-                _WALL,
-                "    return _NO_HOOKS\n",
-                "    return _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)\n",
-                (
-                    f"{_WALL_TEST}test_new_socket_needs_hooks_for_its_packets_only_if_it_can_peel_off_one_that_must_be_stopped",
-                ),
             ),
             Mutant(
                 _WALL,
@@ -150,9 +143,21 @@ GUARANTEES = (
             ),
             Mutant(
                 _WALL,
-                "    if flags & STOPPED or limits_connecting is None or (",
-                "    if flags & STOPPED or (",
+                "    if one.flags & STOPPED or limits_connecting is None:\n",
+                "    if one.flags & STOPPED:\n",
                 (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
+            ),
+            Mutant(
+                _WALL,
+                "        is_needed = limits_connecting and",
+                "        is_needed = False and",
+                (f"{_WALL_TEST}test_listener_needs_hooks_for_packets_if_connecting_is_limited_and_was_not",),
+            ),
+            Mutant(
+                _CALLS,
+                "    code.set(R1, layout.LISTENED)\n",
+                "    code.set(R1, 0)\n",
+                (f"{_TEST}test_listener_needs_an_address_that_the_limit_still_covers",),
             ),
             Mutant(
                 _WALL,
@@ -180,7 +185,7 @@ GUARANTEES = (
             ),
             Mutant(
                 _REVOKING,
-                "                kept |= packet_hooks_for(triple_of(one), REVOKED, None)\n",
+                "                kept |= packet_hooks_for(one, limits_connecting=None)\n",
                 "                pass\n",
                 (f"{_REVOKING_TEST}test_hooks_are_pinned_before_a_socket_is_revoked",),
             ),
@@ -236,18 +241,6 @@ GUARANTEES = (
         "limit-sctp",
         (
             Mutant(
-                _WALL,
-                "_PACKET_HOOKS.get(triple, FOR_EACH_PACKET)",
-                "_PACKET_HOOKS.get(triple, _NO_HOOKS)",
-                (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
-            ),
-            Mutant(
-                _INSTALLING,
-                "        self._attach_for_packets(socks)\n",
-                "",
-                (f"{_WALL_TEST}test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them",),
-            ),
-            Mutant(
                 _SCTP,
                 '    code.go_if(R1, ">", GIVEN_BYTES, "deny")\n',
                 "",
@@ -269,34 +262,32 @@ GUARANTEES = (
                 _SCTP,
                 '    code.go_if(R1, ">=", _ESTABLISHED, "established")\n',
                 '    code.go("established")\n',
-                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
+                (
+                    f"{_SCTP_TEST}test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks",
+                ),
             ),
             Mutant(
                 _SCTP,
                 '    code.go_if(R1, "<=", 1, "one address")\n',
                 '    code.go("one address")\n',
-                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
-            ),
-            Mutant(
-                _SCTP,
-                '    code.go_if(R1, "==", _SEQPACKET, "allow")  # for these',
-                '    code.go("allow")  # for these',
-                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
-            ),
-            Mutant(
-                _WALL,
-                " or (limits_connecting and is_one_to_many(triple)):",
-                ":",
                 (
-                    f"{_WALL_TEST}test_new_socket_needs_hooks_for_its_packets_only_if_it_can_peel_off_one_that_must_be_stopped",
+                    f"{_SCTP_TEST}test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks",
                 ),
             ),
             Mutant(
                 _SCTP,
-                '    code.go_if_anywhere(CONNECT, "allow")\n    code.go_if_covered(CONNECT, "allow")\n',
+                '    code.go_if(R1, "!=", _SEQPACKET, "end the caller")\n',
+                '    code.go("end the caller")\n',
+                (
+                    f"{_SCTP_TEST}test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks",
+                ),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.mask_number(R1, layout.CHOSEN)\n    code.go_if(R1, "==", 0, "allow")\n',
                 '    code.go("allow")\n',
                 (
-                    f"{_SCTP_TEST}test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose",
+                    f"{_SCTP_TEST}test_nothing_is_peeled_off_whose_peer_its_owner_chose_and_the_limit_does_not_cover_any_more",
                 ),
             ),
             Mutant(
@@ -339,7 +330,49 @@ GUARANTEES = (
             ),
             Mutant(
                 _CALLS,
-                '    code.go_if_flag(layout.SEVERAL, "several addresses")\n',
+                "    _refuse_unchecked(code, layout.CHOSEN)\n",
+                "",
+                (f"{_SCTP_TEST}test_socket_that_began_an_association_is_no_listener",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.go_if_flag(layout.STOPPED, "must not be")\n    code.copy(R3, R2)\n',
+                "    code.copy(R3, R2)\n",
+                (f"{_SCTP_TEST}test_nothing_is_peeled_off_a_socket_that_was_stopped_meanwhile",),
+            ),
+            Mutant(
+                _PEELOFF,
+                '    code.go_if(R0, "!=", 0, "deny")\n',
+                "",
+                (f"{_SCTP_TEST}test_nothing_is_peeled_off_without_a_place",),
+            ),
+            Mutant(
+                _PEELOFF,
+                "    code.store_number(R0, 0, 1, 8)\n",
+                "",
+                (f"{_SCTP_TEST}test_place_of_a_thread_is_given_back",),
+            ),
+            Mutant(
+                _PEELOFF,
+                "    code.store_number(STACK, _IS_REFUSED, 1, 8)\n",
+                "    code.store_number(STACK, _IS_REFUSED, 0, 8)\n",
+                (f"{_SCTP_TEST}test_nothing_is_peeled_off_a_socket_that_was_stopped_meanwhile",),
+            ),
+            Mutant(
+                _PEELOFF,
+                "    _call_for_thread(code, _MAP_DELETE)\n    code.go_if(R7",
+                "    code.go_if(R7",
+                (f"{_SCTP_TEST}test_place_of_a_thread_is_given_back",),
+            ),
+            Mutant(
+                _CALLS,
+                '        Hook("file_alloc_security", check_file),\n',
+                '        Hook("file_alloc_security", forget_thread),\n',
+                (f"{_SCTP_TEST}test_place_of_a_thread_is_given_back",),
+            ),
+            Mutant(
+                _CALLS,
+                "    _refuse_unchecked(code, layout.SEVERAL | layout.CHOSEN)\n",
                 "",
                 (
                     f"{_SCTP_TEST}test_nothing_is_accepted_if_a_peer_of_several_addresses_asked_before_connecting_was_limited",
@@ -349,7 +382,7 @@ GUARANTEES = (
                 _SCTP,
                 "    code.call(_SEND_SIGNAL)\n",
                 "",
-                (f"{_SCTP_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),
+                (f"{_SCTP_TEST}test_there_is_no_new_socket_without_memory_for_the_copy",),
             ),
             Mutant(
                 "broker/nsbrokerd/config/grants.py",

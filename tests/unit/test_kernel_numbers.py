@@ -115,7 +115,7 @@ CONSTANTS = {
     ),
     "nsbrokerd.seal.programs.calls": (
         "_CURRENT_TASK=BPF_FUNC_get_current_task_btf _SOCK_FROM_FILE=BPF_FUNC_sock_from_file"
-        " _TASK_REGISTERS=BPF_FUNC_task_pt_regs _MPTCP=IPPROTO_MPTCP _SCTP_UDP_PORT=SCTP_REMOTE_UDP_ENCAPS_PORT"
+        " _TASK_REGISTERS=BPF_FUNC_task_pt_regs _SCTP_UDP_PORT=SCTP_REMOTE_UDP_ENCAPS_PORT"
         " _URING_SETSOCKOPT=SOCKET_URING_OP_SETSOCKOPT"
     ),
     "nsbrokerd.seal.programs.code": (
@@ -132,7 +132,7 @@ CONSTANTS = {
     "nsbrokerd.seal.programs.options": (
         "_SOCK:bpf_sockopt.sk _VALUE:bpf_sockopt.optval _VALUE_END:bpf_sockopt.optval_end _LEVEL:bpf_sockopt.level"
         " _NAME:bpf_sockopt.optname _LENGTH:bpf_sockopt.optlen _IPV6_2292RTHDR _IPV6_2292PKTOPTIONS _IPV6_HDRINCL"
-        " _FAMILY:group_req.gr_group"
+        " _FAMILY:group_req.gr_group UDPLITE=IPPROTO_UDPLITE"
     ),
     "nsbrokerd.seal.programs.packets": (
         "_PROTOCOL:__sk_buff.protocol _DATA:__sk_buff.data _DATA_END:__sk_buff.data_end _SOCK:__sk_buff.sk"
@@ -140,14 +140,17 @@ CONSTANTS = {
         " _IPV4_PROTOCOL:iphdr.protocol _IPV4_DESTINATION:iphdr.daddr _IPV6_BYTES:ipv6hdr _IPV6_NEXT:ipv6hdr.nexthdr"
         " _IPV6_DESTINATION:ipv6hdr.daddr"
     ),
+    "nsbrokerd.seal.programs.peeloff": (
+        "_MAP_LOOKUP=BPF_FUNC_map_lookup_elem _MAP_UPDATE=BPF_FUNC_map_update_elem _MAP_DELETE=BPF_FUNC_map_delete_elem"
+        " _CURRENT_TASK=BPF_FUNC_get_current_task _PEELOFF=SCTP_SOCKOPT_PEELOFF _PEELOFF_FLAGS=SCTP_SOCKOPT_PEELOFF_FLAGS"
+    ),
     "nsbrokerd.seal.programs.sctp": (
         "_SEND_SIGNAL=BPF_FUNC_send_signal _SIGKILL=SIGKILL _SET_PEER_PRIMARY=SCTP_SET_PEER_PRIMARY_ADDR"
         " _PRIMARY=SCTP_PRIMARY_ADDR _BINDX_ADD=SCTP_SOCKOPT_BINDX_ADD _CONNECTX=SCTP_SOCKOPT_CONNECTX"
-        " _SENDMSG_CONNECT=SCTP_SENDMSG_CONNECT _PEELOFF=SCTP_SOCKOPT_PEELOFF"
-        " _PEELOFF_FLAGS=SCTP_SOCKOPT_PEELOFF_FLAGS _CONNECTED=BPF_TCP_ESTABLISHED"
+        " _SENDMSG_CONNECT=SCTP_SENDMSG_CONNECT _CONNECTED=BPF_TCP_ESTABLISHED"
     ),
     "nsbrokerd.seal.programs.sweep": "_SOCKET_COOKIE=BPF_FUNC_get_socket_cookie _CLOSE=BPF_TCP_CLOSE",
-    "nsbrokerd.seal.wall": "_LSM=BPF_PROG_TYPE_LSM _LSM_MAC=BPF_LSM_MAC",
+    "nsbrokerd.seal.wall": "_LSM=BPF_PROG_TYPE_LSM _LSM_MAC=BPF_LSM_MAC _LISTEN=BPF_TCP_LISTEN",
     "nsbrokerd.sockets.capabilities": (
         "DAC_OVERRIDE=CAP_DAC_OVERRIDE _VERSION_3=_LINUX_CAPABILITY_VERSION_3 _PR_CAPBSET_READ _PR_CAPBSET_DROP"
         " _PR_SET_NO_NEW_PRIVS _PR_CAP_AMBIENT _PR_CAP_AMBIENT_CLEAR_ALL"

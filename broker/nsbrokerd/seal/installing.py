@@ -29,7 +29,6 @@ from .wall import (
     hooks_for_change,
     is_udplite,
     needed_hooks,
-    packet_hooks_for,
     remove_superfluous,
     standing_hooks,
     why_no_second_wall,
@@ -63,7 +62,6 @@ class Seal:
         self._why_no_second_wall: str | None = None
         self._own: set[str] = set()  # hooks that this broker has attached, and has not removed
         self._untidy_kinds: set[str] | None = None
-        self._is_limited: dict[str, bool] = {}
         self.why_alone: str | None = None
         """The reason why the first wall holds alone, or None if the second one stands or is not needed."""
         self.why_not_swept: str | None = None
@@ -94,9 +92,6 @@ class Seal:
                     self._sweep(put_back)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {_told(error)}") from error
-        self._is_limited = {
-            grant.name: grant.limit is not None and grant.limit.connect is not None for grant in policy.grants
-        }
         self._remove_superfluous(kinds)
 
     def tidy(self) -> None:
@@ -133,7 +128,6 @@ class Seal:
         try:
             put_back()
         except OSError as error:
-            self._is_limited = {}
             return f"the former ones can't be put back ({_told(error)}), so new calls have the new ones: reload again"
         try:
             sweep(self._maps)
@@ -182,28 +176,14 @@ class Seal:
 
         Raises:
             UnsealedError: they were not made in the sealed group.
-            OSError: the kernel has no memory for an entry, or refuses a program of the second wall.
+            OSError: the kernel has no memory for an entry.
         """
-        self._attach_for_packets(socks)
         # The last socket proves all: if the thread was moved to another group, it was moved before this socket. It has
         # no entry yet, so only the first wall refuses it the option.
         _prove_sealed(socks[-1][0])
         self._entries.put(socks, time.time_ns(), uid)
         for sock, *_ in socks:
             _turn_off_copies(sock)
-
-    def _attach_for_packets(self, socks: Sequence[NewSocket]) -> None:
-        """Attach the programs that these sockets need in addition to those of the policy. A reload removes them."""
-        if self._why_no_second_wall is not None:
-            return
-        missing: set[str] = set()
-        for sock, grant, *_ in socks:
-            missing |= packet_hooks_for((sock.family, sock.type, sock.proto), 0, self._is_limited.get(grant))
-        if missing := missing - self._own:
-            try:
-                self._build(missing)
-            except WallError as error:
-                raise OSError(errno.EIO, f"can't limit the socket: {error}") from error
 
     def close(self) -> None:
         """End the thread. All sockets keep their limits."""

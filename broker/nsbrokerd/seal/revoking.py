@@ -9,11 +9,10 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from .layout import REVOKED
 from .live import identity, visit
 from .maps import open_maps
 from .programs.iterator import LiveSocket, Selection
-from .wall import FOR_EACH_PACKET, missing_hooks, on_standby, packet_hooks_for, standing_hooks, triple_of
+from .wall import FOR_EACH_PACKET, missing_hooks, on_standby, packet_hooks_for, standing_hooks
 
 
 def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
@@ -38,7 +37,7 @@ def revoke(directory: Path, selection: Selection) -> list[LiveSocket]:
             # Repeat until a round finds no new socket: a listener can accept a connection just before it is revoked.
             found = visit(maps, selection, revokes=True)
             for one in found:
-                kept |= packet_hooks_for(triple_of(one), REVOKED, None)
+                kept |= packet_hooks_for(one, limits_connecting=None)
             new = [one for one in found if not one.is_revoked]
             if not new:
                 return list(stopped.values())

@@ -2,7 +2,7 @@
 
 A link that is pinned holds past the broker's death. Without its pin, its program is gone, and the first wall holds
 alone. The wall has only the programs that the limits in force, and the sockets in use, need. Programs that the kernel
-runs for each packet of the host are attached just before the first socket needs them: see `packet_hooks_for`.
+runs for each packet of the host are attached just before a socket that needs them is stopped: see `packet_hooks_for`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from ..policy.kinds import KIND_OF_TRIPLE, Triple, is_inet
 from . import bpf
 from .kernel import kernel_layout
-from .layout import STOPPED
+from .layout import CHOSEN, CLONED, LISTENED, SEVERAL, STOPPED
 from .live import all_live
 from .maps import SealMaps, limits_in_force, make_maps, open_maps
 from .programs.calls import HOOKS
@@ -29,6 +29,8 @@ from .writing import Entries
 
 _LSM, _LSM_MAC = 29, 27
 _SEQPACKET = int(socket.SOCK_SEQPACKET)
+_LISTEN = 10
+"""The state of a socket. Source: include/net/tcp_states.h."""
 _PIN, _NEW, _LOCK = "hook_", "new_hook_", "lock"
 _PATIENCE_S, _PAUSE_S = 2.0, 0.01
 """A broker has the lock for some milliseconds, unless it hangs."""
@@ -36,11 +38,12 @@ _ACTIVE = Path("/sys/kernel/security/lsm")
 
 FOR_EACH_PACKET = frozenset({"socket_sendmsg", "socket_recvmsg"})
 """Hooks that cost all sockets of the host time. They stand only while sockets that need them are in use."""
+_NO_HOOKS: frozenset[str] = frozenset()
 
 _CONNECTIONS = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
 _ASSOCIATIONS = {
     *("sctp_bind_connect", "sctp_assoc_request", "sctp_assoc_established", "sctp_sk_clone"),
-    "socket_getsockopt",
+    *("socket_getsockopt", "file_alloc_security", "task_free"),
 }
 _ALL = {"socket_setsockopt", "uring_cmd"}
 _NEEDED = {
@@ -63,37 +66,32 @@ def hooks_for(kinds: Iterable[str]) -> set[str]:
     return set().union(*(_NEEDED.get(kind, _ALL) for kind in kinds))
 
 
-_PACKET_HOOKS = {triple: FOR_EACH_PACKET & hooks_for([kind]) for triple, kind in KIND_OF_TRIPLE.items()}
-"""Made once, because the broker asks for each limited socket."""
-
-_NO_HOOKS: frozenset[str] = frozenset()
-
-
 def hooks_of_policy(kinds: Iterable[str]) -> set[str]:
     """Return the names of the hooks that must stand if a policy limits these kinds, before any socket is in use."""
     return hooks_for(kinds) - FOR_EACH_PACKET
 
 
-def packet_hooks_for(triple: Triple, flags: int, limits_connecting: bool | None) -> frozenset[str]:
-    """Return the names of the other hooks that a socket needs.
+def packet_hooks_for(one: LiveSocket, limits_connecting: bool | None) -> frozenset[str]:
+    """Return the names of the other hooks that a socket in use needs.
 
-    The first wall stops a socket that is cut off, revoked or without a grant, except for one that SCTP made. And if
-    connecting is limited, a one-to-many socket can peel off an association whose peer nothing has checked: the new
-    socket is revoked from the start, see `copy_sctp_entry`.
+    The first wall stops a socket that is cut off, revoked or without a grant, except for one that SCTP made: for
+    `accept`, which can still go on, or for `peeloff`, which is refused from then on. A call of `accept` that goes on
+    while connecting becomes limited can also take an association that was not checked: of a peer that has several
+    addresses, or that the owner chose.
 
     Args:
-        triple: the socket's family, type and protocol. A socket of an unknown kind counts as one of SCTP.
-        flags: the flags of its entry.
+        one: the socket. One of an unknown kind counts as one of SCTP.
         limits_connecting: whether its grant limits connecting, or None if the grant is gone.
     """
-    if flags & STOPPED or limits_connecting is None or (limits_connecting and is_one_to_many(triple)):
-        return _PACKET_HOOKS.get(triple, FOR_EACH_PACKET)
-    return _NO_HOOKS
-
-
-def is_one_to_many(triple: Triple) -> bool:
-    """Return whether this is a socket of SCTP that can have several associations. An unknown one counts as such."""
-    return triple not in KIND_OF_TRIPLE or (KIND_OF_TRIPLE[triple] == "sctp" and triple[1] == _SEQPACKET)
+    if KIND_OF_TRIPLE.get(triple_of(one), "sctp") != "sctp":
+        return _NO_HOOKS
+    can_accept = one.type != _SEQPACKET
+    if one.flags & STOPPED or limits_connecting is None:
+        is_needed = bool(one.flags & CLONED) or (can_accept and (one.state == _LISTEN or bool(one.flags & LISTENED)))
+    else:
+        is_unchecked = bool(one.flags & (SEVERAL | CHOSEN))
+        is_needed = limits_connecting and can_accept and one.state == _LISTEN and is_unchecked
+    return FOR_EACH_PACKET if is_needed else _NO_HOOKS
 
 
 def is_udplite(triple: Triple) -> bool:
@@ -252,7 +250,7 @@ def needed_hooks(maps: SealMaps, kinds: Iterable[str]) -> set[str]:
     needed = hooks_of_policy({*kinds, *kinds_in_use(sockets)})
     with limits_in_force(maps) as limits_connecting:
         for one in sockets:
-            needed |= packet_hooks_for(triple_of(one), one.flags, limits_connecting(one.grant_id))
+            needed |= packet_hooks_for(one, limits_connecting(one.grant_id))
     return needed
 
 
@@ -338,7 +336,7 @@ def _load(name: str, maps: SealMaps) -> int:
     if name not in kernel.hooks:
         raise OSError(errno.ENOSYS, f"this kernel has no hook {name}: use a newer kernel")
     try:
-        code = HOOKS[name].assemble(maps.sockets, maps.limits, kernel.fields)
+        code = HOOKS[name].assemble(maps.sockets, maps.limits, maps.peeloffs, kernel.fields)
     except KeyError as error:
         raise OSError(errno.ENOSYS, f"this kernel does not describe {error.args[0]}: use a newer kernel") from error
     return bpf.load_program(f"nsb_{name}"[:15], _LSM, _LSM_MAC, code, kernel.hooks[name])

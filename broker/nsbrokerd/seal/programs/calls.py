@@ -29,10 +29,11 @@ from .hook import (
     read_argument,
 )
 from .options import COPIED_PROTOCOLS, COPIES, COPIES_OF_UDPLITE, JOINS, REFUSED, UDPLITE
-from .sctp import check_peeloff, check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
+from .peeloff import check_file, check_peeloff, forget_thread
+from .sctp import check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
 
 _INET, _UNSPEC = int(socket.AF_INET), int(socket.AF_UNSPEC)
-_RAW = int(socket.SOCK_RAW)
+_RAW, _SEQPACKET = int(socket.SOCK_RAW), int(socket.SOCK_SEQPACKET)
 _SCTP = int(socket.IPPROTO_SCTP)
 
 # Source: include/uapi/linux/bpf.h, the numbers of the helpers.
@@ -74,30 +75,53 @@ def check_bind(code: Code, fields: Fields) -> None:
 
 
 def check_listener(code: Code, fields: Fields) -> None:
-    """Allow to listen at an address that a rule for binding still covers, or that the kernel chose."""
-    begin(code, fields)
+    """Allow to listen at an address that a rule for binding still covers, or that the kernel chose.
+
+    Refuse it to a socket of SCTP whose owner chose a peer, if connecting is limited: see `check_accept`.
+    """
+    find_socket(code, fields)
+    code.find_any_entry_or_go(R8, "allow")
+    code.store(STACK, ENTRY, R7, 8)
+    # First the flag, and then the look at the others: whoever stops the socket meanwhile finds it.
+    code.set(R1, layout.LISTENED)
+    code.set_bits(R7, layout.ENTRY_FLAGS, R1)
+    code.go_if_flag(layout.STOPPED, "deny")
+    code.load(R1, R8, fields["sk_protocol"], 2)
+    code.go_if(R1, "!=", _SCTP, "has no other peers")
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "==", _SEQPACKET, "has no other peers")
+    _refuse_unchecked(code, layout.CHOSEN)
+    code.label("has no other peers")
     _check_own_address(code, fields)
 
 
 def check_accept(code: Code, fields: Fields) -> None:
     """Allow to accept where the socket may listen.
 
-    Refuse it if connecting is limited, but was not when a peer of several addresses asked for an association.
+    If connecting is limited, refuse it to a socket of SCTP that can have an association which was not checked: a peer
+    of several addresses asked for it before, or the owner began it.
     """
     begin(code, fields)
-    code.go_if_flag(layout.SEVERAL, "several addresses")
-    code.label("one address each")
+    code.load(R1, R8, fields["sk_protocol"], 2)
+    code.go_if(R1, "!=", _SCTP, "has no other peers")
+    _refuse_unchecked(code, layout.SEVERAL | layout.CHOSEN)
+    code.label("has no other peers")
     _check_own_address(code, fields)
-    code.go("deny")
-    code.label("several addresses")
+
+
+def _refuse_unchecked(code: Code, flags: int) -> None:
+    """Deny if the entry has one of the flags, and connecting is limited. Keep R7 and R8."""
+    code.go_if_flag(flags, "is unchecked")
+    code.go("is checked")
+    code.label("is unchecked")
     code.copy(R9, R8)
     code.find_limits()
-    code.go_if_anywhere(CONNECT, "as before")
+    code.go_if_anywhere(CONNECT, "is not limited")
     code.go("deny")
-    code.label("as before")
+    code.label("is not limited")
     code.copy(R8, R9)
     code.load(R7, STACK, ENTRY, 8)
-    code.go("one address each")
+    code.label("is checked")
 
 
 def _check_own_address(code: Code, fields: Fields) -> None:
@@ -231,6 +255,8 @@ HOOKS = {
         Hook("socket_recvmsg", check_traffic),
         Hook("uring_cmd", check_ring_command),
         Hook("socket_getsockopt", check_peeloff),
+        Hook("file_alloc_security", check_file),
+        Hook("task_free", forget_thread),
         Hook("sctp_bind_connect", check_sctp_addresses),
         Hook("sctp_assoc_request", check_sctp_request),
         Hook("sctp_assoc_established", note_sctp_addresses),

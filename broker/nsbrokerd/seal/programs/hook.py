@@ -47,9 +47,9 @@ class Hook(NamedTuple):
         """The kernel's function for the hook, in the description of its types."""
         return f"bpf_lsm_{self.name}"
 
-    def assemble(self, sockets_fd: int, limits_fd: int, fields: Fields) -> bytes:
-        """Return the instructions, for these two maps and this kernel."""
-        code = Code(sockets_fd, limits_fd)
+    def assemble(self, sockets_fd: int, limits_fd: int, peeloffs_fd: int, fields: Fields) -> bytes:
+        """Return the instructions, for these maps and this kernel."""
+        code = Code(sockets_fd, limits_fd, peeloffs_fd)
         code.copy(R6, R1)
         self.prepare(code, fields)
         code.label("deny")

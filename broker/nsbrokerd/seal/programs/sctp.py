@@ -5,7 +5,7 @@ Pure.
 Each packet shows its address to the first wall, except the packets of a socket that SCTP made for accept(2) or
 `peeloff`. So if connecting is limited, the peer of such a socket must have one address, and never get more. A listener
 refuses other peers when they ask for an association. A one-to-many socket may begin associations with them, but then it
-can't peel off any. If SCTP makes a socket all the same, because something changed meanwhile, this socket is revoked.
+can't peel off any (see `peeloff`).
 
 This relies on net/sctp of the kernel: an association gets addresses from connectx and sendmsg, from an INIT or INIT
 ACK before it is established, and from an ASCONF.
@@ -29,7 +29,6 @@ from .hook import (
     NUMBER,
     PROBE_READ_KERNEL,
     Fields,
-    begin,
     find_entry,
     mark,
     put_given,
@@ -37,15 +36,14 @@ from .hook import (
     read_address,
     read_argument,
 )
+from .peeloff import refuse_file
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _STREAM, _SEQPACKET = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET)
-_SOL_SCTP = int(socket.IPPROTO_SCTP)
 
 # Source: include/uapi/linux/sctp.h. The peer asks for the last two (their numbers are in network order).
 _SET_PEER_PRIMARY, _PRIMARY, _BINDX_ADD = 5, 6, 100
 _CONNECTX, _SENDMSG_CONNECT = 110, 126
-_PEELOFF, _PEELOFF_FLAGS = 102, 122
 _PARAM_ADD_IP, _PARAM_SET_PRIMARY = socket.htons(0xC001), socket.htons(0xC004)
 
 _CLOSED, _ESTABLISHED = 0, 3
@@ -247,38 +245,20 @@ def note_sctp_addresses(code: Code, fields: Fields) -> None:
     _deny_or_note(code, "clone")
 
 
-def check_peeloff(code: Code, fields: Fields) -> None:
-    """Refuse to peel off an association if connecting is limited, and a peer of the socket has several addresses.
-
-    This hook does not see which association it would be.
-    """
-    put_number(code, 1, R3)
-    code.go_if(R3, "!=", _SOL_SCTP, "allow")
-    put_number(code, 2, R3)
-    code.go_if(R3, "==", _PEELOFF, "peels off")
-    code.go_if(R3, "!=", _PEELOFF_FLAGS, "allow")
-    code.label("peels off")
-    begin(code, fields)
-    code.load(R9, R7, layout.ENTRY_FLAGS)
-    code.find_limits()
-    code.mask_number(R9, layout.SEVERAL)
-    code.go_if(R9, "==", 0, "allow")
-    code.go_if_anywhere(CONNECT, "allow")
-
-
 def copy_sctp_entry(code: Code, fields: Fields) -> None:
     """Copy the entry to the socket that SCTP makes for `accept` or `peeloff`. Without memory, end the caller.
 
-    Revoke the new socket if connecting is limited, and the peer has several addresses or can still get more, or the
-    owner chose a peer that the limit does not cover any more. After `accept`, end the caller as well, because nothing
-    else could stop this socket. No peer can bring this about: the association is older than the limit.
+    The new socket must not be if connecting is limited, and the peer has several addresses or can still get more, or
+    the owner chose a peer that the limit does not cover any more. Then refuse to peel it off. `accept` can't be refused
+    any more, so revoke the new socket, and end the caller. No peer can bring this about: the association is older than
+    the limit, or its owner began it.
     """
     code.load(R8, R6, 8, 8)
     code.find_any_entry_or_go(R8, "allow")
     code.store(STACK, ENTRY, R7, 8)
     code.load(R9, R6, 16, 8)
     code.create_entry(R9, R7)
-    code.go_if(R0, "==", 0, "end the caller")
+    code.go_if(R0, "==", 0, "not limited")
     code.copy(R9, R0)
     code.store(STACK, _MADE, R9, 8)
     code.set(R1, layout.CLONED)
@@ -299,17 +279,20 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
     code.load(R1, R8, fields["sk_type"], 2)
     code.go_if(R1, "!=", _SEQPACKET, "allow")
     code.label("unchecked")
-    code.find_limits()
+    code.go_if_flag(layout.STOPPED, "must not be")
+    code.find_limits("must not be")
     code.go_if_anywhere(CONNECT, "allow")
-    code.go("revoke")
+    code.go("must not be")
     _check_chosen_peer(code, fields)
-    code.label("revoke")
+    code.label("must not be")
     code.load(R9, STACK, _MADE, 8)
     code.set(R1, layout.REVOKED)
     code.set_bits(R9, layout.ENTRY_FLAGS, R1)
+    code.label("not limited")
     code.load(R2, R6, 8, 8)
     code.load(R1, R2, fields["sk_type"], 2)
-    code.go_if(R1, "==", _SEQPACKET, "allow")  # for these, the programs for each packet stand: see packet_hooks_for
+    code.go_if(R1, "!=", _SEQPACKET, "end the caller")
+    refuse_file(code, "end the caller")
     code.label("end the caller")
     code.set(R1, _SIGKILL)
     code.call(_SEND_SIGNAL)
@@ -317,18 +300,21 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
 
 
 def _check_chosen_peer(code: Code, fields: Fields) -> None:
-    """Allow the peer of an established association, unless the owner chose it, and the limit does not cover it."""
+    """Allow to accept an established association, and to peel it off unless the limit does not cover a chosen peer."""
     code.label("established")
     code.load(R1, R8, fields["sk_type"], 2)
     code.go_if(R1, "!=", _SEQPACKET, "allow")
-    code.load(R1, R7, layout.ENTRY_FLAGS)
-    code.mask_number(R1, layout.CHOSEN)
-    code.go_if(R1, "==", 0, "allow")
+    code.go_if_flag(layout.STOPPED, "must not be")
     code.copy(R3, R2)
     code.add(R3, fields["asoc.primary_addr"])
     read_address(code)
     code.store_number(STACK, NUMBER, GIVEN_BYTES)
     put_given(code, fields)
-    code.find_limits()
+    code.load(R1, R7, layout.ENTRY_FLAGS)
+    code.store(STACK, NUMBER, R1)
+    code.find_limits("must not be")
     code.go_if_anywhere(CONNECT, "allow")
+    code.load(R1, STACK, NUMBER)
+    code.mask_number(R1, layout.CHOSEN)
+    code.go_if(R1, "==", 0, "allow")
     code.go_if_covered(CONNECT, "allow")

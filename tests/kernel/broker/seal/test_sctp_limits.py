@@ -135,10 +135,16 @@ def peel_off_inside(walls: Walls, sock: socket.socket) -> socket.socket:
     return socket.socket(fileno=fds[0])
 
 
+def associations(sock: socket.socket) -> list[int]:
+    """Return the ids of a one-to-many socket's associations."""
+    number, *ids = struct.iter_unpack("=I", sock.getsockopt(PROTOCOL, _ASSOCIATIONS, 64))
+    assert len(ids) == number[0]
+    return [one for (one,) in ids]
+
+
 def peel_first(sock: socket.socket) -> int:
     """Peel off the first association. Return the descriptor, or a negative errno."""
-    ids = sock.getsockopt(PROTOCOL, _ASSOCIATIONS, 64)
-    value = ctypes.create_string_buffer(struct.pack("=Ii", struct.unpack_from("=II", ids)[1], -1), 8)
+    value = ctypes.create_string_buffer(struct.pack("=Ii", associations(sock)[0], -1), 8)
     fd: int = _libc.getsockopt(sock.fileno(), PROTOCOL, _PEELOFF, value, ctypes.byref(ctypes.c_uint(8)))
     return fd if fd >= 0 else -ctypes.get_errno()
 
@@ -190,24 +196,24 @@ def test_socket_that_the_kernel_makes_has_the_limit(
 @pytest.mark.parametrize("way", ["removed", "revoked"])
 @pytest.mark.parametrize(("kind", "take"), MADE, ids=["accepted", "peeled off"])
 @pytest.mark.parametrize("connect", [None, ANY_PEER], ids=["anywhere", "limited"])
-def test_hooks_for_each_packet_stand_once_a_socket_is_stopped_or_can_be_one_that_must_be(
+def test_hooks_for_each_packet_stand_once_a_socket_that_the_kernel_made_is_stopped(
     walls: Walls,
     connect: tuple[str, ...] | None,
     kind: tuple[int, ...],
     take: Callable[[Walls, socket.socket, socket.socket], socket.socket],
     way: str,
 ) -> None:
-    """Also for a socket that is in none of the broker's hands, because its listener is closed."""
+    """Also if it is in none of the broker's hands, because its listener is closed. Otherwise they would cost others."""
     limit = None if connect is None else list(connect)
-    always = limit is not None and kind == ONE_TO_MANY
     listener, peer = serve(walls, kind, connect=connect)
     with peer, take(walls, listener, peer) as made:
+        assert not standing_hooks(walls.directory) & PACKETS
         listener.close()
         made.settimeout(60)
         peer.send(b"unread")
         assert made.recv(100, socket.MSG_PEEK) == b"unread"
         walls.limit("sctp", connect=limit, bind=[f"*:{PORT}"])
-        assert bool(standing_hooks(walls.directory) & PACKETS) is always
+        assert not standing_hooks(walls.directory) & PACKETS
         if way == "revoked":
             assert len(revoke(walls.directory, Selection(grant="limited"))) == 1
         else:
@@ -219,8 +225,40 @@ def test_hooks_for_each_packet_stand_once_a_socket_is_stopped_or_can_be_one_that
             assert standing_hooks(walls.directory) >= PACKETS
             assert error_of(made.send, b"x") == "EPERM"
         else:
-            assert bool(standing_hooks(walls.directory) & PACKETS) is always
+            assert not standing_hooks(walls.directory) & PACKETS
             assert made.recv(100) == b"unread"
+
+
+def test_one_to_many_socket_that_is_stopped_makes_no_other_one(walls: Walls) -> None:
+    """So it needs no hooks for each packet: the first wall sees its own."""
+    listener, peer = serve(walls, ONE_TO_MANY)
+    with listener, peer:
+        peer.send(b"hello")
+        assert listener.recv(100) == b"hello"
+        walls.limit("tcp", connect=[], name="another")
+        assert not standing_hooks(walls.directory) & PACKETS
+        assert error_of(peel_off_inside, walls, listener) == "EPERM"
+        listener.sendto(b"unheard", peer.getsockname())
+        peer.send(b"unheard")
+        for sock in (listener, peer):
+            sock.setblocking(False)
+            assert error_of(sock.recv, 100) == "EAGAIN"
+
+
+def test_client_that_is_stopped_needs_no_hooks_for_each_packet(walls: Walls) -> None:
+    """The first wall sees its packets, and it never listened."""
+    with server(walls, PORT) as listener, walls.make(*ONE_TO_ONE) as client:
+        client.connect((LOOPBACK, PORT))
+        with listener.accept()[0] as peer:
+            assert len(revoke(walls.directory, Selection(grant="limited"))) == 1
+            assert not standing_hooks(walls.directory) & PACKETS
+            assert [error_of(client.listen), error_of(client.accept)] == ["EPERM", "EPERM"]
+            client.setblocking(False)
+            error_of(client.send, b"unheard")
+            peer.send(b"unheard")
+            for sock in (client, peer):
+                sock.setblocking(False)
+                assert error_of(sock.recv, 100) == "EAGAIN"
 
 
 def test_hooks_for_each_packet_are_gone_once_no_socket_that_needs_them_is_in_use(walls: Walls) -> None:
@@ -373,31 +411,48 @@ def lead_nowhere(walls: Walls) -> None:
 
 
 @pytest.mark.parametrize("connect", [None, ["10.99.0.0/24:*"]], ids=["anywhere", "limited"])
-def test_socket_that_is_peeled_off_before_its_association_is_established_can_do_nothing(
-    walls: Walls, connect: list[str] | None
-) -> None:
-    """If connecting is limited: the server could still name more addresses."""
+def test_association_that_is_not_established_can_not_be_peeled_off(walls: Walls, connect: list[str] | None) -> None:
+    """If connecting is limited: the server could still name more addresses. The association ends."""
     walls.limit("sctp", connect=connect, bind=[])
     lead_nowhere(walls)
     with walls.make(*ONE_TO_MANY) as client:
         client.setblocking(False)
         assert error_of(client.setsockopt, PROTOCOL, _CONNECTX, packed(PORT, NOBODY)) in (None, "EINPROGRESS")
+        if connect is not None:
+            assert error_of(peel_off_inside, walls, client) == "EPERM"
+            assert associations(client) == []
+            return
         with peel_off_inside(walls, client) as made:
             made.setblocking(False)
-            assert error_of(made.send, b"x") in ((None, "EAGAIN") if connect is None else ("EPERM",))
+            assert error_of(made.send, b"x") in (None, "EAGAIN")
 
 
-def test_socket_that_is_peeled_off_from_a_server_that_is_not_covered_any_more_can_do_nothing(walls: Walls) -> None:
-    """The reload did not see this socket, and the first wall does not see its packets."""
+def test_association_with_a_server_that_is_not_covered_any_more_can_not_be_peeled_off(walls: Walls) -> None:
+    """The reload did not see a socket of this server. The association ends. The process opens files as before."""
     with server(walls, PORT) as listener, walls.make(*ONE_TO_MANY) as client:
         client.sendto(b"hello", (LOOPBACK, PORT))
         with listener.accept()[0] as peer:
             peer.settimeout(60)
             assert peer.recv(100) == b"hello"
             walls.limit("sctp", connect=[f"127.0.0.1:{FORBIDDEN_PORT}"])
-            with peel_off_inside(walls, client) as made:
-                peer.send(b"unread")
-                assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
+            assert error_of(peel_off_inside, walls, client) == "EPERM"
+            assert associations(client) == []
+            open(os.devnull, "rb").close()
+            assert peer.recv(100) == b""
+
+
+@pytest.mark.parametrize("connect", [None, ANY_PEER], ids=["anywhere", "limited"])
+def test_one_to_one_socket_that_begins_an_association_does_not_listen(
+    walls: Walls, connect: tuple[str, ...] | None
+) -> None:
+    """It would accept this association, which is not established yet. If connecting is limited."""
+    limit = None if connect is None else ["10.99.0.0/24:*"]
+    walls.limit("sctp", connect=limit, bind=None)
+    lead_nowhere(walls)
+    with walls.make(*ONE_TO_ONE) as client:
+        client.setblocking(False)
+        assert error_of(client.setsockopt, PROTOCOL, _CONNECTX, packed(PORT, NOBODY)) in (None, "EINPROGRESS")
+        assert error_of(client.listen) == (None if connect is None else "EPERM")
 
 
 def test_client_whose_server_begins_an_association_at_the_same_moment_can_not_peel_off(walls: Walls) -> None:

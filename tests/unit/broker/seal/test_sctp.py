@@ -103,7 +103,7 @@ def test_socket_that_sctp_makes_of_a_revoked_one_is_revoked() -> None:
     ],
 )
 @pytest.mark.parametrize("connect", [["*:80"], None])
-def test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks(
+def test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks(
     connect: list[str] | None, kind: int, paths: int, state: int, ends: bool
 ) -> None:
     """If connecting is limited. An association that its peer ended before `accept` gets no address any more."""
@@ -113,8 +113,9 @@ def test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing
     asoc = host.struct(512, asoc__transport_count=(paths, 2), asoc__state=(state, 4))
     host.ask("sctp_sk_clone", asoc, listener, made)
     is_revoked = ends and connect is not None
-    assert host.signals == ([9] if is_revoked and kind == STREAM else [])
     assert host.flags(made) == CLONED | (SEVERAL if paths > 1 else 0) | (REVOKED if is_revoked else 0)
+    assert has_refused(host) is (is_revoked and kind == SEQPACKET)
+    assert host.signals == ([9] if is_revoked and kind == STREAM else [])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing
         (STREAM, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], False),
     ],
 )
-def test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose(
+def test_nothing_is_peeled_off_whose_peer_its_owner_chose_and_the_limit_does_not_cover_any_more(
     kind: int, flags: int, peer: str, connect: list[str] | None, ends: bool
 ) -> None:
     """The sweep was over before this socket was made."""
@@ -140,17 +141,88 @@ def test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_tha
     host.ask("sctp_sk_clone", asoc, parent, made)
     assert host.signals == []
     assert host.flags(made) == flags | CLONED | (REVOKED if ends else 0)
+    assert has_refused(host) is ends
 
 
-def test_caller_ends_if_there_is_no_memory_for_the_copy() -> None:
-    """Otherwise its socket would have no limit."""
+def has_refused(host: Host) -> bool:
+    """Return whether the kernel makes no file for the socket. Afterwards, the thread has other files as before."""
+    answers = [host.ask("file_alloc_security", 0) for _ in range(2)]
+    assert answers in ([EPERM, 0], [0, 0])
+    return answers == [EPERM, 0]
+
+
+def peeled(host: Host, parent: int) -> int:
+    """Peel off an established association, as far as the kernel's hooks see it. Return the address of the new sock."""
+    made = host.sk(SEQPACKET, SCTP)
+    asoc = host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4))
+    host.ask("sctp_sk_clone", asoc, parent, made)
+    return made
+
+
+@pytest.mark.parametrize("way", ["revoked", "cut off", "gone"])
+@pytest.mark.parametrize("state", [ESTABLISHED, COOKIE_WAIT])
+def test_nothing_is_peeled_off_a_socket_that_was_stopped_meanwhile(way: str, state: int) -> None:
+    """The first wall stops this socket, and would not see the packets of the new one."""
     host = Host()
-    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    parent, made = host.sk(SEQPACKET, SCTP), host.sk(SEQPACKET, SCTP)
+    flags = {"revoked": REVOKED, "cut off": CUT, "gone": 0}[way]
+    host.give_entry(parent, GRANT, flags)
+    if way == "gone":
+        host.limits.clear()
+    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2), asoc__state=(state, 4)), parent, made)
+    assert host.flags(made) == flags | REVOKED | CLONED
+    assert has_refused(host)
+    assert host.signals == []
+
+
+@pytest.mark.parametrize(("kind", "signals"), [(STREAM, [9]), (SEQPACKET, [])])
+def test_there_is_no_new_socket_without_memory_for_the_copy(kind: int, signals: list[int]) -> None:
+    """It would have no limit. `accept` can't be refused any more, so its caller ends."""
+    host = Host()
+    listener, made = host.sk(kind, SCTP), host.sk(kind, SCTP)
     host.give_entry(listener, GRANT)
     host.has_memory = False
     host.ask(
         "sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4)), listener, made
     )
+    assert host.signals == signals
+    assert has_refused(host) is (kind == SEQPACKET)
+
+
+def test_place_of_a_thread_is_given_back() -> None:
+    """By its next file, or by its end, since another thread can get its address then."""
+    host = Host(["*:*"])
+    sk = host.sk(SEQPACKET, SCTP)
+    host.give_entry(sk, GRANT, CHOSEN)
+    sock = host.struct(64, socket__sk=(sk, 8))
+    assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == 0
+    assert list(host.places) == [host.thread]
+    peeled(host, sk)
+    assert not has_refused(host)
+    assert host.places == {}
+    host.narrow([])
+    for end in ("file_alloc_security", "task_free"):
+        assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == 0
+        peeled(host, sk)
+        assert list(host.places) == [host.thread]
+        host.thread += 8
+        assert not has_refused(host)
+        host.thread -= 8
+        assert host.ask(end, host.thread) == (EPERM if end == "file_alloc_security" else 0)
+        assert host.places == {}
+        assert not has_refused(host)
+
+
+def test_nothing_is_peeled_off_without_a_place() -> None:
+    """But sockets without a limit need none. If a thread asked before there were places, it ends."""
+    host = Host([])
+    sk = host.sk(SEQPACKET, SCTP)
+    sock = host.struct(64, socket__sk=(sk, 8))
+    host.has_places = False
+    assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == 0
+    host.give_entry(sk, GRANT, CHOSEN)
+    assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == EPERM
+    peeled(host, sk)
     assert host.signals == [9]
 
 
@@ -326,3 +398,26 @@ def test_nothing_is_accepted_if_a_peer_of_several_addresses_asked_before_connect
     assert host.ask("socket_listen", sock, 1) == 0
     host.narrow(bind=["*:81"])
     assert host.ask("socket_accept", sock, 0) == EPERM
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "connect", "listens", "accepts"),
+    [
+        (STREAM, SCTP, ["*:*"], EPERM, EPERM),
+        (STREAM, SCTP, None, 0, 0),
+        (SEQPACKET, SCTP, ["*:*"], 0, EPERM),
+        (STREAM, TCP, ["*:*"], 0, 0),
+    ],
+)
+def test_socket_that_began_an_association_is_no_listener(
+    kind: int, protocol: int, connect: list[str] | None, listens: int, accepts: int
+) -> None:
+    """If connecting is limited. It would accept this association, whose peer may not be covered any more.
+
+    SCTP itself refuses to accept from a one-to-many socket.
+    """
+    host = Host(connect, ["*:80"])
+    sock = host.sealed(host.sk(kind, protocol, skc_num=(80, 2)), CHOSEN | BOUND)
+    assert [host.ask("socket_listen", sock, 1), host.ask("socket_accept", sock, 0)] == [listens, accepts]
+    host.narrow(connect, ["*:81"])
+    assert host.ask("socket_listen", sock, 1) == EPERM

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,9 +15,9 @@ import pytest
 
 from nsbrokerd.policy import AddressRule, Grant, Limit, NamespaceRule, Policy
 from nsbrokerd.policy.kinds import KIND_OF_TRIPLE
-from nsbrokerd.seal import Seal, SealError, UnsealedError, bpf, installing, wall
+from nsbrokerd.seal import Seal, SealError, bpf, installing, wall
 from nsbrokerd.seal.kernel import KernelLayout
-from nsbrokerd.seal.layout import BOUND, CUT, REVOKED
+from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, LISTENED, REVOKED, SEVERAL
 from nsbrokerd.seal.maps import SealMaps
 from nsbrokerd.seal.programs.calls import HOOKS
 from nsbrokerd.seal.programs.iterator import LiveSocket
@@ -35,7 +34,7 @@ from nsbrokerd.seal.wall import (
     standing_hooks,
 )
 
-MAPS = SealMaps(-1, -1, -1, {})
+MAPS = SealMaps(-1, -1, -1, -1, {})
 
 
 PACKETS = {"socket_sendmsg", "socket_recvmsg"}
@@ -69,29 +68,50 @@ def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("triple", "flags", "limits_connecting", "hooks"),
+    ("triple", "flags", "limits_connecting", "needs"),
     [
-        (UDPLITE, CUT, True, set()),
-        (UDPLITE, 0, None, set()),
-        (SCTP, 0, False, set()),
-        (SCTP, 0, True, PACKETS),
-        (ONE_TO_ONE, 0, True, set()),
-        (ONE_TO_ONE, REVOKED, True, PACKETS),
-        (SCTP, REVOKED, False, PACKETS),
-        (SCTP, CUT, False, PACKETS),
-        (SCTP, 0, None, PACKETS),
-        ((2, 77, 6), 0, False, set()),
-        ((2, 77, 6), 0, True, PACKETS),
-        ((2, 77, 6), CUT, True, PACKETS),
-        ((2, 2, 0), REVOKED, None, set()),
-        ((2, 1, 6), CUT, True, set()),
-        ((10, 2, 58), REVOKED, None, set()),
+        (UDPLITE, CUT, True, False),
+        (UDPLITE, 0, None, False),
+        ((2, 2, 0), REVOKED, None, False),
+        ((2, 1, 6), CUT, True, False),
+        ((10, 2, 58), REVOKED, None, False),
+        (SCTP, 0, True, False),
+        (SCTP, REVOKED, True, False),
+        (SCTP, CUT, False, False),
+        (SCTP, 0, None, False),
+        (SCTP, CLONED, True, False),
+        (SCTP, CLONED | REVOKED, False, True),
+        (SCTP, CLONED | CUT, True, True),
+        (SCTP, CLONED, None, True),
+        (SCTP, SEVERAL | CHOSEN, True, False),
+        (SCTP, LISTENED | CUT, True, False),
+        (ONE_TO_ONE, 0, True, False),
+        (ONE_TO_ONE, REVOKED, True, False),
+        (ONE_TO_ONE, LISTENED, True, False),
+        (ONE_TO_ONE, LISTENED | REVOKED, True, True),
+        (ONE_TO_ONE, LISTENED | CUT, False, True),
+        (ONE_TO_ONE, LISTENED, None, True),
+        (ONE_TO_ONE, CLONED | CHOSEN, True, False),
+        ((2, 77, 6), 0, True, False),
+        ((2, 77, 6), CUT | LISTENED, True, True),
     ],
 )
 def test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop(
-    triple: tuple[int, int, int], flags: int, limits_connecting: bool | None, hooks: set[str]
+    triple: tuple[int, int, int], flags: int, limits_connecting: bool | None, needs: bool
 ) -> None:
-    assert packet_hooks_for(triple, flags | BOUND, limits_connecting) == hooks
+    """Only a listener, or one that was a listener, can still accept."""
+    assert packet_hooks_for(live(*triple, flags=flags | BOUND), limits_connecting) == (PACKETS if needs else set())
+
+
+@pytest.mark.parametrize("flags", [SEVERAL, CHOSEN, 0])
+def test_listener_needs_hooks_for_packets_if_connecting_is_limited_and_was_not(flags: int) -> None:
+    """A call of `accept` can go on that was not limited. Then the listener has associations that nothing checked."""
+    one = live(*ONE_TO_ONE, flags=flags | BOUND)
+    listener = one._replace(state=10)
+    assert packet_hooks_for(listener, limits_connecting=True) == (PACKETS if flags else set())
+    for other, limits_connecting in ((listener, False), (one, True), (listener._replace(type=5), True)):
+        assert packet_hooks_for(other, limits_connecting) == set()
+    assert packet_hooks_for(listener, limits_connecting=None) == PACKETS  # also if a former version has made it
 
 
 def test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use(
@@ -101,9 +121,9 @@ def test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is
     kinds = {"tcp", "udplite", "sctp"}
     sockets += [live(2, 1, 6, flags=REVOKED), live(*UDPLITE, grant=GONE), live(*SCTP, grant=ANYWHERE)]
     assert needed_hooks(MAPS, kinds) == needed_hooks(MAPS, ()) == set(HOOKS) - PACKETS
-    sockets.append(live(*ONE_TO_ONE, grant=IN_FORCE))
+    sockets += [live(*ONE_TO_ONE), live(*SCTP), live(*SCTP, grant=GONE)]
     assert needed_hooks(MAPS, kinds) == set(HOOKS) - PACKETS
-    for one in (live(*ONE_TO_ONE, grant=GONE), live(*SCTP, grant=IN_FORCE)):
+    for one in (live(*ONE_TO_ONE, grant=GONE, flags=LISTENED), live(*SCTP, flags=CUT | CLONED)):
         sockets.append(one)
         assert needed_hooks(MAPS, kinds) == set(HOOKS)
         sockets.remove(one)
@@ -174,25 +194,9 @@ def test_next_broker_replaces_every_program_in_place(attached: list[str], tmp_pa
     assert (tmp_path / "hook_socket_listen").read_text() == "2"
 
 
-class Made:
-    """A new socket of a kind, which no control group has sealed."""
-
-    def __init__(self, *triple: int) -> None:
-        self.family, self.type, self.proto = triple
-
-    def fileno(self) -> int:
-        return -1
-
-
-def hand_out(seal: Seal, *triple: int, grant: str = "limited") -> None:
-    """Hand out a socket as far as the seal does not look for the first wall."""
-    with pytest.raises(UnsealedError):
-        seal.put_on([(cast("socket.SocketType", Made(*triple)), grant, 1, 1)], 0)
-
-
 @pytest.fixture
 def seal(tmp_path: Path) -> Seal:
-    return Seal(tmp_path, SealMaps(0, 0, 0, {}), cast("SealedThread", None), ExitStack())
+    return Seal(tmp_path, SealMaps(0, 0, 0, 0, {}), cast("SealedThread", None), ExitStack())
 
 
 def policy(*kinds: str, connect: list[str] | None = None, name: str = "limited") -> Policy:
@@ -214,31 +218,6 @@ def kernel(attached: list[str], sockets: list[LiveSocket], monkeypatch: pytest.M
     return attached
 
 
-def test_hooks_for_each_packet_stand_before_the_first_socket_that_needs_them(
-    kernel: list[str], seal: Seal, tmp_path: Path
-) -> None:
-    """They are attached once. Until it has a policy, the seal knows no grant."""
-    hand_out(seal, 2, 1, 6)
-    assert kernel == []
-    hand_out(seal, *SCTP)
-    assert (sorted(kernel), standing_hooks(tmp_path)) == (sorted(PACKETS), PACKETS)
-    hand_out(seal, 2, 1, 132)
-    assert len(kernel) == len(PACKETS)
-
-
-@pytest.mark.parametrize("connect", [None, ["10.0.0.1:80"]])
-def test_new_socket_needs_hooks_for_its_packets_only_if_it_can_peel_off_one_that_must_be_stopped(
-    kernel: list[str], seal: Seal, connect: list[str] | None
-) -> None:
-    seal.load_limits(policy("sctp", connect=connect))
-    hand_out(seal, *ONE_TO_ONE)
-    assert not set(kernel) & PACKETS
-    hand_out(seal, *SCTP)
-    assert (set(kernel) >= PACKETS) is (connect is not None)
-    hand_out(seal, *ONE_TO_ONE, grant="gone")
-    assert set(kernel) >= PACKETS
-
-
 def test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off(
     kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path
 ) -> None:
@@ -247,7 +226,7 @@ def test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_of
     assert set(kernel[: kernel.index("limits")]) >= PACKETS
     assert kernel[kernel.index("limits") :] == ["limits", "sweep"]
     assert not standing_hooks(tmp_path) & PACKETS
-    sockets[:] = [live(*SCTP, grant=GONE)]
+    sockets[:] = [live(*ONE_TO_ONE, grant=GONE, flags=LISTENED)]
     seal.load_limits(policy("tcp"))
     assert standing_hooks(tmp_path) >= PACKETS
 
@@ -280,25 +259,21 @@ def revoke_at_work(tmp_path: Path) -> Iterator[Callable[[], None]]:
 def test_superfluous_programs_are_removed_once_revoke_has_ended(
     kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, revoke_at_work: Callable[[], None]
 ) -> None:
-    """For example those of another version. A socket that was handed out meanwhile keeps its programs."""
+    """For example those of another version. A socket in use keeps its programs."""
     for name in ("of_another_version", "socket_recvmsg"):
         (tmp_path / f"hook_{name}").write_text("of another version")
     seal.load_limits(policy("tcp"))
     seal.tidy()
     assert standing_hooks(tmp_path) >= {"of_another_version", "socket_recvmsg"}
-    hand_out(seal, *SCTP, grant="gone")
-    sockets.append(live(*SCTP, grant=GONE))
+    sockets.append(live(*ONE_TO_ONE, grant=GONE, flags=LISTENED))
     revoke_at_work()
     seal.tidy()
-    assert standing_hooks(tmp_path) == set(kernel) - {"limits", "sweep"}
-    assert standing_hooks(tmp_path) >= PACKETS
+    assert standing_hooks(tmp_path) == {*kernel, "socket_recvmsg"} - {"limits", "sweep"}
     sockets.clear()
     seal.tidy()
-    assert standing_hooks(tmp_path) >= PACKETS  # only a reload looks again
+    assert "socket_recvmsg" in standing_hooks(tmp_path)  # only a reload looks again
     seal.load_limits(policy("tcp"))
     assert not standing_hooks(tmp_path) & PACKETS
-    hand_out(seal, *SCTP, grant="gone")
-    assert standing_hooks(tmp_path) >= PACKETS
 
 
 def test_programs_of_another_version_are_replaced_before_a_socket_needs_them(
@@ -309,7 +284,6 @@ def test_programs_of_another_version_are_replaced_before_a_socket_needs_them(
         (tmp_path / f"hook_{name}").write_text("of another version")
     seal.load_limits(policy("tcp"))
     assert not set(kernel) & PACKETS
-    hand_out(seal, *SCTP, grant="gone")
     sockets.append(live(*SCTP))
     seal.load_limits(policy("tcp"))
     assert sorted(name for name in kernel if name in PACKETS) == sorted(PACKETS)
@@ -320,29 +294,26 @@ def test_programs_that_revoke_of_another_version_has_left_are_replaced(
     kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path
 ) -> None:
     """Also if the broker has attached, and removed, its own ones before."""
-    seal.load_limits(policy("tcp"))
-    hand_out(seal, *SCTP, grant="gone")
+    sockets.append(live(*SCTP))
     seal.load_limits(policy("tcp"))
     assert "socket_sendmsg" not in standing_hooks(tmp_path)
     (tmp_path / "hook_socket_sendmsg").write_text("of another version")
-    sockets.append(live(*SCTP))
     seal.load_limits(policy("tcp"))
     assert kernel.count("socket_sendmsg") == 2
 
 
 def test_limits_are_in_force_though_it_is_unknown_which_programs_stand(
-    kernel: list[str], seal: Seal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: list[str], seal: Seal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So the reload must not fail. For example, no descriptor is left to read the directory."""
+    """So the reload must not fail, and the next one attaches all anew. For example, no descriptor is left."""
     seal.load_limits(policy("tcp"))
-    hand_out(seal, *SCTP, grant="gone")
     with monkeypatch.context() as patch:
         patch.setattr(installing, "standing_hooks", refuse_memory)
         seal.load_limits(policy("tcp"))
         seal.tidy()
-    assert "socket_sendmsg" not in standing_hooks(tmp_path)
-    hand_out(seal, *SCTP, grant="gone")
-    assert "socket_sendmsg" in standing_hooks(tmp_path)
+    assert kernel.count("socket_listen") == 1
+    seal.load_limits(policy("tcp"))
+    assert kernel.count("socket_listen") == 2
 
 
 def test_programs_of_another_version_are_removed_even_if_sockets_can_not_be_listed(
@@ -418,26 +389,6 @@ def test_former_limits_are_put_back_if_sockets_in_use_can_not_be_swept(
 
 def refuse_memory(*_: object) -> int:
     raise OSError(errno.ENOMEM, "no memory")
-
-
-def test_socket_is_refused_if_the_kernel_refuses_a_hook_for_its_packets(
-    seal: Seal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the second wall can't be at all, a policy with the kind was refused, or the first wall holds alone."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise WallError("no memory")
-
-    monkeypatch.setattr(installing, "build", refuse)
-    with pytest.raises(OSError, match="can't limit the socket: no memory"):
-        seal.put_on([(cast("socket.SocketType", Made(2, 5, 132)), "limited", 1, 1)], 0)
-    monkeypatch.setattr(installing, "why_no_second_wall", lambda: "the kernel refuses its programs")
-    monkeypatch.setattr(installing, "former_limits", lambda _maps: contextlib.nullcontext())
-    monkeypatch.setattr(installing, "load_limits", lambda *_: None)
-    monkeypatch.setattr(installing, "why_not_listed", lambda: "it can't")
-    seal.load_limits(policy("tcp"))
-    assert seal.why_alone == "the kernel refuses its programs"
-    hand_out(seal, *SCTP, grant="gone")
 
 
 @pytest.mark.parametrize("kinds", [("tcp",), ("sctp",)])
