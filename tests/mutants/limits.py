@@ -230,7 +230,7 @@ GUARANTEES = (
         "limit-local-copies",
         (
             Mutant(
-                "broker/nsbrokerd/seal/installing.py",
+                "broker/nsbrokerd/seal/running.py",
                 "            _turn_off_copies(sock)\n",
                 "            bool(sock)\n",
                 (
@@ -238,7 +238,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/installing.py",
+                "broker/nsbrokerd/seal/running.py",
                 "        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)\n",
                 "        pass\n",
                 ("tests/kernel/broker/seal/test_local_copies.py::test_udplite_is_not_heard_nearby",),
@@ -322,7 +322,7 @@ GUARANTEES = (
                 ),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/installing.py",
+                "broker/nsbrokerd/seal/running.py",
                 "    if _libc.setsockopt(sock.fileno(), _SOL_IP, _IP_OPTIONS, None, 0) == 0 or "
                 "ctypes.get_errno() != errno.EPERM:\n",
                 "    if sock.fileno() < 0:\n",

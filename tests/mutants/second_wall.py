@@ -8,7 +8,7 @@ _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
 _SCTP = "broker/nsbrokerd/seal/programs/sctp.py"
 _PEELOFF = "broker/nsbrokerd/seal/programs/peeloff.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
-_INSTALLING = "broker/nsbrokerd/seal/installing.py"
+_RUNNING = "broker/nsbrokerd/seal/running.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
 _TEST = "tests/unit/broker/seal/test_calls.py::"
 _SCTP_TEST = "tests/unit/broker/seal/test_sctp.py::"
@@ -38,7 +38,7 @@ GUARANTEES = (
                 (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
             ),
             Mutant(
-                _INSTALLING,
+                _RUNNING,
                 "                    self._sweep(put_back)\n",
                 "                    pass\n",
                 (
@@ -76,7 +76,7 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_kinds_of_live_sockets_count",),
             ),
             Mutant(
-                _INSTALLING,
+                _RUNNING,
                 "                self._untidy_kinds = kinds\n",
                 "                pass\n",
                 (f"{_WALL_TEST}test_superfluous_programs_are_removed_once_revoke_has_ended",),
@@ -111,7 +111,7 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_failure_that_can_pass_is_no_answer",),
             ),
             Mutant(
-                _INSTALLING,
+                _RUNNING,
                 "                self.why_alone = self._why_no_second_wall = why_no_second_wall()\n"
                 "                self._is_tried = True\n",
                 "                self._is_tried = True\n"
@@ -119,7 +119,7 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_reload_tries_the_second_wall_again_after_a_failure_that_can_pass",),
             ),
             Mutant(
-                _INSTALLING,
+                _RUNNING,
                 "        build(self._directory, self._maps, hooks - self._own, anew=True)\n",
                 "        build(self._directory, self._maps, hooks - self._own, anew=False)\n",
                 (f"{_WALL_TEST}test_programs_of_another_version_are_replaced_before_a_socket_needs_them",),
@@ -130,13 +130,13 @@ GUARANTEES = (
         "limit-hooks-for-packets",
         (
             Mutant(
-                _INSTALLING,
+                _RUNNING,
                 "        self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))\n",
                 "        self._build_second_wall(needed_hooks(self._maps, kinds))\n",
                 (f"{_WALL_TEST}test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off",),
             ),
             Mutant(
-                _INSTALLING,
+                _RUNNING,
                 "            if missing := hooks & FOR_EACH_PACKET - standing_hooks(self._directory):\n",
                 "            if missing := set[str]():\n",
                 (f"{_WALL_TEST}test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off",),

@@ -105,7 +105,7 @@ GUARANTEES = (
                 (_RELOAD + "test_reload_that_can_not_look_at_sockets_in_use_fails_as_a_whole",),
             ),
             Mutant(
-                "broker/nsbrokerd/seal/installing.py",
+                "broker/nsbrokerd/seal/running.py",
                 "            put_back()\n",
                 "            pass\n",
                 (_RELOAD + "test_reload_that_can_not_look_at_sockets_in_use_fails_as_a_whole",),

@@ -90,7 +90,7 @@ CONSTANTS = {
         " SK_STORAGE=BPF_MAP_TYPE_SK_STORAGE NO_PREALLOC=BPF_F_NO_PREALLOC CLONE=BPF_F_CLONE NO_EXIST=BPF_NOEXIST"
     ),
     "nsbrokerd.seal.btf": "_TYPE:btf_type",
-    "nsbrokerd.seal.installing": "_SOL_IP=IPPROTO_IP _IP_OPTIONS",
+    "nsbrokerd.seal.running": "_SOL_IP=IPPROTO_IP _IP_OPTIONS",
     "nsbrokerd.seal.live": "_TRACING=BPF_PROG_TYPE_TRACING _TRACE_ITER=BPF_TRACE_ITER",
     "nsbrokerd.seal.maps": "_BPF_FS_MAGIC _NOSUID_NODEV_NOEXEC=MS_NOSUID|MS_NODEV|MS_NOEXEC",
     "nsbrokerd.seal.own_group": (

@@ -4,12 +4,13 @@
 need no broker: `live_sockets` lists sealed sockets, and `revoke` stops them.
 """
 
-from .installing import Seal, SealError, UnsealedError, install, is_installed, limited_kinds, why_unavailable
+from .installing import install, is_installed, why_unavailable
 from .live import live_sockets, why_not_listed
 from .maps import why_no_place, why_short_lived
 from .own_group import is_writable_by_owner
 from .programs.iterator import LiveSocket, Selection
 from .revoking import revoke, why_not_stopped
+from .running import Seal, SealError, UnsealedError, limited_kinds
 from .wall import WallError, missing_hooks, why_no_second_wall
 
 __all__ = [

@@ -13,7 +13,7 @@ import pytest
 
 from nsbroker import SocketSpec
 from nsbroker.wire import OpenReply, OpenRequest
-from nsbrokerd.seal import SealError, bpf, installing, live_sockets
+from nsbrokerd.seal import SealError, bpf, live_sockets, running
 from nsbrokerd.seal.own_group import own_cgroup
 from support import namespaces
 from support.brokers.limited import can_connect, can_send, disconnect, error_of, grant, open_limited, plain_socket
@@ -116,12 +116,12 @@ LIMITED = grant(connect=["*:5000"])
 class UnsweptBroker(BrokerProcess):
     def command(self) -> list[str]:
         code = (
-            "import os, sys; from nsbrokerd.commands import main; from nsbrokerd.seal import installing, live\n"
-            "def sweep(maps, sweep=installing.sweep):\n"
+            "import os, sys; from nsbrokerd.commands import main; from nsbrokerd.seal import running, live\n"
+            "def sweep(maps, sweep=running.sweep):\n"
             "    if os.path.exists('unswept'): raise OSError(12, 'no memory')\n"
             "    if live.why_not_listed() is None: sweep(maps)\n"
             "    if os.path.exists('swept halfway'): os.unlink('swept halfway'); raise OSError(12, 'no memory')\n"
-            "installing.sweep, installing.why_not_listed = sweep, lambda: None\n"
+            "running.sweep, running.why_not_listed = sweep, lambda: None\n"
             "sys.exit(main.main())"
         )
         return [sys.executable, "-P", "-c", code, "serve", "--config", str(self.config_path)]
@@ -175,8 +175,8 @@ def test_first_limits_that_can_not_be_applied_leave_sealed_sockets_cut_off(
     walls = Walls(name)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(installing, "sweep", fail)
-            patch.setattr(installing, "why_not_listed", lambda: None)
+            patch.setattr(running, "sweep", fail)
+            patch.setattr(running, "why_not_listed", lambda: None)
             with pytest.raises(SealError, match="what was in force before is in force again"):
                 walls.limit("udp", connect=["*:5000"])
         with walls.make(socket.AF_INET, socket.SOCK_DGRAM) as udp:

@@ -15,7 +15,7 @@ import pytest
 
 from nsbrokerd.policy import AddressRule, Grant, Limit, NamespaceRule, Policy
 from nsbrokerd.policy.kinds import KIND_OF_TRIPLE
-from nsbrokerd.seal import Seal, SealError, bpf, installing, wall
+from nsbrokerd.seal import Seal, SealError, bpf, running, wall
 from nsbrokerd.seal.kernel import KernelLayout
 from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, LISTENED, REVOKED, SEVERAL
 from nsbrokerd.seal.maps import SealMaps
@@ -208,13 +208,13 @@ def policy(*kinds: str, connect: list[str] | None = None, name: str = "limited")
 def kernel(attached: list[str], sockets: list[LiveSocket], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the rest of the kernel, too. A change of limits is an entry of the list of hooks."""
     assert sockets == []
-    monkeypatch.setattr(installing, "why_no_second_wall", lambda: None)
-    monkeypatch.setattr(installing, "why_not_listed", lambda: None)
+    monkeypatch.setattr(running, "why_no_second_wall", lambda: None)
+    monkeypatch.setattr(running, "why_not_listed", lambda: None)
     monkeypatch.setattr(
-        installing, "former_limits", lambda _maps: contextlib.nullcontext(lambda: attached.append("former limits"))
+        running, "former_limits", lambda _maps: contextlib.nullcontext(lambda: attached.append("former limits"))
     )
-    monkeypatch.setattr(installing, "load_limits", lambda *_: attached.append("limits"))
-    monkeypatch.setattr(installing, "sweep", lambda *_: attached.append("sweep"))
+    monkeypatch.setattr(running, "load_limits", lambda *_: attached.append("limits"))
+    monkeypatch.setattr(running, "sweep", lambda *_: attached.append("sweep"))
     return attached
 
 
@@ -308,7 +308,7 @@ def test_limits_are_in_force_though_it_is_unknown_which_programs_stand(
     """So the reload must not fail, and the next one attaches all anew. For example, no descriptor is left."""
     seal.load_limits(policy("tcp"))
     with monkeypatch.context() as patch:
-        patch.setattr(installing, "standing_hooks", refuse_memory)
+        patch.setattr(running, "standing_hooks", refuse_memory)
         seal.load_limits(policy("tcp"))
         seal.tidy()
     assert kernel.count("socket_listen") == 1
@@ -381,8 +381,8 @@ def test_former_limits_are_put_back_if_sockets_in_use_can_not_be_swept(
     """The message says what holds."""
     assert kernel == []
     seal.load_limits(policy("sctp", connect=None))
-    monkeypatch.setattr(installing, "sweep", failing(*sweeps))
-    monkeypatch.setattr(installing, "former_limits", lambda _maps: contextlib.nullcontext(failing(put_back)))
+    monkeypatch.setattr(running, "sweep", failing(*sweeps))
+    monkeypatch.setattr(running, "former_limits", lambda _maps: contextlib.nullcontext(failing(put_back)))
     with pytest.raises(SealError, match=told):
         seal.load_limits(policy("sctp", connect=["10.0.0.1:80"]))
 
@@ -401,7 +401,7 @@ def test_reload_tries_the_second_wall_again_after_a_failure_that_can_pass(
         raise WallError("no memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(installing, "why_no_second_wall", refuse)
+        patch.setattr(running, "why_no_second_wall", refuse)
         if kinds == ("sctp",):
             with pytest.raises(SealError, match="can't limit sctp sockets: no memory"):
                 seal.load_limits(policy(*kinds))
@@ -422,7 +422,7 @@ def test_final_answer_about_the_second_wall_is_asked_for_once(
     """It takes a tenth of a second."""
     assert kernel == []
     asked: list[str] = []
-    monkeypatch.setattr(installing, "why_no_second_wall", lambda: asked.append("") or "the kernel refuses it")
+    monkeypatch.setattr(running, "why_no_second_wall", lambda: asked.append("") or "the kernel refuses it")
     for _ in range(2):
         seal.load_limits(policy("tcp"))
     assert (asked, seal.why_alone) == ([""], "the kernel refuses it")
