@@ -82,6 +82,14 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_superfluous_programs_are_removed_once_revoke_has_ended",),
             ),
             Mutant(
+                _RUNNING,
+                "                remove_packet_hooks(self._directory, self._maps)\n",
+                "                pass\n",
+                (
+                    f"{_WALL_TEST}test_hooks_for_each_packet_are_removed_within_a_minute_of_the_end_of_the_sockets_that_need_them",
+                ),
+            ),
+            Mutant(
                 "broker/nsbrokerd/service/lifecycle.py",
                 "                self._seal.tidy()\n",
                 "                pass\n",

@@ -142,7 +142,8 @@ CONSTANTS = {
     ),
     "nsbrokerd.seal.programs.peeloff": (
         "_MAP_LOOKUP=BPF_FUNC_map_lookup_elem _MAP_UPDATE=BPF_FUNC_map_update_elem _MAP_DELETE=BPF_FUNC_map_delete_elem"
-        " _CURRENT_TASK=BPF_FUNC_get_current_task _PEELOFF=SCTP_SOCKOPT_PEELOFF _PEELOFF_FLAGS=SCTP_SOCKOPT_PEELOFF_FLAGS"
+        " _CURRENT_TASK=BPF_FUNC_get_current_task _PEELOFF=SCTP_SOCKOPT_PEELOFF"
+        " _PEELOFF_FLAGS=SCTP_SOCKOPT_PEELOFF_FLAGS"
     ),
     "nsbrokerd.seal.programs.sctp": (
         "_SEND_SIGNAL=BPF_FUNC_send_signal _SIGKILL=SIGKILL _SET_PEER_PRIMARY=SCTP_SET_PEER_PRIMARY_ADDR"

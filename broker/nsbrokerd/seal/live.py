@@ -69,13 +69,13 @@ def grants_in_use(maps: SealMaps) -> set[int]:
     return {one.grant_id for one in all_live(maps)}
 
 
-def all_live(maps: SealMaps) -> list[LiveSocket]:
-    """List the sealed sockets of these maps, without the names of their grants.
+def all_live(maps: SealMaps, protocol: int | None = None) -> list[LiveSocket]:
+    """List the sealed sockets of these maps, or those of a protocol, without the names of their grants.
 
     Raises:
         OSError: this kernel can't list sockets.
     """
-    return _run(maps, Selection(), revokes=False)
+    return _run(maps, Selection(protocol=protocol), revokes=False)
 
 
 def sweep(maps: SealMaps) -> None:

@@ -25,6 +25,7 @@ from .wall import (
     hooks_for_change,
     is_udplite,
     needed_hooks,
+    remove_packet_hooks,
     remove_superfluous,
     standing_hooks,
     why_no_second_wall,
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 _SOCK_RAW, _ICMP = int(socket.SOCK_RAW), int(socket.IPPROTO_ICMP)
 _SOL_IP, _IP_OPTIONS = 0, 4
+
+_LOOK_AGAIN_S = 60
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -58,6 +61,7 @@ class Seal:
         self._why_no_second_wall: str | None = None
         self._own: set[str] = set()  # hooks that this broker has attached, and has not removed
         self._untidy_kinds: set[str] | None = None
+        self._next_look_s = 0.0
         self.why_alone: str | None = None
         """The reason why the first wall holds alone, or None if the second one stands or is not needed."""
         self.why_not_swept: str | None = None
@@ -91,9 +95,18 @@ class Seal:
         self._remove_superfluous(kinds)
 
     def tidy(self) -> None:
-        """Remove the programs that nothing needs, if `nsbrokerd revoke` was at work when the limits were loaded."""
+        """Remove programs that nothing needs any more. Call this each second.
+
+        It tries again if `nsbrokerd revoke` was at work when the limits were loaded. Once a minute, it looks whether
+        the sockets are gone that needed programs for each packet.
+        """
         if self._untidy_kinds is not None:
             self._remove_superfluous(self._untidy_kinds)
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + _LOOK_AGAIN_S
+            with contextlib.suppress(OSError):  # then they stay until the next look
+                remove_packet_hooks(self._directory, self._maps)
+                self._own &= standing_hooks(self._directory)
 
     def _remove_superfluous(self, kinds: set[str]) -> None:
         self._untidy_kinds = None

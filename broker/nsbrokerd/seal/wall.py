@@ -28,7 +28,7 @@ from .programs.iterator import LiveSocket
 from .writing import Entries
 
 _LSM, _LSM_MAC = 29, 27
-_SEQPACKET = int(socket.SOCK_SEQPACKET)
+_SEQPACKET, _SCTP = int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)
 _LISTEN = 10
 """The state of a socket. Source: include/net/tcp_states.h."""
 _PIN, _NEW, _LOCK = "hook_", "new_hook_", "lock"
@@ -165,6 +165,20 @@ def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> bool:
     return True
 
 
+def remove_packet_hooks(directory: Path, maps: SealMaps) -> None:
+    """Remove the hooks for each packet if no socket in use needs them, unless `nsbrokerd revoke` is at work.
+
+    Raises:
+        OSError: this kernel can't list sockets. Then they stay.
+    """
+
+    def needed() -> set[str]:
+        return standing_hooks(directory) - FOR_EACH_PACKET | _packet_hooks_for_all(maps, all_live(maps, _SCTP))
+
+    if standing_hooks(directory) & FOR_EACH_PACKET:
+        remove_superfluous(directory, needed)
+
+
 @contextlib.contextmanager
 def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
     """Attach the hooks for each packet while sockets are revoked. Add those to the set that must stand afterwards.
@@ -247,11 +261,12 @@ def needed_hooks(maps: SealMaps, kinds: Iterable[str]) -> set[str]:
         sockets = all_live(maps)
     except OSError:
         return hooks_for(KIND_OF_TRIPLE.values())  # this kernel can't list sockets: they may be of any kind
-    needed = hooks_of_policy({*kinds, *kinds_in_use(sockets)})
+    return hooks_of_policy({*kinds, *kinds_in_use(sockets)}) | _packet_hooks_for_all(maps, sockets)
+
+
+def _packet_hooks_for_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> set[str]:
     with limits_in_force(maps) as limits_connecting:
-        for one in sockets:
-            needed |= packet_hooks_for(one, limits_connecting(one.grant_id))
-    return needed
+        return set().union(*(packet_hooks_for(one, limits_connecting(one.grant_id)) for one in sockets))
 
 
 def hooks_for_change(directory: Path, maps: SealMaps, kinds: Iterable[str]) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from nsbrokerd.seal import Selection, install, live_sockets, revoke
+from nsbrokerd.seal import Selection, install, live_sockets, revoke, running
 from nsbrokerd.seal.wall import standing_hooks
 from support import namespaces, sctp
 from support.brokers.limited import error_of
@@ -261,16 +261,24 @@ def test_client_that_is_stopped_needs_no_hooks_for_each_packet(walls: Walls) -> 
                 assert error_of(sock.recv, 100) == "EAGAIN"
 
 
-def test_hooks_for_each_packet_are_gone_once_no_socket_that_needs_them_is_in_use(walls: Walls) -> None:
+@pytest.mark.parametrize("way", ["reload", "look of each minute"])
+def test_hooks_for_each_packet_are_gone_once_no_socket_that_needs_them_is_in_use(
+    walls: Walls, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_LOOK_AGAIN_S", 0)
     listener, peer = serve(walls, ONE_TO_ONE)
     with peer, listener.accept()[0]:
         listener.close()
         walls.limit("tcp", connect=[], name="another")
+        walls.seal.tidy()
         assert standing_hooks(walls.directory) >= PACKETS
 
     def are_gone() -> bool:
         # On Linux 7.2, the first wall also sees the packets that end the association of the accepted socket.
-        walls.limit("sctp", connect=list(ANY_PEER))
+        if way == "reload":
+            walls.limit("sctp", connect=list(ANY_PEER))
+        else:
+            walls.seal.tidy()
         return not standing_hooks(walls.directory) & PACKETS
 
     wait_until(are_gone)

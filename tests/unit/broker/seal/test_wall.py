@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,7 +54,9 @@ def live(*triple: int, grant: int = IN_FORCE, flags: int = 0, cookie: int = 1) -
 def sockets(monkeypatch: pytest.MonkeyPatch) -> list[LiveSocket]:
     """The sockets in use. The kernel has the limits of two grants."""
     listed: list[LiveSocket] = []
-    monkeypatch.setattr(wall, "all_live", lambda _maps: listed)
+    monkeypatch.setattr(
+        wall, "all_live", lambda _maps, protocol=None: [one for one in listed if protocol in (None, one.protocol)]
+    )
     in_force = {IN_FORCE: True, ANYWHERE: False}.get
     monkeypatch.setattr(wall, "limits_in_force", lambda _maps: contextlib.nullcontext(in_force))
     return listed
@@ -270,10 +273,36 @@ def test_superfluous_programs_are_removed_once_revoke_has_ended(
     seal.tidy()
     assert standing_hooks(tmp_path) == {*kernel, "socket_recvmsg"} - {"limits", "sweep"}
     sockets.clear()
-    seal.tidy()
-    assert "socket_recvmsg" in standing_hooks(tmp_path)  # only a reload looks again
     seal.load_limits(policy("tcp"))
     assert not standing_hooks(tmp_path) & PACKETS
+
+
+def test_hooks_for_each_packet_are_removed_within_a_minute_of_the_end_of_the_sockets_that_need_them(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs stay until the next reload. Whether other sockets are in use costs the broker time."""
+    needing = live(*SCTP, grant=ANYWHERE, flags=CLONED | CUT)
+    sockets += [needing, live(2, 1, 6)]
+    seal.load_limits(policy("tcp"))
+    before = standing_hooks(tmp_path)
+    assert before >= PACKETS
+    seal.tidy()
+    sockets.remove(needing)
+    seal.tidy()
+    assert standing_hooks(tmp_path) == before
+    now_s = time.monotonic()
+    monkeypatch.setattr(running.time, "monotonic", lambda: now_s + 60)
+    with monkeypatch.context() as patch:
+        patch.setattr(wall, "all_live", refuse_memory)
+        seal.tidy()
+    assert standing_hooks(tmp_path) == before
+    monkeypatch.setattr(running.time, "monotonic", lambda: now_s + 121)
+    seal.tidy()
+    assert standing_hooks(tmp_path) == before - PACKETS
+    sockets.append(needing)
+    kernel.clear()
+    seal.load_limits(policy("tcp"))
+    assert set(kernel) >= PACKETS
 
 
 def test_programs_of_another_version_are_replaced_before_a_socket_needs_them(
