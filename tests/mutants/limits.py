@@ -399,7 +399,7 @@ GUARANTEES = (
         (
             Mutant(
                 "broker/nsbrokerd/seal/programs/code.py",
-                "        self._look_up_key(gone)\n        self.copy(R8, R0)\n",
+                "        self._look_up_key()\n        self.copy(R8, R0)\n",
                 "        self.copy(R2, STACK)\n"
                 "        self.add(R2, _KEY)\n"
                 "        self.call(_MAP_LOOKUP)\n"

@@ -6,7 +6,7 @@ from .guarantee import Guarantee, Mutant
 
 _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
 _SCTP = "broker/nsbrokerd/seal/programs/sctp.py"
-_PEELOFF = "broker/nsbrokerd/seal/programs/peeloff.py"
+_HOOK = "broker/nsbrokerd/seal/programs/hook.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
 _RUNNING = "broker/nsbrokerd/seal/running.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
@@ -159,13 +159,13 @@ GUARANTEES = (
                 _WALL,
                 "        is_needed = limits_connecting and",
                 "        is_needed = False and",
-                (f"{_WALL_TEST}test_listener_needs_hooks_for_packets_if_connecting_is_limited_and_was_not",),
+                (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
             ),
             Mutant(
-                _CALLS,
-                "    code.set(R1, layout.LISTENED)\n",
+                _HOOK,
+                "    code.set(R1, layout.PARENT)\n",
                 "    code.set(R1, 0)\n",
-                (f"{_TEST}test_listener_needs_an_address_that_the_limit_still_covers",),
+                (f"{_SCTP_TEST}test_socket_that_is_stopped_meanwhile_has_a_mark_that_it_may_make_others",),
             ),
             Mutant(
                 _WALL,
@@ -262,40 +262,28 @@ GUARANTEES = (
             ),
             Mutant(
                 _SCTP,
-                '        code.go_if(R1, "==", option, "begins")\n',
-                "        pass\n",
+                '            code.go_if(R1, "==", option, f"begins, {reason}")\n',
+                "            pass\n",
                 (f"{_SCTP_TEST}test_socket_that_begins_an_association_has_chosen_its_peer",),
             ),
             Mutant(
                 _SCTP,
                 '    code.go_if(R1, ">=", _ESTABLISHED, "established")\n',
                 '    code.go("established")\n',
-                (
-                    f"{_SCTP_TEST}test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks",
-                ),
+                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
             ),
             Mutant(
                 _SCTP,
                 '    code.go_if(R1, "<=", 1, "one address")\n',
                 '    code.go("one address")\n',
-                (
-                    f"{_SCTP_TEST}test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks",
-                ),
+                (f"{_SCTP_TEST}test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks",),
             ),
             Mutant(
                 _SCTP,
-                '    code.go_if(R1, "!=", _SEQPACKET, "end the caller")\n',
-                '    code.go("end the caller")\n',
-                (
-                    f"{_SCTP_TEST}test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks",
-                ),
-            ),
-            Mutant(
-                _SCTP,
-                '    code.mask_number(R1, layout.CHOSEN)\n    code.go_if(R1, "==", 0, "allow")\n',
+                '    code.go_if_anywhere(CONNECT, "allow")\n    code.go_if_covered(CONNECT, "allow")\n',
                 '    code.go("allow")\n',
                 (
-                    f"{_SCTP_TEST}test_nothing_is_peeled_off_whose_peer_its_owner_chose_and_the_limit_does_not_cover_any_more",
+                    f"{_SCTP_TEST}test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose",
                 ),
             ),
             Mutant(
@@ -312,85 +300,85 @@ GUARANTEES = (
             ),
             Mutant(
                 _SCTP,
-                '    code.go_if(R1, "<", _ESTABLISHED, "collision")\n',
-                "",
-                (
-                    f"{_SCTP_TEST}test_cookie_that_can_establish_an_association_of_the_owner_counts_as_several_addresses",
-                ),
-            ),
-            Mutant(
-                _SCTP,
                 '    code.go_if(R3, "==", _PARAM_ADD_IP, "peer adds")\n',
                 "",
                 (f"{_SCTP_TEST}test_peer_adds_no_address_to_an_association_that_can_get_a_socket_of_its_own",),
             ),
             Mutant(
                 _SCTP,
-                '    mark(code, layout.SEVERAL, "note")\n',
-                '    mark(code, 0, "note")\n',
-                (f"{_SCTP_TEST}test_nothing_is_peeled_off_once_the_owner_has_a_peer_of_several_addresses",),
-            ),
-            Mutant(
-                _SCTP,
-                '    code.go_if_flag(layout.CLONED, "without the first wall")\n',
-                "",
+                '    code.go_if_flag(layout.CLONED, "without the first wall")\n    code.go("allow")\n',
+                '    code.go("allow")\n',
                 (f"{_SCTP_TEST}test_association_that_was_peeled_off_early_is_not_established_with_several_addresses",),
             ),
             Mutant(
                 _CALLS,
-                "    _refuse_unchecked(code, layout.CHOSEN)\n",
-                "",
-                (f"{_SCTP_TEST}test_socket_that_began_an_association_is_no_listener",),
-            ),
-            Mutant(
-                _SCTP,
-                '    code.go_if_flag(layout.STOPPED, "must not be")\n    code.copy(R3, R2)\n',
-                "    code.copy(R3, R2)\n",
-                (f"{_SCTP_TEST}test_nothing_is_peeled_off_a_socket_that_was_stopped_meanwhile",),
-            ),
-            Mutant(
-                _PEELOFF,
-                '    code.go_if(R0, "!=", 0, "deny")\n',
-                "",
-                (f"{_SCTP_TEST}test_nothing_is_peeled_off_without_a_place",),
-            ),
-            Mutant(
-                _PEELOFF,
-                "    code.store_number(R0, 0, 1, 8)\n",
-                "",
-                (f"{_SCTP_TEST}test_place_of_a_thread_is_given_back",),
-            ),
-            Mutant(
-                _PEELOFF,
-                "    code.store_number(STACK, _IS_REFUSED, 1, 8)\n",
-                "    code.store_number(STACK, _IS_REFUSED, 0, 8)\n",
-                (f"{_SCTP_TEST}test_nothing_is_peeled_off_a_socket_that_was_stopped_meanwhile",),
-            ),
-            Mutant(
-                _PEELOFF,
-                "    _call_for_thread(code, _MAP_DELETE)\n    code.go_if(R7",
-                "    code.go_if(R7",
-                (f"{_SCTP_TEST}test_place_of_a_thread_is_given_back",),
-            ),
-            Mutant(
-                _CALLS,
-                '        Hook("file_alloc_security", check_file),\n',
-                '        Hook("file_alloc_security", forget_thread),\n',
-                (f"{_SCTP_TEST}test_place_of_a_thread_is_given_back",),
-            ),
-            Mutant(
-                _CALLS,
-                "    _refuse_unchecked(code, layout.SEVERAL | layout.CHOSEN)\n",
-                "",
+                '    code.go_if_flag(layout.SEVERAL | layout.CHOSEN, "was not checked")\n',
+                '    code.go_if_flag(layout.CHOSEN, "was not checked")\n',
                 (
                     f"{_SCTP_TEST}test_nothing_is_accepted_if_a_peer_of_several_addresses_asked_before_connecting_was_limited",
                 ),
             ),
             Mutant(
+                _CALLS,
+                '    code.go_if_flag(layout.SEVERAL | layout.CHOSEN, "was not checked")\n',
+                '    code.go_if_flag(layout.SEVERAL, "was not checked")\n',
+                (f"{_SCTP_TEST}test_nothing_is_accepted_from_a_socket_that_began_an_association",),
+            ),
+            Mutant(
+                _CALLS,
+                '    code.go_if(R1, "==", _STREAM, "makes sockets")\n',
+                '    code.go_if(R1, "==", 0, "makes sockets")\n',
+                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+            ),
+            Mutant(
+                _CALLS,
+                '    choose_peer(code, "covered")\n',
+                '    mark(code, layout.CHOSEN, "covered")\n',
+                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+            ),
+            Mutant(
+                _SCTP,
+                '    choose_peer(code, "begins, covered")\n',
+                '    mark(code, layout.CHOSEN, "begins, covered")\n',
+                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+            ),
+            Mutant(
+                _HOOK,
+                "    code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)\n",
+                "    code.mask_number(R1, layout.SEVERAL)\n",
+                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+            ),
+            Mutant(
+                _HOOK,
+                "    code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)\n",
+                "    code.mask_number(R1, layout.CHOSEN)\n",
+                (
+                    f"{_SCTP_TEST}test_socket_that_had_a_peer_of_several_addresses_makes_no_others_once_connecting_is_limited",
+                ),
+            ),
+            Mutant(
+                _HOOK,
+                "    code.set(R1, ~layout.PARENT)\n    code.keep_bits(R7, layout.ENTRY_FLAGS, R1)\n",
+                "",
+                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+            ),
+            Mutant(
+                _HOOK,
+                "    code.set(R1, ~layout.CHOSEN)\n    code.keep_bits(R7, layout.ENTRY_FLAGS, R1)\n",
+                "",
+                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+            ),
+            Mutant(
+                _SCTP,
+                '    code.label("collision")\n    _deny_or_note(code, "collision")\n',
+                '    code.label("collision")\n',
+                (f"{_SCTP_TEST}test_cookie_establishes_no_association_of_a_socket_that_was_peeled_off_before",),
+            ),
+            Mutant(
                 _SCTP,
                 "    code.call(_SEND_SIGNAL)\n",
                 "",
-                (f"{_SCTP_TEST}test_there_is_no_new_socket_without_memory_for_the_copy",),
+                (f"{_SCTP_TEST}test_caller_ends_if_there_is_no_memory_for_the_copy",),
             ),
             Mutant(
                 "broker/nsbrokerd/config/grants.py",

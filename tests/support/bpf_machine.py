@@ -7,18 +7,18 @@ of `nsbrokerd.seal.programs.assembly`, and fails for others.
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from nsbrokerd.policy import Limit
 from nsbrokerd.seal import layout
 from nsbrokerd.seal.programs.calls import HOOKS
 
-SOCKETS_FD, LIMITS_FD, PEELOFFS_FD = 3, 4, 5
-_LIMITS_OF_GRANTS = 6
+SOCKETS_FD, LIMITS_FD = 3, 4
+_LIMITS_OF_GRANTS = 5
 _MAP = 1 << 60
 _STACK_BYTES = 512
 _MASK = (1 << 64) - 1
+_FETCH = 0x01
 _SIZES = {0x10: 1, 0x08: 2, 0x00: 4, 0x18: 8}
 _FORMATS = {1: "=B", 2: "=H", 4: "=I", 8: "=Q"}
 
@@ -48,10 +48,6 @@ class Machine:
         """The address of each socket's entry."""
         self.limits: dict[int, Limit | None] = {}
         self.has_memory = True
-        self.places: dict[int, int] = {}
-        """The address of what the programs know of each thread that peels off."""
-        self.has_places = True
-        self.thread = 0x7000
         self.signals: list[int] = []
         self.task = self.registers = self.socket_of_file = 0
         self.cookies: dict[int, int] = {}
@@ -97,7 +93,7 @@ class Machine:
 
     def ask(self, hook: str, *arguments: int) -> int:
         """Run a program of the second wall. Return its answer: 0, or a negative errno."""
-        return self.run(HOOKS[hook].assemble(SOCKETS_FD, LIMITS_FD, PEELOFFS_FD, self.fields), arguments)
+        return self.run(HOOKS[hook].assemble(SOCKETS_FD, LIMITS_FD, self.fields), arguments)
 
     def run(self, program: bytes, arguments: Sequence[int]) -> int:
         """Run a program with this context, and return its result as a signed number."""
@@ -124,8 +120,10 @@ class Machine:
                 registers[to] = int.from_bytes((registers[to] & 0xFFFF).to_bytes(2, "little"), "big")
             elif code == 0xC3:
                 old = struct.unpack("=I", self.read(registers[to] + offset, 4))[0]
-                new = _ALU[number](old, registers[source]) & 0xFFFFFFFF
+                new = _ALU[number & ~_FETCH](old, registers[source]) & 0xFFFFFFFF
                 self.write(registers[to] + offset, struct.pack("=I", new))
+                if number & _FETCH:
+                    registers[source] = old
             elif kind == 1:
                 size = _SIZES[code & 0x18]
                 registers[to] = struct.unpack(_FORMATS[size], self.read(registers[source] + offset, size))[0]
@@ -148,18 +146,6 @@ class Machine:
         match helper:
             case 1:
                 return self._look_up(first, second)
-            case 2:
-                assert (first, fourth) == (_MAP + PEELOFFS_FD, 0)
-                thread = self._thread_at(second)
-                if self.has_places or thread in self.places:
-                    self.places[thread] = self.place(self.read(third, 8))
-                    return 0
-                return _MASK  # E2BIG
-            case 3:
-                assert first == _MAP + PEELOFFS_FD
-                return 0 if self.places.pop(self._thread_at(second), 0) else _MASK
-            case 35:
-                return self.thread
             case 46:
                 return self.cookies[first]
             case 107:
@@ -182,12 +168,7 @@ class Machine:
                 return self.registers
         raise AssertionError(f"unknown helper {helper}")
 
-    def _thread_at(self, key: int) -> int:
-        return int.from_bytes(self.read(key, 8), sys.byteorder)
-
     def _look_up(self, map_: int, key: int) -> int:
-        if map_ == _MAP + PEELOFFS_FD:
-            return self.places.get(self._thread_at(key), 0)
         if map_ == _MAP + LIMITS_FD:
             assert self.read(key, 4) == bytes(4)
             return _MAP + _LIMITS_OF_GRANTS

@@ -140,15 +140,11 @@ CONSTANTS = {
         " _IPV4_PROTOCOL:iphdr.protocol _IPV4_DESTINATION:iphdr.daddr _IPV6_BYTES:ipv6hdr _IPV6_NEXT:ipv6hdr.nexthdr"
         " _IPV6_DESTINATION:ipv6hdr.daddr"
     ),
-    "nsbrokerd.seal.programs.peeloff": (
-        "_MAP_LOOKUP=BPF_FUNC_map_lookup_elem _MAP_UPDATE=BPF_FUNC_map_update_elem _MAP_DELETE=BPF_FUNC_map_delete_elem"
-        " _CURRENT_TASK=BPF_FUNC_get_current_task _PEELOFF=SCTP_SOCKOPT_PEELOFF"
-        " _PEELOFF_FLAGS=SCTP_SOCKOPT_PEELOFF_FLAGS"
-    ),
     "nsbrokerd.seal.programs.sctp": (
         "_SEND_SIGNAL=BPF_FUNC_send_signal _SIGKILL=SIGKILL _SET_PEER_PRIMARY=SCTP_SET_PEER_PRIMARY_ADDR"
         " _PRIMARY=SCTP_PRIMARY_ADDR _BINDX_ADD=SCTP_SOCKOPT_BINDX_ADD _CONNECTX=SCTP_SOCKOPT_CONNECTX"
-        " _SENDMSG_CONNECT=SCTP_SENDMSG_CONNECT _CONNECTED=BPF_TCP_ESTABLISHED"
+        " _SENDMSG_CONNECT=SCTP_SENDMSG_CONNECT _PEELOFF=SCTP_SOCKOPT_PEELOFF"
+        " _PEELOFF_FLAGS=SCTP_SOCKOPT_PEELOFF_FLAGS _CONNECTED=BPF_TCP_ESTABLISHED"
     ),
     "nsbrokerd.seal.programs.sweep": "_SOCKET_COOKIE=BPF_FUNC_get_socket_cookie _CLOSE=BPF_TCP_CLOSE",
     "nsbrokerd.seal.wall": "_LSM=BPF_PROG_TYPE_LSM _LSM_MAC=BPF_LSM_MAC _LISTEN=BPF_TCP_LISTEN",

@@ -23,12 +23,12 @@ family covers it."""
 ANYWHERE = 0xFFFFFFFF
 """Stands in place of the number of rules if the grant does not limit this direction."""
 
-REVOKED, CUT, CHOSEN, BOUND, CLONED, SEVERAL, LISTENED = 1, 2, 4, 8, 16, 32, 64
+REVOKED, CUT, CHOSEN, BOUND, CLONED, SEVERAL, PARENT = 1, 2, 4, 8, 16, 32, 64
 """Flags of an entry. The socket sends and receives no packets any more: for good, or as long as the policy in force
 does not cover it. Its owner chose its peer, by connect(2) or the calls of SCTP that do the same. Its owner chose its
 address, by bind(2). SCTP made it for accept(2) or `peeloff`, so the first wall does not see its packets. A peer of an
-SCTP socket has, or may have, several addresses that nothing checked. Its owner asked for it to listen. Only the second
-wall sets the last five."""
+SCTP socket has, or may have, several addresses that nothing checked. SCTP may make further sockets of it: its owner
+asked it to listen, or to peel off an association. Only the second wall sets the last five."""
 STOPPED = REVOKED | CUT
 
 ENTRY_MEMBERS = (("grant", 8), ("netns", 8), ("cookie", 8), ("since_ns", 8), ("uid", 4), ("flags", 4))

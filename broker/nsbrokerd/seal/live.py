@@ -75,7 +75,7 @@ def all_live(maps: SealMaps, protocol: int | None = None) -> list[LiveSocket]:
     Raises:
         OSError: this kernel can't list sockets.
     """
-    return _run(maps, Selection(protocol=protocol), revokes=False)
+    return _run(maps, Selection(), revokes=False, protocol=protocol)
 
 
 def sweep(maps: SealMaps) -> None:
@@ -103,9 +103,9 @@ def visit(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSo
     return _name_all(maps, _run(maps, selection, revokes=revokes))
 
 
-def _run(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSocket]:
+def _run(maps: SealMaps, selection: Selection, *, revokes: bool, protocol: int | None = None) -> list[LiveSocket]:
     kernel = kernel_layout()
-    code = write_iterator(kernel.fields, selection, revokes=revokes)
+    code = write_iterator(kernel.fields, selection, revokes=revokes, protocol=protocol)
     with bpf.closing(bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, kernel.iterator)) as program_fd:
         iterator_fd = bpf.open_iterator(program_fd, maps.sockets)
         with open(iterator_fd, "rb", buffering=_READ_BYTES) as file:

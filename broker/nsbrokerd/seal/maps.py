@@ -34,35 +34,28 @@ _NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 RULES = bpf.MapShape(bpf.HASH, layout.GRANT_ID_BYTES, layout.LIMIT_BYTES)
 _SOCKETS = bpf.MapShape(bpf.SK_STORAGE, 4, layout.ENTRY.size, bpf.NO_PREALLOC | bpf.CLONE)
 _LIMITS = bpf.MapShape(bpf.ARRAY_OF_MAPS, 4, 4)
-_PEELOFFS = bpf.MapShape(bpf.HASH, 8, 8, bpf.NO_PREALLOC)
-MAX_PEELOFFS = 65536
-"""Room for threads that may peel off a socket of SCTP: see `programs.peeloff`."""
 _SHAPES = {
     "sockets": _SOCKETS,
     "limits": _LIMITS,
-    "peeloffs": _PEELOFFS,
     "names": bpf.MapShape(bpf.HASH, layout.GRANT_ID_BYTES, layout.NAME_BYTES, bpf.NO_PREALLOC),
     **dict.fromkeys((program.name for program in PROGRAMS), bpf.MapShape(bpf.PROG_ARRAY, 4, 4)),
 }
-_ENTRIES = {"names": MAX_GRANTS, "peeloffs": MAX_PEELOFFS}
-"""Their number in a map. The others have one."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
 class SealMaps:
-    """Descriptors of all maps: entries of sockets, limits and names of grants, peeloffs, and slots for programs."""
+    """Descriptors of all maps: entries of sockets, limits of grants, names of grants, and a slot for each program."""
 
     sockets: int
     limits: int
-    peeloffs: int
     names: int
     programs: dict[str, int]
 
     def close(self) -> None:
         """Close the descriptors. The pins stay."""
-        for fd in (self.sockets, self.limits, self.peeloffs, self.names, *self.programs.values()):
+        for fd in (self.sockets, self.limits, self.names, *self.programs.values()):
             os.close(fd)
 
 
@@ -82,16 +75,7 @@ def open_maps(directory: Path) -> SealMaps:
         FileNotFoundError: some of them are missing.
         OSError: they can't be opened, or another version made them.
     """
-
-    def open_or_stand_in(name: str) -> int:
-        try:
-            return _open(name, directory)
-        except FileNotFoundError:
-            if name != "peeloffs":
-                raise
-            return _make(name)  # an older broker has none, and its callers attach no program that uses it
-
-    return _gather(open_or_stand_in)
+    return _gather(lambda name: _open(name, directory))
 
 
 def open_or_make_maps(directory: Path) -> SealMaps:
@@ -226,7 +210,7 @@ def _make(name: str) -> int:
     if name == "limits":
         with bpf.closing(bpf.create_map("nsb_rules", RULES, 1)) as inner_fd:
             return bpf.create_map("nsb_limits", _LIMITS, 1, inner_fd)
-    return bpf.create_map(f"nsb_{name}"[:15], _SHAPES[name], _ENTRIES.get(name, 1))
+    return bpf.create_map(f"nsb_{name}"[:15], _SHAPES[name], MAX_GRANTS if name == "names" else 1)
 
 
 def _open(name: str, directory: Path) -> int:
@@ -245,7 +229,7 @@ def _gather(get: Callable[[str], int]) -> SealMaps:
             fds[name] = get(name)
             stack.callback(os.close, fds[name])
         stack.pop_all()
-    return SealMaps(fds.pop("sockets"), fds.pop("limits"), fds.pop("peeloffs"), fds.pop("names"), fds)
+    return SealMaps(fds.pop("sockets"), fds.pop("limits"), fds.pop("names"), fds)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..policy.kinds import KIND_OF_TRIPLE, Triple, is_inet
 from . import bpf
 from .kernel import kernel_layout
-from .layout import CHOSEN, CLONED, LISTENED, SEVERAL, STOPPED
+from .layout import CHOSEN, CLONED, PARENT, SEVERAL, STOPPED
 from .live import all_live
 from .maps import SealMaps, limits_in_force, make_maps, open_maps
 from .programs.calls import HOOKS
@@ -43,7 +43,7 @@ _NO_HOOKS: frozenset[str] = frozenset()
 _CONNECTIONS = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
 _ASSOCIATIONS = {
     *("sctp_bind_connect", "sctp_assoc_request", "sctp_assoc_established", "sctp_sk_clone"),
-    *("socket_getsockopt", "file_alloc_security", "task_free"),
+    "socket_getsockopt",
 }
 _ALL = {"socket_setsockopt", "uring_cmd"}
 _NEEDED = {
@@ -74,10 +74,9 @@ def hooks_of_policy(kinds: Iterable[str]) -> set[str]:
 def packet_hooks_for(one: LiveSocket, limits_connecting: bool | None) -> frozenset[str]:
     """Return the names of the other hooks that a socket in use needs.
 
-    The first wall stops a socket that is cut off, revoked or without a grant, except for one that SCTP made: for
-    `accept`, which can still go on, or for `peeloff`, which is refused from then on. A call of `accept` that goes on
-    while connecting becomes limited can also take an association that was not checked: of a peer that has several
-    addresses, or that the owner chose.
+    The first wall stops a socket that is cut off, revoked or without a grant, except for one that SCTP made. A call of
+    `accept` or `peeloff` can still go on, and make one. If connecting became limited meanwhile, it can also take an
+    association that was not checked: of a peer that has several addresses, or that the owner chose.
 
     Args:
         one: the socket. One of an unknown kind counts as one of SCTP.
@@ -85,12 +84,13 @@ def packet_hooks_for(one: LiveSocket, limits_connecting: bool | None) -> frozens
     """
     if KIND_OF_TRIPLE.get(triple_of(one), "sctp") != "sctp":
         return _NO_HOOKS
-    can_accept = one.type != _SEQPACKET
+    is_parent = bool(one.flags & PARENT)
+    if one.type != _SEQPACKET and one.state == _LISTEN:
+        is_parent = True  # an older broker's listener lacks the flag
     if one.flags & STOPPED or limits_connecting is None:
-        is_needed = bool(one.flags & CLONED) or (can_accept and (one.state == _LISTEN or bool(one.flags & LISTENED)))
+        is_needed = is_parent or bool(one.flags & CLONED)
     else:
-        is_unchecked = bool(one.flags & (SEVERAL | CHOSEN))
-        is_needed = limits_connecting and can_accept and one.state == _LISTEN and is_unchecked
+        is_needed = limits_connecting and is_parent and bool(one.flags & (SEVERAL | CHOSEN))
     return FOR_EACH_PACKET if is_needed else _NO_HOOKS
 
 
@@ -351,7 +351,7 @@ def _load(name: str, maps: SealMaps) -> int:
     if name not in kernel.hooks:
         raise OSError(errno.ENOSYS, f"this kernel has no hook {name}: use a newer kernel")
     try:
-        code = HOOKS[name].assemble(maps.sockets, maps.limits, maps.peeloffs, kernel.fields)
+        code = HOOKS[name].assemble(maps.sockets, maps.limits, kernel.fields)
     except KeyError as error:
         raise OSError(errno.ENOSYS, f"this kernel does not describe {error.args[0]}: use a newer kernel") from error
     return bpf.load_program(f"nsb_{name}"[:15], _LSM, _LSM_MAC, code, kernel.hooks[name])

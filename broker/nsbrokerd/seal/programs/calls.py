@@ -19,7 +19,9 @@ from .hook import (
     NUMBER,
     Fields,
     Hook,
+    become_parent,
     begin,
+    choose_peer,
     find_entry,
     find_socket,
     mark,
@@ -29,11 +31,10 @@ from .hook import (
     read_argument,
 )
 from .options import COPIED_PROTOCOLS, COPIES, COPIES_OF_UDPLITE, JOINS, REFUSED, UDPLITE
-from .peeloff import check_file, check_peeloff, forget_thread
-from .sctp import check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
+from .sctp import check_peeloff, check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
 
 _INET, _UNSPEC = int(socket.AF_INET), int(socket.AF_UNSPEC)
-_RAW, _SEQPACKET = int(socket.SOCK_RAW), int(socket.SOCK_SEQPACKET)
+_STREAM, _RAW = int(socket.SOCK_STREAM), int(socket.SOCK_RAW)
 _SCTP = int(socket.IPPROTO_SCTP)
 
 # Source: include/uapi/linux/bpf.h, the numbers of the helpers.
@@ -55,11 +56,12 @@ def check_connect(code: Code, fields: Fields) -> None:
     code.go_if_flag(layout.CLONED, "deny")
     put_given(code, fields)
     code.find_limits()
-    code.go_if_anywhere(CONNECT, "mark")
+    code.go_if_anywhere(CONNECT, "not limited")
     code.mark_unspecified()
-    code.go_if_covered(CONNECT, "mark")
+    code.go_if_covered(CONNECT, "covered")
     code.go("deny")
-    mark(code, layout.CHOSEN, "mark")
+    mark(code, layout.CHOSEN, "not limited")
+    choose_peer(code, "covered")
 
 
 def check_bind(code: Code, fields: Fields) -> None:
@@ -77,22 +79,22 @@ def check_bind(code: Code, fields: Fields) -> None:
 def check_listener(code: Code, fields: Fields) -> None:
     """Allow to listen at an address that a rule for binding still covers, or that the kernel chose.
 
-    Refuse it to a socket of SCTP whose owner chose a peer, if connecting is limited: see `check_accept`.
+    SCTP can then make other sockets of a one-to-one socket: see `become_parent`.
     """
     find_socket(code, fields)
     code.find_any_entry_or_go(R8, "allow")
     code.store(STACK, ENTRY, R7, 8)
-    # First the flag, and then the look at the others: whoever stops the socket meanwhile finds it.
-    code.set(R1, layout.LISTENED)
-    code.set_bits(R7, layout.ENTRY_FLAGS, R1)
-    code.go_if_flag(layout.STOPPED, "deny")
     code.load(R1, R8, fields["sk_protocol"], 2)
-    code.go_if(R1, "!=", _SCTP, "has no other peers")
+    code.go_if(R1, "!=", _SCTP, "makes no socket")
     code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "==", _SEQPACKET, "has no other peers")
-    _refuse_unchecked(code, layout.CHOSEN)
-    code.label("has no other peers")
+    code.go_if(R1, "==", _STREAM, "makes sockets")
+    code.label("makes no socket")
+    code.go_if_flag(layout.STOPPED, "deny")
+    code.label("own address")
     _check_own_address(code, fields)
+    code.go("deny")
+    code.label("makes sockets")
+    become_parent(code, "own address")
 
 
 def check_accept(code: Code, fields: Fields) -> None:
@@ -103,17 +105,12 @@ def check_accept(code: Code, fields: Fields) -> None:
     """
     begin(code, fields)
     code.load(R1, R8, fields["sk_protocol"], 2)
-    code.go_if(R1, "!=", _SCTP, "has no other peers")
-    _refuse_unchecked(code, layout.SEVERAL | layout.CHOSEN)
-    code.label("has no other peers")
+    code.go_if(R1, "!=", _SCTP, "was checked")
+    code.go_if_flag(layout.SEVERAL | layout.CHOSEN, "was not checked")
+    code.label("was checked")
     _check_own_address(code, fields)
-
-
-def _refuse_unchecked(code: Code, flags: int) -> None:
-    """Deny if the entry has one of the flags, and connecting is limited. Keep R7 and R8."""
-    code.go_if_flag(flags, "is unchecked")
-    code.go("is checked")
-    code.label("is unchecked")
+    code.go("deny")
+    code.label("was not checked")
     code.copy(R9, R8)
     code.find_limits()
     code.go_if_anywhere(CONNECT, "is not limited")
@@ -121,7 +118,7 @@ def _refuse_unchecked(code: Code, flags: int) -> None:
     code.label("is not limited")
     code.copy(R8, R9)
     code.load(R7, STACK, ENTRY, 8)
-    code.label("is checked")
+    code.go("was checked")
 
 
 def _check_own_address(code: Code, fields: Fields) -> None:
@@ -255,8 +252,6 @@ HOOKS = {
         Hook("socket_recvmsg", check_traffic),
         Hook("uring_cmd", check_ring_command),
         Hook("socket_getsockopt", check_peeloff),
-        Hook("file_alloc_security", check_file),
-        Hook("task_free", forget_thread),
         Hook("sctp_bind_connect", check_sctp_addresses),
         Hook("sctp_assoc_request", check_sctp_request),
         Hook("sctp_assoc_established", note_sctp_addresses),

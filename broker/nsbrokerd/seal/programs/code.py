@@ -32,14 +32,13 @@ SOCK_TYPE, SOCK_PROTOCOL, SOCK_SOURCE_4, SOCK_SOURCE_6, SOCK_SOURCE_PORT = 8, 12
 
 
 class Code(Assembly):
-    """A program under construction, for up to three maps: entries of sockets, limits of grants, and peeloffs."""
+    """A program under construction, for two maps: entries of sockets, and limits of grants."""
 
-    def __init__(self, sockets_fd: int, limits_fd: int, peeloffs_fd: int = -1) -> None:
+    def __init__(self, sockets_fd: int, limits_fd: int) -> None:
         """Start a program that uses these maps. The descriptors stay the caller's."""
         super().__init__()
         self._sockets_fd = sockets_fd
         self._limits_fd = limits_fd
-        self.peeloffs_fd = peeloffs_fd
 
     def find_entry(self) -> None:
         """Find the entry of the socket in R8. Deny a socket that was cut off.
@@ -103,22 +102,22 @@ class Code(Assembly):
         self.set(R4, 0)
         self.call(_SK_STORAGE_GET)
 
-    def find_limits(self, gone: str = "deny") -> None:
-        """Find the limits of the entry's grant. Jump to `gone` if the policy no longer has this grant."""
+    def find_limits(self) -> None:
+        """Find the limits of the entry's grant. Deny everything if the policy no longer has this grant."""
         self.store_number(STACK, _KEY, 0)
         self.set_map(R1, self._limits_fd)
-        self._look_up_key(gone)
+        self._look_up_key()
         self.load(R1, R7, layout.ENTRY_GRANT, 8)
         self.store(STACK, _KEY, R1, 8)
         self.copy(R1, R0)
-        self._look_up_key(gone)
+        self._look_up_key()
         self.copy(R8, R0)
 
-    def _look_up_key(self, gone: str) -> None:
+    def _look_up_key(self) -> None:
         self.copy(R2, STACK)
         self.add(R2, _KEY)
         self.call(_MAP_LOOKUP)
-        self.go_if(R0, "==", 0, gone)
+        self.go_if(R0, "==", 0, "deny")
 
     def go_if_anywhere(self, rules: RuleList, label: str) -> None:
         """Jump to `label` if the grant does not limit this."""

@@ -103,23 +103,24 @@ class Selection(NamedTuple):
         uid: the user that requested the socket.
         netns: the cookie of its namespace.
         cookie: the socket's own cookie, or that of the listener that accepted it.
-        protocol: as in socket(2).
     """
 
     grant: str | None = None
     uid: int | None = None
     netns: int | None = None
     cookie: int | None = None
-    protocol: int | None = None
 
 
-def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes: bool) -> bytes:
+def write_iterator(
+    offsets: Mapping[str, int], selection: Selection, *, revokes: bool, protocol: int | None = None
+) -> bytes:
     """Return the program's instructions.
 
     Args:
         offsets: the offset of each field in struct sock, in bytes.
         selection: the sockets to list.
         revokes: whether to revoke them, too.
+        protocol: of the sockets, as in socket(2), or None for all.
     """
     code = Assembly()
     code.copy(R6, R1)
@@ -130,7 +131,10 @@ def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes:
     code.copy(R1, R7)
     code.call(_SOCKET_COOKIE)
     code.store(STACK, -RECORD.size, R0, 8)
-    _select(code, selection, offsets)
+    _select(code, selection)
+    if protocol is not None:
+        code.load(R1, R7, offsets["sk_protocol"], FIELDS["sk_protocol"])
+        code.go_if(R1, "!=", protocol, "end")
     for offset in range(0, layout.ENTRY.size, 8):
         code.load(R1, R8, offset, 8)
         code.store(STACK, -RECORD.size + 8 + offset, R1, 8)
@@ -150,11 +154,8 @@ def write_iterator(offsets: Mapping[str, int], selection: Selection, *, revokes:
     return code.assemble()
 
 
-def _select(code: Assembly, selection: Selection, offsets: Mapping[str, int]) -> None:
+def _select(code: Assembly, selection: Selection) -> None:
     """Jump to "end" if the socket is not selected. R0 is its cookie."""
-    if selection.protocol is not None:
-        code.load(R1, R7, offsets["sk_protocol"], FIELDS["sk_protocol"])
-        code.go_if(R1, "!=", selection.protocol, "end")
     if selection.cookie is not None:
         code.set_double_word(R2, selection.cookie)
         code.go_if_register(R0, "==", R2, "by cookie")

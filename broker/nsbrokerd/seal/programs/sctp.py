@@ -3,9 +3,9 @@
 Pure.
 
 Each packet shows its address to the first wall, except the packets of a socket that SCTP made for accept(2) or
-`peeloff`. So if connecting is limited, the peer of such a socket must have one address, and never get more. A listener
-refuses other peers when they ask for an association. A one-to-many socket may begin associations with them, but then it
-can't peel off any (see `peeloff`).
+`peeloff`. So if connecting is limited, the peer of such a socket must have one address, and never get more. Listeners
+refuse other peers when they ask for an association. And a socket either begins associations, or others are made of it:
+see `become_parent`. If SCTP makes one all the same, because the limit changed meanwhile, the new socket is revoked.
 
 This relies on net/sctp of the kernel: an association gets addresses from connectx and sendmsg, from an INIT or INIT
 ACK before it is established, and from an ASCONF.
@@ -29,21 +29,25 @@ from .hook import (
     NUMBER,
     PROBE_READ_KERNEL,
     Fields,
+    become_parent,
+    choose_peer,
     find_entry,
+    find_socket,
     mark,
     put_given,
     put_number,
     read_address,
     read_argument,
 )
-from .peeloff import refuse_file
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _STREAM, _SEQPACKET = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET)
+_SOL_SCTP = int(socket.IPPROTO_SCTP)
 
 # Source: include/uapi/linux/sctp.h. The peer asks for the last two (their numbers are in network order).
 _SET_PEER_PRIMARY, _PRIMARY, _BINDX_ADD = 5, 6, 100
 _CONNECTX, _SENDMSG_CONNECT = 110, 126
+_PEELOFF, _PEELOFF_FLAGS = 102, 122
 _PARAM_ADD_IP, _PARAM_SET_PRIMARY = socket.htons(0xC001), socket.htons(0xC004)
 
 _CLOSED, _ESTABLISHED = 0, 3
@@ -93,16 +97,18 @@ def check_sctp_addresses(code: Code, fields: Fields) -> None:
     code.find_limits()
     code.load(R1, STACK, _OPTION, 8)
     code.go_if(R1, "==", _BINDX_ADD, "binds")
-    code.go_if_anywhere(CONNECT, "connects")
+    code.go_if_anywhere(CONNECT, "not limited")
     code.mark_unspecified()
-    code.go_if_covered(CONNECT, "connects")
+    code.go_if_covered(CONNECT, "covered")
     code.go("deny")
-    code.label("connects")
-    code.load(R1, STACK, _OPTION, 8)
-    for option in (_CONNECTX, _SENDMSG_CONNECT):
-        code.go_if(R1, "==", option, "begins")
-    code.go("allow")
-    mark(code, layout.CHOSEN, "begins")
+    for reason in ("not limited", "covered"):
+        code.label(reason)
+        code.load(R1, STACK, _OPTION, 8)
+        for option in (_CONNECTX, _SENDMSG_CONNECT):
+            code.go_if(R1, "==", option, f"begins, {reason}")
+        code.go("allow")
+    mark(code, layout.CHOSEN, "begins, not limited")
+    choose_peer(code, "begins, covered")
     _check_addition(code, fields)
     code.label("binds")
     code.go_if_anywhere(BIND, "allow")
@@ -131,14 +137,12 @@ def _deny_or_note(code: Code, prefix: str) -> None:
 def check_sctp_request(code: Code, fields: Fields) -> None:
     """Refuse an INIT that lists other addresses than its own source, if connecting is limited.
 
-    The kernel also asks for each cookie. If the owner began the association, too, this cookie can establish it, and
-    `note_sctp_addresses` does not see it. So a one-to-many socket then counts as having such a peer. Some kernels give
-    the program the owner's association, and others a new one, which has the tags of the owner's.
+    The kernel also asks for each cookie, whose INIT was checked. But see `_check_collision`.
     """
     code.load(R9, R6, 0, 8)
     code.load(R8, R9, fields["asoc.sk"], 8)
     find_entry(code)
-    _note_collision(code, fields)
+    _check_collision(code, fields)
     code.load(R2, R6, 8, 8)
     code.load(R8, R2, fields["sk_buff.head"], 8)
     code.load(R1, R2, fields["sk_buff.transport_header"], 2)
@@ -153,9 +157,16 @@ def check_sctp_request(code: Code, fields: Fields) -> None:
     _deny_or_note(code, "request")
 
 
-def _note_collision(code: Code, fields: Fields) -> None:
-    code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "!=", _SEQPACKET, "no collision")
+def _check_collision(code: Code, fields: Fields) -> None:
+    """Deny a cookie that establishes an association which a socket without the first wall began, if it is limited.
+
+    This happens if both sides begin one at the same moment. Then `note_sctp_addresses` does not see which addresses the
+    peer has. The socket was peeled off early, when connecting was not limited. If it still is not, note this. Some
+    kernels give the program the association that the owner began, and others a new one, which has the same tags.
+    """
+    code.go_if_flag(layout.CLONED, "without the first wall")
+    code.go("no collision")
+    code.label("without the first wall")
     code.load(R1, R9, fields["asoc.state"])
     code.go_if(R1, "==", _CLOSED, "new association")
     code.go_if(R1, "<", _ESTABLISHED, "collision")
@@ -165,8 +176,7 @@ def _note_collision(code: Code, fields: Fields) -> None:
     code.load(R2, R9, fields["asoc.my_ttag"])
     code.go_if_register(R1, "!=", R2, "no collision")
     code.label("collision")
-    code.set(R1, layout.SEVERAL)
-    code.set_bits(R7, layout.ENTRY_FLAGS, R1)
+    _deny_or_note(code, "collision")
     code.label("no collision")
 
 
@@ -228,9 +238,9 @@ def _copy(code: Code, to: int, length: int) -> None:
 
 
 def note_sctp_addresses(code: Code, fields: Fields) -> None:
-    """Note that an association which its owner began has a peer of several addresses.
+    """Refuse to establish an association with a peer of several addresses, if SCTP has made its socket before.
 
-    Refuse to establish it if SCTP has made its socket before, and connecting is limited.
+    Its owner peeled it off early, when connecting was not limited. If it still is not, note it.
     """
     code.load(R9, R6, 0, 8)
     code.load(R8, R9, fields["asoc.sk"], 8)
@@ -238,32 +248,48 @@ def note_sctp_addresses(code: Code, fields: Fields) -> None:
     code.load(R1, R9, fields["asoc.transport_count"], 2)
     code.go_if(R1, "<=", 1, "allow")
     code.go_if_flag(layout.CLONED, "without the first wall")
-    code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "!=", _SEQPACKET, "allow")
-    mark(code, layout.SEVERAL, "note")
+    code.go("allow")
     code.label("without the first wall")
     _deny_or_note(code, "clone")
+
+
+def check_peeloff(code: Code, fields: Fields) -> None:
+    """Note that an association is peeled off, or refuse it: see `become_parent`."""
+    put_number(code, 1, R3)
+    code.go_if(R3, "!=", _SOL_SCTP, "allow")
+    put_number(code, 2, R3)
+    code.go_if(R3, "==", _PEELOFF, "peels off")
+    code.go_if(R3, "!=", _PEELOFF_FLAGS, "allow")
+    code.label("peels off")
+    find_socket(code, fields)
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _SEQPACKET, "allow")
+    code.find_any_entry_or_go(R8, "allow")
+    code.store(STACK, ENTRY, R7, 8)
+    become_parent(code, "has a grant")
+    code.label("has a grant")
+    code.find_limits()
+    code.go("allow")
 
 
 def copy_sctp_entry(code: Code, fields: Fields) -> None:
     """Copy the entry to the socket that SCTP makes for `accept` or `peeloff`. Without memory, end the caller.
 
-    The new socket must not be if connecting is limited, and the peer has several addresses or can still get more, or
-    the owner chose a peer that the limit does not cover any more. Then refuse to peel it off. `accept` can't be refused
-    any more, so revoke the new socket, and end the caller. No peer can bring this about: the association is older than
-    the limit, or its owner began it.
+    Revoke the new socket if connecting is limited, and the peer has several addresses or can still get more, or the
+    owner chose a peer that the limit does not cover any more. This only happens if a limit changed since the call
+    began, so the programs for each packet stand: see `packet_hooks_for`.
     """
     code.load(R8, R6, 8, 8)
     code.find_any_entry_or_go(R8, "allow")
     code.store(STACK, ENTRY, R7, 8)
     code.load(R9, R6, 16, 8)
     code.create_entry(R9, R7)
-    code.go_if(R0, "==", 0, "not limited")
+    code.go_if(R0, "==", 0, "end the caller")
     code.copy(R9, R0)
     code.store(STACK, _MADE, R9, 8)
     code.set(R1, layout.CLONED)
     code.set_bits(R9, layout.ENTRY_FLAGS, R1)
-    code.set(R1, ~layout.SEVERAL)
+    code.set(R1, ~(layout.SEVERAL | layout.PARENT))
     code.keep_bits(R9, layout.ENTRY_FLAGS, R1)
     code.load(R2, R6, 0, 8)
     code.load(R1, R2, fields["asoc.transport_count"], 2)
@@ -279,20 +305,15 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
     code.load(R1, R8, fields["sk_type"], 2)
     code.go_if(R1, "!=", _SEQPACKET, "allow")
     code.label("unchecked")
-    code.go_if_flag(layout.STOPPED, "must not be")
-    code.find_limits("must not be")
+    code.find_limits()
     code.go_if_anywhere(CONNECT, "allow")
-    code.go("must not be")
+    code.go("revoke")
     _check_chosen_peer(code, fields)
-    code.label("must not be")
+    code.label("revoke")
     code.load(R9, STACK, _MADE, 8)
     code.set(R1, layout.REVOKED)
     code.set_bits(R9, layout.ENTRY_FLAGS, R1)
-    code.label("not limited")
-    code.load(R2, R6, 8, 8)
-    code.load(R1, R2, fields["sk_type"], 2)
-    code.go_if(R1, "!=", _SEQPACKET, "end the caller")
-    refuse_file(code, "end the caller")
+    code.go("allow")
     code.label("end the caller")
     code.set(R1, _SIGKILL)
     code.call(_SEND_SIGNAL)
@@ -300,21 +321,18 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
 
 
 def _check_chosen_peer(code: Code, fields: Fields) -> None:
-    """Allow to accept an established association, and to peel it off unless the limit does not cover a chosen peer."""
+    """Allow the peer of an established association, unless the owner chose it, and the limit does not cover it."""
     code.label("established")
     code.load(R1, R8, fields["sk_type"], 2)
     code.go_if(R1, "!=", _SEQPACKET, "allow")
-    code.go_if_flag(layout.STOPPED, "must not be")
+    code.load(R1, R7, layout.ENTRY_FLAGS)
+    code.mask_number(R1, layout.CHOSEN)
+    code.go_if(R1, "==", 0, "allow")
     code.copy(R3, R2)
     code.add(R3, fields["asoc.primary_addr"])
     read_address(code)
     code.store_number(STACK, NUMBER, GIVEN_BYTES)
     put_given(code, fields)
-    code.load(R1, R7, layout.ENTRY_FLAGS)
-    code.store(STACK, NUMBER, R1)
-    code.find_limits("must not be")
+    code.find_limits()
     code.go_if_anywhere(CONNECT, "allow")
-    code.load(R1, STACK, NUMBER)
-    code.mask_number(R1, layout.CHOSEN)
-    code.go_if(R1, "==", 0, "allow")
     code.go_if_covered(CONNECT, "allow")

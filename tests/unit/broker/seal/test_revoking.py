@@ -12,7 +12,7 @@ import pytest
 
 from nsbrokerd.seal import Selection, bpf, revoke, revoking, wall, why_not_stopped
 from nsbrokerd.seal.kernel import KernelLayout
-from nsbrokerd.seal.layout import LISTENED, REVOKED
+from nsbrokerd.seal.layout import PARENT, REVOKED
 from nsbrokerd.seal.maps import SealMaps
 from nsbrokerd.seal.programs.calls import HOOKS
 from nsbrokerd.seal.programs.iterator import RECORD, LiveSocket
@@ -33,7 +33,7 @@ class Kernel:
         self.refuses = False
         self.before_it_revokes: Callable[[], None] = lambda: None
 
-    def add(self, triple: tuple[int, int, int], flags: int = LISTENED) -> None:
+    def add(self, triple: tuple[int, int, int], flags: int = PARENT) -> None:
         family, kind, protocol = triple
         empty = LiveSocket(*RECORD.unpack(bytes(RECORD.size)))
         named = empty._replace(cookie=len(self.sockets), flags=flags, family=family, type=kind, protocol=protocol)
@@ -57,7 +57,7 @@ class Kernel:
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel(tmp_path)
-    monkeypatch.setattr(revoking, "open_maps", lambda _: SealMaps(*(os.open("/dev/null", 0) for _ in range(4)), {}))
+    monkeypatch.setattr(revoking, "open_maps", lambda _: SealMaps(*(os.open("/dev/null", 0) for _ in range(3)), {}))
     monkeypatch.setattr(revoking, "visit", made.visit)
     monkeypatch.setattr(wall, "_attach", made.attach)
     monkeypatch.setattr(wall, "kernel_layout", lambda: KernelLayout({}, 1, dict.fromkeys(HOOKS, 1)))
@@ -91,7 +91,7 @@ def test_hooks_that_stand_are_not_attached_again(kernel: Kernel, tmp_path: Path)
 
 def test_socket_that_was_revoked_before_needs_its_hooks_too(kernel: Kernel, tmp_path: Path) -> None:
     """For example, if their pins were removed."""
-    kernel.add(SCTP, LISTENED | REVOKED)
+    kernel.add(SCTP, PARENT | REVOKED)
     assert revoke(tmp_path, ALL) == []
     assert "socket_sendmsg" in standing_hooks(tmp_path)
 

@@ -6,10 +6,11 @@ import errno
 import ipaddress
 import socket
 import struct
+from functools import partial
 
 import pytest
 
-from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, REVOKED, SEVERAL
+from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, PARENT, REVOKED, SEVERAL
 from support.sealed_host import GRANT, Host
 
 EPERM = -errno.EPERM
@@ -103,19 +104,18 @@ def test_socket_that_sctp_makes_of_a_revoked_one_is_revoked() -> None:
     ],
 )
 @pytest.mark.parametrize("connect", [["*:80"], None])
-def test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses_that_nothing_checks(
+def test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing_checks(
     connect: list[str] | None, kind: int, paths: int, state: int, ends: bool
 ) -> None:
     """If connecting is limited. An association that its peer ended before `accept` gets no address any more."""
     host = Host(connect)
     listener, made = host.sk(kind, SCTP), host.sk(kind, SCTP)
-    host.give_entry(listener, GRANT, SEVERAL)
+    host.give_entry(listener, GRANT, SEVERAL | PARENT)
     asoc = host.struct(512, asoc__transport_count=(paths, 2), asoc__state=(state, 4))
     host.ask("sctp_sk_clone", asoc, listener, made)
     is_revoked = ends and connect is not None
     assert host.flags(made) == CLONED | (SEVERAL if paths > 1 else 0) | (REVOKED if is_revoked else 0)
-    assert has_refused(host) is (is_revoked and kind == SEQPACKET)
-    assert host.signals == ([9] if is_revoked and kind == STREAM else [])
+    assert host.signals == []
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_socket_that_sctp_makes_must_not_be_if_its_peer_has_or_can_get_addresses
         (STREAM, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], False),
     ],
 )
-def test_nothing_is_peeled_off_whose_peer_its_owner_chose_and_the_limit_does_not_cover_any_more(
+def test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose(
     kind: int, flags: int, peer: str, connect: list[str] | None, ends: bool
 ) -> None:
     """The sweep was over before this socket was made."""
@@ -141,88 +141,17 @@ def test_nothing_is_peeled_off_whose_peer_its_owner_chose_and_the_limit_does_not
     host.ask("sctp_sk_clone", asoc, parent, made)
     assert host.signals == []
     assert host.flags(made) == flags | CLONED | (REVOKED if ends else 0)
-    assert has_refused(host) is ends
 
 
-def has_refused(host: Host) -> bool:
-    """Return whether the kernel makes no file for the socket. Afterwards, the thread has other files as before."""
-    answers = [host.ask("file_alloc_security", 0) for _ in range(2)]
-    assert answers in ([EPERM, 0], [0, 0])
-    return answers == [EPERM, 0]
-
-
-def peeled(host: Host, parent: int) -> int:
-    """Peel off an established association, as far as the kernel's hooks see it. Return the address of the new sock."""
-    made = host.sk(SEQPACKET, SCTP)
-    asoc = host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4))
-    host.ask("sctp_sk_clone", asoc, parent, made)
-    return made
-
-
-@pytest.mark.parametrize("way", ["revoked", "cut off", "gone"])
-@pytest.mark.parametrize("state", [ESTABLISHED, COOKIE_WAIT])
-def test_nothing_is_peeled_off_a_socket_that_was_stopped_meanwhile(way: str, state: int) -> None:
-    """The first wall stops this socket, and would not see the packets of the new one."""
+def test_caller_ends_if_there_is_no_memory_for_the_copy() -> None:
+    """Otherwise its socket would have no limit."""
     host = Host()
-    parent, made = host.sk(SEQPACKET, SCTP), host.sk(SEQPACKET, SCTP)
-    flags = {"revoked": REVOKED, "cut off": CUT, "gone": 0}[way]
-    host.give_entry(parent, GRANT, flags)
-    if way == "gone":
-        host.limits.clear()
-    host.ask("sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2), asoc__state=(state, 4)), parent, made)
-    assert host.flags(made) == flags | REVOKED | CLONED
-    assert has_refused(host)
-    assert host.signals == []
-
-
-@pytest.mark.parametrize(("kind", "signals"), [(STREAM, [9]), (SEQPACKET, [])])
-def test_there_is_no_new_socket_without_memory_for_the_copy(kind: int, signals: list[int]) -> None:
-    """It would have no limit. `accept` can't be refused any more, so its caller ends."""
-    host = Host()
-    listener, made = host.sk(kind, SCTP), host.sk(kind, SCTP)
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
     host.give_entry(listener, GRANT)
     host.has_memory = False
     host.ask(
         "sctp_sk_clone", host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4)), listener, made
     )
-    assert host.signals == signals
-    assert has_refused(host) is (kind == SEQPACKET)
-
-
-def test_place_of_a_thread_is_given_back() -> None:
-    """By its next file, or by its end, since another thread can get its address then."""
-    host = Host(["*:*"])
-    sk = host.sk(SEQPACKET, SCTP)
-    host.give_entry(sk, GRANT, CHOSEN)
-    sock = host.struct(64, socket__sk=(sk, 8))
-    assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == 0
-    assert list(host.places) == [host.thread]
-    peeled(host, sk)
-    assert not has_refused(host)
-    assert host.places == {}
-    host.narrow([])
-    for end in ("file_alloc_security", "task_free"):
-        assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == 0
-        peeled(host, sk)
-        assert list(host.places) == [host.thread]
-        host.thread += 8
-        assert not has_refused(host)
-        host.thread -= 8
-        assert host.ask(end, host.thread) == (EPERM if end == "file_alloc_security" else 0)
-        assert host.places == {}
-        assert not has_refused(host)
-
-
-def test_nothing_is_peeled_off_without_a_place() -> None:
-    """But sockets without a limit need none. If a thread asked before there were places, it ends."""
-    host = Host([])
-    sk = host.sk(SEQPACKET, SCTP)
-    sock = host.struct(64, socket__sk=(sk, 8))
-    host.has_places = False
-    assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == 0
-    host.give_entry(sk, GRANT, CHOSEN)
-    assert host.ask("socket_getsockopt", sock, SCTP, PEELOFF) == EPERM
-    peeled(host, sk)
     assert host.signals == [9]
 
 
@@ -307,46 +236,104 @@ def test_cookie_is_no_list_of_addresses() -> None:
     assert host.flags(sk) == 0
 
 
-@pytest.mark.parametrize(("kind", "flags"), [(STREAM, 0), (SEQPACKET, SEVERAL)])
-def test_cookie_that_can_establish_an_association_of_the_owner_counts_as_several_addresses(
-    kind: int, flags: int
+@pytest.mark.parametrize(
+    ("flags", "connect", "answer", "noted"),
+    [(CLONED, ["*:*"], EPERM, 0), (CLONED, None, 0, SEVERAL), (0, ["*:*"], 0, 0)],
+)
+def test_cookie_establishes_no_association_of_a_socket_that_was_peeled_off_before(
+    flags: int, connect: list[str] | None, answer: int, noted: int
 ) -> None:
-    """The kernel then does not ask for the owner's association again, whose peer has named its addresses before."""
-    host = Host(["*:*"])
-    sk = host.sk(kind, SCTP)
-    entry = host.give_entry(sk, GRANT)
+    """If connecting is limited. The kernel does not ask again about the addresses that the peer has named before."""
+    host = Host(connect)
+    sk = host.sk(SEQPACKET, SCTP)
+    host.give_entry(sk, GRANT, flags)
     assert request(host, sk, COOKIE_ECHO, vtags=(7, 8)) == 0  # of a peer that restarts
-    assert host.flags(sk) == 0
-    assert request(host, sk, COOKIE_ECHO, vtags=(7, 7)) == 0
+    assert request(host, sk, init()) == 0
     assert host.flags(sk) == flags
-    for state, expected in ((COOKIE_WAIT, flags), (COOKIE_ECHOED, flags), (ESTABLISHED, 0)):
-        host.write(entry + 36, bytes(4))
+    assert request(host, sk, COOKIE_ECHO, vtags=(7, 7)) == answer
+    assert host.flags(sk) == flags | noted
+    for state, expected in ((COOKIE_WAIT, answer), (COOKIE_ECHOED, answer), (ESTABLISHED, 0)):
         skb = host.struct(64, sk_buff__head=(host.place(bytes(12) + COOKIE_ECHO), 8))
         owners = host.struct(512, asoc__sk=(sk, 8), asoc__my_vtag=(7, 4), asoc__state=(state, 4))
-        assert host.ask("sctp_assoc_request", owners, skb) == 0
-        assert host.flags(sk) == expected
+        assert host.ask("sctp_assoc_request", owners, skb) == expected
 
 
 PEELOFF, PEELOFF_FLAGS, STATUS = 102, 122, 14
 
 
-@pytest.mark.parametrize("option", [PEELOFF, PEELOFF_FLAGS])
-def test_nothing_is_peeled_off_once_the_owner_has_a_peer_of_several_addresses(option: int) -> None:
-    """If connecting is limited."""
-    host = Host(["*:*"])
-    sk = host.sk(SEQPACKET, SCTP)
+BEGINNINGS = {
+    "connect": lambda host, sk, sock: host.ask("socket_connect", sock, host.v4("10.0.0.1", 80), 16),
+    "connectx": lambda host, sk, sock: host.ask("sctp_bind_connect", sk, CONNECTX, host.v4("10.0.0.1", 80), 16),
+    "send": lambda host, sk, sock: host.ask("sctp_bind_connect", sk, SENDMSG, host.v4("10.0.0.1", 80), 16),
+}
+MAKINGS = {
+    "peeloff": (SEQPACKET, lambda host, sock: host.ask("socket_getsockopt", sock, SCTP, PEELOFF)),
+    "peeloff with flags": (SEQPACKET, lambda host, sock: host.ask("socket_getsockopt", sock, SCTP, PEELOFF_FLAGS)),
+    "listen": (STREAM, lambda host, sock: host.ask("socket_listen", sock, 1)),
+}
+
+
+@pytest.mark.parametrize("first", ["begins", "makes"])
+@pytest.mark.parametrize("begin", BEGINNINGS)
+@pytest.mark.parametrize("make", MAKINGS)
+def test_socket_either_begins_associations_or_makes_other_sockets(begin: str, make: str, first: str) -> None:
+    """If connecting is limited. The first way counts, and a call that is refused changes nothing."""
+    kind, makes = MAKINGS[make]
+    host = Host(["10.0.0.0/8:80"])
+    sk = host.sk(kind, SCTP)
     sock = host.struct(64, socket__sk=(sk, 8))
-    assert host.ask("socket_getsockopt", sock, SCTP, option) == 0
+    calls = [partial(BEGINNINGS[begin], host, sk, sock), partial(makes, host, sock)]
+    flag = CHOSEN
+    if first == "makes":
+        calls.reverse()
+        flag = PARENT
+    assert [call() for call in calls] == [0, 0]  # it has no entry
     host.give_entry(sk, GRANT)
-    for paths, answer in ((1, 0), (2, EPERM)):
-        asoc = host.struct(512, asoc__sk=(sk, 8), asoc__transport_count=(paths, 2), asoc__state=(COOKIE_ECHOED, 4))
-        assert host.ask("sctp_assoc_established", asoc, 0) == 0
-        assert host.ask("socket_getsockopt", sock, SCTP, option) == answer
-    assert host.ask("socket_getsockopt", sock, SCTP, STATUS) == host.ask("socket_getsockopt", sock, TCP, option) == 0
+    for _ in range(2):
+        assert [call() for call in calls] == [0, EPERM]
+        assert host.flags(sk) == flag
     host.narrow()
-    assert host.ask("socket_getsockopt", sock, SCTP, option) == 0
+    assert [call() for call in calls] == [0, 0]
+    assert host.flags(sk) == CHOSEN | PARENT
+    host.narrow(["10.0.0.0/8:80"])
+    assert [call() for call in calls] == [EPERM, EPERM]
+    assert host.flags(sk) == CHOSEN | PARENT
     host.limits.clear()
-    assert host.ask("socket_getsockopt", sock, SCTP, option) == EPERM
+    assert [call() for call in calls] == [EPERM, EPERM]
+
+
+@pytest.mark.parametrize("make", MAKINGS)
+def test_socket_that_had_a_peer_of_several_addresses_makes_no_others_once_connecting_is_limited(make: str) -> None:
+    kind, makes = MAKINGS[make]
+    host = Host()
+    sk = host.sk(kind, SCTP)
+    sock = host.sealed(sk, SEVERAL)
+    assert makes(host, sock) == 0
+    host.narrow([])
+    assert makes(host, sock) == EPERM
+
+
+@pytest.mark.parametrize("make", MAKINGS)
+@pytest.mark.parametrize("flags", [REVOKED, CUT])
+def test_socket_that_is_stopped_meanwhile_has_a_mark_that_it_may_make_others(make: str, flags: int) -> None:
+    """Either the program sees that it is stopped, or whoever stopped it sees the mark."""
+    kind, makes = MAKINGS[make]
+    host = Host()
+    sk = host.sk(kind, SCTP)
+    assert makes(host, host.sealed(sk, flags)) == EPERM
+    assert host.flags(sk) == flags | PARENT
+
+
+def test_other_calls_make_no_sockets() -> None:
+    host = Host([])
+    for kind, level, option in ((SEQPACKET, SCTP, STATUS), (SEQPACKET, TCP, PEELOFF), (STREAM, SCTP, PEELOFF)):
+        sk = host.sk(kind, SCTP)
+        assert host.ask("socket_getsockopt", host.sealed(sk, CHOSEN | REVOKED), level, option) == 0
+        assert host.flags(sk) == CHOSEN | REVOKED
+    for kind, protocol in ((SEQPACKET, SCTP), (STREAM, TCP)):
+        sk = host.sk(kind, protocol)
+        assert host.ask("socket_listen", host.sealed(sk, CHOSEN), 1) == 0
+        assert host.flags(sk) == CHOSEN
 
 
 def test_one_to_one_socket_may_have_a_peer_of_several_addresses() -> None:
@@ -395,29 +382,19 @@ def test_nothing_is_accepted_if_a_peer_of_several_addresses_asked_before_connect
     assert host.ask("socket_accept", sock, 0) == 0
     host.narrow(["*:*"], ["*:80"])
     assert host.ask("socket_accept", sock, 0) == EPERM
-    assert host.ask("socket_listen", sock, 1) == 0
     host.narrow(bind=["*:81"])
     assert host.ask("socket_accept", sock, 0) == EPERM
 
 
 @pytest.mark.parametrize(
-    ("kind", "protocol", "connect", "listens", "accepts"),
-    [
-        (STREAM, SCTP, ["*:*"], EPERM, EPERM),
-        (STREAM, SCTP, None, 0, 0),
-        (SEQPACKET, SCTP, ["*:*"], 0, EPERM),
-        (STREAM, TCP, ["*:*"], 0, 0),
-    ],
+    ("protocol", "connect", "answer"), [(SCTP, ["*:*"], EPERM), (SCTP, None, 0), (TCP, ["*:*"], 0)]
 )
-def test_socket_that_began_an_association_is_no_listener(
-    kind: int, protocol: int, connect: list[str] | None, listens: int, accepts: int
+def test_nothing_is_accepted_from_a_socket_that_began_an_association(
+    protocol: int, connect: list[str] | None, answer: int
 ) -> None:
-    """If connecting is limited. It would accept this association, whose peer may not be covered any more.
-
-    SCTP itself refuses to accept from a one-to-many socket.
-    """
+    """If connecting is limited. It would accept this association, whose peer may not be covered any more."""
     host = Host(connect, ["*:80"])
-    sock = host.sealed(host.sk(kind, protocol, skc_num=(80, 2)), CHOSEN | BOUND)
-    assert [host.ask("socket_listen", sock, 1), host.ask("socket_accept", sock, 0)] == [listens, accepts]
+    sock = host.sealed(host.sk(STREAM, protocol, skc_num=(80, 2)), CHOSEN | BOUND)
+    assert host.ask("socket_accept", sock, 0) == answer
     host.narrow(connect, ["*:81"])
-    assert host.ask("socket_listen", sock, 1) == EPERM
+    assert host.ask("socket_accept", sock, 0) == EPERM
