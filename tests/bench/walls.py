@@ -5,10 +5,10 @@
     PYTHONPATH=tests python tests/bench/walls.py    # here, by the clock
 
 Measures by turns, with the second wall and without it: one UDP packet of 64 bytes (sent and received), 128 KiB of a TCP
-stream (as iperf3 writes them), and one TCP connection. Prints the least times for each policy, and ratios: the speed
-with the wall, compared with the speed without it. The goals are 0.99 for sockets without a limit, 0.98 for their
-connections, and 0.97 for limited sockets. The time that the calls take in Python is subtracted: the same calls fail
-with a bad descriptor.
+stream (as iperf3 writes them), one TCP connection, and one file that is opened. Prints the least times for each policy,
+and ratios: the speed with the wall, compared with the speed without it. The goals are 0.99 for sockets without a limit,
+0.98 for their connections, and 0.97 for limited sockets. The time that the calls take in Python is subtracted: the same
+calls fail with a bad descriptor, or without a path.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IN_USE = {
     "sctp, one-to-many": (INET, int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)),
 }
 HOST, PORT = "127.0.0.1", 5000
-PACKETS, WRITES, CONNECTIONS = 1000, 50, 100
+PACKETS, WRITES, CONNECTIONS, FILES = 1000, 50, 100, 1000
 REPEAT = 6
 DETACHED_S = 2
 """The kernel detaches programs some time after their links are gone. In the machine, sleep takes no time."""
@@ -137,7 +137,16 @@ def measure_connections(make: Make, name: str) -> Times:
         return timed(once, [sock.detach() for sock in socks])
 
 
-MEASURES = {"udp": measure_udp, "stream": measure_stream, "connections": measure_connections}
+def measure_files(_make: Make, _name: str) -> Times:
+    """Open a file that takes the kernel no work, and close it. The programs for SCTP see each new file."""
+
+    def once(fd: int) -> None:
+        _libc.close(_libc.open(None if fd == _BAD else b"/dev/null", os.O_RDONLY))
+
+    return timed(once, [0] * FILES)
+
+
+MEASURES = {"udp": measure_udp, "stream": measure_stream, "connections": measure_connections, "files": measure_files}
 
 
 def in_turns(walls: Walls, reload: Callable[[], None], rounds: int) -> Iterator[bool]:
