@@ -6,7 +6,7 @@ from .guarantee import Guarantee, Mutant
 
 _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
 _SCTP = "broker/nsbrokerd/seal/programs/sctp.py"
-_HOOK = "broker/nsbrokerd/seal/programs/hook.py"
+_PARENTS = "broker/nsbrokerd/seal/programs/parents.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
 _RUNNING = "broker/nsbrokerd/seal/running.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
@@ -162,12 +162,6 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
             ),
             Mutant(
-                _HOOK,
-                "    code.set(R1, layout.PARENT)\n",
-                "    code.set(R1, 0)\n",
-                (f"{_SCTP_TEST}test_socket_that_is_stopped_meanwhile_has_a_mark_that_it_may_make_others",),
-            ),
-            Mutant(
                 _WALL,
                 '        in_use.add("sctp")  # ',
                 "        pass  # ",
@@ -210,8 +204,8 @@ GUARANTEES = (
         (
             Mutant(
                 _CALLS,
-                '    code.go_if_anywhere(BIND, "allow")\n    code.go_if_covered(BIND, "allow")\n\n\ndef check_option',
-                '    code.go("allow")\n\n\ndef check_option',
+                "    code.go_if_covered(BIND, allowed)\n",
+                "    code.go(allowed)\n",
                 (f"{_TEST}test_listener_needs_an_address_that_the_limit_still_covers",),
             ),
             Mutant(
@@ -326,8 +320,8 @@ GUARANTEES = (
             ),
             Mutant(
                 _CALLS,
-                '    code.go_if(R1, "==", _STREAM, "makes sockets")\n',
-                '    code.go_if(R1, "==", 0, "makes sockets")\n',
+                '    code.go_if(R1, "!=", _STREAM, "allow")\n',
+                '    code.go("allow")\n    code.label("never")\n',
                 (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
             ),
             Mutant(
@@ -343,30 +337,42 @@ GUARANTEES = (
                 (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
             ),
             Mutant(
-                _HOOK,
-                "    code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)\n",
-                "    code.mask_number(R1, layout.SEVERAL)\n",
+                _PARENTS,
+                "        code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)\n",
+                "        code.mask_number(R1, layout.SEVERAL)\n",
                 (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
             ),
             Mutant(
-                _HOOK,
-                "    code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)\n",
-                "    code.mask_number(R1, layout.CHOSEN)\n",
+                _PARENTS,
+                "        code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)\n",
+                "        code.mask_number(R1, layout.CHOSEN)\n",
                 (
                     f"{_SCTP_TEST}test_socket_that_had_a_peer_of_several_addresses_makes_no_others_once_connecting_is_limited",
                 ),
             ),
             Mutant(
-                _HOOK,
-                "    code.set(R1, ~layout.PARENT)\n    code.keep_bits(R7, layout.ENTRY_FLAGS, R1)\n",
-                "",
-                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+                _PARENTS,
+                '    code.go_if_register(R0, "==", R2, "allow")\n',
+                '    code.go("allow")\n',
+                (f"{_SCTP_TEST}test_call_sees_what_happens_while_it_decides",),
             ),
             Mutant(
-                _HOOK,
-                "    code.set(R1, ~layout.CHOSEN)\n    code.keep_bits(R7, layout.ENTRY_FLAGS, R1)\n",
+                _PARENTS,
+                "    code.replace(R7, layout.ENTRY_FLAGS, R1)\n",
+                "    code.set_bits(R7, layout.ENTRY_FLAGS, R3)\n",
+                (f"{_SCTP_TEST}test_call_sees_what_happens_while_it_decides",),
+            ),
+            Mutant(
+                _PARENTS,
+                "        code.mask_number(R1, layout.STOPPED)\n",
+                "        code.mask_number(R1, 0)\n",
+                (f"{_SCTP_TEST}test_call_sees_what_happens_while_it_decides",),
+            ),
+            Mutant(
+                _SCTP,
+                "    code.mask_number(R1, layout.STOPPED)\n    code.set_bits(R9, layout.ENTRY_FLAGS, R1)\n",
                 "",
-                (f"{_SCTP_TEST}test_socket_either_begins_associations_or_makes_other_sockets",),
+                (f"{_SCTP_TEST}test_socket_that_sctp_makes_of_one_that_is_stopped_meanwhile_is_stopped",),
             ),
             Mutant(
                 _SCTP,

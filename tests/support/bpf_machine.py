@@ -18,7 +18,7 @@ _LIMITS_OF_GRANTS = 5
 _MAP = 1 << 60
 _STACK_BYTES = 512
 _MASK = (1 << 64) - 1
-_FETCH = 0x01
+_REPLACE = 0xF1
 _SIZES = {0x10: 1, 0x08: 2, 0x00: 4, 0x18: 8}
 _FORMATS = {1: "=B", 2: "=H", 4: "=I", 8: "=Q"}
 
@@ -51,6 +51,8 @@ class Machine:
         self.signals: list[int] = []
         self.task = self.registers = self.socket_of_file = 0
         self.cookies: dict[int, int] = {}
+        self.after_load: Callable[[int], None] = lambda _address: None
+        """Runs after each load from memory, as another processor could."""
         self._regions: list[tuple[int, bytearray]] = []
 
     def place(self, data: bytes) -> int:
@@ -120,13 +122,17 @@ class Machine:
                 registers[to] = int.from_bytes((registers[to] & 0xFFFF).to_bytes(2, "little"), "big")
             elif code == 0xC3:
                 old = struct.unpack("=I", self.read(registers[to] + offset, 4))[0]
-                new = _ALU[number & ~_FETCH](old, registers[source]) & 0xFFFFFFFF
+                if number == _REPLACE:
+                    new = registers[source] & 0xFFFFFFFF if old == registers[0] & 0xFFFFFFFF else old
+                    registers[0] = old
+                else:
+                    new = _ALU[number](old, registers[source]) & 0xFFFFFFFF
                 self.write(registers[to] + offset, struct.pack("=I", new))
-                if number & _FETCH:
-                    registers[source] = old
             elif kind == 1:
                 size = _SIZES[code & 0x18]
-                registers[to] = struct.unpack(_FORMATS[size], self.read(registers[source] + offset, size))[0]
+                place_in_memory = registers[source] + offset
+                registers[to] = struct.unpack(_FORMATS[size], self.read(place_in_memory, size))[0]
+                self.after_load(place_in_memory)
             elif kind in (2, 3):
                 size = _SIZES[code & 0x18]
                 value = (registers[source] if kind == 3 else number) & ((1 << 8 * size) - 1)

@@ -15,7 +15,7 @@ _INSTRUCTION = struct.Struct("=BBhi")
 _MAX_DISTANCE = 2**15 - 1
 
 _LOAD_MEMORY, _STORE_IMMEDIATE, _STORE_REGISTER = 0x61, 0x62, 0x63
-_ATOMIC, _ATOMIC_OR, _ATOMIC_AND, _FETCH = 0xC3, 0x40, 0x50, 0x01
+_ATOMIC, _ATOMIC_OR, _ATOMIC_AND, _ATOMIC_REPLACE = 0xC3, 0x40, 0x50, 0xF1
 _SIZE = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
 """BPF_B, BPF_H, BPF_W, BPF_DW."""
 _LOAD_IMMEDIATE_64 = 0x18
@@ -66,12 +66,9 @@ class Assembly:
         """Set each bit of 4 bytes in memory that is 1 in a register, in one step that no other processor can divide."""
         self._add(_ATOMIC, base, source, offset, _ATOMIC_OR)
 
-    def set_bits_and_load(self, base: int, offset: int, source: int) -> None:
-        """Do the same as `set_bits`, and load the former 4 bytes into the register.
-
-        This step has a place in one order of all such steps, which all processors see.
-        """
-        self._add(_ATOMIC, base, source, offset, _ATOMIC_OR | _FETCH)
+    def replace(self, base: int, offset: int, source: int) -> None:
+        """Store a register in 4 bytes of memory if they equal R0, in one step. Then R0 is their former value."""
+        self._add(_ATOMIC, base, source, offset, _ATOMIC_REPLACE)
 
     def keep_bits(self, base: int, offset: int, source: int) -> None:
         """Clear each bit of 4 bytes in memory that is 0 in a register, in one step."""

@@ -19,9 +19,7 @@ from .hook import (
     NUMBER,
     Fields,
     Hook,
-    become_parent,
     begin,
-    choose_peer,
     find_entry,
     find_socket,
     mark,
@@ -31,6 +29,7 @@ from .hook import (
     read_argument,
 )
 from .options import COPIED_PROTOCOLS, COPIES, COPIES_OF_UDPLITE, JOINS, REFUSED, UDPLITE
+from .parents import become_parent, choose_peer
 from .sctp import check_peeloff, check_sctp_addresses, check_sctp_request, copy_sctp_entry, note_sctp_addresses
 
 _INET, _UNSPEC = int(socket.AF_INET), int(socket.AF_UNSPEC)
@@ -79,22 +78,19 @@ def check_bind(code: Code, fields: Fields) -> None:
 def check_listener(code: Code, fields: Fields) -> None:
     """Allow to listen at an address that a rule for binding still covers, or that the kernel chose.
 
-    SCTP can then make other sockets of a one-to-one socket: see `become_parent`.
+    SCTP can then make others of a one-to-one socket: see `become_parent`.
     """
-    find_socket(code, fields)
-    code.find_any_entry_or_go(R8, "allow")
-    code.store(STACK, ENTRY, R7, 8)
-    code.load(R1, R8, fields["sk_protocol"], 2)
-    code.go_if(R1, "!=", _SCTP, "makes no socket")
-    code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "==", _STREAM, "makes sockets")
-    code.label("makes no socket")
-    code.go_if_flag(layout.STOPPED, "deny")
-    code.label("own address")
-    _check_own_address(code, fields)
+    begin(code, fields)
+    _check_own_address(code, fields, "may listen")
     code.go("deny")
-    code.label("makes sockets")
-    become_parent(code, "own address")
+    code.label("may listen")
+    find_socket(code, fields)
+    code.load(R1, R8, fields["sk_protocol"], 2)
+    code.go_if(R1, "!=", _SCTP, "allow")
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _STREAM, "allow")
+    code.load(R7, STACK, ENTRY, 8)
+    become_parent(code)
 
 
 def check_accept(code: Code, fields: Fields) -> None:
@@ -108,7 +104,7 @@ def check_accept(code: Code, fields: Fields) -> None:
     code.go_if(R1, "!=", _SCTP, "was checked")
     code.go_if_flag(layout.SEVERAL | layout.CHOSEN, "was not checked")
     code.label("was checked")
-    _check_own_address(code, fields)
+    _check_own_address(code, fields, "allow")
     code.go("deny")
     code.label("was not checked")
     code.copy(R9, R8)
@@ -121,7 +117,7 @@ def check_accept(code: Code, fields: Fields) -> None:
     code.go("was checked")
 
 
-def _check_own_address(code: Code, fields: Fields) -> None:
+def _check_own_address(code: Code, fields: Fields, allowed: str) -> None:
     code.load(R9, R8, fields["skc_num"], 2)
     code.store(STACK, LAST_PORT, R9)
     put_own(code, fields, "skc_rcv_saddr", "skc_v6_rcv_saddr")
@@ -130,9 +126,9 @@ def _check_own_address(code: Code, fields: Fields) -> None:
     code.find_limits()
     code.load(R1, STACK, NUMBER)
     code.mask_number(R1, layout.BOUND)
-    code.go_if(R1, "==", 0, "allow")
-    code.go_if_anywhere(BIND, "allow")
-    code.go_if_covered(BIND, "allow")
+    code.go_if(R1, "==", 0, allowed)
+    code.go_if_anywhere(BIND, allowed)
+    code.go_if_covered(BIND, allowed)
 
 
 def check_option(code: Code, fields: Fields) -> None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from ...policy.rules import ALL_PORTS
 from .. import layout
-from ..layout import CONNECT
 from .assembly import R0, R1, R2, R3, R6, R7, R8, R9, STACK
 from .code import LAST_PORT, Code
 
@@ -146,56 +145,6 @@ def put_own(code: Code, fields: Fields, version_4: str, version_6: str) -> None:
     code.label("own as version 6")
     code.put_ipv6(R8, fields[version_6], "own")
     code.label("own is put")
-
-
-def choose_peer(code: Code, label: str) -> None:
-    """Allow to choose a peer, and note it. But refuse it to a socket that may make others: see `become_parent`."""
-    code.label(label)
-    code.load(R7, STACK, ENTRY, 8)
-    code.set(R1, layout.CHOSEN)
-    code.set_bits_and_load(R7, layout.ENTRY_FLAGS, R1)
-    code.copy(R2, R1)
-    code.mask_number(R2, layout.PARENT)
-    code.go_if(R2, "==", 0, "allow")
-    code.mask_number(R1, layout.CHOSEN)
-    code.go_if(R1, "!=", 0, "deny")
-    code.set(R1, ~layout.CHOSEN)
-    code.keep_bits(R7, layout.ENTRY_FLAGS, R1)
-    code.go("deny")
-
-
-def become_parent(code: Code, label: str) -> None:
-    """Note that SCTP may make other sockets of this one, for `accept` or `peeloff`, and jump to `label`. R8 stays.
-
-    But refuse it if connecting is limited, and the socket can have an association that was not checked: its owner chose
-    the peer, or a peer of several addresses asked for one. So such a socket has only one of the flags, the first one.
-    The steps have one order, so of two that come at the same moment, one finds the flag of the other. A flag that comes
-    second is taken back.
-
-    Whoever stops the socket finds the flag, or this program finds that the socket is stopped. R7 is the entry.
-    """
-    code.copy(R9, R8)
-    code.set(R1, layout.PARENT)
-    code.set_bits_and_load(R7, layout.ENTRY_FLAGS, R1)
-    code.store(STACK, NUMBER, R1)
-    code.mask_number(R1, layout.STOPPED)
-    code.go_if(R1, "!=", 0, "deny")
-    code.load(R1, STACK, NUMBER)
-    code.mask_number(R1, layout.CHOSEN | layout.SEVERAL)
-    code.go_if(R1, "==", 0, "is a parent")
-    code.find_limits()
-    code.go_if_anywhere(CONNECT, "is a parent")
-    code.load(R1, STACK, NUMBER)
-    code.mask_number(R1, layout.PARENT)
-    code.go_if(R1, "!=", 0, "deny")
-    code.load(R7, STACK, ENTRY, 8)
-    code.set(R1, ~layout.PARENT)
-    code.keep_bits(R7, layout.ENTRY_FLAGS, R1)
-    code.go("deny")
-    code.label("is a parent")
-    code.copy(R8, R9)
-    code.load(R7, STACK, ENTRY, 8)
-    code.go(label)
 
 
 def mark(code: Code, flag: int, label: str) -> None:

@@ -5,7 +5,7 @@ Pure.
 Each packet shows its address to the first wall, except the packets of a socket that SCTP made for accept(2) or
 `peeloff`. So if connecting is limited, the peer of such a socket must have one address, and never get more. Listeners
 refuse other peers when they ask for an association. And a socket either begins associations, or others are made of it:
-see `become_parent`. If SCTP makes one all the same, because the limit changed meanwhile, the new socket is revoked.
+see `parents`. If SCTP makes one all the same, because the limit changed meanwhile, the new socket is revoked.
 
 This relies on net/sctp of the kernel: an association gets addresses from connectx and sendmsg, from an INIT or INIT
 ACK before it is established, and from an ASCONF.
@@ -29,8 +29,6 @@ from .hook import (
     NUMBER,
     PROBE_READ_KERNEL,
     Fields,
-    become_parent,
-    choose_peer,
     find_entry,
     find_socket,
     mark,
@@ -39,6 +37,7 @@ from .hook import (
     read_address,
     read_argument,
 )
+from .parents import become_parent, choose_peer
 
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 _STREAM, _SEQPACKET = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET)
@@ -254,7 +253,7 @@ def note_sctp_addresses(code: Code, fields: Fields) -> None:
 
 
 def check_peeloff(code: Code, fields: Fields) -> None:
-    """Note that an association is peeled off, or refuse it: see `become_parent`."""
+    """Allow to peel off an association of a one-to-many socket: see `become_parent`. SCTP refuses it to all others."""
     put_number(code, 1, R3)
     code.go_if(R3, "!=", _SOL_SCTP, "allow")
     put_number(code, 2, R3)
@@ -264,12 +263,9 @@ def check_peeloff(code: Code, fields: Fields) -> None:
     find_socket(code, fields)
     code.load(R1, R8, fields["sk_type"], 2)
     code.go_if(R1, "!=", _SEQPACKET, "allow")
-    code.find_any_entry_or_go(R8, "allow")
-    code.store(STACK, ENTRY, R7, 8)
-    become_parent(code, "has a grant")
-    code.label("has a grant")
-    code.find_limits()
-    code.go("allow")
+    find_entry(code)
+    code.go_if_flag(layout.CLONED, "allow")
+    become_parent(code)
 
 
 def copy_sctp_entry(code: Code, fields: Fields) -> None:
@@ -287,10 +283,7 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
     code.go_if(R0, "==", 0, "end the caller")
     code.copy(R9, R0)
     code.store(STACK, _MADE, R9, 8)
-    code.set(R1, layout.CLONED)
-    code.set_bits(R9, layout.ENTRY_FLAGS, R1)
-    code.set(R1, ~(layout.SEVERAL | layout.PARENT))
-    code.keep_bits(R9, layout.ENTRY_FLAGS, R1)
+    _put_flags_of_copy(code)
     code.load(R2, R6, 0, 8)
     code.load(R1, R2, fields["asoc.transport_count"], 2)
     code.go_if(R1, "<=", 1, "one address")
@@ -320,11 +313,20 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
     code.go("allow")
 
 
+def _put_flags_of_copy(code: Code) -> None:
+    """Give the copy in R9 its own flags. If the entry in R7 was stopped while it was copied, stop the copy, too."""
+    code.set(R1, layout.CLONED)
+    code.set_bits(R9, layout.ENTRY_FLAGS, R1)
+    code.set(R1, ~(layout.SEVERAL | layout.PARENT))
+    code.keep_bits(R9, layout.ENTRY_FLAGS, R1)
+    code.load(R1, R7, layout.ENTRY_FLAGS)
+    code.mask_number(R1, layout.STOPPED)
+    code.set_bits(R9, layout.ENTRY_FLAGS, R1)
+
+
 def _check_chosen_peer(code: Code, fields: Fields) -> None:
     """Allow the peer of an established association, unless the owner chose it, and the limit does not cover it."""
     code.label("established")
-    code.load(R1, R8, fields["sk_type"], 2)
-    code.go_if(R1, "!=", _SEQPACKET, "allow")
     code.load(R1, R7, layout.ENTRY_FLAGS)
     code.mask_number(R1, layout.CHOSEN)
     code.go_if(R1, "==", 0, "allow")

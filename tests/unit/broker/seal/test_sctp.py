@@ -10,7 +10,18 @@ from functools import partial
 
 import pytest
 
-from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, PARENT, REVOKED, SEVERAL
+from nsbrokerd.seal.layout import (
+    BOUND,
+    CHOSEN,
+    CLONED,
+    CUT,
+    ENTRY,
+    ENTRY_FLAGS,
+    PARENT,
+    REVOKED,
+    SEVERAL,
+    STOPPED,
+)
 from support.sealed_host import GRANT, Host
 
 EPERM = -errno.EPERM
@@ -126,7 +137,9 @@ def test_new_socket_is_revoked_if_its_peer_has_or_can_get_addresses_that_nothing
         (SEQPACKET, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
         (SEQPACKET, CHOSEN, "11.0.0.1", None, False),
         (SEQPACKET, 0, "11.0.0.1", ["10.0.0.0/8:80"], False),
-        (STREAM, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], False),
+        (STREAM, CHOSEN, "11.0.0.1", ["10.0.0.0/8:80"], True),
+        (STREAM, CHOSEN, "10.0.0.1", ["10.0.0.0/8:80"], False),
+        (STREAM, 0, "11.0.0.1", ["10.0.0.0/8:80"], False),
     ],
 )
 def test_new_socket_is_revoked_if_the_limit_does_not_cover_the_peer_any_more_that_its_owner_chose(
@@ -315,13 +328,75 @@ def test_socket_that_had_a_peer_of_several_addresses_makes_no_others_once_connec
 
 @pytest.mark.parametrize("make", MAKINGS)
 @pytest.mark.parametrize("flags", [REVOKED, CUT])
-def test_socket_that_is_stopped_meanwhile_has_a_mark_that_it_may_make_others(make: str, flags: int) -> None:
-    """Either the program sees that it is stopped, or whoever stopped it sees the mark."""
+def test_stopped_socket_makes_no_others(make: str, flags: int) -> None:
+    """And gets no mark, because the hooks for each packet would stand for it in vain."""
     kind, makes = MAKINGS[make]
     host = Host()
     sk = host.sk(kind, SCTP)
     assert makes(host, host.sealed(sk, flags)) == EPERM
-    assert host.flags(sk) == flags | PARENT
+    assert host.flags(sk) == flags
+
+
+MEANWHILE = {"begins": CHOSEN, "makes": PARENT, "peer asks": SEVERAL, "revoked": REVOKED, "cut off": CUT}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+@pytest.mark.parametrize("call", [*BEGINNINGS, *MAKINGS])
+def test_call_sees_what_happens_while_it_decides(call: str, meanwhile: str) -> None:
+    """Another processor sets a flag after this one has read the flags, each time that it reads them."""
+    host = Host(["10.0.0.0/8:80"])
+    kind = MAKINGS[call][0] if call in MAKINGS else SEQPACKET
+    sk = host.sk(kind, SCTP)
+    sock = host.sealed(sk)
+    reads = 0
+    for at in range(1, 6):
+        host.write(host.entries[sk] + ENTRY_FLAGS, bytes(4))
+        reads = 0
+
+        def set_flag(address: int, at: int = at) -> None:
+            nonlocal reads
+            reads += address == host.entries[sk] + ENTRY_FLAGS
+            if reads == at:
+                host.write(host.entries[sk] + ENTRY_FLAGS, struct.pack("=I", host.flags(sk) | MEANWHILE[meanwhile]))
+
+        host.after_load = set_flag
+        begins = call in BEGINNINGS
+        answer = BEGINNINGS[call](host, sk, sock) if begins else MAKINGS[call][1](host, sock)
+        host.after_load = lambda _address: None
+        own, other = (CHOSEN, PARENT) if begins else (PARENT, CHOSEN)
+        if reads < at:
+            assert answer == 0  # it was over before
+            continue
+        if MEANWHILE[meanwhile] == other:
+            assert answer == EPERM
+            assert host.flags(sk) == other
+        elif MEANWHILE[meanwhile] == own:
+            assert answer == 0
+            assert host.flags(sk) == own
+        elif begins:
+            assert host.flags(sk) & ~STOPPED in (MEANWHILE[meanwhile] & ~STOPPED, own | MEANWHILE[meanwhile] & ~STOPPED)
+        else:
+            assert answer == EPERM
+            assert host.flags(sk) == MEANWHILE[meanwhile]
+
+
+@pytest.mark.parametrize("flag", [REVOKED, CUT])
+def test_socket_that_sctp_makes_of_one_that_is_stopped_meanwhile_is_stopped(flag: int) -> None:
+    """The entry was copied just before, and whoever stopped the socket does not see the new one."""
+    host = Host()
+    listener, made = host.sk(STREAM, SCTP), host.sk(STREAM, SCTP)
+    entry = host.give_entry(listener, GRANT)
+    asoc = host.struct(512, asoc__transport_count=(1, 2), asoc__state=(ESTABLISHED, 4))
+    give = host.place
+
+    def place(data: bytes) -> int:
+        if len(data) == ENTRY.size:
+            host.write(entry + ENTRY_FLAGS, struct.pack("=I", flag))
+        return give(data)
+
+    host.place = place  # type: ignore[method-assign]
+    host.ask("sctp_sk_clone", asoc, listener, made)
+    assert host.flags(made) == CLONED | flag
 
 
 def test_other_calls_make_no_sockets() -> None:
@@ -330,10 +405,17 @@ def test_other_calls_make_no_sockets() -> None:
         sk = host.sk(kind, SCTP)
         assert host.ask("socket_getsockopt", host.sealed(sk, CHOSEN | REVOKED), level, option) == 0
         assert host.flags(sk) == CHOSEN | REVOKED
+    peeled = host.sk(SEQPACKET, SCTP)
+    assert host.ask("socket_getsockopt", host.sealed(peeled, CHOSEN | CLONED), SCTP, PEELOFF) == 0
+    assert host.flags(peeled) == CHOSEN | CLONED
     for kind, protocol in ((SEQPACKET, SCTP), (STREAM, TCP)):
         sk = host.sk(kind, protocol)
         assert host.ask("socket_listen", host.sealed(sk, CHOSEN), 1) == 0
         assert host.flags(sk) == CHOSEN
+    refused = Host([], ["*:80"])
+    sk = refused.sk(STREAM, SCTP, skc_num=(81, 2))
+    assert refused.ask("socket_listen", refused.sealed(sk, BOUND), 1) == EPERM
+    assert refused.flags(sk) == BOUND
 
 
 def test_one_to_one_socket_may_have_a_peer_of_several_addresses() -> None:
