@@ -1,7 +1,7 @@
 """What iperf3 reaches between sockets without a limit, with the second wall and without it. Needs root and iperf3.
 
     tests/bench/in_machine bookworm iperf3.py       # Linux 6.1, by instructions
-    tests/bench/in_machine trixie iperf3.py --only TCP   # Linux 6.12, whose UDP often does not end
+    tests/bench/in_machine trixie iperf3.py         # Linux 6.12, where iperf3 often does not end in this machine
 
 iperf3 sends a stream of TCP in one namespace, and datagrams of 64 bytes as fast as it can, by turns with the wall and
 without it. Prints the medians, in bits that are sent in a second, and the median of the rounds' ratios. The goal is
