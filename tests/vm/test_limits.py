@@ -90,6 +90,7 @@ def test_hooks_for_each_packet_stand_only_while_a_socket_that_needs_them_is_revo
     hooks = {PINS / "hook_socket_sendmsg", PINS / "hook_socket_recvmsg"}
     with open_limited(service, name, socket.SOCK_STREAM, protocol=socket.IPPROTO_SCTP) as sock:
         assert error_of(sock.connect, (LOOPBACK, FORBIDDEN_PORT)) == "EPERM"
+        sock.listen()  # from then on, it can accept sockets that the first wall does not see
         assert not any(hook.exists() for hook in hooks)
         assert "1 socket revoked" in command(NSBROKERD, "revoke", "--namespace", name)
         systemctl("reload", SERVICE)
