@@ -6,6 +6,7 @@ of `nsbrokerd.seal.programs.assembly`, and fails for others.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
@@ -49,6 +50,10 @@ class Machine:
         self.limits: dict[int, Limit | None] = {}
         self.has_memory = True
         self.signals: list[int] = []
+        self.written = b""
+        """What programs have written to the reader of an iterator."""
+        self.unreadable: set[int] = set()
+        """Addresses that can't be read, for the helper that tries."""
         self.task = self.registers = self.socket_of_file = 0
         self.cookies: dict[int, int] = {}
         self.after_load: Callable[[int], None] = lambda _address: None
@@ -154,6 +159,8 @@ class Machine:
                 return self._look_up(first, second)
             case 46:
                 return self.cookies[first]
+            case 95:
+                return first
             case 107:
                 assert first == _MAP + SOCKETS_FD
                 if fourth == 1 and second not in self.entries and self.has_memory:
@@ -162,9 +169,14 @@ class Machine:
             case 109:
                 self.signals.append(first)
                 return 0
+            case 113 if third in self.unreadable:
+                return -errno.EFAULT & _MASK
             case 113:
                 # The kernel's address of a client has room for every family.
                 self.write(first, self.read(third, second))
+                return 0
+            case 127:
+                self.written += self.read(second, third)
                 return 0
             case 158:
                 return self.task

@@ -20,6 +20,8 @@ _FIELDS = {
     "io_uring_cmd.cmd_op": 8, "compat.word": 16, "compat.bit": 2, "x32.word": 120, "x32.bit": 0x40000000,
     "asoc.sk": 16, "asoc.state": 24, "asoc.my_vtag": 28, "asoc.my_ttag": 32, "asoc.peer_addr": 40,
     "asoc.transport_count": 300, "asoc.primary_addr": 304, "sk_buff.head": 8, "sk_buff.transport_header": 16,
+    "skc_bound_dev_if": 52, "sk_lock.owned": 56, "sctp_sock.ep": 400, "sctp_endpoint.asocs": 24, "asoc.asocs": 8,
+    "asoc.port": 36, "asoc.primary_path": 336, "sctp_transport.saddr": 32,
 }  # fmt: skip
 GRANT = "g"
 

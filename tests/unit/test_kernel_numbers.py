@@ -119,6 +119,9 @@ CONSTANTS = {
         " _TASK_REGISTERS=BPF_FUNC_task_pt_regs _SCTP_UDP_PORT=SCTP_REMOTE_UDP_ENCAPS_PORT"
         " _URING_SETSOCKOPT=SOCKET_URING_OP_SETSOCKOPT"
     ),
+    "nsbrokerd.seal.programs.associations": (
+        "_SEQ_WRITE=BPF_FUNC_seq_write _LISTEN=BPF_TCP_LISTEN _ADDRESS_BYTES:sockaddr_in6"
+    ),
     "nsbrokerd.seal.programs.code": (
         "_MAP_LOOKUP=BPF_FUNC_map_lookup_elem _SK_STORAGE_GET=BPF_FUNC_sk_storage_get"
         " _TO_MPTCP_SOCK=BPF_FUNC_skc_to_mptcp_sock _CREATE=BPF_SK_STORAGE_GET_F_CREATE SOCK_TYPE:bpf_sock.type"

@@ -16,8 +16,8 @@ _HEADER = struct.Struct("=HBBIIIII")
 _TYPE = struct.Struct("=III")
 """Offset of the name, BTF kind and number of members, size or type."""
 
-_INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
-    *(1, 3, 4, 5, 6, 12, 13, 14, 15, 17, 19),
+_INT, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
+    *(1, 3, 4, 5, 6, 8, 12, 13, 14, 15, 17, 19),
 )
 _FIXED_BYTES = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _BYTES_FOR_EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
@@ -117,7 +117,9 @@ class KernelTypes:
             raise OSError(f"this kernel's struct {name} has no {error.args[0]}; use a newer kernel") from error
 
     def inner_offsets(self, name: str, member: str, members: Iterable[str]) -> dict[str, int]:
-        """Return the offsets of the members of a nameless struct that is a named member of a struct.
+        """Return the offsets of the members of a struct without a name of its own, which is a member of a struct.
+
+        A typedef can name it.
 
         Raises:
             OSError: the kernel has no such struct or member.
@@ -126,9 +128,14 @@ class KernelTypes:
         for index in range(_TYPE.unpack_from(self._data, place)[1] & _NUMBER_BITS):
             name_at, member_type, _ = _TYPE.unpack_from(self._data, place + _TYPE.size * (index + 1))
             if self._text(name_at) == member:
-                found = dict(self._members(member_type, 0))
+                found = dict(self._members(self._named_type(member_type), 0))
                 return {one: found[one] for one in members}
         raise OSError(f"this kernel's struct {name} has no {member}; use a newer kernel")
+
+    def _named_type(self, number: int) -> int:
+        """Return the type that a typedef stands for, or the type itself."""
+        _, info, other = _TYPE.unpack_from(self._data, self._places[number])
+        return other if info >> _KIND_SHIFT & _KIND_BITS == _TYPEDEF else number
 
     def _text(self, name_at: int) -> str:
         start = self._strings_at + name_at

@@ -19,7 +19,12 @@ _STRUCTS = {
     "socket": ("sk",),
     "io_uring_cmd": ("file", "cmd_op"),
     "sk_buff": ("head", "transport_header"),
+    "sctp_sock": ("ep",),
+    "sctp_endpoint": ("asocs",),
+    "sctp_transport": ("saddr",),
 }
+
+_PEER = ("transport_count", "primary_addr", "primary_path")
 
 _X32_BIT = 0x40000000
 """In the number of a system call. Source: arch/x86/include/uapi/asm/unistd.h."""
@@ -43,6 +48,8 @@ def kernel_layout() -> KernelLayout:
     types = KernelTypes(_KERNEL_TYPES.read_bytes())
     fields = types.offsets("sock_common", [name for name in FIELDS if name.startswith("skc_")])
     fields |= types.offsets("sock", [name for name in FIELDS if name.startswith("sk_")])
+    fields |= types.offsets("sock_common", ("skc_bound_dev_if",))
+    fields["sk_lock.owned"] = _lock_owner(types)
     for struct, members in _STRUCTS.items():
         fields |= _offsets_if_there(types, struct, members)
     fields |= _compat_fields(types)
@@ -56,6 +63,12 @@ def kernel_layout() -> KernelLayout:
     return KernelLayout(fields, types.function(_ITERATOR), hooks)
 
 
+def _lock_owner(types: KernelTypes) -> int:
+    """Return where a socket says whether a process holds its lock."""
+    lock = types.offsets("sock", ("sk_lock",))["sk_lock"]
+    return lock + types.inner_offsets("sock", "sk_lock", ("owned",))["owned"]
+
+
 def _offsets_if_there(types: KernelTypes, struct: str, members: tuple[str, ...]) -> dict[str, int]:
     try:
         return {f"{struct}.{name}": offset for name, offset in types.offsets(struct, members).items()}
@@ -65,14 +78,16 @@ def _offsets_if_there(types: KernelTypes, struct: str, members: tuple[str, ...])
 
 def _sctp_fields(types: KernelTypes) -> dict[str, int]:
     """Return where an SCTP association has the fields that programs read, some of them in structs of its own."""
-    outer = _offsets_if_there(types, "sctp_association", ("base", "state", "c", "peer"))
+    outer = _offsets_if_there(types, "sctp_association", ("base", "asocs", "state", "c", "peer"))
     if not outer:
         return {}
-    base, state, cookie, peer = outer.values()
-    inner = {"sk": base + types.offsets("sctp_ep_common", ("sk",))["sk"], "state": state}
+    base, asocs, state, cookie, peer = outer.values()
+    common = types.offsets("sctp_ep_common", ("sk", "bind_addr"))
+    inner = {"sk": base + common["sk"], "asocs": asocs, "state": state}
+    inner["port"] = base + common["bind_addr"] + types.offsets("sctp_bind_addr", ("port",))["port"]
     for name, offset in types.offsets("sctp_cookie", ("my_vtag", "my_ttag", "peer_addr")).items():
         inner[name] = cookie + offset
-    for name, offset in types.inner_offsets("sctp_association", "peer", ("transport_count", "primary_addr")).items():
+    for name, offset in types.inner_offsets("sctp_association", "peer", _PEER).items():
         inner[name] = peer + offset
     return {f"asoc.{name}": offset for name, offset in inner.items()}
 

@@ -1,7 +1,11 @@
-"""Lists the live sealed sockets. It reads only the maps, so it works without a running broker."""
+"""Lists the live sealed sockets, and the associations of stopped ones.
+
+It reads only the maps, so it works without a running broker.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import closing
@@ -12,6 +16,7 @@ from typing import BinaryIO
 from . import bpf, layout
 from .kernel import kernel_layout
 from .maps import SealMaps, open_maps
+from .programs.associations import Association, read_associations, write_associations
 from .programs.iterator import RECORD, LiveSocket, Selection, write_iterator
 from .programs.sweep import write_sweep
 
@@ -104,12 +109,32 @@ def visit(maps: SealMaps, selection: Selection, *, revokes: bool) -> list[LiveSo
 
 
 def _run(maps: SealMaps, selection: Selection, *, revokes: bool, protocol: int | None = None) -> list[LiveSocket]:
+    code = write_iterator(kernel_layout().fields, selection, revokes=revokes, protocol=protocol)
+    return [LiveSocket(*record) for record in RECORD.iter_unpack(_run_iterator(maps, "nsb_list", code))]
+
+
+def _run_iterator(maps: SealMaps, name: str, code: bytes) -> bytes:
+    """Run a program for each entry, and return all that it has written."""
+    number = kernel_layout().iterator
+    with (
+        bpf.closing(bpf.load_program(name[:15], _TRACING, _TRACE_ITER, code, number)) as program_fd,
+        open(bpf.open_iterator(program_fd, maps.sockets), "rb", buffering=_READ_BYTES) as file,
+    ):
+        return file.read()
+
+
+def list_associations(maps: SealMaps) -> set[Association]:
+    """List the associations by which stopped SCTP sockets could still communicate past the first wall.
+
+    Raises:
+        OSError: the caller is not root, or this kernel can't list them.
+    """
     kernel = kernel_layout()
-    code = write_iterator(kernel.fields, selection, revokes=revokes, protocol=protocol)
-    with bpf.closing(bpf.load_program("nsb_list", _TRACING, _TRACE_ITER, code, kernel.iterator)) as program_fd:
-        iterator_fd = bpf.open_iterator(program_fd, maps.sockets)
-        with open(iterator_fd, "rb", buffering=_READ_BYTES) as file:
-            return [LiveSocket(*record) for record in RECORD.iter_unpack(file.read())]
+    try:
+        code = write_associations(kernel.fields)
+    except KeyError as error:
+        raise OSError(errno.ENOSYS, f"this kernel does not describe {error.args[0]}: use a newer kernel") from error
+    return read_associations(_run_iterator(maps, "nsb_associations", code))
 
 
 def _read_nothing(file: BinaryIO) -> bool:

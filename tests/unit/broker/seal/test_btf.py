@@ -8,8 +8,8 @@ import pytest
 
 from nsbrokerd.seal.btf import KernelTypes
 
-STRINGS = b"\0sock\0port\0section\0unsigned int\0bind\0"
-INT, STRUCT, FUNC, DATASEC = 1, 4, 12, 15
+STRINGS = b"\0sock\0port\0lock\0lock_t\0section\0unsigned int\0bind\0"
+INT, STRUCT, TYPEDEF, FUNC, DATASEC = 1, 4, 8, 12, 15
 LATER_KIND = 20
 """The first kind that no kernel had when this was written."""
 
@@ -44,6 +44,16 @@ def test_types_after_a_large_one_are_found(number: int) -> None:
     types = KernelTypes(description(UINT, section, SOCK, a_type("bind", FUNC, 0, 1)))
     assert types.offsets("sock", ["port"]) == {"port": 12}
     assert types.function("bind") == 4
+
+
+@pytest.mark.parametrize("by_typedef", [False, True])
+def test_member_of_a_struct_without_a_name_is_found(by_typedef: bool) -> None:
+    """The struct is a member. A typedef can name it."""
+    inner = struct.pack("=III", 0, STRUCT << 24 | 1, 8) + struct.pack("=III", named("port"), 1, 4 * 8)
+    name = a_type("lock_t", TYPEDEF, 0, 2)
+    outer = a_type("sock", STRUCT, 1, 16, struct.pack("=III", named("lock"), 3 if by_typedef else 2, 8 * 8))
+    types = KernelTypes(description(UINT, inner, name, outer))
+    assert types.inner_offsets("sock", "lock", ["port"]) == {"port": 4}
 
 
 @pytest.mark.parametrize("kind", [LATER_KIND, 33, 127])
