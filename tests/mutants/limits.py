@@ -480,12 +480,8 @@ GUARANTEES = (
             ),
             Mutant(
                 "broker/nsbrokerd/seal/programs/packets.py",
-                '    """Drop each packet to a revoked socket."""\n'
-                "    _begin(code)\n"
-                "    code.end(1)\n"
-                '    code.label("deny")\n'
-                "    code.end(0)\n",
-                '    """Let each packet in."""\n    code.end(1)\n',
+                '    code.label("deny")\n    _allow_end(code)\n    code.label("drop")\n    code.end(0)\n',
+                '    code.label("deny")\n    code.label("drop")\n    code.end(1)\n',
                 ("tests/kernel/broker/commands/test_revoke.py::test_datagrams_stop_in_both_directions_for_good",),
             ),
             Mutant(

@@ -139,10 +139,10 @@ CONSTANTS = {
         " _FAMILY:group_req.gr_group UDPLITE=IPPROTO_UDPLITE"
     ),
     "nsbrokerd.seal.programs.packets": (
-        "_PROTOCOL:__sk_buff.protocol _DATA:__sk_buff.data _DATA_END:__sk_buff.data_end _SOCK:__sk_buff.sk"
-        " _SK_FULLSOCK=BPF_FUNC_sk_fullsock _UDPLITE=IPPROTO_UDPLITE _IPV4_BYTES:iphdr _IPV4_FRAGMENT:iphdr.frag_off"
-        " _IPV4_PROTOCOL:iphdr.protocol _IPV4_DESTINATION:iphdr.daddr _IPV6_BYTES:ipv6hdr _IPV6_NEXT:ipv6hdr.nexthdr"
-        " _IPV6_DESTINATION:ipv6hdr.daddr"
+        "_LENGTH:__sk_buff.len _PROTOCOL:__sk_buff.protocol _DATA:__sk_buff.data _DATA_END:__sk_buff.data_end"
+        " _SOCK:__sk_buff.sk _SK_FULLSOCK=BPF_FUNC_sk_fullsock _UDPLITE=IPPROTO_UDPLITE _IPV4_BYTES:iphdr"
+        " _IPV4_FRAGMENT:iphdr.frag_off _IPV4_PROTOCOL:iphdr.protocol"
+        " _IPV4_DESTINATION:iphdr.daddr _IPV6_BYTES:ipv6hdr _IPV6_NEXT:ipv6hdr.nexthdr _IPV6_DESTINATION:ipv6hdr.daddr"
     ),
     "nsbrokerd.seal.programs.sctp": (
         "_SEND_SIGNAL=BPF_FUNC_send_signal _SIGKILL=SIGKILL _SET_PEER_PRIMARY=SCTP_SET_PEER_PRIMARY_ADDR"

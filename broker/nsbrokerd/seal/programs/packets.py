@@ -15,7 +15,7 @@ from .assembly import R0, R1, R2, R3, R4, R6, R8, R9, STACK
 from .code import LAST_PORT, SOCK_PROTOCOL, SOCK_TYPE, Code
 
 # Source: struct __sk_buff.
-_PROTOCOL, _DATA, _DATA_END, _SOCK = 16, 76, 80, 168
+_LENGTH, _PROTOCOL, _DATA, _DATA_END, _SOCK = 0, 16, 76, 80, 168
 
 _SK_FULLSOCK = 95
 """A helper. Source: include/uapi/linux/bpf.h."""
@@ -33,30 +33,68 @@ _IPV4_FRAGMENT, _IPV4_PROTOCOL, _IPV4_DESTINATION = 6, 9, 16
 _IPV6_NEXT, _IPV6_DESTINATION = 6, 24
 _HOP_BY_HOP = 0
 
+# Source: RFC 9260, sections 3.1 and 3.3.7.
+_CHUNK_AT, _ABORT_BYTES = 12, 16
+_ABORT = 6
+
 _KEPT_PROTOCOL = -40
 
 
-def _begin(code: Code) -> None:
+def _begin(code: Code, no_socket: str) -> None:
+    """Find the socket and its entry. Jump to the label `no_socket` if the packet has no full socket."""
     code.copy(R6, R1)
     code.load(R1, R6, _SOCK, 8)
-    code.go_if(R1, "==", 0, "deny")
+    code.go_if(R1, "==", 0, no_socket)
     code.call(_SK_FULLSOCK)
-    code.go_if(R0, "==", 0, "deny")
+    code.go_if(R0, "==", 0, no_socket)
     code.copy(R8, R0)
     code.find_entry()
 
 
 def check_incoming(code: Code) -> None:
-    """Drop each packet to a revoked socket."""
-    _begin(code)
+    """Drop each packet to a stopped socket, except one that only ends an association: see `_allow_end`."""
+    _begin(code, no_socket="drop")
+    code.label("allow")
     code.end(1)
     code.label("deny")
+    _allow_end(code)
+    code.label("drop")
     code.end(0)
+
+
+def _allow_end(code: Code) -> None:
+    """Allow a packet that only ends an association of SCTP: ABORT, without a cause. The broker itself sends these.
+
+    A raw socket would receive the packet itself.
+    """
+    code.load(R1, R8, SOCK_PROTOCOL)
+    code.go_if(R1, "!=", _SCTP, "drop")
+    code.load(R1, R8, SOCK_TYPE)
+    code.go_if(R1, "==", _SOCK_RAW, "drop")
+    code.load(R2, R6, _DATA)
+    code.load(R3, R6, _DATA_END)
+    code.load(R4, R6, _PROTOCOL)
+    for protocol, header_bytes, next_at in (
+        (_ETH_P_IP, _IPV4_BYTES, _IPV4_PROTOCOL),
+        (_ETH_P_IPV6, _IPV6_BYTES, _IPV6_NEXT),
+    ):
+        other = f"not of protocol {protocol:#x}"
+        code.go_if(R4, "!=", protocol, other)
+        code.load(R1, R6, _LENGTH)
+        code.go_if(R1, "!=", header_bytes + _ABORT_BYTES, "drop")
+        code.copy(R1, R2)
+        code.add(R1, header_bytes + _ABORT_BYTES)
+        code.go_if_register(R1, ">", R3, "drop")
+        code.load(R1, R2, next_at, 1)
+        code.go_if(R1, "!=", _SCTP, "drop")
+        code.load(R1, R2, header_bytes + _CHUNK_AT, 1)
+        code.go_if(R1, "==", _ABORT, "allow")
+        code.label(other)
 
 
 def check_outgoing(code: Code) -> None:
     """Allow a packet that takes no detour. Other sockets than TCP and UDP also need a rule for its destination."""
-    _begin(code)
+    _begin(code, no_socket="deny")
     code.load(R9, R8, SOCK_PROTOCOL)
     code.load(R2, R6, _DATA)
     code.load(R3, R6, _DATA_END)
