@@ -18,9 +18,9 @@ from .hook import Fields, put_own, put_ports
 # Source: struct bpf_iter__bpf_sk_storage_map.
 _SOCK, _VALUE = 16, 24
 _SOCKET_COOKIE = 46
-_CLOSE = 7  # include/net/tcp_states.h
+_CLOSE, _LISTEN = 7, 10  # include/net/tcp_states.h
 _ENTRY = -56
-_STREAM, _SEQPACKET = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET)
+_STREAM, _SEQPACKET, _SCTP = int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)
 
 
 def write_sweep(sockets_fd: int, limits_fd: int, fields: Fields) -> bytes:
@@ -32,6 +32,7 @@ def write_sweep(sockets_fd: int, limits_fd: int, fields: Fields) -> bytes:
     code.load(R7, R6, _VALUE, 8)
     code.go_if(R7, "==", 0, "end")
     code.store(STACK, _ENTRY, R7, 8)
+    _go_if_unchecked(code, fields)
     _go_if_peer_is_free(code, fields)
     code.go_if_flag(layout.CLONED, "not seen by the first wall")
     code.label("peer has one address")
@@ -68,6 +69,28 @@ def write_sweep(sockets_fd: int, limits_fd: int, fields: Fields) -> bytes:
     code.label("end")
     code.end(0)
     return code.assemble()
+
+
+def _go_if_unchecked(code: Code, fields: Fields) -> None:
+    """Jump to "peer has several addresses" if SCTP can make a socket of this one whose peer was not checked.
+
+    SCTP makes sockets of this one. And before connecting was limited, its owner chose a peer, or a peer of several
+    addresses asked for an association.
+    """
+    code.load(R1, R7, layout.ENTRY_FLAGS)
+    code.copy(R2, R1)
+    code.mask_number(R2, layout.CHOSEN | layout.SEVERAL)
+    code.go_if(R2, "==", 0, "checked")
+    code.mask_number(R1, layout.PARENT)
+    code.go_if(R1, "!=", 0, "peer has several addresses")
+    # An older broker's listener lacks the flag.
+    code.load(R1, R8, fields["sk_protocol"], 2)
+    code.go_if(R1, "!=", _SCTP, "checked")
+    code.load(R1, R8, fields["sk_type"], 2)
+    code.go_if(R1, "!=", _STREAM, "checked")
+    code.load(R1, R8, fields["skc_state"], 1)
+    code.go_if(R1, "==", _LISTEN, "peer has several addresses")
+    code.label("checked")
 
 
 def _go_if_peer_is_free(code: Code, fields: Fields) -> None:

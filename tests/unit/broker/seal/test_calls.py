@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, REVOKED, SEVERAL
+from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, PARENT, REVOKED, SEVERAL
 from nsbrokerd.seal.programs.sweep import write_sweep
 from support.bpf_machine import LIMITS_FD, SOCKETS_FD
 from support.sealed_host import GRANT, Host, word
@@ -204,3 +204,33 @@ def test_sweep_cuts_off_sockets_whose_peer_is_not_covered(
     host.limits.clear()
     host.run(sweep, (0, 0, sk, entry))
     assert host.flags(sk) & CUT
+
+
+@pytest.mark.parametrize("flags", [CHOSEN, SEVERAL, CHOSEN | SEVERAL])
+@pytest.mark.parametrize(
+    ("kind", "protocol", "state", "more", "is_cut"),
+    [
+        (SEQPACKET, SCTP, 7, PARENT, True),
+        (STREAM, SCTP, 10, PARENT, True),
+        (STREAM, SCTP, 10, 0, True),  # of an older broker
+        (SEQPACKET, SCTP, 10, 0, False),
+        (STREAM, SCTP, 7, 0, False),
+        (STREAM, TCP, 10, 0, False),
+    ],
+)
+def test_sweep_cuts_off_a_socket_of_which_sctp_could_make_one_that_nothing_checked(
+    kind: int, protocol: int, state: int, more: int, is_cut: bool, flags: int
+) -> None:
+    """If connecting is limited now, and was not before."""
+    for connect in (["*:*"], None):
+        host = Host(connect)
+        sk = host.sk(kind, protocol, skc_state=(state, 1))
+        entry = host.give_entry(sk, GRANT, flags | more)
+        host.cookies[sk] = 0
+        host.run(write_sweep(SOCKETS_FD, LIMITS_FD, host.fields), (0, 0, sk, entry))
+        assert host.flags(sk) == flags | more | (CUT if is_cut and connect is not None else 0)
+    calm = Host([])
+    sk = calm.sk(kind, protocol, skc_state=(7, 1))
+    entry = calm.give_entry(sk, GRANT, PARENT)
+    calm.run(write_sweep(SOCKETS_FD, LIMITS_FD, calm.fields), (0, 0, sk, entry))
+    assert calm.flags(sk) == PARENT
