@@ -117,6 +117,7 @@ CONSTANTS = {
     "nsbrokerd.seal.programs.calls": (
         "_CURRENT_TASK=BPF_FUNC_get_current_task_btf _SOCK_FROM_FILE=BPF_FUNC_sock_from_file"
         " _TASK_REGISTERS=BPF_FUNC_task_pt_regs _SCTP_UDP_PORT=SCTP_REMOTE_UDP_ENCAPS_PORT"
+        " _SCTP_AUTH_CHUNK=SCTP_AUTH_CHUNK _SO_ATTACH_FILTER _SO_ATTACH_BPF _IP_FREEBIND _IPV6_FREEBIND"
         " _URING_SETSOCKOPT=SOCKET_URING_OP_SETSOCKOPT"
     ),
     "nsbrokerd.seal.programs.associations": (

@@ -39,8 +39,16 @@ _SCTP = int(socket.IPPROTO_SCTP)
 # Source: include/uapi/linux/bpf.h, the numbers of the helpers.
 _CURRENT_TASK, _SOCK_FROM_FILE, _TASK_REGISTERS = 158, 162, 175
 
-_SCTP_UDP_PORT = 132
-"""Source: include/uapi/linux/sctp.h."""
+_SCTP_UDP_PORT, _SCTP_AUTH_CHUNK = 132, 21
+"""Source: include/uapi/linux/sctp.h. The first one would hide packets from the first wall."""
+_SOCKET, _SO_ATTACH_FILTER, _SO_ATTACH_BPF = int(socket.SOL_SOCKET), 26, 50
+_IP, _IP_FREEBIND = int(socket.IPPROTO_IP), 15
+_IPV6, _IPV6_FREEBIND = int(socket.IPPROTO_IPV6), 78
+_IGNORE_ABORT = (
+    *((_SCTP, _SCTP_AUTH_CHUNK), (_SOCKET, _SO_ATTACH_FILTER), (_SOCKET, _SO_ATTACH_BPF)),
+    *((_IP, _IP_FREEBIND), (_IPV6, _IPV6_FREEBIND)),
+)
+"""Options by which a socket of SCTP could ignore the broker's ABORT, or keep it from being sent: see `aborting`."""
 
 _URING_SETSOCKOPT = 3
 """Source: SOCKET_URING_OP_SETSOCKOPT in include/uapi/linux/io_uring.h."""
@@ -146,6 +154,15 @@ def check_option(code: Code, fields: Fields) -> None:
         for option in options:
             code.go_if(R4, "==", option, "deny")
         code.label(f"not level {level}")
+    code.load(R1, R9, fields["sk_protocol"], 2)
+    code.go_if(R1, "!=", _SCTP, "hears no abort")
+    code.load(R1, R9, fields["sk_type"], 2)
+    code.go_if(R1, "==", _RAW, "hears no abort")
+    for number, (level, option) in enumerate(_IGNORE_ABORT):
+        code.go_if(R3, "!=", level, f"not option {number}")
+        code.go_if(R4, "==", option, "deny")
+        code.label(f"not option {number}")
+    code.label("hears no abort")
     for level, options in JOINS.items():
         code.go_if(R3, "!=", level, f"joins nothing of level {level}")
         for option in options:

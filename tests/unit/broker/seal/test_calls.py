@@ -130,10 +130,12 @@ def test_options_are_refused_by_number_and_to_narrow_callers(narrow: str) -> Non
         host.registers = host.struct(256, x32__word=(0x40000000 + 54, 8))
     kinds = (DGRAM, UDP), (RAW, UDP), (DGRAM, ICMP), (DGRAM, UDPLITE), (RAW, UDPLITE)
     udp, raw, ping, lite, raw_lite = (host.sealed(host.sk(*kind)) for kind in kinds)
-    sctp = host.sealed(host.sk(STREAM, SCTP))
+    sctp, raw_sctp = host.sealed(host.sk(STREAM, SCTP)), host.sealed(host.sk(RAW, SCTP))
     seen = 0 if narrow == "no" else EPERM
     for sock, level, name, answer in (
         (udp, IP, 4, EPERM), (raw, IP, 3, EPERM), (udp, 41, 57, EPERM), (sctp, SCTP, 132, EPERM), (sctp, SCTP, 36, 0),
+        (sctp, SCTP, 21, EPERM), (sctp, SOL_SOCKET, 26, EPERM), (sctp, SOL_SOCKET, 50, EPERM), (sctp, IP, 15, EPERM),
+        (sctp, 41, 78, EPERM), (udp, SOL_SOCKET, 26, 0), (udp, IP, 15, 0), (raw_sctp, SOL_SOCKET, 26, 0),
         (udp, IP, 35, seen), (udp, IP, 39, seen), (udp, IP, 42, seen), (udp, IP, 46, seen),
         (udp, 41, 20, seen), (udp, 41, 42, seen), (udp, 41, 46, seen), (sctp, IP, 35, EPERM),
         (raw, SOL_SOCKET, 6, seen), (raw, IP, 34, seen), (ping, SOL_SOCKET, 6, seen), (ping, IP, 34, seen),
