@@ -23,9 +23,10 @@ from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from nsbrokerd.policy import Limit
-from nsbrokerd.seal import Selection, revoke
-from nsbrokerd.seal.wall import remove, standing_hooks
+from nsbrokerd.seal import Selection, revoke, running
+from nsbrokerd.seal.wall import detach_removed, remove, standing_hooks
 from support import namespaces
+from support.brokers.sctp_walls import accept, peel_off, serve
 from support.brokers.walls import Walls, grant, rules
 from support.far_side import socket_inside
 
@@ -39,6 +40,7 @@ IN_USE = {
 HOST, PORT = "127.0.0.1", 5000
 PACKETS, WRITES, CONNECTIONS, FILES = 1000, 50, 100, 1000
 REPEAT = 6
+LOOKS = 20
 DETACHED_S = 2
 """The kernel detaches programs some time after their links are gone. In the machine, sleep takes no time."""
 PACKET, WRITE = ctypes.create_string_buffer(64), ctypes.create_string_buffer(128 << 10)
@@ -156,8 +158,22 @@ def in_turns(walls: Walls, reload: Callable[[], None], rounds: int) -> Iterator[
             reload()
         else:
             remove(walls.directory, standing_hooks(walls.directory))
+            detach_removed(walls.directory)
         time.sleep(DETACHED_S)
         yield has_wall
+
+
+def wait_for_looks(walls: Walls) -> None:
+    """Let the broker look until nothing changes any more."""
+    for _ in range(LOOKS):
+        walls.seal.tidy()
+        time.sleep(0.01)
+
+
+def make_pair(walls: Walls, kind: tuple[int, ...]) -> list[socket.socket]:
+    """Return a limited socket of SCTP, one that it accepted or peeled off, and its peer."""
+    listener, peer = serve(walls, kind)
+    return [listener, peer, (accept if kind[1] == socket.SOCK_STREAM else peel_off)(walls, listener, peer)]
 
 
 def compare(
@@ -168,10 +184,25 @@ def compare(
     *,
     connect: tuple[str, ...] | None = ("127.0.0.0/8:*",),
     revokes: bool = False,
+    waits: bool = True,
 ) -> None:
+    """Print the figures for one policy.
+
+    Args:
+        walls: the seal.
+        kinds: what the policy limits.
+        in_use: the kind of limited sockets that are in use meanwhile.
+        rounds: how often to measure with the wall.
+        connect: the peers that the policy covers.
+        revokes: whether these sockets are revoked.
+        waits: whether to wait for the broker's looks, as if some minutes had passed since the policy was loaded.
+    """
+
     def reload() -> None:
         limit = Limit(rules(None if connect is None else list(connect)), rules(["*:*"]))
         walls.use(grant("limited", *kinds, limit=limit))
+        if waits:
+            wait_for_looks(walls)
 
     reload()
     with ExitStack() as stack:
@@ -181,18 +212,21 @@ def compare(
             stack.enter_context(walls.make(*IN_USE[in_use]))
             took_ms = (time.perf_counter() - begin) * 1e3
             begin = time.perf_counter()
-            sock = stack.enter_context(walls.make(*IN_USE[in_use]))
+            stack.enter_context(walls.make(*IN_USE[in_use]))
             print(f"first socket of {in_use}: {took_ms:.2f} ms, next one {(time.perf_counter() - begin) * 1e3:.2f} ms")
             if revokes:
                 if in_use != "udplite":
-                    sock.listen()
+                    for one in make_pair(walls, IN_USE[in_use]):
+                        stack.enter_context(one)
+                    reload()
                 begin = time.perf_counter()
                 revoke(walls.directory, Selection(grant="limited"))
                 print(f"to revoke them: {(time.perf_counter() - begin) * 1e3:.2f} ms")
-        state = "revoked" if revokes else "in use"
+                reload()
+        state = f"revoked{'' if waits else ' just now'}" if revokes else "in use"
         title = f"limits of {', '.join(kinds)}" + ("" if connect is not None else ", for bind alone")
-        listener = " that listened" if revokes and in_use != "udplite" else ""
-        print(title + (f"; a limited socket of {in_use}{listener} is {state}" if in_use else ""))
+        of_all = ", and the socket that it was made of," if revokes and in_use != "udplite" else ""
+        print(title + (f"; a limited socket of {in_use}{of_all} is {state}" if in_use else ""))
         print(f"  programs: {', '.join(sorted(standing_hooks(walls.directory))) or 'none'}", flush=True)
         makers: dict[str, Make] = {
             "unlimited": lambda kind: socket_inside(walls.name, *kind),
@@ -217,6 +251,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     print(f"Linux {os.uname().release}", flush=True)
+    running._LOOK_AGAIN_S = 0
     name = f"{namespaces.PREFIX}walls"
     namespaces.make(name)
     try:
@@ -229,6 +264,7 @@ def main() -> None:
                         compare(walls, kinds, kinds[-1], rounds, connect=None)
                         compare(walls, kinds, "sctp, one-to-many", rounds)
                         compare(walls, kinds, "sctp, one-to-many", rounds, revokes=True)
+                        compare(walls, kinds, "sctp, one-to-many", rounds, revokes=True, waits=False)
                     compare(walls, kinds, kinds[-1], rounds, revokes=True)
     finally:
         namespaces.delete(name)

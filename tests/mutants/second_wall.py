@@ -7,13 +7,20 @@ from .guarantee import Guarantee, Mutant
 _CALLS = "broker/nsbrokerd/seal/programs/calls.py"
 _SCTP = "broker/nsbrokerd/seal/programs/sctp.py"
 _PARENTS = "broker/nsbrokerd/seal/programs/parents.py"
+_NEEDED = "broker/nsbrokerd/seal/needed.py"
 _WALL = "broker/nsbrokerd/seal/wall.py"
 _RUNNING = "broker/nsbrokerd/seal/running.py"
 _REVOKING = "broker/nsbrokerd/seal/revoking.py"
+_LISTED = "broker/nsbrokerd/seal/programs/associations.py"
+_ABORTING = "broker/nsbrokerd/seal/aborting.py"
+_PACKETS = "broker/nsbrokerd/seal/programs/packets.py"
 _TEST = "tests/unit/broker/seal/test_calls.py::"
 _SCTP_TEST = "tests/unit/broker/seal/test_sctp.py::"
 _REVOKING_TEST = "tests/unit/broker/seal/test_revoking.py::"
+_NEEDED_TEST = "tests/unit/broker/seal/test_needed.py::"
 _WALL_TEST = "tests/unit/broker/seal/test_wall.py::"
+_ABORTING_TEST = "tests/unit/broker/seal/test_aborting.py::"
+_STOPPED_TEST = "tests/kernel/broker/seal/test_stopped_associations.py::"
 
 GUARANTEES = (
     Guarantee(
@@ -30,6 +37,12 @@ GUARANTEES = (
                 '    code.go_if_flag(layout.SEVERAL, "peer has several addresses")\n',
                 "",
                 (f"{_TEST}test_sweep_cuts_off_sockets_whose_peer_is_not_covered",),
+            ),
+            Mutant(
+                "broker/nsbrokerd/seal/programs/sweep.py",
+                "    _go_if_unchecked(code, fields)\n",
+                "",
+                (f"{_TEST}test_sweep_cuts_off_a_socket_of_which_sctp_could_make_one_that_nothing_checked",),
             ),
             Mutant(
                 "broker/nsbrokerd/seal/programs/sweep.py",
@@ -58,22 +71,22 @@ GUARANTEES = (
         "limit-second-wall-is-needed",
         (
             Mutant(
-                _WALL,
+                _NEEDED,
                 '    "tcp": _ALL | _CONNECTIONS,\n',
                 '    "tcp": _ALL | _CONNECTIONS | FOR_EACH_PACKET,\n',
-                (f"{_WALL_TEST}test_hooks_for_each_packet_are_only_for_kinds_that_need_them",),
+                (f"{_NEEDED_TEST}test_hooks_for_each_packet_are_only_for_kinds_that_need_them",),
             ),
             Mutant(
-                _WALL,
+                _NEEDED,
                 "    return hooks_for(kinds) - FOR_EACH_PACKET\n",
                 "    return hooks_for(kinds)\n",
-                (f"{_WALL_TEST}test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use",),
+                (f"{_NEEDED_TEST}test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use",),
             ),
             Mutant(
-                _WALL,
+                _NEEDED,
                 "set(filter(is_inet, KIND_OF_TRIPLE.values()))",
                 "set()",
-                (f"{_WALL_TEST}test_kinds_of_live_sockets_count",),
+                (f"{_NEEDED_TEST}test_kinds_of_live_sockets_count",),
             ),
             Mutant(
                 _RUNNING,
@@ -83,8 +96,8 @@ GUARANTEES = (
             ),
             Mutant(
                 _RUNNING,
-                "                remove_packet_hooks(self._directory, self._maps)\n",
-                "                pass\n",
+                "            remove_packet_hooks(self._directory, self._maps, self._ended())\n",
+                "            pass\n",
                 (
                     f"{_WALL_TEST}test_hooks_for_each_packet_are_removed_within_a_minute_of_the_end_of_the_sockets_that_need_them",
                 ),
@@ -94,6 +107,162 @@ GUARANTEES = (
                 "                self._seal.tidy()\n",
                 "                pass\n",
                 ("tests/kernel/broker/seal/test_reload.py::test_programs_of_another_version_go_once_revoke_has_ended",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-ends-associations",
+        (
+            Mutant(
+                _LISTED,
+                '    code.go_if(R2, "==", 0, "end")\n',
+                "",
+                (f"{_ABORTING_TEST}test_only_stopped_sockets_that_the_first_wall_does_not_see_are_listed",),
+            ),
+            Mutant(
+                _LISTED,
+                '    code.go_if(R2, "!=", 0, "selected")\n',
+                "",
+                (f"{_ABORTING_TEST}test_only_stopped_sockets_that_the_first_wall_does_not_see_are_listed",),
+            ),
+            Mutant(
+                _LISTED,
+                '    code.go_if(R1, "!=", 0, "makes others")\n',
+                "",
+                (f"{_ABORTING_TEST}test_only_stopped_sockets_that_the_first_wall_does_not_see_are_listed",),
+            ),
+            Mutant(
+                _LISTED,
+                '    code.go_if(R0, "!=", 0, "unknown")\n',
+                '    code.go_if(R0, "!=", 0, "end")\n',
+                (f"{_ABORTING_TEST}test_what_can_not_be_read_counts_as_any_association",),
+            ),
+            Mutant(
+                _LISTED,
+                "    code.store_number(STACK, _STATE, _LOCKED)\n    _note(code)\n",
+                "    code.store_number(STACK, _STATE, _LOCKED)\n",
+                (f"{_ABORTING_TEST}test_lock_of_a_socket_that_can_make_others_is_told",),
+            ),
+            Mutant(
+                _LISTED,
+                '    code.go_if(R1, "==", _SEQPACKET, "can communicate")\n',
+                "",
+                (f"{_ABORTING_TEST}test_ended_association_of_a_listener_is_left_out",),
+            ),
+            Mutant(
+                _ABORTING,
+                "            _abort_all(gate, (one for one in left if one.tag), stops)\n",
+                "            pass\n",
+                (f"{_ABORTING_TEST}test_each_association_is_aborted_in_its_own_namespace",),
+            ),
+            Mutant(
+                _ABORTING,
+                "!= ends.own.packed:\n            return\n",
+                "!= ends.own.packed:\n            pass\n",
+                (f"{_STOPPED_TEST}test_packet_is_sent_only_to_an_address_of_its_namespace",),
+            ),
+            Mutant(
+                _ABORTING,
+                "        return not left\n",
+                "        return True\n",
+                (f"{_ABORTING_TEST}test_associations_are_aborted_until_nothing_changes_for_a_while",),
+            ),
+            Mutant(
+                _ABORTING,
+                "self._ended = ended if self._ended is before else {}\n",
+                "self._ended = ended\n",
+                (f"{_ABORTING_TEST}test_parents_that_the_thread_finds_while_limits_change_do_not_count",),
+            ),
+            Mutant(
+                _ABORTING,
+                "self._ended.items() if cookie in stopped}\n",
+                "self._ended.items()}\n",
+                (f"{_ABORTING_TEST}test_parent_counts_from_the_first_time_at_which_it_had_no_association",),
+            ),
+            Mutant(
+                _RUNNING,
+                "        self._remove_superfluous(kinds)\n        self._abort_associations()\n",
+                "        self._remove_superfluous(kinds)\n",
+                (
+                    f"{_WALL_TEST}test_hooks_for_each_packet_stay_if_a_call_made_a_socket_that_has_an_association_just_in_time",
+                ),
+            ),
+            Mutant(
+                _REVOKING,
+                "        abort_associations(maps)\n",
+                "        pass\n",
+                (f"{_REVOKING_TEST}test_failure_to_abort_is_no_failure_to_revoke",),
+            ),
+            Mutant(
+                _LISTED,
+                '    code.go_if(R8, ">=", _MOST, "unknown")\n',
+                '    code.go_if(R8, ">=", _MOST, "end")\n',
+                (f"{_ABORTING_TEST}test_list_has_a_limit",),
+            ),
+            Mutant(
+                _REVOKING,
+                "    if not number:\n",
+                "    if number is not None:\n",
+                (f"{_REVOKING_TEST}test_associations_that_can_not_be_ended_are_reported",),
+            ),
+            Mutant(
+                _CALLS,
+                'code.go_if(R4, "==", option, "deny")\n        code.label(f"not option {number}")\n',
+                'code.label(f"not option {number}")\n',
+                (f"{_TEST}test_options_are_refused_by_number_and_to_narrow_callers",),
+            ),
+            Mutant(
+                _PACKETS,
+                '        code.go_if(R1, "!=", header_bytes + _ABORT_BYTES, "drop")\n',
+                "",
+                (f"{_ABORTING_TEST}test_stopped_socket_hears_only_an_abort_that_says_nothing",),
+            ),
+            Mutant(
+                _PACKETS,
+                '    code.go_if(R1, "==", _SOCK_RAW, "drop")\n',
+                "",
+                (f"{_ABORTING_TEST}test_stopped_socket_hears_only_an_abort_that_says_nothing",),
+            ),
+            Mutant(
+                _PACKETS,
+                '        code.go_if(R1, "==", _ABORT, "allow")\n',
+                "",
+                (f"{_ABORTING_TEST}test_stopped_socket_hears_only_an_abort_that_says_nothing",),
+            ),
+        ),
+    ),
+    Guarantee(
+        "limit-waits-for-no-process",
+        (
+            Mutant(
+                _WALL,
+                '        os.rename(place, directory / f"{_REMOVED}{os.urandom(8).hex()}")\n',
+                "        place.unlink()\n",
+                (f"{_WALL_TEST}test_main_thread_does_not_wait_until_programs_are_detached",),
+            ),
+            Mutant(
+                _RUNNING,
+                "        self._abort_associations()\n        self._detacher.start()\n\n",
+                "        self._abort_associations()\n\n",
+                (f"{_WALL_TEST}test_main_thread_does_not_wait_until_programs_are_detached",),
+            ),
+            Mutant(
+                _RUNNING,
+                " and not self._detacher.wait(_PATIENCE_S):\n",
+                " and False:\n",
+                (f"{_WALL_TEST}test_main_thread_does_not_wait_until_programs_are_detached",),
+            ),
+            Mutant(
+                _WALL,
+                "if _can_attach(directory) else ():\n",
+                "if True else ():\n",
+                (f"{_REVOKING_TEST}test_command_attaches_nothing_while_the_kernel_waits_for_a_process",),
+            ),
+            Mutant(
+                _WALL,
+                "            detach_removed(directory)\n        finally:\n",
+                "            pass\n        finally:\n",
+                (f"{_WALL_TEST}test_command_does_not_wait_until_programs_are_detached",),
             ),
         ),
     ),
@@ -139,7 +308,7 @@ GUARANTEES = (
         (
             Mutant(
                 _RUNNING,
-                "        self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))\n",
+                "        self._build_second_wall(hooks_for_change(self._maps, kinds, standing))\n",
                 "        self._build_second_wall(needed_hooks(self._maps, kinds))\n",
                 (f"{_WALL_TEST}test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off",),
             ),
@@ -150,22 +319,50 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off",),
             ),
             Mutant(
-                _WALL,
-                "    if one.flags & STOPPED or limits_connecting is None:\n",
-                "    if one.flags & STOPPED:\n",
-                (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
+                _NEEDED,
+                "bool(one.flags & (CLONED | PARENT))",
+                "bool(one.flags & CLONED)",
+                (f"{_NEEDED_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
             ),
             Mutant(
-                _WALL,
-                "        is_needed = limits_connecting and",
-                "        is_needed = False and",
-                (f"{_WALL_TEST}test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop",),
+                _NEEDED,
+                " | needed_for_packets(maps, sockets, ended)\n    except",
+                "\n    except",
+                (f"{_NEEDED_TEST}test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use",),
             ),
             Mutant(
-                _WALL,
+                _NEEDED,
+                " or (stopped and list_associations(maps)) else frozenset()\n",
+                " else frozenset()\n",
+                (
+                    f"{_WALL_TEST}test_hooks_for_each_packet_stay_if_a_call_made_a_socket_that_has_an_association_just_in_time",
+                ),
+            ),
+            Mutant(
+                _NEEDED,
+                " if _parents(stopped) - ended or (stopped",
+                " if (stopped",
+                (
+                    f"{_WALL_TEST}test_hooks_for_each_packet_are_removed_a_minute_after_the_last_association_of_a_stopped_socket",
+                ),
+            ),
+            Mutant(
+                _NEEDED,
+                "for one in stopped if not one.flags & CHOSEN)\n",
+                "for one in stopped)\n",
+                (f"{_NEEDED_TEST}test_parents_that_began_associations_never_stop_counting",),
+            ),
+            Mutant(
+                _RUNNING,
+                "        elif MAKES_SOCKETS in standing and open_associations(self._maps):\n",
+                "        elif set[str]():\n",
+                (f"{_WALL_TEST}test_hooks_for_each_packet_stay_while_a_stopped_socket_can_have_an_association",),
+            ),
+            Mutant(
+                _NEEDED,
                 '        in_use.add("sctp")  # ',
                 "        pass  # ",
-                (f"{_WALL_TEST}test_all_hooks_of_kinds_in_use_stand_while_limits_change",),
+                (f"{_NEEDED_TEST}test_all_hooks_of_kinds_in_use_stand_while_limits_change",),
             ),
             Mutant(
                 _WALL,
@@ -187,8 +384,8 @@ GUARANTEES = (
             ),
             Mutant(
                 _REVOKING,
-                "                kept |= packet_hooks_for(one, limits_connecting=None)\n",
-                "                pass\n",
+                "            if any(map(escapes_first_wall, found)):\n",
+                "            if not found:\n",
                 (f"{_REVOKING_TEST}test_hooks_are_pinned_before_a_socket_is_revoked",),
             ),
             Mutant(

@@ -11,7 +11,7 @@ SCTP_INITMSG = 2
 SCTP_STATUS = 14
 
 # Kinds of chunks, and of one parameter. Source: RFC 9260, section 3.
-INIT_ACK, COOKIE_ECHO, COOKIE_ACK = 2, 10, 11
+INIT_ACK, ABORT, COOKIE_ECHO, COOKIE_ACK = 2, 6, 10, 11
 _COOKIE = 7
 
 _INITMSG = struct.Struct("=HHHH")
@@ -21,6 +21,9 @@ _STATUS_BYTES = 176
 # The columns of /proc/net/sctp/eps: ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS.
 _STATE, _PORT, _FIRST_ADDRESS = 3, 5, 8
 _LISTENING = 10
+# The columns of /proc/net/sctp/assocs: ASSOC SOCK STY SST ST HBKT ASSOC-ID TX_QUEUE RX_QUEUE UID INODE LPORT RPORT ...
+_ASSOCIATION_STATE, _ASSOCIATION_PORT = 4, 11
+_CLOSED = 0
 
 
 def why_not() -> str | None:
@@ -50,6 +53,17 @@ def addresses_here(port: int) -> list[set[str]]:
         lines = [line.split() for line in file][1:]
     mine = [words for words in lines if int(words[_PORT]) == port and int(words[_STATE]) == _LISTENING]
     return [{str(ip_address(host)) for host in words[_FIRST_ADDRESS:]} for words in mine]
+
+
+def associations_here(port: int) -> list[str]:
+    """The lines of all associations of a local port, except ended ones, in the namespace that this process is in."""
+    with open("/proc/net/sctp/assocs") as file:
+        lines = file.read().splitlines()[1:]
+    return [
+        line
+        for line in lines
+        if int(line.split()[_ASSOCIATION_PORT]) == port and int(line.split()[_ASSOCIATION_STATE]) != _CLOSED
+    ]
 
 
 def packet(source_port: int, port: int, chunk: bytes, tag: int = 0) -> bytes:

@@ -9,9 +9,9 @@ from .live import live_sockets, why_not_listed
 from .maps import why_no_place, why_short_lived
 from .own_group import is_writable_by_owner
 from .programs.iterator import LiveSocket, Selection
-from .revoking import revoke, why_not_stopped
+from .revoking import abort_stopped, revoke, why_not_stopped
 from .running import Seal, SealError, UnsealedError, limited_kinds
-from .wall import WallError, missing_hooks, why_no_second_wall
+from .wall import WallError, detach_in_child, missing_hooks, why_no_second_wall
 
 __all__ = [
     "LiveSocket",
@@ -20,6 +20,8 @@ __all__ = [
     "Selection",
     "UnsealedError",
     "WallError",
+    "abort_stopped",
+    "detach_in_child",
     "install",
     "is_installed",
     "is_writable_by_owner",

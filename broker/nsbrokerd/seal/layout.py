@@ -95,12 +95,6 @@ def encode_limit(limit: Limit | None) -> bytes:
     return counts + b"".join(map(_encode_rules, lists))
 
 
-def limits_connecting(value: bytes) -> bool:
-    """Return whether an encoded limit has a list of rules for connecting."""
-    number: int = _COUNTS.unpack_from(value)[0]
-    return number != ANYWHERE
-
-
 def _encode_rules(rules: Sequence[AddressRule] | None) -> bytes:
     if rules is not None and len(rules) > MAX_RULES:
         raise ValueError(f"the limit has {len(rules)} rules, but the kernel has room for at most {MAX_RULES}")

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from ..namespaces.later_names import has_hosts_mounts
@@ -179,28 +178,6 @@ def _mount_bpf() -> None:
     if _libc.mount(b"bpf", path, b"bpf", _NOSUID_NODEV_NOEXEC, b"mode=0700") != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"can't mount the BPF file system at {_BPF_DIRECTORY}: {os.strerror(number)}")
-
-
-@contextlib.contextmanager
-def limits_in_force(maps: SealMaps) -> Iterator[Callable[[int], bool | None]]:
-    """Read the limits in the kernel. The function tells by a grant's id whether it limits connecting. None: it is gone.
-
-    Raises:
-        OSError: the caller is not root.
-    """
-    try:
-        rules_fd = bpf.open_slot(maps.limits)
-    except FileNotFoundError:
-        yield lambda _grant: None  # none were loaded yet, or they change at this moment
-        return
-    with bpf.closing(rules_fd):
-
-        @cache
-        def is_limited(grant: int) -> bool | None:
-            value = bpf.lookup(rules_fd, layout.encode_grant_id(grant), layout.LIMIT_BYTES)
-            return None if value is None else layout.limits_connecting(value)
-
-        yield is_limited
 
 
 def _make(name: str) -> int:

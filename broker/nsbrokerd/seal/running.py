@@ -15,16 +15,24 @@ from typing import TypeVar
 from ..namespaces.netns import Gate
 from ..policy import Policy
 from ..policy.limit import NEED_SECOND_WALL
+from .aborting import Aborter
+from .background import Background
 from .live import sweep, why_not_listed
 from .maps import SealMaps
-from .thread import SealedThread, SealedVisits
-from .wall import (
+from .needed import (
     FOR_EACH_PACKET,
-    WallError,
-    build,
+    MAKES_SOCKETS,
     hooks_for_change,
     is_udplite,
     needed_hooks,
+    open_associations,
+    stopped_parents,
+)
+from .thread import SealedThread, SealedVisits
+from .wall import (
+    WallError,
+    build,
+    detach_removed,
     remove_packet_hooks,
     remove_superfluous,
     standing_hooks,
@@ -37,7 +45,9 @@ T = TypeVar("T")
 _SOCK_RAW, _ICMP = int(socket.SOCK_RAW), int(socket.IPPROTO_ICMP)
 _SOL_IP, _IP_OPTIONS = 0, 4
 
+_PATIENCE_S = 1.0
 _LOOK_AGAIN_S = 60
+"""Until then, all calls end that were checked before a socket was stopped."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -67,6 +77,8 @@ class Seal:
         self.why_not_swept: str | None = None
         """The reason why new limits do not reach connected sockets, or None if they do."""
         self._entries = Entries(maps.sockets)
+        self._aborter = Aborter(maps)
+        self._detacher = Background("detach", lambda: detach_removed(directory))
         self._thread = thread
         self._parts = parts
 
@@ -81,7 +93,8 @@ class Seal:
                 which it could not cut off a socket in use. The former limits stay, or the message says what holds.
         """
         kinds = limited_kinds(policy)
-        self._build_second_wall(hooks_for_change(self._directory, self._maps, kinds))
+        standing = self._standing(unknown={MAKES_SOCKETS})
+        self._build_second_wall(hooks_for_change(self._maps, kinds, standing))
         if self.why_alone is not None and (unheld := kinds & NEED_SECOND_WALL):
             raise SealError(f"can't limit {', '.join(sorted(unheld))} sockets: {self.why_alone}")
         try:
@@ -92,27 +105,56 @@ class Seal:
                     self._sweep(put_back)
         except OSError as error:
             raise SealError(f"can't load the limits, so the former ones stay: {_told(error)}") from error
+        with contextlib.suppress(OSError):  # then the thread finds out
+            self._aborter.forget_others(stopped_parents(self._maps))
         self._remove_superfluous(kinds)
+        self._abort_associations()
+        self._detacher.start()
 
     def tidy(self) -> None:
         """Remove programs that nothing needs any more. Call this each second.
 
-        It tries again if `nsbrokerd revoke` was at work when the limits were loaded. Once a minute, it looks whether
-        the sockets are gone that needed programs for each packet.
+        It tries again if `nsbrokerd revoke` was at work when the limits were loaded. Once a minute, it attaches or
+        removes the programs for each packet, as needed.
         """
         if self._untidy_kinds is not None:
             self._remove_superfluous(self._untidy_kinds)
         if time.monotonic() >= self._next_look_s:
             self._next_look_s = time.monotonic() + _LOOK_AGAIN_S
-            with contextlib.suppress(OSError):  # then they stay until the next look
-                remove_packet_hooks(self._directory, self._maps)
-                self._own &= standing_hooks(self._directory)
+            with contextlib.suppress(OSError, WallError):  # then what stands stays until the next look
+                self._look()
+            self._abort_associations()
+            self._detacher.start()
+
+    def _look(self) -> None:
+        """Remove the programs for each packet if nothing needs them any more, or attach them if a socket does.
+
+        Raises:
+            OSError: this kernel can't list sockets.
+            WallError: the kernel refuses a program.
+        """
+        standing = standing_hooks(self._directory)
+        if standing & FOR_EACH_PACKET:
+            remove_packet_hooks(self._directory, self._maps, self._ended())
+            self._own &= standing_hooks(self._directory)
+        elif MAKES_SOCKETS in standing and open_associations(self._maps):
+            # A call that was checked before the socket was stopped has taken longer than _LOOK_AGAIN_S.
+            self._build(set(FOR_EACH_PACKET))
+
+    def _ended(self) -> frozenset[int]:
+        """Return the stopped parents that have no association, and get none any more."""
+        return self._aborter.ended_before(time.monotonic() - _LOOK_AGAIN_S)
+
+    def _abort_associations(self) -> None:
+        """Start to abort the associations of stopped sockets."""
+        if MAKES_SOCKETS in self._standing(unknown={MAKES_SOCKETS}):
+            self._aborter.start()
 
     def _remove_superfluous(self, kinds: set[str]) -> None:
         self._untidy_kinds = None
         own, self._own = self._own, set()
         with contextlib.suppress(OSError):  # then they stay until the next reload
-            if not remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds)):
+            if not remove_superfluous(self._directory, lambda: needed_hooks(self._maps, kinds, self._ended())):
                 self._untidy_kinds = kinds
         with contextlib.suppress(OSError):  # then all programs are attached anew before a socket needs them
             self._own = own & standing_hooks(self._directory)
@@ -144,6 +186,13 @@ class Seal:
             return "what was in force before is in force again, but can leave sockets in use cut off: reload again"
         return "what was in force before is in force again: reload again later"
 
+    def _standing(self, unknown: set[str]) -> set[str]:
+        """Return the hooks that stand, or `unknown` if that can't be found out now."""
+        try:
+            return standing_hooks(self._directory)
+        except OSError:
+            return unknown
+
     def _build_second_wall(self, hooks: set[str]) -> None:
         """Attach the programs that must stand, and are missing.
 
@@ -172,6 +221,9 @@ class Seal:
         Raises:
             WallError: the kernel refuses a program.
         """
+        if hooks - (self._own & self._standing(unknown=set())) and not self._detacher.wait(_PATIENCE_S):
+            # The kernel would wait here, too: see `detach_removed`.
+            raise WallError("the kernel still detaches programs, because some process does not get to run: try again")
         build(self._directory, self._maps, hooks - self._own, anew=True)
         build(self._directory, self._maps, hooks & self._own, anew=False)
         self._own |= hooks
@@ -195,7 +247,8 @@ class Seal:
             _turn_off_copies(sock)
 
     def close(self) -> None:
-        """End the thread. All sockets keep their limits."""
+        """End the threads, except one that detaches programs. All sockets keep their limits."""
+        self._aborter.close()
         # A control group that is still in use stays.
         with contextlib.suppress(OSError):
             self._parts.close()

@@ -2,7 +2,7 @@
 
 A link that is pinned holds past the broker's death. Without its pin, its program is gone, and the first wall holds
 alone. The wall has only the programs that the limits in force, and the sockets in use, need. Programs that the kernel
-runs for each packet of the host are attached just before a socket that needs them is stopped: see `packet_hooks_for`.
+runs for each packet of the host are attached just before a socket that needs them is stopped: see `needed`.
 """
 
 from __future__ import annotations
@@ -12,46 +12,25 @@ import errno
 import fcntl
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from pathlib import Path
 
-from ..policy.kinds import KIND_OF_TRIPLE, Triple, is_inet
 from . import bpf
 from .kernel import kernel_layout
-from .layout import CHOSEN, CLONED, PARENT, SEVERAL, STOPPED
-from .live import all_live
-from .maps import SealMaps, limits_in_force, make_maps, open_maps
+from .maps import SealMaps, make_maps, open_maps
+from .needed import FOR_EACH_PACKET, needed_for_packets, needed_hooks, open_associations, sctp_sockets
 from .programs.calls import HOOKS
-from .programs.iterator import LiveSocket
 from .writing import Entries
 
 _LSM, _LSM_MAC = 29, 27
-_SEQPACKET, _SCTP = int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)
-_LISTEN = 10
-"""The state of a socket. Source: include/net/tcp_states.h."""
-_PIN, _NEW, _LOCK = "hook_", "new_hook_", "lock"
+_PIN, _NEW, _REMOVED, _LOCK = "hook_", "new_hook_", "removed_hook_", "lock"
 _PATIENCE_S, _PAUSE_S = 2.0, 0.01
 """A broker has the lock for some milliseconds, unless it hangs."""
 _ACTIVE = Path("/sys/kernel/security/lsm")
-
-FOR_EACH_PACKET = frozenset({"socket_sendmsg", "socket_recvmsg"})
-"""Hooks that cost all sockets of the host time. They stand only while sockets that need them are in use."""
-_NO_HOOKS: frozenset[str] = frozenset()
-
-_CONNECTIONS = {"socket_connect", "socket_bind", "socket_listen", "socket_accept"}
-_ASSOCIATIONS = {
-    *("sctp_bind_connect", "sctp_assoc_request", "sctp_assoc_established", "sctp_sk_clone"),
-    "socket_getsockopt",
-}
-_ALL = {"socket_setsockopt", "uring_cmd"}
-_NEEDED = {
-    "tcp": _ALL | _CONNECTIONS,
-    "mptcp": _ALL | _CONNECTIONS,
-    "sctp": _ALL | _CONNECTIONS | _ASSOCIATIONS | FOR_EACH_PACKET,
-}
-"""The hooks for a kind. Others need only those of `_ALL`: the first wall sees their packets."""
 
 _OPTIONAL = {"uring_cmd"}
 """Hooks that old kernels lack, along with the calls that they see."""
@@ -59,53 +38,6 @@ _OPTIONAL = {"uring_cmd"}
 
 class WallError(Exception):
     """This host can't have the second wall, or not now. The message has the cause."""
-
-
-def hooks_for(kinds: Iterable[str]) -> set[str]:
-    """Return the names of the hooks that limited sockets of these kinds need."""
-    return set().union(*(_NEEDED.get(kind, _ALL) for kind in kinds))
-
-
-def hooks_of_policy(kinds: Iterable[str]) -> set[str]:
-    """Return the names of the hooks that must stand if a policy limits these kinds, before any socket is in use."""
-    return hooks_for(kinds) - FOR_EACH_PACKET
-
-
-def packet_hooks_for(one: LiveSocket, limits_connecting: bool | None) -> frozenset[str]:
-    """Return the names of the other hooks that a socket in use needs.
-
-    The first wall stops a socket that is cut off, revoked or without a grant, except for one that SCTP made. A call of
-    `accept` or `peeloff` can still go on, and make one. If connecting became limited meanwhile, it can also take an
-    association that was not checked: of a peer that has several addresses, or that the owner chose.
-
-    Args:
-        one: the socket. One of an unknown kind counts as one of SCTP.
-        limits_connecting: whether its grant limits connecting, or None if the grant is gone.
-    """
-    if KIND_OF_TRIPLE.get(triple_of(one), "sctp") != "sctp":
-        return _NO_HOOKS
-    is_parent = bool(one.flags & PARENT)
-    if one.type != _SEQPACKET and one.state == _LISTEN:
-        is_parent = True  # an older broker's listener lacks the flag
-    if one.flags & STOPPED or limits_connecting is None:
-        is_needed = is_parent or bool(one.flags & CLONED)
-    else:
-        is_needed = limits_connecting and is_parent and bool(one.flags & (SEVERAL | CHOSEN))
-    return FOR_EACH_PACKET if is_needed else _NO_HOOKS
-
-
-def is_udplite(triple: Triple) -> bool:
-    """Return whether this is the kind udplite."""
-    return KIND_OF_TRIPLE.get(triple) == "udplite"
-
-
-def kinds_in_use(sockets: Iterable[LiveSocket]) -> set[str]:
-    """Return the kinds of sockets. Count an unknown socket as one of each kind."""
-    kinds: set[str] = set()
-    for one in sockets:
-        kind = KIND_OF_TRIPLE.get(triple_of(one))
-        kinds |= {kind} if kind is not None else set(filter(is_inet, KIND_OF_TRIPLE.values()))
-    return kinds
 
 
 def standing_hooks(directory: Path) -> set[str]:
@@ -140,10 +72,41 @@ def _pin_new(directory: Path, maps: SealMaps, name: str) -> Path:
 
 
 def remove(directory: Path, hooks: Iterable[str]) -> None:
-    """Remove the programs of these hooks."""
+    """Remove the programs of these hooks. They go on until `detach_removed`."""
     for name in hooks:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(directory / f"{_PIN}{name}")
+        _set_aside(directory, directory / f"{_PIN}{name}")
+
+
+def _set_aside(directory: Path, place: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(place, directory / f"{_REMOVED}{os.urandom(8).hex()}")
+
+
+def detach_removed(directory: Path) -> None:
+    """Detach the programs that were removed. This can take forever, so the broker's main thread must not do it.
+
+    Before it frees the code of a hook without programs, the kernel waits until each process that could be in it has
+    slept. A user can have a process that never gets to run. Source: ftrace_shutdown in kernel/trace/ftrace.c.
+    """
+    for place in _removed(directory):
+        with contextlib.suppress(OSError):  # of another process that does the same
+            place.unlink()
+
+
+def _removed(directory: Path) -> list[Path]:
+    return list(directory.glob(f"{_REMOVED}*"))
+
+
+def detach_in_child(directory: Path) -> None:
+    """Do this in a child process, for a command that must not wait for it."""
+    if _removed(directory) and os.fork() == 0:
+        try:
+            silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            for fd in (0, 1, 2):
+                os.dup2(silence, fd)
+            detach_removed(directory)
+        finally:
+            os._exit(0)
 
 
 def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> bool:
@@ -161,19 +124,24 @@ def remove_superfluous(directory: Path, needed: Callable[[], set[str]]) -> bool:
             superfluous -= needed()
         remove(directory, superfluous)
         for leftover in directory.glob(f"{_NEW}*"):
-            leftover.unlink(missing_ok=True)
+            _set_aside(directory, leftover)
     return True
 
 
-def remove_packet_hooks(directory: Path, maps: SealMaps) -> None:
+def remove_packet_hooks(directory: Path, maps: SealMaps, ended: AbstractSet[int]) -> None:
     """Remove the hooks for each packet if no socket in use needs them, unless `nsbrokerd revoke` is at work.
+
+    Args:
+        directory: the place of the pins.
+        maps: the seal's maps.
+        ended: see `needed_hooks`.
 
     Raises:
         OSError: this kernel can't list sockets. Then they stay.
     """
 
     def needed() -> set[str]:
-        return standing_hooks(directory) - FOR_EACH_PACKET | _packet_hooks_for_all(maps, all_live(maps, _SCTP))
+        return standing_hooks(directory) - FOR_EACH_PACKET | needed_for_packets(maps, sctp_sockets(maps), ended)
 
     if standing_hooks(directory) & FOR_EACH_PACKET:
         remove_superfluous(directory, needed)
@@ -195,7 +163,8 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
         return
     with _locked(directory, fcntl.LOCK_SH, patience_s=_PATIENCE_S) as is_locked:
         pins: dict[str, Path] = {}
-        for name in sorted(FOR_EACH_PACKET - (standing_hooks(directory) if is_locked else set())):
+        missing = FOR_EACH_PACKET - (standing_hooks(directory) if is_locked else set())
+        for name in sorted(missing) if _can_attach(directory) else ():
             with contextlib.suppress(OSError):
                 pins[name] = _pin_new(directory, maps, name)
         try:
@@ -214,6 +183,19 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
     raise OSError(errno.EAGAIN, f"the sockets are revoked, but {failure}")
 
 
+def _can_attach(directory: Path) -> bool:
+    """Wait until no program is being detached. Meanwhile, the kernel would not attach another one, but wait as long.
+
+    Return False if this takes too long.
+    """
+    end_s = time.monotonic() + _PATIENCE_S
+    while _removed(directory):
+        if time.monotonic() >= end_s:
+            return False
+        time.sleep(_PAUSE_S)
+    return True
+
+
 def _put_in_place(directory: Path, pins: Mapping[str, Path], kept: Collection[str]) -> set[str]:
     """Let the new programs of `kept` stand, and remove the others. Return the names of those that can't stand.
 
@@ -225,7 +207,7 @@ def _put_in_place(directory: Path, pins: Mapping[str, Path], kept: Collection[st
             if name in kept:
                 os.rename(place, directory / f"{_PIN}{name}")
             else:
-                os.unlink(place)
+                _set_aside(directory, place)
         except OSError:
             if name in kept:
                 lost.add(name)
@@ -255,47 +237,19 @@ def _try_lock(fd: int, lock: int) -> bool:
     return True
 
 
-def needed_hooks(maps: SealMaps, kinds: Iterable[str]) -> set[str]:
-    """Return the hooks that a policy which limits these kinds needs, and the limited sockets in use."""
-    try:
-        sockets = all_live(maps)
-    except OSError:
-        return hooks_for(KIND_OF_TRIPLE.values())  # this kernel can't list sockets: they may be of any kind
-    return hooks_of_policy({*kinds, *kinds_in_use(sockets)}) | _packet_hooks_for_all(maps, sockets)
-
-
-def _packet_hooks_for_all(maps: SealMaps, sockets: Iterable[LiveSocket]) -> set[str]:
-    with limits_in_force(maps) as limits_connecting:
-        return set().union(*(packet_hooks_for(one, limits_connecting(one.grant_id)) for one in sockets))
-
-
-def hooks_for_change(directory: Path, maps: SealMaps, kinds: Iterable[str]) -> set[str]:
-    """Return the hooks that must stand while limits change to a policy which limits these kinds.
-
-    The change can cut off any socket in use, so this includes all hooks for their kinds.
-    """
-    try:
-        in_use = kinds_in_use(all_live(maps))
-    except OSError:
-        return hooks_for(KIND_OF_TRIPLE.values())
-    if "sctp_sk_clone" in standing_hooks(directory):
-        in_use.add("sctp")  # the list misses a socket that SCTP makes meanwhile, just before its listener ends
-    return hooks_of_policy(kinds) | hooks_for(in_use)
-
-
-def triple_of(one: LiveSocket) -> Triple:
-    """Return the socket's triple."""
-    return one.family, one.type, one.protocol
-
-
 def missing_hooks(directory: Path, kinds: Iterable[str]) -> set[str]:
     """Return the hooks that the broker of a directory must have attached for these kinds, and whose pins are gone.
+
+    The hooks for each packet count only while a stopped socket has an association.
 
     Raises:
         OSError: the caller is not root, or there are no maps.
     """
     with closing(open_maps(directory)) as maps:
         needed = needed_hooks(maps, kinds) - _absent()
+        with contextlib.suppress(OSError):  # unknown: then they are needed
+            if needed & FOR_EACH_PACKET and not open_associations(maps):
+                needed -= FOR_EACH_PACKET
     return needed - standing_hooks(directory)
 
 
@@ -323,12 +277,19 @@ def why_no_second_wall() -> str | None:
 
 def _is_asked(maps: SealMaps) -> bool:
     """Return whether the kernel runs a program: it must deny a socket whose grant does not exist."""
-    with bpf.closing(_attach("socket_listen", maps)), socket.socket() as sock:
-        Entries(maps.sockets).put([(sock, "", 0, 0)], 0, 0)
-        try:
+    link_fd = _attach("socket_listen", maps)
+    try:
+        with socket.socket() as sock:
+            Entries(maps.sockets).put([(sock, "", 0, 0)], 0, 0)
             sock.listen()
-        except OSError as error:
-            return error.errno == errno.EPERM
+    except OSError as error:
+        return error.errno == errno.EPERM
+    finally:
+        try:
+            # In a thread, because it can take forever: see `detach_removed`.
+            threading.Thread(target=os.close, args=(link_fd,), daemon=True).start()
+        except RuntimeError:
+            os.close(link_fd)
     return False
 
 

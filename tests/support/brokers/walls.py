@@ -7,6 +7,7 @@ import shutil
 import socket
 from pathlib import Path
 
+from nsbrokerd.namespaces.netns import namespace_cookie
 from nsbrokerd.policy import AddressRule, Grant, Limit, NamespaceRule, Policy
 from nsbrokerd.seal import Seal, install
 from support.inside import enter, path_of, socket_cookie
@@ -38,7 +39,7 @@ class Walls:
             return socket.socket(*kind)
 
         sock = self.seal.call(lambda _gate: make())
-        self.seal.put_on([(sock, "limited", 1, socket_cookie(sock))], os.getuid())
+        self.seal.put_on([(sock, "limited", namespace_cookie(sock), socket_cookie(sock))], os.getuid())
         sock.settimeout(30)
         return sock
 

@@ -273,7 +273,7 @@ def copy_sctp_entry(code: Code, fields: Fields) -> None:
 
     Revoke the new socket if connecting is limited, and the peer has several addresses or can still get more, or the
     owner chose a peer that the limit does not cover any more. This only happens if a limit changed since the call
-    began, so the programs for each packet stand: see `packet_hooks_for`.
+    began. Then its parent is cut off, and the programs for each packet stand.
     """
     code.load(R8, R6, 8, 8)
     code.find_any_entry_or_go(R8, "allow")

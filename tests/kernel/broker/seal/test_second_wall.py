@@ -10,14 +10,11 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 import pytest
 
 from nsbrokerd.policy import Limit
 from nsbrokerd.seal import Selection, install, revoke
-from nsbrokerd.seal.layout import grant_id
-from nsbrokerd.seal.maps import limits_in_force, open_maps
 from nsbrokerd.seal.wall import missing_hooks, standing_hooks
 from support import namespaces
 from support.brokers.limited import error_of
@@ -193,16 +190,6 @@ def test_revoked_listener_can_not_listen_again(walls: Walls) -> None:
         listener.listen()
         assert revoke(walls.directory, Selection(grant="limited"))
         assert error_of(listener.listen) == ("EPERM" if walls.both else None)
-
-
-def test_limits_in_the_kernel_tell_which_grants_limit_connecting(walls: Walls) -> None:
-    """Before a policy was loaded, there is no grant."""
-    with closing(open_maps(walls.directory)) as maps:
-        with limits_in_force(maps) as limits_connecting:
-            assert limits_connecting(grant_id("limited")) is None
-        walls.use(grant("limited", "tcp", limit=Limit((), None)), grant("bound", "tcp", limit=Limit(None, ())))
-        with limits_in_force(maps) as limits_connecting:
-            assert [limits_connecting(grant_id(name)) for name in ("limited", "bound", "gone")] == [True, False, None]
 
 
 def test_wall_has_only_the_programs_that_limits_in_force_or_sockets_in_use_need(walls: Walls) -> None:

@@ -30,7 +30,11 @@ def test_revoke_fails_if_the_kernel_refuses_a_hook_that_its_sockets_need(
         ("find_unlimited", SimpleNamespace(sockets=[], notes=[])),
     ):
         monkeypatch.setattr(revoke, name, lambda *_, result=result: result)
-    monkeypatch.setattr(revoke, "seal", SimpleNamespace(is_installed=lambda _: True, why_not_stopped=lambda _: reason))
+    monkeypatch.setattr(
+        revoke,
+        "seal",
+        SimpleNamespace(is_installed=lambda _: True, why_not_stopped=lambda _: reason, detach_in_child=lambda _: None),
+    )
     assert revoke.run(argparse.Namespace(config="/nowhere")) == status
     output = capsys.readouterr()
     assert output.out == "1 socket revoked\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nsbrokerd.seal import Selection, bpf, revoke, revoking, wall, why_not_stopped
+from nsbrokerd.seal import Selection, abort_stopped, bpf, revoke, revoking, wall, why_not_stopped
 from nsbrokerd.seal.kernel import KernelLayout
 from nsbrokerd.seal.layout import PARENT, REVOKED
 from nsbrokerd.seal.maps import SealMaps
@@ -30,6 +31,7 @@ class Kernel:
         self.directory = directory
         self.sockets: list[LiveSocket] = []
         self.events: list[str] = []
+        self.associations: list[str] = []
         self.refuses = False
         self.before_it_revokes: Callable[[], None] = lambda: None
 
@@ -59,6 +61,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel(tmp_path)
     monkeypatch.setattr(revoking, "open_maps", lambda _: SealMaps(*(os.open("/dev/null", 0) for _ in range(3)), {}))
     monkeypatch.setattr(revoking, "visit", made.visit)
+    monkeypatch.setattr(revoking, "open_associations", lambda _maps: made.associations)
     monkeypatch.setattr(wall, "_attach", made.attach)
     monkeypatch.setattr(wall, "kernel_layout", lambda: KernelLayout({}, 1, dict.fromkeys(HOOKS, 1)))
     monkeypatch.setattr(wall, "_PATIENCE_S", 0.0)
@@ -103,6 +106,14 @@ def test_no_hook_is_attached_where_the_first_wall_holds_alone(kernel: Kernel, tm
     assert set(kernel.events) == {"revoked"}
 
 
+def test_command_attaches_nothing_while_the_kernel_waits_for_a_process(kernel: Kernel, tmp_path: Path) -> None:
+    """It would wait, too. The sockets are revoked all the same."""
+    kernel.add(SCTP)
+    (tmp_path / "removed_hook_1").write_text("")
+    assert len(revoke(tmp_path, ALL)) == 1
+    assert set(kernel.events) == {"revoked"}
+
+
 def test_hooks_stay_if_the_command_fails_midway(kernel: Kernel, tmp_path: Path) -> None:
     """Some sockets may be revoked."""
 
@@ -126,6 +137,35 @@ def test_sockets_are_revoked_although_the_kernel_refuses_a_hook_and_the_reason_i
     assert "lacks socket_recvmsg, socket_sendmsg" in str(why_not_stopped(tmp_path))
     monkeypatch.setattr(revoking, "missing_hooks", lambda *_: {"socket_listen"})
     assert why_not_stopped(tmp_path) is None
+
+
+def test_associations_that_can_not_be_ended_are_reported(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sockets may have queued data. If they can't be listed, there can be some."""
+    kernel.add(SCTP)
+    revoke(tmp_path, ALL)
+    monkeypatch.setattr(revoking, "missing_hooks", lambda *_: set())
+    assert why_not_stopped(tmp_path) is None
+    kernel.associations.append("one")
+    assert "associations of sctp can't be aborted (1)" in str(why_not_stopped(tmp_path))
+    monkeypatch.setattr(revoking, "open_associations", refuse_memory)
+    assert "can't be listed (Cannot allocate memory)" in str(why_not_stopped(tmp_path))
+
+
+def test_failure_to_abort_is_no_failure_to_revoke(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is counted then."""
+    kernel.add(SCTP)
+    tried = []
+    monkeypatch.setattr(revoking, "abort_associations", lambda maps: tried.append(1) or refuse_memory(maps))
+    abort_stopped(tmp_path)
+    assert tried == [1]
+
+
+def refuse_memory(_maps: SealMaps) -> set[str]:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def test_broker_removes_no_hook_while_sockets_are_revoked(kernel: Kernel, tmp_path: Path) -> None:

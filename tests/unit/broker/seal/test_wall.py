@@ -6,154 +6,35 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, TypeVar, cast
 
 import pytest
 
 from nsbrokerd.policy import AddressRule, Grant, Limit, NamespaceRule, Policy
-from nsbrokerd.policy.kinds import KIND_OF_TRIPLE
-from nsbrokerd.seal import Seal, SealError, bpf, running, wall
+from nsbrokerd.seal import Seal, SealError, aborting, bpf, needed, running, wall
 from nsbrokerd.seal.kernel import KernelLayout
-from nsbrokerd.seal.layout import BOUND, CHOSEN, CLONED, CUT, PARENT, REVOKED, SEVERAL
+from nsbrokerd.seal.layout import CUT, PARENT, REVOKED
 from nsbrokerd.seal.maps import SealMaps
+from nsbrokerd.seal.programs.associations import Association
 from nsbrokerd.seal.programs.calls import HOOKS
 from nsbrokerd.seal.programs.iterator import LiveSocket
 from nsbrokerd.seal.thread import SealedThread
 from nsbrokerd.seal.wall import (
     WallError,
     build,
-    hooks_for,
-    hooks_for_change,
-    kinds_in_use,
-    needed_hooks,
-    packet_hooks_for,
+    detach_in_child,
+    detach_removed,
     remove_superfluous,
     standing_hooks,
 )
+from support.live_sockets import MAPS, ONE_TO_ONE, PACKETS, SCTP, association, live
 
-MAPS = SealMaps(-1, -1, -1, {})
-
-
-PACKETS = {"socket_sendmsg", "socket_recvmsg"}
-UDPLITE, SCTP, ONE_TO_ONE = (10, 2, 136), (2, 5, 132), (10, 1, 132)
-IN_FORCE, ANYWHERE, GONE = 1, 2, 3
-"""Ids of grants: one that limits connecting, one that does not, and one that is no more."""
-
-
-def live(*triple: int, grant: int = IN_FORCE, flags: int = 0, cookie: int = 1) -> LiveSocket:
-    family, kind, protocol = triple
-    head = cookie, grant, 1, 1, 1, 1, flags, family, 0, kind, protocol, 0
-    return LiveSocket(*head, b"\0\0", bytes(4), bytes(4), b"", b"")
-
-
-@pytest.fixture
-def sockets(monkeypatch: pytest.MonkeyPatch) -> list[LiveSocket]:
-    """The sockets in use. The kernel has the limits of two grants."""
-    listed: list[LiveSocket] = []
-    monkeypatch.setattr(
-        wall, "all_live", lambda _maps, protocol=None: [one for one in listed if protocol in (None, one.protocol)]
-    )
-    in_force = {IN_FORCE: True, ANYWHERE: False}.get
-    monkeypatch.setattr(wall, "limits_in_force", lambda _maps: contextlib.nullcontext(in_force))
-    return listed
-
-
-def test_hooks_for_each_packet_are_only_for_kinds_that_need_them() -> None:
-    """They cost time on every socket of the host."""
-    assert hooks_for(()) == set()
-    for kind in ("tcp", "mptcp", "udp", "udplite", "icmp", "raw:udp"):
-        assert not hooks_for([kind]) & PACKETS
-    assert hooks_for(["sctp"]) == set(HOOKS)
-
-
-@pytest.mark.parametrize(
-    ("triple", "flags", "limits_connecting", "needs"),
-    [
-        (UDPLITE, CUT, True, False),
-        (UDPLITE, 0, None, False),
-        ((2, 2, 0), REVOKED, None, False),
-        ((2, 1, 6), CUT, True, False),
-        ((10, 2, 58), REVOKED, None, False),
-        (SCTP, 0, True, False),
-        (SCTP, REVOKED, True, False),
-        (SCTP, CUT | CHOSEN, False, False),
-        (SCTP, 0, None, False),
-        (SCTP, CLONED | CHOSEN, True, False),
-        (SCTP, CLONED | REVOKED, False, True),
-        (SCTP, CLONED | CUT, True, True),
-        (SCTP, CLONED, None, True),
-        (SCTP, PARENT, True, False),
-        (SCTP, PARENT | REVOKED, True, True),
-        (SCTP, PARENT | CUT, False, True),
-        (SCTP, PARENT, None, True),
-        (SCTP, PARENT | SEVERAL, True, True),
-        (SCTP, PARENT | CHOSEN, True, True),
-        (SCTP, PARENT | SEVERAL | CHOSEN, False, False),
-        (SCTP, SEVERAL | CHOSEN, True, False),
-        ((2, 77, 6), 0, True, False),
-        ((2, 77, 6), CUT | PARENT, True, True),
-    ],
-)
-def test_hooks_for_each_packet_are_for_sockets_that_the_first_wall_can_not_stop(
-    triple: tuple[int, int, int], flags: int, limits_connecting: bool | None, needs: bool
-) -> None:
-    """The owner may have asked SCTP to make another one of it, in a call that still goes on."""
-    for one in (triple, ONE_TO_ONE) if triple == SCTP else (triple,):
-        assert packet_hooks_for(live(*one, flags=flags | BOUND), limits_connecting) == (PACKETS if needs else set())
-
-
-def test_listener_of_an_older_broker_can_still_accept() -> None:
-    """It lacks the mark."""
-    listener = live(*ONE_TO_ONE, flags=CUT)._replace(state=10)
-    assert packet_hooks_for(listener, limits_connecting=True) == PACKETS
-    assert packet_hooks_for(listener._replace(type=5), limits_connecting=True) == set()
-
-
-def test_hooks_for_each_packet_are_needed_only_while_a_socket_that_needs_them_is_in_use(
-    sockets: list[LiveSocket],
-) -> None:
-    """All others are needed from the moment on at which the policy limits the kind."""
-    kinds = {"tcp", "udplite", "sctp"}
-    sockets += [live(2, 1, 6, flags=REVOKED), live(*UDPLITE, grant=GONE), live(*SCTP, grant=ANYWHERE)]
-    assert needed_hooks(MAPS, kinds) == needed_hooks(MAPS, ()) == set(HOOKS) - PACKETS
-    sockets += [live(*ONE_TO_ONE), live(*SCTP), live(*SCTP, grant=GONE)]
-    assert needed_hooks(MAPS, kinds) == set(HOOKS) - PACKETS
-    for one in (live(*ONE_TO_ONE, grant=GONE, flags=PARENT), live(*SCTP, flags=CUT | CLONED)):
-        sockets.append(one)
-        assert needed_hooks(MAPS, kinds) == set(HOOKS)
-        sockets.remove(one)
-
-
-def test_all_hooks_of_kinds_in_use_stand_while_limits_change(sockets: list[LiveSocket], tmp_path: Path) -> None:
-    """Any of these sockets can be cut off. A socket that SCTP makes meanwhile can be missing from the list."""
-    assert not hooks_for_change(tmp_path, MAPS, {"udplite", "sctp"}) & PACKETS
-    sockets.append(live(*UDPLITE))
-    assert not hooks_for_change(tmp_path, MAPS, {"tcp"}) & PACKETS
-    sockets.append(live(*SCTP))
-    assert hooks_for_change(tmp_path, MAPS, {"tcp"}) >= PACKETS
-    sockets.clear()
-    (tmp_path / "hook_sctp_sk_clone").write_text("")
-    assert hooks_for_change(tmp_path, MAPS, {"tcp"}) >= PACKETS
-
-
-def test_hooks_for_each_packet_are_needed_if_the_kernel_can_not_list_sockets(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def refuse(_maps: SealMaps) -> list[LiveSocket]:
-        raise PermissionError("it can't")
-
-    monkeypatch.setattr(wall, "all_live", refuse)
-    assert needed_hooks(MAPS, ["tcp"]) == hooks_for_change(tmp_path, MAPS, ["tcp"]) == set(HOOKS)
-
-
-def test_kinds_of_live_sockets_count() -> None:
-    """A socket of an unknown kind counts as one of each."""
-    assert kinds_in_use([live(2, 1, 6), live(10, 2, 136)]) == {"tcp", "udplite"}
-    assert {"tcp", "udp", "sctp", "raw:udp"} <= kinds_in_use([live(2, 77, 6)]) <= set(KIND_OF_TRIPLE.values())
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -189,13 +70,18 @@ def test_next_broker_replaces_every_program_in_place(attached: list[str], tmp_pa
     build(tmp_path, MAPS, {"socket_listen"}, anew=True)
     assert attached == ["socket_listen"] * 2
     remove_superfluous(tmp_path, lambda: {"socket_listen"})
+    detach_removed(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["hook_socket_listen", "lock"]
     assert (tmp_path / "hook_socket_listen").read_text() == "2"
 
 
 @pytest.fixture
-def seal(tmp_path: Path) -> Seal:
-    return Seal(tmp_path, SealMaps(0, 0, 0, {}), cast("SealedThread", None), ExitStack())
+def seal(tmp_path: Path, sockets: list[LiveSocket], monkeypatch: pytest.MonkeyPatch) -> Iterator[Seal]:
+    monkeypatch.setattr(aborting, "_PAUSE_S", 0)
+    assert sockets == []
+    made = Seal(tmp_path, SealMaps(0, 0, 0, {}), cast("SealedThread", None), ExitStack())
+    yield made
+    made.close()
 
 
 def policy(*kinds: str, connect: list[str] | None = None, name: str = "limited") -> Policy:
@@ -220,12 +106,12 @@ def kernel(attached: list[str], sockets: list[LiveSocket], monkeypatch: pytest.M
 def test_hooks_stand_before_limits_change_and_are_removed_if_no_socket_is_cut_off(
     kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path
 ) -> None:
-    sockets.append(live(*SCTP, grant=ANYWHERE))
+    sockets.append(live(*SCTP))
     seal.load_limits(policy("tcp"))
     assert set(kernel[: kernel.index("limits")]) >= PACKETS
     assert kernel[kernel.index("limits") :] == ["limits", "sweep"]
     assert not standing_hooks(tmp_path) & PACKETS
-    sockets[:] = [live(*ONE_TO_ONE, grant=GONE, flags=PARENT)]
+    sockets[:] = [live(*ONE_TO_ONE, flags=CUT | PARENT)]
     seal.load_limits(policy("tcp"))
     assert standing_hooks(tmp_path) >= PACKETS
 
@@ -234,9 +120,9 @@ def test_hooks_stay_if_the_kernel_does_not_tell_whether_they_are_needed(
     kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limits have changed, so the reload has not failed."""
-    sockets.append(live(*SCTP, grant=ANYWHERE))
+    sockets.append(live(*SCTP))
     with monkeypatch.context() as patch:
-        patch.setattr(wall, "limits_in_force", refuse_memory)
+        patch.setattr(needed, "all_live", failing_after(3, needed.all_live))
         seal.load_limits(policy("tcp"))
     assert kernel[-1] == "sweep"
     assert standing_hooks(tmp_path) >= PACKETS
@@ -264,7 +150,7 @@ def test_superfluous_programs_are_removed_once_revoke_has_ended(
     seal.load_limits(policy("tcp"))
     seal.tidy()
     assert standing_hooks(tmp_path) >= {"of_another_version", "socket_recvmsg"}
-    sockets.append(live(*ONE_TO_ONE, grant=GONE, flags=PARENT))
+    sockets.append(live(*ONE_TO_ONE, flags=CUT | PARENT))
     revoke_at_work()
     seal.tidy()
     assert standing_hooks(tmp_path) == {*kernel, "socket_recvmsg"} - {"limits", "sweep"}
@@ -277,7 +163,7 @@ def test_hooks_for_each_packet_are_removed_within_a_minute_of_the_end_of_the_soc
     kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other programs stay until the next reload. Whether other sockets are in use costs the broker time."""
-    needing = live(*SCTP, grant=ANYWHERE, flags=CLONED | CUT)
+    needing = live(*SCTP, flags=PARENT | CUT)
     sockets += [needing, live(2, 1, 6)]
     seal.load_limits(policy("tcp"))
     before = standing_hooks(tmp_path)
@@ -289,7 +175,7 @@ def test_hooks_for_each_packet_are_removed_within_a_minute_of_the_end_of_the_soc
     now_s = time.monotonic()
     monkeypatch.setattr(running.time, "monotonic", lambda: now_s + 60)
     with monkeypatch.context() as patch:
-        patch.setattr(wall, "all_live", refuse_memory)
+        patch.setattr(needed, "all_live", refuse_memory)
         seal.tidy()
     assert standing_hooks(tmp_path) == before
     monkeypatch.setattr(running.time, "monotonic", lambda: now_s + 121)
@@ -299,6 +185,96 @@ def test_hooks_for_each_packet_are_removed_within_a_minute_of_the_end_of_the_soc
     kernel.clear()
     seal.load_limits(policy("tcp"))
     assert set(kernel) >= PACKETS
+
+
+@pytest.fixture
+def in_a_minute(seal: Seal, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let a minute pass, and the broker look."""
+    now_s = [time.monotonic()]
+
+    def wait() -> None:
+        seal._aborter.wait()
+        now_s[0] += 61
+        monkeypatch.setattr(running.time, "monotonic", lambda: now_s[0])
+        seal.tidy()
+
+    return wait
+
+
+def test_hooks_for_each_packet_are_removed_a_minute_after_the_last_association_of_a_stopped_socket(
+    kernel: list[str], seal: Seal, sockets: list[LiveSocket], tmp_path: Path, in_a_minute: Callable[[], None]
+) -> None:
+    """Until then, calls can go on that were checked before the socket was stopped. The socket stays open."""
+    sockets.append(live(*ONE_TO_ONE, flags=CUT | PARENT, cookie=1))
+    seal.load_limits(policy("tcp"))
+    seal.tidy()
+    assert standing_hooks(tmp_path) >= PACKETS
+    sockets.append(live(*ONE_TO_ONE, flags=REVOKED | PARENT, cookie=2))
+    in_a_minute()
+    assert standing_hooks(tmp_path) >= PACKETS, "another socket was stopped meanwhile"
+    in_a_minute()
+    assert not standing_hooks(tmp_path) & PACKETS
+    assert kernel.count("socket_sendmsg") == 1
+
+
+@pytest.mark.parametrize(("tag", "state"), [(7, 3), (0, 0), (0, 255)], ids=["one", "unknown", "locked"])
+def test_hooks_for_each_packet_stay_while_a_stopped_socket_can_have_an_association(
+    kernel: list[str],
+    seal: Seal,
+    sockets: list[LiveSocket],
+    listed: set[Association],
+    tmp_path: Path,
+    in_a_minute: Callable[[], None],
+    tag: int,
+    state: int,
+) -> None:
+    """For example, one that can't be ended. They come back if a call made a socket that has one after all."""
+    sockets.append(live(*ONE_TO_ONE, flags=CUT | PARENT))
+    listed.add(association(tag, state))
+    seal.load_limits(policy("sctp"))
+    for _ in range(3):
+        in_a_minute()
+    assert standing_hooks(tmp_path) >= PACKETS
+    listed.clear()
+    for _ in range(2):
+        in_a_minute()
+    assert not standing_hooks(tmp_path) & PACKETS
+    listed.add(association(tag, state))
+    in_a_minute()
+    is_locked = state == 255
+    assert is_locked != (standing_hooks(tmp_path) >= PACKETS)
+    assert kernel.count("socket_sendmsg") == (1 if is_locked else 2)
+
+
+def test_hooks_for_each_packet_stay_if_a_call_made_a_socket_that_has_an_association_just_in_time(
+    kernel: list[str],
+    seal: Seal,
+    sockets: list[LiveSocket],
+    listed: set[Association],
+    tmp_path: Path,
+    in_a_minute: Callable[[], None],
+) -> None:
+    """It was checked before the socket was stopped."""
+    assert kernel == []
+    sockets.append(live(*ONE_TO_ONE, flags=CUT | PARENT))
+    seal.load_limits(policy("sctp"))
+    seal._aborter.wait()
+    assert seal._aborter.ended_before(time.monotonic()) == {1}, "the reload has not aborted the associations"
+    listed.add(association(7))
+    in_a_minute()
+    assert standing_hooks(tmp_path) >= PACKETS
+
+
+def test_hooks_for_each_packet_are_missed_only_while_a_stopped_socket_has_an_association(
+    sockets: list[LiveSocket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wall, "open_maps", lambda _directory: contextlib.nullcontext(MAPS))
+    monkeypatch.setattr(wall, "closing", lambda maps: maps)
+    monkeypatch.setattr(wall, "kernel_layout", lambda: KernelLayout({}, 1, dict.fromkeys(HOOKS, 1)))
+    sockets.append(live(*ONE_TO_ONE, flags=CUT | PARENT))
+    for found, is_missed in (([], False), ([association(0, state=255)], False), ([association(7)], True)):
+        monkeypatch.setattr(needed, "list_associations", lambda _maps, found=found: set(found))
+        assert (wall.missing_hooks(tmp_path, ()) >= PACKETS) == is_missed
 
 
 def test_programs_of_another_version_are_replaced_before_a_socket_needs_them(
@@ -346,7 +322,7 @@ def test_programs_of_another_version_are_removed_even_if_sockets_can_not_be_list
 ) -> None:
     for name in ("of_another_version", "socket_sendmsg"):
         (tmp_path / f"hook_{name}").write_text("")
-    monkeypatch.setattr(wall, "all_live", refuse_memory)
+    monkeypatch.setattr(needed, "all_live", refuse_memory)
     seal.load_limits(policy("tcp"))
     assert kernel[-1] == "sweep"
     assert standing_hooks(tmp_path) == set(HOOKS)
@@ -363,7 +339,7 @@ def test_limits_do_not_change_if_sockets_in_use_could_not_be_cut_off(
     """The next reload tries again."""
     seal.load_limits(policy(*policy_kinds))
     kernel.clear()
-    sockets.append(live(*SCTP, grant=ANYWHERE))
+    sockets.append(live(*SCTP))
     with monkeypatch.context() as patch:
         patch.setattr(wall, "_attach", refuse_memory)
         for _ in range(2):
@@ -412,7 +388,17 @@ def test_former_limits_are_put_back_if_sockets_in_use_can_not_be_swept(
         seal.load_limits(policy("sctp", connect=["10.0.0.1:80"]))
 
 
-def refuse_memory(*_: object) -> int:
+def failing_after(calls: int, function: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that works for some calls, and then fails."""
+    left = [function] * calls
+
+    def fail(*arguments: object) -> T:
+        return left.pop()(*arguments) if left else refuse_memory()
+
+    return fail
+
+
+def refuse_memory(*_: object) -> NoReturn:
     raise OSError(errno.ENOMEM, "no memory")
 
 
@@ -433,7 +419,7 @@ def test_reload_tries_the_second_wall_again_after_a_failure_that_can_pass(
         else:
             seal.load_limits(policy(*kinds))
             assert (kernel, seal.why_alone) == (["limits", "sweep"], "no memory")
-        sockets.append(live(*SCTP, grant=ANYWHERE))
+        sockets.append(live(*SCTP))
         with pytest.raises(SealError, match=r"could not be cut off without .*: no memory"):
             seal.load_limits(policy(*kinds))
     seal.load_limits(policy(*kinds))
@@ -474,3 +460,56 @@ def test_failure_that_can_not_pass_is_an_answer(number: int, monkeypatch: pytest
 
 def test_wall_that_was_never_built_is_empty(tmp_path: Path) -> None:
     assert standing_hooks(tmp_path / "none") == set()
+
+
+def test_main_thread_does_not_wait_until_programs_are_detached(
+    kernel: list[str],
+    seal: Seal,
+    sockets: list[LiveSocket],
+    tmp_path: Path,
+    in_a_minute: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A user can delay that forever, with a process that never gets to run."""
+    assert kernel == []
+    began, goes_on = threading.Event(), threading.Event()
+    real = Path.unlink
+
+    def unlink(place: Path) -> None:
+        began.set()
+        assert goes_on.wait(20)
+        real(place)
+
+    monkeypatch.setattr(wall.Path, "unlink", unlink)
+    sockets.append(live(*SCTP))
+    seal.load_limits(policy("sctp"))
+    assert began.wait(30)
+    assert not standing_hooks(tmp_path) & PACKETS
+    assert list(tmp_path.glob("removed_*"))
+    monkeypatch.setattr(running, "_PATIENCE_S", 0.01)
+    with pytest.raises(SealError, match="some process does not get to run"):
+        seal.load_limits(policy("tcp"))
+    goes_on.set()
+    for _ in range(2):
+        seal._detacher.wait()
+        in_a_minute()
+    seal._detacher.wait()
+    assert not list(tmp_path.glob("removed_*"))
+
+
+def test_command_does_not_wait_until_programs_are_detached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    (tmp_path / "removed_hook_1").write_text("")
+    real = Path.unlink
+
+    def unlink(place: Path) -> None:
+        os.read(reader, 1)
+        real(place)
+
+    monkeypatch.setattr(wall.Path, "unlink", unlink)
+    detach_in_child(tmp_path)
+    os.write(writer, b"x")
+    os.wait()
+    for fd in (reader, writer):
+        os.close(fd)
+    assert not list(tmp_path.glob("removed_*"))
