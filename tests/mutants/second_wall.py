@@ -235,6 +235,12 @@ GUARANTEES = (
         "limit-waits-for-no-process",
         (
             Mutant(
+                "broker/nsbrokerd/seal/background.py",
+                "    if not background.wait(limit_s):\n",
+                "    if not background.wait():\n",
+                (f"{_WALL_TEST}test_main_thread_waits_for_the_kernel_only_for_a_while",),
+            ),
+            Mutant(
                 _WALL,
                 '        os.rename(place, directory / f"{_REMOVED}{os.urandom(8).hex()}")\n',
                 "        place.unlink()\n",
@@ -247,16 +253,19 @@ GUARANTEES = (
                 (f"{_WALL_TEST}test_main_thread_does_not_wait_until_programs_are_detached",),
             ),
             Mutant(
-                _RUNNING,
-                " and not self._detacher.wait(_PATIENCE_S):\n",
-                " and False:\n",
-                (f"{_WALL_TEST}test_main_thread_does_not_wait_until_programs_are_detached",),
+                _WALL,
+                "    return call_with_limit(lambda: _pin_new(directory, maps, name), _ATTACH_S)\n",
+                "    return _pin_new(directory, maps, name)\n",
+                (
+                    f"{_WALL_TEST}test_main_thread_waits_for_the_kernel_only_for_a_while",
+                    f"{_REVOKING_TEST}test_command_attaches_nothing_while_the_kernel_waits_for_a_process",
+                ),
             ),
             Mutant(
                 _WALL,
-                "if _can_attach(directory) else ():\n",
-                "if True else ():\n",
-                (f"{_REVOKING_TEST}test_command_attaches_nothing_while_the_kernel_waits_for_a_process",),
+                "call_with_limit(lambda: _is_asked(maps), _ATTACH_S)",
+                "_is_asked(maps)",
+                (f"{_WALL_TEST}test_trial_of_the_second_wall_waits_for_the_kernel_only_for_a_while",),
             ),
             Mutant(
                 _WALL,
@@ -306,6 +315,12 @@ GUARANTEES = (
     Guarantee(
         "limit-hooks-for-packets",
         (
+            Mutant(
+                _RUNNING,
+                "            self._aborter.forget_others(frozenset())  # ",
+                "            # ",
+                (f"{_WALL_TEST}test_former_limits_are_put_back_if_sockets_in_use_can_not_be_swept",),
+            ),
             Mutant(
                 _RUNNING,
                 "        self._build_second_wall(hooks_for_change(self._maps, kinds, standing))\n",

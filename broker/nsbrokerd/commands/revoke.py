@@ -43,14 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
         gate = Gate()
         selection = _select(gate, arguments)
         _check_kernel(Path(paths.seal))
-        seal.detach_in_child(Path(paths.seal))  # what a broker left that was killed
         count, lines = _revoke(gate, Path(paths.seal), selection)
         walls = describe_walls(Path(paths.seal), live_sockets(Path(paths.seal), selection))
         unstopped = seal.why_not_stopped(Path(paths.seal)) if seal.is_installed(Path(paths.seal)) else None
     except OSError as error:
         return report(error)
     print("\n".join(lines), flush=True)
-    seal.detach_in_child(Path(paths.seal))
     # Only now, since the kernel's part must not wait for the broker.
     left = find_unlimited(paths.control, gate, selection)
     if left.sockets:
@@ -104,6 +102,7 @@ def _revoke(gate: Gate, directory: Path, selection: Selection) -> tuple[int, lis
     ending = Ending(gate)
     ended_before = ending.end(seal.live_sockets(directory, selection)).ended
     revoked = seal.revoke(directory, selection)
+    seal.detach_in_child(directory)
     outcome = ending.end(revoked)
     seal.abort_stopped(directory)
     lines = [f"{counted(len(revoked), 'socket')} revoked, {counted(ended_before + outcome.ended, 'TCP socket')} ended"]

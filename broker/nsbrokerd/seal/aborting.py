@@ -35,7 +35,7 @@ _DISCARD_PORT = 9
 _SO_BINDTOIFINDEX = 62
 
 _LIMIT_S = 5.0
-"""What is left then is for the next time. Each round aborts a part of a socket's associations, if it has many."""
+"""Associations that are left then wait for the next run. If a socket has many, each round aborts a part of them."""
 _MAX_IDLE_ROUNDS, _PAUSE_S = 5, 0.02
 """Rounds without progress, and the pause after each of them. A packet can wait for a lock. If the whole process visits
 the sealed group just now (`SealedVisits`), the first wall refuses it."""
@@ -55,7 +55,7 @@ class Aborter:
         self._maps = maps
         self._background = Background("abort", self._run)
         self._stops = threading.Event()
-        # By the cookie of a stopped parent, since when it has had no association, by the monotonic clock.
+        # By the cookie of a stopped parent, when the run began that first left it without an association.
         self._ended: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class Aborter:
         self._background.wait()
 
     def close(self) -> None:
-        """End the thread. It ends before it enters the next namespace."""
+        """End the thread. It ends before it aborts in the next namespace."""
         self._stops.set()
         self.wait()
 
@@ -143,7 +143,7 @@ def _abort_inside(associations: Iterable[Association]) -> None:
 
 
 def _abort(one: Association) -> None:
-    """Send an ABORT, unless the namespace has lost the association's own address: then it would leave the namespace.
+    """Send an ABORT. Send nothing if the namespace has lost the association's own address: the packet would leave it.
 
     Raises:
         OSError: it can't be sent.

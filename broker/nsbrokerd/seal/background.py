@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def call_with_limit(function: Callable[[], T], limit_s: float) -> T:
+    """Call a function in a thread of its own. Return its result, or raise its OSError.
+
+    Raises:
+        TimeoutError: it has not returned after so many seconds, and goes on.
+        OSError: its own error, or there is no room for a thread.
+    """
+    results: list[T] = []
+    errors: list[OSError] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except OSError as error:
+            errors.append(error)
+
+    background = Background("wait", run)
+    background.start()
+    if not background.wait(limit_s):
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    if errors:
+        raise errors[0]
+    if not results:
+        raise OSError(errno.EAGAIN, "there is no room for a thread")
+    return results[0]
 
 
 class Background:
-    """Runs a function in a thread of its own, once for each start, and never twice at the same time."""
+    """Runs a function in a thread of its own, and never twice at the same time."""
 
     def __init__(self, name: str, function: Callable[[], None]) -> None:
         """Take the name of the thread, and the function."""

@@ -42,15 +42,21 @@ class MapShape(NamedTuple):
 
 _libc.syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
 # On an unknown machine, use a number that no kernel has, so that each call fails.
-SYSTEM_CALL: Callable[[int, int, int], int] = partial(_libc.syscall, _NUMBERS.get(os.uname().machine, -1))
+_NUMBER = _NUMBERS.get(os.uname().machine, -1)
+SYSTEM_CALL: Callable[[int, int, int], int] = partial(_libc.syscall, _NUMBER)
 """bpf(2): takes the command, and address and length of the attributes. Returns -1 for an error."""
+_other_libc = ctypes.CDLL(None, use_errno=True)
+_other_libc.syscall.argtypes = _libc.syscall.argtypes
+_WAITING_CALL: Callable[[int, int, int], int] = partial(_other_libc.syscall, _NUMBER)
+"""The same for calls that can wait: other threads go on meanwhile."""
 
 
 def _bpf(command: int, failure: str, layout: str, *values: int | bytes | _Buffer) -> int:
     """Call bpf(2) with these attributes. A buffer among the values is passed by its address."""
     packed = (ctypes.addressof(one) if isinstance(one, ctypes.Array) else one for one in values)
     attributes = _buffer(struct.pack(layout, *packed))
-    result = SYSTEM_CALL(command, ctypes.addressof(attributes), len(attributes))
+    call = _WAITING_CALL if command == _RAW_TRACEPOINT_OPEN else SYSTEM_CALL
+    result = call(command, ctypes.addressof(attributes), len(attributes))
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{failure}: {os.strerror(error)}")
@@ -221,6 +227,8 @@ def attach(cgroup_fd: int, program_fd: int, attach_type: int) -> None:
 
 def attach_hook(program_fd: int, name: str) -> int:
     """Run a program at its hook of the kernel, for each process of the host, and return the link. It needs a pin.
+
+    The kernel can wait here for other processes, without a limit: see `wall`.
 
     Raises:
         OSError: the kernel refuses it.

@@ -80,8 +80,8 @@ def needed_hooks(maps: SealMaps, kinds: Iterable[str], ended: AbstractSet[int] =
     Args:
         maps: the seal's maps.
         kinds: of the policy.
-        ended: cookies of the stopped parents that have had no association for so long that all calls have ended which
-            were checked before. They need the hooks for each packet only if they have an association again.
+        ended: cookies of the stopped parents that have had no association for so long that calls have ended which were
+            checked before the stop. Such a parent needs the hooks for each packet only if it has an association again.
     """
     try:
         sockets = all_live(maps)

@@ -59,7 +59,7 @@ def abort_stopped(directory: Path) -> None:
 
 
 def why_not_stopped(directory: Path) -> str | None:
-    """Return why revoked sockets can still communicate, or why what they had queued may still be sent.
+    """Return why stopped sockets can still communicate, or why data that they had queued may still be sent.
 
     None means that neither is possible, or that this host has only the first wall.
 
@@ -71,7 +71,7 @@ def why_not_stopped(directory: Path) -> str | None:
     if missing := missing_hooks(directory, ()) & FOR_EACH_PACKET:
         return (
             f"the second wall lacks {', '.join(sorted(missing))}: accepted sockets of sctp still communicate: "
-            "end the processes that hold them, and see nsbrokerd check"
+            "revoke again, or end the processes that hold them, and see nsbrokerd check"
         )
     if not standing & FOR_EACH_PACKET:
         return None

@@ -45,9 +45,9 @@ T = TypeVar("T")
 _SOCK_RAW, _ICMP = int(socket.SOCK_RAW), int(socket.IPPROTO_ICMP)
 _SOL_IP, _IP_OPTIONS = 0, 4
 
-_PATIENCE_S = 1.0
 _LOOK_AGAIN_S = 60
-"""Until then, all calls end that were checked before a socket was stopped."""
+_CALLS_END_S = 50
+"""After this time, almost all calls have ended that were checked before a socket was stopped. See also `_look`."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -119,6 +119,7 @@ class Seal:
         """
         if self._untidy_kinds is not None:
             self._remove_superfluous(self._untidy_kinds)
+            self._detacher.start()
         if time.monotonic() >= self._next_look_s:
             self._next_look_s = time.monotonic() + _LOOK_AGAIN_S
             with contextlib.suppress(OSError, WallError):  # then what stands stays until the next look
@@ -143,7 +144,7 @@ class Seal:
 
     def _ended(self) -> frozenset[int]:
         """Return the stopped parents that have no association, and get none any more."""
-        return self._aborter.ended_before(time.monotonic() - _LOOK_AGAIN_S)
+        return self._aborter.ended_before(time.monotonic() - _CALLS_END_S)
 
     def _abort_associations(self) -> None:
         """Start to abort the associations of stopped sockets."""
@@ -170,6 +171,7 @@ class Seal:
         try:
             sweep(self._maps)
         except OSError as error:
+            self._aborter.forget_others(frozenset())  # it may have let some go on for a while
             raise SealError(
                 f"can't apply the limits to sockets in use: {_told(error)}; {self._go_back(put_back)}"
             ) from error
@@ -221,9 +223,6 @@ class Seal:
         Raises:
             WallError: the kernel refuses a program.
         """
-        if hooks - (self._own & self._standing(unknown=set())) and not self._detacher.wait(_PATIENCE_S):
-            # The kernel would wait here, too: see `detach_removed`.
-            raise WallError("the kernel still detaches programs, because some process does not get to run: try again")
         build(self._directory, self._maps, hooks - self._own, anew=True)
         build(self._directory, self._maps, hooks & self._own, anew=False)
         self._own |= hooks

@@ -3,6 +3,11 @@
 A link that is pinned holds past the broker's death. Without its pin, its program is gone, and the first wall holds
 alone. The wall has only the programs that the limits in force, and the sockets in use, need. Programs that the kernel
 runs for each packet of the host are attached just before a socket that needs them is stopped: see `needed`.
+
+When the last program of a hook is gone, the kernel waits until each process has slept that could be in it, and until
+then it neither attaches nor detaches another one. A user can have a process that never gets to run. So programs are
+attached and detached in threads, which nothing waits for without a limit. Source: ftrace_shutdown and
+register_ftrace_direct in kernel/trace/ftrace.c.
 """
 
 from __future__ import annotations
@@ -12,7 +17,6 @@ import errno
 import fcntl
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -20,6 +24,7 @@ from contextlib import closing
 from pathlib import Path
 
 from . import bpf
+from .background import call_with_limit
 from .kernel import kernel_layout
 from .maps import SealMaps, make_maps, open_maps
 from .needed import FOR_EACH_PACKET, needed_for_packets, needed_hooks, open_associations, sctp_sockets
@@ -30,7 +35,10 @@ _LSM, _LSM_MAC = 29, 27
 _PIN, _NEW, _REMOVED, _LOCK = "hook_", "new_hook_", "removed_hook_", "lock"
 _PATIENCE_S, _PAUSE_S = 2.0, 0.01
 """A broker has the lock for some milliseconds, unless it hangs."""
+_ATTACH_S = 5.0
+"""To attach a program takes milliseconds, unless the kernel waits for a process."""
 _ACTIVE = Path("/sys/kernel/security/lsm")
+_WAITS = "the kernel attaches no program now, because some process does not get to run: try again later"
 
 _OPTIONAL = {"uring_cmd"}
 """Hooks that old kernels lack, along with the calls that they see."""
@@ -58,9 +66,21 @@ def build(directory: Path, maps: SealMaps, hooks: Collection[str], *, anew: bool
     """
     try:
         for name in sorted((set(hooks) if anew else set(hooks) - standing_hooks(directory)) - _absent()):
-            os.rename(_pin_new(directory, maps, name), directory / f"{_PIN}{name}")
+            os.rename(_pin_soon(directory, maps, name), directory / f"{_PIN}{name}")
+    except TimeoutError as error:
+        raise WallError(_WAITS) from error
     except OSError as error:
         raise WallError(str(error.strerror or error)) from error
+
+
+def _pin_soon(directory: Path, maps: SealMaps, name: str) -> Path:
+    """Attach the program of a hook, and pin its link.
+
+    Raises:
+        TimeoutError: the kernel waits for a process. The pin can come later, as a leftover.
+        OSError: the kernel refuses the program.
+    """
+    return call_with_limit(lambda: _pin_new(directory, maps, name), _ATTACH_S)
 
 
 def _pin_new(directory: Path, maps: SealMaps, name: str) -> Path:
@@ -83,11 +103,7 @@ def _set_aside(directory: Path, place: Path) -> None:
 
 
 def detach_removed(directory: Path) -> None:
-    """Detach the programs that were removed. This can take forever, so the broker's main thread must not do it.
-
-    Before it frees the code of a hook without programs, the kernel waits until each process that could be in it has
-    slept. A user can have a process that never gets to run. Source: ftrace_shutdown in kernel/trace/ftrace.c.
-    """
+    """Detach the programs that were removed. On some kernels, this can take forever."""
     for place in _removed(directory):
         with contextlib.suppress(OSError):  # of another process that does the same
             place.unlink()
@@ -98,8 +114,10 @@ def _removed(directory: Path) -> list[Path]:
 
 
 def detach_in_child(directory: Path) -> None:
-    """Do this in a child process, for a command that must not wait for it."""
-    if _removed(directory) and os.fork() == 0:
+    """Detach the removed programs in a child process, because a command must not wait for that."""
+    with contextlib.suppress(OSError):  # then the broker does it
+        if not _removed(directory) or os.fork() != 0:
+            return
         try:
             silence = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             for fd in (0, 1, 2):
@@ -151,8 +169,8 @@ def remove_packet_hooks(directory: Path, maps: SealMaps, ended: AbstractSet[int]
 def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
     """Attach the hooks for each packet while sockets are revoked. Add those to the set that must stand afterwards.
 
-    If the kernel refuses one of them, the sockets are revoked all the same: the first wall stops most. `missing_hooks`
-    has it then.
+    If the kernel refuses one of them, or waits for a process, the sockets are revoked all the same: the first wall
+    stops most. `missing_hooks` has it then.
 
     Raises:
         OSError: a broker that hangs may remove them later, or something has removed them. The sockets are revoked.
@@ -164,9 +182,9 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
     with _locked(directory, fcntl.LOCK_SH, patience_s=_PATIENCE_S) as is_locked:
         pins: dict[str, Path] = {}
         missing = FOR_EACH_PACKET - (standing_hooks(directory) if is_locked else set())
-        for name in sorted(missing) if _can_attach(directory) else ():
-            with contextlib.suppress(OSError):
-                pins[name] = _pin_new(directory, maps, name)
+        with contextlib.suppress(TimeoutError):  # it would be the same for the others
+            for name in sorted(missing):
+                pins |= _pin_if_possible(directory, maps, name)
         try:
             yield kept
         except BaseException:
@@ -183,17 +201,18 @@ def on_standby(directory: Path, maps: SealMaps) -> Iterator[set[str]]:
     raise OSError(errno.EAGAIN, f"the sockets are revoked, but {failure}")
 
 
-def _can_attach(directory: Path) -> bool:
-    """Wait until no program is being detached. Meanwhile, the kernel would not attach another one, but wait as long.
+def _pin_if_possible(directory: Path, maps: SealMaps, name: str) -> dict[str, Path]:
+    """Attach the program of a hook, unless the kernel refuses it. Return its name and pin.
 
-    Return False if this takes too long.
+    Raises:
+        TimeoutError: see `_pin_soon`.
     """
-    end_s = time.monotonic() + _PATIENCE_S
-    while _removed(directory):
-        if time.monotonic() >= end_s:
-            return False
-        time.sleep(_PAUSE_S)
-    return True
+    try:
+        return {name: _pin_soon(directory, maps, name)}
+    except TimeoutError:
+        raise
+    except OSError:
+        return {}
 
 
 def _put_in_place(directory: Path, pins: Mapping[str, Path], kept: Collection[str]) -> set[str]:
@@ -267,7 +286,9 @@ def why_no_second_wall() -> str | None:
         with closing(make_maps()) as maps:
             for name in sorted(HOOKS.keys() - _absent()):
                 os.close(_load(name, maps))
-            return None if _is_asked(maps) else _why_not_asked()
+            return None if call_with_limit(lambda: _is_asked(maps), _ATTACH_S) else _why_not_asked()
+    except TimeoutError as error:
+        raise WallError(_WAITS) from error
     except OSError as error:
         reason = str(error.strerror or error)
         if bpf.is_passing(error):
@@ -277,19 +298,12 @@ def why_no_second_wall() -> str | None:
 
 def _is_asked(maps: SealMaps) -> bool:
     """Return whether the kernel runs a program: it must deny a socket whose grant does not exist."""
-    link_fd = _attach("socket_listen", maps)
-    try:
-        with socket.socket() as sock:
-            Entries(maps.sockets).put([(sock, "", 0, 0)], 0, 0)
-            sock.listen()
-    except OSError as error:
-        return error.errno == errno.EPERM
-    finally:
+    with bpf.closing(_attach("socket_listen", maps)), socket.socket() as sock:
+        Entries(maps.sockets).put([(sock, "", 0, 0)], 0, 0)
         try:
-            # In a thread, because it can take forever: see `detach_removed`.
-            threading.Thread(target=os.close, args=(link_fd,), daemon=True).start()
-        except RuntimeError:
-            os.close(link_fd)
+            sock.listen()
+        except OSError as error:
+            return error.errno == errno.EPERM
     return False
 
 

@@ -385,9 +385,10 @@ def test_failure_leaves_the_sockets_for_the_next_time(
 
 def test_end_of_the_broker_ends_the_thread(rounds: list[set[Association]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while an association can't be aborted."""
-    monkeypatch.setattr(aborting, "_PAUSE_S", 1000)
-    monkeypatch.setattr(aborting.time, "sleep", lambda _s: aborter._stops.wait(60))
+    woken = []
+    monkeypatch.setattr(aborting.time, "sleep", lambda _s: woken.append(aborter._stops.wait(5)))
     rounds += [some(1)]
     aborter = Aborter(MAPS)
     aborter.start()
     aborter.close()
+    assert all(woken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -106,12 +107,23 @@ def test_no_hook_is_attached_where_the_first_wall_holds_alone(kernel: Kernel, tm
     assert set(kernel.events) == {"revoked"}
 
 
-def test_command_attaches_nothing_while_the_kernel_waits_for_a_process(kernel: Kernel, tmp_path: Path) -> None:
-    """It would wait, too. The sockets are revoked all the same."""
+def test_command_attaches_nothing_while_the_kernel_waits_for_a_process(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sockets are revoked all the same."""
+    goes_on, tried = threading.Event(), []
+
+    def wait(name: str, _maps: SealMaps) -> int:
+        tried.append(name)
+        goes_on.wait(10)
+        raise OSError("too late")
+
+    monkeypatch.setattr(wall, "_attach", wait)
+    monkeypatch.setattr(wall, "_ATTACH_S", 0.01)
     kernel.add(SCTP)
-    (tmp_path / "removed_hook_1").write_text("")
     assert len(revoke(tmp_path, ALL)) == 1
-    assert set(kernel.events) == {"revoked"}
+    goes_on.set()
+    assert (len(tried), set(kernel.events)) == (1, {"revoked"})
 
 
 def test_hooks_stay_if_the_command_fails_midway(kernel: Kernel, tmp_path: Path) -> None:
