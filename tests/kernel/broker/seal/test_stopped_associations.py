@@ -50,7 +50,8 @@ Take = Callable[[Walls, socket.socket, socket.socket], socket.socket]
 
 @pytest.fixture
 def walls(make_namespace: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Walls]:
-    monkeypatch.setattr(running, "_LOOK_AGAIN_S", 0)
+    for name in ("_LOOK_AGAIN_S", "_CALLS_END_S"):
+        monkeypatch.setattr(running, name, 0)
     if reason := sctp.why_not():
         pytest.skip(reason)
     yield from sctp_walls(make_namespace())
