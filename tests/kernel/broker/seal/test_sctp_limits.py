@@ -152,6 +152,7 @@ def test_hooks_for_each_packet_stand_once_a_socket_that_the_kernel_made_is_stopp
             walls.limit("tcp", connect=[], name="another")
         assert standing_hooks(walls.directory) >= PACKETS
         assert [error_of(made.send, b"x"), error_of(made.recv, 100)] == ["EPERM", "EPERM"]
+        walls.seal._aborter.wait()
         walls.limit("sctp", connect=limit, bind=[f"*:{PORT}"])
         assert error_of(made.send, b"x") in ("EPERM", "EPIPE", "ECONNRESET")
         if way == "removed":
