@@ -139,7 +139,7 @@ GUARANTEES = (
             ),
             Mutant(
                 _LISTED,
-                "    code.store_number(STACK, _STATE, _LOCKED)\n    _note(code)\n",
+                "    code.store_number(STACK, _STATE, _LOCKED)\n    write_record(code, _RECORD.size)\n",
                 "    code.store_number(STACK, _STATE, _LOCKED)\n",
                 (f"{_ABORTING_TEST}test_lock_of_a_socket_that_can_make_others_is_told",),
             ),

@@ -122,9 +122,7 @@ CONSTANTS = {
         " _SCTP_AUTH_CHUNK=SCTP_AUTH_CHUNK _SO_ATTACH_FILTER _SO_ATTACH_BPF _IP_FREEBIND _IPV6_FREEBIND"
         " _URING_SETSOCKOPT=SOCKET_URING_OP_SETSOCKOPT"
     ),
-    "nsbrokerd.seal.programs.associations": (
-        "_SEQ_WRITE=BPF_FUNC_seq_write _LISTEN=BPF_TCP_LISTEN _ADDRESS_BYTES:sockaddr_in6"
-    ),
+    "nsbrokerd.seal.programs.associations": ("_LISTEN=BPF_TCP_LISTEN _ADDRESS_BYTES:sockaddr_in6"),
     "nsbrokerd.seal.programs.code": (
         "_MAP_LOOKUP=BPF_FUNC_map_lookup_elem _SK_STORAGE_GET=BPF_FUNC_sk_storage_get"
         " _TO_MPTCP_SOCK=BPF_FUNC_skc_to_mptcp_sock _CREATE=BPF_SK_STORAGE_GET_F_CREATE SOCK_TYPE:bpf_sock.type"

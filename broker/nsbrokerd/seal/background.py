@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 def call_with_limit(function: Callable[[], T], limit_s: float) -> T:
-    """Call a function in a thread of its own. Return its result, or raise its OSError.
+    """Call a function in a thread of its own. Return its result, or raise its exception.
 
     Raises:
         TimeoutError: it has not returned after so many seconds, and goes on.
-        OSError: its own error, or there is no room for a thread.
+        OSError: there is no room for a thread.
     """
     results: list[T] = []
-    errors: list[OSError] = []
+    errors: list[Exception] = []
 
     def run() -> None:
         try:
             results.append(function())
-        except OSError as error:
+        except Exception as error:
             errors.append(error)
 
     background = Background("wait", run)

@@ -15,14 +15,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .. import layout
-from .assembly import R0, R1, R2, R3, R6, R7, R8, R9, STACK, Assembly
+from .assembly import R0, R1, R2, R3, R7, R8, R9, STACK, Assembly
 from .hook import PROBE_READ_KERNEL
-
-# Source: struct bpf_iter__bpf_sk_storage_map, struct bpf_iter_meta.
-_META, _SOCK, _VALUE = 0, 16, 24
-_SEQ = 0
-_SEQ_WRITE = 127
-"""A helper. Source: include/uapi/linux/bpf.h."""
+from .iterator import begin, write_record
 
 _SEQPACKET, _SCTP = int(socket.SOCK_SEQPACKET), int(socket.IPPROTO_SCTP)
 _LISTEN = 10
@@ -84,12 +79,7 @@ def write_associations(fields: Mapping[str, int]) -> bytes:
     Args:
         fields: offsets of fields in this kernel's structs.
     """
-    code = Assembly()
-    code.copy(R6, R1)
-    code.load(R7, R6, _SOCK, 8)
-    code.go_if(R7, "==", 0, "end")
-    code.load(R8, R6, _VALUE, 8)
-    code.go_if(R8, "==", 0, "end")
+    code = begin()
     for offset in range(-_RECORD.size, 0, 8):
         code.store_number(STACK, offset, 0, 8)
     code.load(R1, R8, layout.ENTRY_NETNS, 8)
@@ -126,13 +116,13 @@ def write_associations(fields: Mapping[str, int]) -> bytes:
     code.load(R3, STACK, _PATH, 8)
     code.add(R3, fields["sctp_transport.saddr"])
     _read(code, _OWN, _ADDRESS_BYTES)
-    _note(code)
+    write_record(code, _RECORD.size)
     code.label("is noted")
     _read_field(code, fields["asoc.asocs"], _NEXT, 8)
     code.go("next association")
     code.label("unknown")
     code.store_number(STACK, _TAG, 0)
-    _note(code)
+    write_record(code, _RECORD.size)
     code.label("end")
     code.end(0)
     return code.assemble()
@@ -160,7 +150,7 @@ def _select(code: Assembly, fields: Mapping[str, int]) -> None:
     code.load(R1, R7, fields["sk_lock.owned"])
     code.go_if(R1, "==", 0, "selected")
     code.store_number(STACK, _STATE, _LOCKED)
-    _note(code)
+    write_record(code, _RECORD.size)
     code.store_number(STACK, _STATE, 0)
     code.label("selected")
 
@@ -179,13 +169,3 @@ def _read(code: Assembly, to: int, length: int) -> None:
     code.set(R2, length)
     code.call(PROBE_READ_KERNEL)
     code.go_if(R0, "!=", 0, "unknown")
-
-
-def _note(code: Assembly) -> None:
-    """Write the record."""
-    code.load(R1, R6, _META, 8)
-    code.load(R1, R1, _SEQ, 8)
-    code.copy(R2, STACK)
-    code.add(R2, -_RECORD.size)
-    code.set(R3, _RECORD.size)
-    code.call(_SEQ_WRITE)

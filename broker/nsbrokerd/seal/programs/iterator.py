@@ -122,12 +122,7 @@ def write_iterator(
         revokes: whether to revoke them, too.
         protocol: of the sockets, as in socket(2), or None for all.
     """
-    code = Assembly()
-    code.copy(R6, R1)
-    code.load(R7, R6, _SOCK, 8)
-    code.go_if(R7, "==", 0, "end")
-    code.load(R8, R6, _VALUE, 8)
-    code.go_if(R8, "==", 0, "end")
+    code = begin()
     code.copy(R1, R7)
     code.call(_SOCKET_COOKIE)
     code.store(STACK, -RECORD.size, R0, 8)
@@ -143,15 +138,31 @@ def write_iterator(
         code.set(R1, layout.REVOKED)
         code.set_bits(R8, layout.ENTRY_FLAGS, R1)
     _write_fields(code, offsets)
-    code.load(R1, R6, _META, 8)
-    code.load(R1, R1, _SEQ, 8)
-    code.copy(R2, STACK)
-    code.add(R2, -RECORD.size)
-    code.set(R3, RECORD.size)
-    code.call(_SEQ_WRITE)
+    write_record(code, RECORD.size)
     code.label("end")
     code.end(0)
     return code.assemble()
+
+
+def begin() -> Assembly:
+    """Return the first instructions. Then R7 is a socket, and R8 its entry. Jump to "end" at the end of the list."""
+    code = Assembly()
+    code.copy(R6, R1)
+    code.load(R7, R6, _SOCK, 8)
+    code.go_if(R7, "==", 0, "end")
+    code.load(R8, R6, _VALUE, 8)
+    code.go_if(R8, "==", 0, "end")
+    return code
+
+
+def write_record(code: Assembly, length: int) -> None:
+    """Write the uppermost bytes of the stack to the reader."""
+    code.load(R1, R6, _META, 8)
+    code.load(R1, R1, _SEQ, 8)
+    code.copy(R2, STACK)
+    code.add(R2, -length)
+    code.set(R3, length)
+    code.call(_SEQ_WRITE)
 
 
 def _select(code: Assembly, selection: Selection) -> None:
